@@ -1,1 +1,16 @@
-//! 
+//! What the tests, the demo and `cargo xtask` run on.
+//!
+//! Two ways to a running system come from here. As plain processes on loopback, up in seconds, for
+//! service tests and `cargo xtask dev`: [`backing`] (Redis, PostgreSQL, Kafka) and the API server
+//! with etcd. As a genuine Kubernetes node in a network namespace of its own, for the demo and the
+//! end-to-end tests. Everything that is built or downloaded once lies in a cache outside the
+//! checkout ([`cache`]), and everything that takes long reports itself ([`step`]).
+//!
+//! The crate has almost no dependencies on purpose: it is compiled before anything else can show a
+//! first line of progress.
+
+pub mod backing;
+pub mod cache;
+pub mod maven;
+pub mod process;
+pub mod step;

@@ -1,0 +1,158 @@
+//! One PostgreSQL server; tests are kept apart by database.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::process::{self, Process, Server};
+
+/// A PostgreSQL process and its data directory; both go when dropped.
+#[derive(Debug)]
+pub struct Postgres {
+    server: Server,
+    process: Process,
+    port: u16,
+    dir: PathBuf,
+}
+
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+impl Postgres {
+    /// The one server of this test process, started at first use.
+    pub fn shared() -> Result<&'static Self> {
+        static SHARED: OnceLock<Result<Postgres, String>> = OnceLock::new();
+        SHARED
+            .get_or_init(|| Self::start().map_err(|error| format!("{error:#}")))
+            .as_ref()
+            .map_err(|error| anyhow!("PostgreSQL for tests: {error}"))
+    }
+
+    pub fn start() -> Result<Self> {
+        Self::start_on(process::free_port()?)
+    }
+
+    pub fn start_on(port: u16) -> Result<Self> {
+        let dir = process::scratch("postgres")?;
+        let data = dir.join("data");
+        let bin = binaries()?;
+        let as_postgres = process::running_as_root().then_some("postgres");
+        if let Some(user) = as_postgres {
+            run(Command::new("chown").arg(user).arg(&dir))?;
+        }
+        let mut initdb = match as_postgres {
+            Some(user) => {
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid", user, "--regid", user, "--init-groups"]).arg(bin.join("initdb"));
+                command
+            }
+            None => Command::new(bin.join("initdb")),
+        };
+        run(initdb.arg("--pgdata").arg(&data).args([
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        ]))?;
+        let server = Server {
+            name: "postgres",
+            program: bin.join("postgres"),
+            arguments: vec![
+                "-D".into(),
+                data.display().to_string(),
+                "-p".into(),
+                port.to_string(),
+                "-c".into(),
+                "listen_addresses=127.0.0.1".into(),
+                "-c".into(),
+                format!("unix_socket_directories={}", dir.display()),
+                "-c".into(),
+                "max_connections=300".into(),
+            ],
+            environment: vec![],
+            log: dir.join("postgres.log"),
+            user: as_postgres,
+        };
+        // The server writes its log through our descriptor, so root may own the file.
+        let process = server.start(port, START_LIMIT)?;
+        let postgres = Self { server, process, port, dir };
+        postgres.wait_until_it_answers()?;
+        Ok(postgres)
+    }
+
+    /// A new, empty database whose name begins with `name`; answers its URL.
+    pub fn create_database(&self, name: &str) -> Result<String> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let database = format!("{name}_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        self.execute(&format!("CREATE DATABASE \"{database}\""))?;
+        Ok(self.url(&database))
+    }
+
+    /// The URL of a database of this server.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Runs one statement in the database `postgres`.
+    pub fn execute(&self, statement: &str) -> Result<()> {
+        run(Command::new(binaries()?.join("psql"))
+            .args(["-qX", "-v", "ON_ERROR_STOP=1", "-c", statement])
+            .arg(self.url("postgres")))
+    }
+
+    /// SIGKILL; the data stays for [`Postgres::restart`].
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts again on the same port and data.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process.kill();
+        // The killed server could not remove its lock; a new one checks that its process is gone.
+        self.process = self.server.start(self.port, START_LIMIT)?;
+        self.wait_until_it_answers()
+    }
+
+    fn wait_until_it_answers(&self) -> Result<()> {
+        crate::step::wait_until("PostgreSQL to answer a query", START_LIMIT, || {
+            self.execute("SELECT 1").is_ok()
+        })
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let _ = self.process.signal("QUIT");
+        let _ = self.process.wait_for(Duration::from_secs(5));
+        self.process.kill();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Debian keeps the server's programs out of the PATH, by version.
+fn binaries() -> Result<PathBuf> {
+    let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .context("PostgreSQL's server is not installed (package postgresql)")?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path().join("bin")))
+        .filter(|bin: &PathBuf| Path::exists(&bin.join("postgres")))
+        .collect();
+    versions.sort();
+    versions.pop().context("no PostgreSQL server in /usr/lib/postgresql")
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("running {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! The cache outside the checkout: `~/.cache/rocketmart/<kind>/<key>`.
+//!
+//! A key is a digest of what an entry was built from (versions, input files), so an entry never
+//! goes stale: a change makes another key. An entry is built under a temporary name and renamed when
+//! whole, so a build that was cut off leaves nothing that looks finished.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+/// The root of the cache; `ROCKETMART_CACHE` overrides `~/.cache/rocketmart`.
+pub fn root() -> PathBuf {
+    if let Some(dir) = std::env::var_os("ROCKETMART_CACHE") {
+        return dir.into();
+    }
+    let home = std::env::var_os("HOME").map_or_else(|| "/root".into(), PathBuf::from);
+    home.join(".cache/rocketmart")
+}
+
+/// A digest of the given parts, stable between runs of one toolchain; 16 hexadecimal digits.
+pub fn key<P: Hash>(parts: &[P]) -> String {
+    let mut hasher = DefaultHasher::new();
+    parts.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// A digest of files' contents, in the order given.
+pub fn key_of_files(files: &[PathBuf]) -> Result<String> {
+    let contents = files
+        .iter()
+        .map(|file| fs::read(file).with_context(|| format!("reading {}", file.display())))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(key(&contents))
+}
+
+/// The entry `kind/key`, made by `build` into the directory it is given if it is not there yet.
+pub fn entry(kind: &str, key: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let finished = root().join(kind).join(key);
+    if finished.exists() {
+        return Ok(finished);
+    }
+    let partial = root().join(kind).join(format!(".{key}.{}", std::process::id()));
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    fs::create_dir_all(&partial).with_context(|| format!("making {}", partial.display()))?;
+    if let Err(error) = build(&partial) {
+        // What is left would only take up space: nothing ever looks at a partial entry again.
+        let _ = fs::remove_dir_all(&partial);
+        return Err(error);
+    }
+    match fs::rename(&partial, &finished) {
+        Ok(()) => Ok(finished),
+        // Another process finished the same entry first; both are the same.
+        Err(_) if finished.exists() => {
+            fs::remove_dir_all(&partial)?;
+            Ok(finished)
+        }
+        Err(error) => Err(error).with_context(|| format!("finishing {}", finished.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_depends_on_every_part_and_on_their_order() {
+        assert_eq!(key(&["a", "b"]), key(&["a", "b"]));
+        assert_ne!(key(&["a", "b"]), key(&["b", "a"]));
+        assert_ne!(key(&["ab", ""]), key(&["a", "b"]));
+    }
+}

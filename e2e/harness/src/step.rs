@@ -1,0 +1,70 @@
+//! Progress that a person can follow: one line per step, with the time it took.
+//!
+//! A step either says `… done (3.2 s)` or fails with the end of the log that explains why.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::Logged;
+
+/// How many lines of a log are shown when a step fails.
+const LOG_LINES_ON_FAILURE: usize = 30;
+
+/// Runs `work`, saying what is being done and how long it took.
+pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let started = Instant::now();
+    println!("  {what} …");
+    let outcome = work();
+    let seconds = started.elapsed().as_secs_f64();
+    match &outcome {
+        Ok(_) => println!("  {what}: done ({seconds:.1} s)"),
+        Err(_) => println!("  {what}: FAILED after {seconds:.1} s"),
+    }
+    let _ = std::io::stdout().flush();
+    outcome.with_context(|| what.to_owned())
+}
+
+/// Runs a command to its end with its output in `log`; ends it when `limit` has passed, and fails
+/// with the end of the log unless it succeeds.
+pub fn run(command: &mut std::process::Command, log: &Path, limit: Duration) -> Result<()> {
+    let mut child = Logged::spawn(command, log)?;
+    let Some(status) = child.wait_for(limit)? else {
+        child.kill();
+        bail!("did not finish within {} s\n{}", limit.as_secs(), tail(log));
+    };
+    if !status.success() {
+        bail!("{} ended with {status}\n{}", command.get_program().to_string_lossy(), tail(log));
+    }
+    Ok(())
+}
+
+/// Waits until `ready` answers true, for at most `limit`; says what it was waiting for if it did not.
+pub fn wait_until(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
+    let deadline = Instant::now() + limit;
+    while !ready() {
+        if Instant::now() >= deadline {
+            bail!("waited {} s for {what}", limit.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// The end of a log, indented, for an error message.
+pub fn tail(log: &Path) -> String {
+    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(LOG_LINES_ON_FAILURE);
+    let mut shown = format!("the end of {}:", log.display());
+    for line in &lines[from..] {
+        shown.push_str("\n    ");
+        shown.push_str(line);
+    }
+    shown
+}
