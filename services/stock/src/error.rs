@@ -1,0 +1,45 @@
+//! What can go wrong between a caller and Redis, told apart by what the caller may do next.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// Why a call has no answer. Cloned to every caller of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StockError {
+    /// The call may or may not have been carried out: it was sent, and the answer did not come.
+    /// Ask again with the same idempotency key (or the same order id); never give back blindly.
+    #[error("the outcome is unknown: {0}")]
+    Unknown(String),
+    /// The call was certainly not carried out: no connection, Redis is still loading its data,
+    /// has no memory left, or is not the primary.
+    #[error("the stock is not available: {0}")]
+    Unavailable(String),
+    /// Too many callers are waiting already; nothing was sent.
+    #[error("too many requests are waiting for the stock")]
+    Overloaded,
+    /// Redis answered something this version does not understand, or its data broke an invariant
+    /// and the function refused to touch it.
+    #[error("the stock answered unexpectedly: {0}")]
+    Protocol(String),
+}
+
+impl StockError {
+    /// An error of a call that was handed to an open connection. Only answers that Redis gives
+    /// *instead of* running a command count as "not carried out"; silence counts as unknown.
+    pub(crate) fn after_sending(error: &RedisError) -> Self {
+        let text = error.to_string();
+        match error.kind() {
+            ErrorKind::Server(
+                ServerErrorKind::BusyLoading
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::ReadOnly
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::ClusterDown,
+            ) => Self::Unavailable(text),
+            ErrorKind::Io => Self::Unknown(text),
+            _ => match error.code() {
+                Some("OOM" | "BUSY" | "MISCONF" | "NOREPLICAS") => Self::Unavailable(text),
+                _ => Self::Protocol(text),
+            },
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Reservations: what is asked for, what Redis keeps of it, and every answer it can give.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::id::{BuyerId, OrderId, SaleId};
+
+/// Some units of one SKU.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Line {
+    pub sku: String,
+    /// At least 1.
+    pub quantity: u32,
+}
+
+/// A wish to reserve all of `lines`, or nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reserve {
+    pub sale: SaleId,
+    /// A fresh id: the order's, if the reservation succeeds.
+    pub order: OrderId,
+    pub buyer: BuyerId,
+    /// At least one, no SKU twice.
+    pub lines: Vec<Line>,
+    /// The idempotency key, 1–128 visible ASCII characters; it belongs to the buyer.
+    pub key: String,
+    /// Fingerprint of the request's body, visible ASCII without `|`: the same key with another
+    /// fingerprint is refused.
+    pub request_hash: String,
+    /// W3C trace context, carried on the event; anything malformed is left out.
+    pub traceparent: Option<String>,
+}
+
+/// Redis' decision on one [`Reserve`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReserveOutcome {
+    Reserved(Reservation),
+    /// The same key and body were accepted before: the same order, whatever its state is now.
+    Duplicate(Reservation),
+    /// Fewer units are left than asked for.
+    SoldOut {
+        sku: String,
+        remaining: u32,
+    },
+    /// The buyer holds `held` units already and may hold `limit`.
+    LimitExceeded {
+        sku: String,
+        limit: u32,
+        held: u32,
+    },
+    NotOpen {
+        opens_at_ms: i64,
+    },
+    Closed,
+    Suspended,
+    UnknownSale,
+    UnknownSku {
+        sku: String,
+    },
+    /// The buyer used this key before with another body.
+    KeyReused,
+    /// The wish breaks a rule of [`Reserve`] (a quantity of 0, a SKU twice, an order id in use).
+    Invalid {
+        field: String,
+        rule: String,
+    },
+}
+
+/// A reservation as Redis keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    pub order: OrderId,
+    pub sale: SaleId,
+    pub buyer: BuyerId,
+    pub lines: Vec<PricedLine>,
+    /// Minor units: the sum over the lines.
+    pub amount: i64,
+    /// ISO 4217.
+    pub currency: String,
+    pub state: ReservationState,
+    /// Unix milliseconds by Redis' clock.
+    pub reserved_at_ms: i64,
+    /// Unix milliseconds by Redis' clock: from then on an unpaid reservation is expired.
+    pub pay_by_ms: i64,
+    /// The buyer has said how to pay (perhaps not yet that it should be done).
+    pub payment_prepared: bool,
+    pub payment_method_id: Option<Uuid>,
+    pub delivery_address_id: Option<Uuid>,
+}
+
+/// A [`Line`] with the price it was reserved at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PricedLine {
+    pub sku: String,
+    pub quantity: u32,
+    /// Minor units.
+    pub unit_price: i64,
+}
+
+/// Where a reservation stands. `Confirmed` and `Released` are final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ReservationState {
+    /// Units are held until `pay_by_ms`.
+    Reserved,
+    /// The payment is under way; the reservation does not expire any more.
+    PaymentSubmitted,
+    /// Paid: the units are sold.
+    Confirmed,
+    /// The units went back.
+    Released(ReleaseReason),
+}
+
+/// Why units went back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseReason {
+    Expired,
+    Cancelled,
+    PaymentFailed,
+}
+
+impl ReleaseReason {
+    /// The word used in events and in Redis.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::PaymentFailed => "payment_failed",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Expired, Self::Cancelled, Self::PaymentFailed].into_iter().find(|r| r.as_str() == text)
+    }
+}
+
+/// How a buyer wants to pay and be delivered to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PaymentDetails {
+    pub payment_method_id: Option<Uuid>,
+    pub delivery_address_id: Option<Uuid>,
+}
+
+/// A wish to pay for a reservation now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubmitPayment {
+    pub sale: SaleId,
+    pub order: OrderId,
+    pub buyer: BuyerId,
+    /// `None`: as prepared before.
+    pub details: Option<PaymentDetails>,
+    /// W3C trace context, carried on the event; anything malformed is left out.
+    pub traceparent: Option<String>,
+}
+
+/// Redis' decision on preparing or submitting a payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PaymentOutcome {
+    /// The details are kept; the deadline still runs.
+    Prepared(Reservation),
+    /// The payment is under way.
+    Submitted(Reservation),
+    /// It was submitted before (perhaps paid by now); nothing changed.
+    AlreadySubmitted(Reservation),
+    /// The units went back, or the deadline has passed.
+    Released(ReleaseReason),
+    /// Nothing was prepared, and the call brought no details.
+    NotPrepared,
+    /// No such reservation, or another buyer's.
+    Unknown,
+}
+
+/// Redis' decision on confirming one paid order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfirmOutcome {
+    Confirmed,
+    AlreadyConfirmed,
+    /// Too late: the money has to go back.
+    Released(ReleaseReason),
+    Unknown,
+}
+
+/// Redis' decision on releasing one order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReleaseOutcome {
+    Released,
+    AlreadyReleased(ReleaseReason),
+    AlreadyConfirmed,
+    /// Asked to expire, but the deadline has not passed or the payment is under way.
+    NotDue,
+    /// No such reservation, or (for a cancel) another buyer's.
+    Unknown,
+}
