@@ -1,1 +1,4 @@
-//! 
+//! The simulated outside world, for development and tests: what the shop talks to and does not own.
+
+pub mod mail;
+pub mod provider;
