@@ -1,0 +1,324 @@
+//! The provider's books: charges, their refunds, and references closed for charging.
+//!
+//! The rules are the ones shops rely on. The same idempotency key gives the same charge, and with
+//! another body it is refused. Refunds of a charge never add up to more than the charge. A voided
+//! reference takes no charge any more, which gives a shop that lost an answer a final one. The
+//! provider does not check that a reference is charged once: that is the shop's promise, and the list
+//! of charges is where a test can see it kept.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+
+use super::journal::{Entry, Journal};
+
+/// One attempt to take money from a card, final once it exists.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Charge {
+    pub id: String,
+    /// What the shop calls it.
+    pub reference: String,
+    pub status: ChargeStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Minor units.
+    pub amount: i64,
+    pub currency: String,
+    /// How much of `amount` went back, in minor units.
+    pub refunded: i64,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChargeStatus {
+    Succeeded,
+    Declined,
+}
+
+/// Money given back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Refund {
+    pub id: String,
+    pub charge_id: String,
+    pub reference: String,
+    /// Minor units.
+    pub amount: i64,
+    pub currency: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+/// What a shop asks to be charged.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChargeRequest {
+    pub(super) token: String,
+    pub(super) amount: i64,
+    pub(super) currency: String,
+    pub(super) reference: String,
+}
+
+/// Why the books refuse something.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    KeyReused,
+    ChargeUnknown,
+    NotRefundable,
+    ExceedsCharge { refundable: i64 },
+}
+
+/// A result and whether this very call brought it about, or repeated an earlier one.
+#[derive(Debug, PartialEq)]
+pub(super) struct Outcome<T> {
+    pub(super) value: T,
+    pub(super) is_new: bool,
+}
+
+/// All charges in the order they were made, and the ways to find them.
+pub(super) struct Ledger {
+    charges: Vec<Charge>,
+    by_key: HashMap<String, (u64, usize)>,
+    by_reference: HashMap<String, Vec<usize>>,
+    refunds_by_key: HashMap<String, (u64, Refund)>,
+    voided: HashSet<String>,
+    /// Keeps ids of two runs without a state file apart.
+    run: u32,
+    journal: Option<Journal>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            charges: Vec::new(),
+            by_key: HashMap::new(),
+            by_reference: HashMap::new(),
+            refunds_by_key: HashMap::new(),
+            voided: HashSet::new(),
+            run: rand::random(),
+            journal: None,
+        }
+    }
+}
+
+impl Ledger {
+    /// From now on every change is also appended to `journal`.
+    pub(super) fn keep_in(&mut self, journal: Journal) {
+        self.journal = Some(journal);
+    }
+
+    /// Makes the charge, unless `key` has made it before. `decline` is why the bank would refuse.
+    pub(super) fn charge(
+        &mut self,
+        key: &str,
+        request: &ChargeRequest,
+        decline: Option<&str>,
+    ) -> Result<Outcome<Charge>, Refusal> {
+        let digest =
+            digest(&[&request.token, &request.amount.to_string(), &request.currency, &request.reference]);
+        if let Some(&(known, position)) = self.by_key.get(key) {
+            return if known == digest {
+                Ok(Outcome { value: self.charges[position].clone(), is_new: false })
+            } else {
+                Err(Refusal::KeyReused)
+            };
+        }
+        let reason = if self.voided.contains(&request.reference) { Some("voided") } else { decline };
+        let charge = Charge {
+            id: format!("ch_{:08x}_{:x}", self.run, self.charges.len()),
+            reference: request.reference.clone(),
+            status: if reason.is_some() { ChargeStatus::Declined } else { ChargeStatus::Succeeded },
+            reason: reason.map(str::to_owned),
+            amount: request.amount,
+            currency: request.currency.clone(),
+            refunded: 0,
+            created_at: OffsetDateTime::now_utc(),
+        };
+        self.record(Entry::Charge { key: key.to_owned(), digest, charge: charge.clone() });
+        Ok(Outcome { value: charge, is_new: true })
+    }
+
+    /// Closes `reference` for charging and returns the charge that got there first, if one did.
+    pub(super) fn void(&mut self, reference: &str) -> Option<Charge> {
+        let charged =
+            self.by_reference(reference).into_iter().find(|charge| charge.status == ChargeStatus::Succeeded);
+        if charged.is_none() && !self.voided.contains(reference) {
+            self.record(Entry::Void { reference: reference.to_owned() });
+        }
+        charged
+    }
+
+    /// Gives back `amount` minor units, or what is left when `None`.
+    pub(super) fn refund(
+        &mut self,
+        key: &str,
+        charge_id: &str,
+        amount: Option<i64>,
+    ) -> Result<Outcome<Refund>, Refusal> {
+        let digest = digest(&[charge_id, &amount.map_or_else(String::new, |a| a.to_string())]);
+        if let Some((known, refund)) = self.refunds_by_key.get(key) {
+            return if *known == digest {
+                Ok(Outcome { value: refund.clone(), is_new: false })
+            } else {
+                Err(Refusal::KeyReused)
+            };
+        }
+        let charge = self.by_id(charge_id).ok_or(Refusal::ChargeUnknown)?;
+        if charge.status != ChargeStatus::Succeeded {
+            return Err(Refusal::NotRefundable);
+        }
+        let refundable = charge.amount - charge.refunded;
+        let amount = amount.unwrap_or(refundable);
+        // A free order's charge of nothing can be refunded all the same: nothing.
+        let nothing_left = refundable == 0 && charge.amount > 0;
+        if amount > refundable || nothing_left {
+            return Err(Refusal::ExceedsCharge { refundable });
+        }
+        let refund = Refund {
+            id: format!("re_{:08x}_{:x}", self.run, self.refunds_by_key.len()),
+            charge_id: charge.id.clone(),
+            reference: charge.reference.clone(),
+            amount,
+            currency: charge.currency.clone(),
+            created_at: OffsetDateTime::now_utc(),
+        };
+        self.record(Entry::Refund { key: key.to_owned(), digest, refund: refund.clone() });
+        Ok(Outcome { value: refund, is_new: true })
+    }
+
+    pub(super) fn by_id(&self, id: &str) -> Option<&Charge> {
+        let position = usize::from_str_radix(id.rsplit('_').next()?, 16).ok()?;
+        self.charges.get(position).filter(|charge| charge.id == id)
+    }
+
+    pub(super) fn by_reference(&self, reference: &str) -> Vec<Charge> {
+        let positions = self.by_reference.get(reference).map_or(&[][..], Vec::as_slice);
+        positions.iter().map(|&position| self.charges[position].clone()).collect()
+    }
+
+    /// Up to `limit` charges from position `from` on, made within `[since, until)`, and the position
+    /// to go on from if there are more.
+    pub(super) fn list(
+        &self,
+        from: usize,
+        limit: usize,
+        since: Option<OffsetDateTime>,
+        until: Option<OffsetDateTime>,
+    ) -> (Vec<Charge>, Option<usize>) {
+        let first = since.map_or(0, |at| self.charges.partition_point(|charge| charge.created_at < at));
+        let end = until
+            .map_or(self.charges.len(), |at| self.charges.partition_point(|charge| charge.created_at < at));
+        let start = from.max(first).min(end);
+        let stop = start.saturating_add(limit).min(end);
+        (self.charges[start..stop].to_vec(), (stop < end).then_some(stop))
+    }
+
+    fn record(&mut self, entry: Entry) {
+        if let Some(journal) = &mut self.journal {
+            journal.append(&entry);
+        }
+        self.replay(entry);
+    }
+
+    /// Takes over a change that was decided before, now or in an earlier run.
+    pub(super) fn replay(&mut self, entry: Entry) {
+        match entry {
+            Entry::Charge { key, digest, charge } => {
+                let position = self.charges.len();
+                self.by_key.insert(key, (digest, position));
+                self.by_reference.entry(charge.reference.clone()).or_default().push(position);
+                self.charges.push(charge);
+            }
+            Entry::Refund { key, digest, refund } => {
+                let position = self.by_reference.get(&refund.reference).and_then(|positions| {
+                    positions.iter().copied().find(|&p| self.charges[p].id == refund.charge_id)
+                });
+                if let Some(position) = position {
+                    self.charges[position].refunded += refund.amount;
+                }
+                self.refunds_by_key.insert(key, (digest, refund));
+            }
+            Entry::Void { reference } => {
+                self.voided.insert(reference);
+            }
+        }
+    }
+}
+
+/// Tells two bodies under the same key apart without keeping them.
+fn digest(parts: &[&str]) -> u64 {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part.len().to_be_bytes());
+        hasher.update(part.as_bytes());
+    }
+    let hash = hasher.finalize();
+    hash.iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(reference: &str, amount: i64) -> ChargeRequest {
+        ChargeRequest { token: "tok_1".into(), amount, currency: "KRW".into(), reference: reference.into() }
+    }
+
+    #[test]
+    fn the_same_key_gives_the_same_charge_and_another_body_is_refused() {
+        let mut ledger = Ledger::default();
+        let first = ledger.charge("k", &request("order-1", 500), None).unwrap();
+        let again = ledger.charge("k", &request("order-1", 500), Some("card_declined")).unwrap();
+        assert!(first.is_new && !again.is_new);
+        assert_eq!(first.value, again.value);
+        assert_eq!(ledger.charge("k", &request("order-1", 501), None), Err(Refusal::KeyReused));
+        assert_eq!(ledger.by_reference("order-1").len(), 1);
+    }
+
+    #[test]
+    fn refunds_never_exceed_the_charge() {
+        let mut ledger = Ledger::default();
+        let charge = ledger.charge("k", &request("order-1", 500), None).unwrap().value;
+        assert_eq!(ledger.refund("r1", &charge.id, Some(200)).unwrap().value.amount, 200);
+        assert!(!ledger.refund("r1", &charge.id, Some(200)).unwrap().is_new);
+        assert_eq!(
+            ledger.refund("r2", &charge.id, Some(301)),
+            Err(Refusal::ExceedsCharge { refundable: 300 })
+        );
+        assert_eq!(ledger.refund("r3", &charge.id, None).unwrap().value.amount, 300);
+        assert_eq!(ledger.by_id(&charge.id).unwrap().refunded, 500);
+        assert_eq!(ledger.refund("r4", &charge.id, None), Err(Refusal::ExceedsCharge { refundable: 0 }));
+    }
+
+    #[test]
+    fn a_voided_reference_takes_no_charge_any_more() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.void("order-1"), None);
+        let late = ledger.charge("k", &request("order-1", 500), None).unwrap().value;
+        assert_eq!((late.status, late.reason.as_deref()), (ChargeStatus::Declined, Some("voided")));
+    }
+
+    #[test]
+    fn voiding_a_charged_reference_returns_the_charge() {
+        let mut ledger = Ledger::default();
+        let charge = ledger.charge("k", &request("order-1", 500), None).unwrap().value;
+        assert_eq!(ledger.void("order-1"), Some(charge));
+    }
+
+    #[test]
+    fn the_list_is_cut_into_pages_without_gaps() {
+        let mut ledger = Ledger::default();
+        for n in 0..5 {
+            ledger.charge(&format!("k{n}"), &request(&format!("order-{n}"), 1), None).unwrap();
+        }
+        let (first, next) = ledger.list(0, 3, None, None);
+        let (rest, end) = ledger.list(next.unwrap(), 3, None, None);
+        let references: Vec<_> = first.iter().chain(&rest).map(|c| c.reference.as_str()).collect();
+        assert_eq!(references, ["order-0", "order-1", "order-2", "order-3", "order-4"]);
+        assert_eq!(end, None);
+        assert!(ledger.list(0, 3, Some(OffsetDateTime::now_utc()), None).0.is_empty());
+    }
+}
