@@ -1,0 +1,217 @@
+//! Each rule of the schema, accepting and refusing.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn sale() -> Value {
+    json!({
+        "apiVersion": "rocketmart.dev/v1alpha1",
+        "kind": "FlashSale",
+        "metadata": { "name": "launch" },
+        "spec": {
+            "shop": "rocket",
+            "items": [{ "sku": "RM-1", "units": 100, "price": 19900, "perBuyerLimit": 2 }],
+            "currency": "KRW",
+            "opensAt": "2030-01-01T10:00:00Z",
+            "closesAt": "2030-01-01T11:00:00Z",
+        },
+    })
+}
+
+/// The sale with the values at JSON pointers replaced.
+fn sale_with(changes: &[(&str, Value)]) -> FlashSale {
+    let mut sale = sale();
+    for (pointer, value) in changes {
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        match sale.pointer_mut(parent).unwrap() {
+            Value::Object(object) => _ = object.insert(key.to_owned(), value.clone()),
+            Value::Array(array) if key == "-" => array.push(value.clone()),
+            Value::Array(array) => array[key.parse::<usize>().unwrap()] = value.clone(),
+            other => panic!("{pointer} is inside {other}"),
+        }
+    }
+    serde_json::from_value(sale).unwrap()
+}
+
+fn in_phase(phase: &str, changes: &[(&str, Value)]) -> FlashSale {
+    let mut all = vec![("/status", json!({ "phase": phase }))];
+    all.extend_from_slice(changes);
+    sale_with(&all)
+}
+
+#[track_caller]
+fn accepts(sale: &FlashSale) {
+    sale.validate_cel().unwrap();
+}
+
+#[track_caller]
+fn refuses(sale: &FlashSale, message: &str) {
+    let errors = sale.validate_cel().unwrap_err().to_string();
+    assert!(errors.contains(message), "{errors}");
+}
+
+/// A change of a sale in this phase.
+#[track_caller]
+fn accepts_change(phase: &str, changes: &[(&str, Value)]) {
+    in_phase(phase, changes).validate_cel_update(&in_phase(phase, &[])).unwrap();
+}
+
+#[track_caller]
+fn refuses_change(phase: &str, changes: &[(&str, Value)], message: &str) {
+    let errors = in_phase(phase, changes).validate_cel_update(&in_phase(phase, &[])).unwrap_err().to_string();
+    assert!(errors.contains(message), "{errors}");
+}
+
+const LOADED: [&str; 6] = ["Preloading", "Ready", "Open", "SoldOut", "Draining", "Paused"];
+
+#[test]
+fn a_plain_sale_is_accepted_with_defaults_filled_in() {
+    let sale = sale_with(&[]);
+    accepts(&sale);
+    assert_eq!(sale.spec.payment_deadline_seconds, 300);
+    assert_eq!(sale.spec.preload_lead_seconds, 60);
+    assert!(!sale.spec.suspend);
+}
+
+#[test]
+fn a_sale_has_to_close_after_it_opens() {
+    refuses(
+        &sale_with(&[("/spec/closesAt", json!("2030-01-01T10:00:00Z"))]),
+        "closesAt has to be after opensAt",
+    );
+    refuses(
+        &sale_with(&[("/spec/closesAt", json!("2029-12-31T10:00:00Z"))]),
+        "closesAt has to be after opensAt",
+    );
+    accepts(&sale_with(&[("/spec/closesAt", json!("2030-01-01T10:00:01Z"))]));
+}
+
+#[test]
+fn times_are_compared_as_times_and_not_as_text() {
+    accepts(&sale_with(&[
+        ("/spec/opensAt", json!("2030-01-01T10:00:00+09:00")),
+        ("/spec/closesAt", json!("2030-01-01T02:00:00Z")),
+    ]));
+}
+
+#[test]
+fn the_limit_of_a_buyer_is_at_most_the_units() {
+    refuses(
+        &sale_with(&[("/spec/items/0/perBuyerLimit", json!(101))]),
+        "perBuyerLimit has to be at most units",
+    );
+    accepts(&sale_with(&[("/spec/items/0/perBuyerLimit", json!(100))]));
+}
+
+#[test]
+fn pre_scale_names_components() {
+    accepts(&sale_with(&[("/spec/preScale", json!({ "order-worker": 3 }))]));
+    let unknown = serde_json::from_value::<FlashSale>({
+        let mut sale = sale();
+        sale["spec"]["preScale"] = json!({ "orders": 3 });
+        sale
+    });
+    assert!(unknown.unwrap_err().to_string().contains("orders"));
+}
+
+#[test]
+fn a_sale_stays_with_its_shop() {
+    for phase in ["Scheduled", "Open"] {
+        refuses_change(phase, &[("/spec/shop", json!("other"))], "a sale stays with its shop");
+    }
+}
+
+#[test]
+fn until_its_stock_is_loaded_everything_else_may_change() {
+    for phase in ["Scheduled", "Failed"] {
+        accepts_change(
+            phase,
+            &[
+                ("/spec/items", json!([{ "sku": "RM-2", "units": 1, "price": 1, "perBuyerLimit": 1 }])),
+                ("/spec/currency", json!("EUR")),
+                ("/spec/opensAt", json!("2029-01-01T10:00:00Z")),
+                ("/spec/closesAt", json!("2029-01-01T11:00:00Z")),
+                ("/spec/paymentDeadlineSeconds", json!(10)),
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_loaded_sale_may_gain_units_and_time_and_be_paused() {
+    for phase in LOADED {
+        accepts_change(phase, &[("/spec/items/0/units", json!(101))]);
+        accepts_change(phase, &[("/spec/closesAt", json!("2030-01-01T12:00:00Z"))]);
+        accepts_change(phase, &[("/spec/suspend", json!(true))]);
+        accepts_change(phase, &[("/spec/closeEarly", json!(true))]);
+        accepts_change(phase, &[("/spec/preScale", json!({ "order": 2 }))]);
+    }
+}
+
+#[test]
+fn a_loaded_sale_cannot_lose_units() {
+    for phase in LOADED {
+        refuses_change(phase, &[("/spec/items/0/units", json!(99))], "units can grow but not shrink");
+    }
+}
+
+#[test]
+fn a_loaded_sale_keeps_its_items() {
+    for phase in LOADED {
+        let other = json!({ "sku": "RM-2", "units": 1, "price": 1, "perBuyerLimit": 1 });
+        refuses_change(
+            phase,
+            &[("/spec/items/0", other.clone())],
+            "can no longer be taken out of spec.items",
+        );
+        refuses_change(phase, &[("/spec/items/-", other)], "can no longer be added to spec.items");
+    }
+}
+
+#[test]
+fn a_loaded_sale_keeps_its_terms() {
+    for phase in LOADED {
+        for (field, value) in [
+            ("items[].price", ("/spec/items/0/price", json!(1))),
+            ("items[].perBuyerLimit", ("/spec/items/0/perBuyerLimit", json!(1))),
+            ("currency", ("/spec/currency", json!("EUR"))),
+            ("opensAt", ("/spec/opensAt", json!("2030-01-01T09:59:00Z"))),
+            ("paymentDeadlineSeconds", ("/spec/paymentDeadlineSeconds", json!(10))),
+        ] {
+            refuses_change(phase, &[value], &format!("spec.{field} can no longer change"));
+        }
+    }
+}
+
+#[test]
+fn a_loaded_sale_cannot_lose_time() {
+    for phase in LOADED {
+        refuses_change(
+            phase,
+            &[("/spec/closesAt", json!("2030-01-01T10:30:00Z"))],
+            "spec.closesAt can move later but not earlier",
+        );
+    }
+}
+
+#[test]
+fn closing_early_cannot_be_taken_back() {
+    let early = in_phase("Draining", &[("/spec/closeEarly", json!(true))]);
+    let errors = in_phase("Draining", &[]).validate_cel_update(&early).unwrap_err().to_string();
+    assert!(errors.contains("closeEarly cannot be taken back"), "{errors}");
+}
+
+#[test]
+fn a_sale_that_is_over_does_not_change() {
+    for phase in ["Closed", "Cancelled"] {
+        refuses_change(phase, &[("/spec/items/0/units", json!(101))], "this sale has ended");
+        accepts_change(phase, &[]);
+    }
+}
+
+#[test]
+fn the_words_of_the_phases_are_those_of_the_schema() {
+    assert_eq!(serde_json::to_value(Phase::SoldOut).unwrap(), "SoldOut");
+    assert_eq!(Phase::SoldOut.to_string(), "SoldOut");
+}

@@ -1,0 +1,140 @@
+//! The outside world of a shop: addresses stand in the spec, everything secret in a Secret.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A Secret in the namespace of the shop.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretReference {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// One key of a Secret in the namespace of the shop.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeyReference {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+
+    /// Key in the Secret's data.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// How to reach Redis.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.url) != has(self.urlSecretRef)")
+        .message("give exactly one of redis.url and redis.urlSecretRef")
+)]
+pub struct Redis {
+    /// Address: `redis://host:6379/0`, or `rediss://` for TLS. An address with a password belongs
+    /// into `urlSecretRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^rediss?://\S+$"))]
+    pub url: Option<String>,
+
+    /// The address in a Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_secret_ref: Option<SecretKeyReference>,
+}
+
+/// How to reach Kafka, and the shape of the topics the operator makes.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kafka {
+    /// Bootstrap servers, separated by commas: `kafka-0:9092,kafka-1:9092`.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[^\s,:]+:[0-9]+(,[^\s,:]+:[0-9]+)*$"))]
+    pub brokers: String,
+
+    /// Copies of each partition. Production uses 3.
+    #[serde(default = "replication_factor")]
+    #[schemars(range(min = 1, max = 9))]
+    #[x_kube(
+        validation = Rule::new("self == oldSelf")
+            .message("kafka.replicationFactor cannot be changed: topics keep the copies they were made with")
+    )]
+    pub replication_factor: i32,
+
+    /// Partitions of each event topic, and so the largest number of workers of one kind that have
+    /// work at the same time.
+    #[serde(default = "partitions")]
+    #[schemars(range(min = 1, max = 512))]
+    #[x_kube(
+        validation = Rule::new("self >= oldSelf")
+            .message("kafka.partitions can grow but not shrink: Kafka cannot remove partitions")
+    )]
+    pub partitions: i32,
+}
+
+const fn replication_factor() -> i32 {
+    1
+}
+
+const fn partitions() -> i32 {
+    8
+}
+
+/// PostgreSQL: one database per service.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Postgresql {
+    /// Secret with the keys `member`, `catalog`, `order`, `payment` and `delivery`; each value is the
+    /// database URL of that service, `postgres://user:password@host:5432/database`.
+    pub secret_ref: SecretReference,
+
+    /// Connections each pod keeps open at most.
+    #[serde(default = "max_connections")]
+    #[schemars(range(min = 1, max = 200))]
+    pub max_connections: i32,
+}
+
+const fn max_connections() -> i32 {
+    8
+}
+
+/// How mails are sent.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.url) != has(self.urlSecretRef)")
+        .message("give exactly one of smtp.url and smtp.urlSecretRef")
+)]
+pub struct Smtp {
+    /// Address: `smtp://host:25`, or `smtps://` for TLS. An address with a password belongs into
+    /// `urlSecretRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^smtps?://\S+$"))]
+    pub url: Option<String>,
+
+    /// The address in a Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_secret_ref: Option<SecretKeyReference>,
+
+    /// Sender of the shop's mails.
+    #[serde(default = "mail_from")]
+    #[schemars(length(min = 3, max = 320))]
+    pub from: String,
+}
+
+fn mail_from() -> String {
+    "Rocket Mart <no-reply@rocketmart.example>".to_owned()
+}
+
+/// How payments are charged.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentProvider {
+    /// Base address of the provider's API.
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^https?://\S+$"))]
+    pub url: String,
+
+    /// The secret shared with the provider, which signs its call-backs.
+    pub secret_ref: SecretKeyReference,
+}

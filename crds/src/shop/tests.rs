@@ -1,0 +1,152 @@
+//! Each rule of the schema, accepting and refusing.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn shop() -> Value {
+    json!({
+        "apiVersion": "rocketmart.dev/v1alpha1",
+        "kind": "Shop",
+        "metadata": { "name": "rocket" },
+        "spec": {
+            "host": "shop.example",
+            "redis": { "url": "redis://redis:6379" },
+            "kafka": { "brokers": "kafka:9092", "partitions": 8 },
+            "postgresql": { "secretRef": { "name": "databases" } },
+            "smtp": { "url": "smtp://mail:1025" },
+            "paymentProvider": { "url": "http://provider:8090", "secretRef": { "name": "provider", "key": "secret" } },
+        },
+    })
+}
+
+/// The shop with the value at a JSON pointer replaced.
+fn shop_with(pointer: &str, value: Value) -> Shop {
+    let mut shop = shop();
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    shop.pointer_mut(parent).unwrap()[key] = value;
+    serde_json::from_value(shop).unwrap()
+}
+
+#[track_caller]
+fn accepts(pointer: &str, value: Value) {
+    shop_with(pointer, value).validate_cel().unwrap();
+}
+
+#[track_caller]
+fn refuses(pointer: &str, value: Value, message: &str) {
+    let errors = shop_with(pointer, value).validate_cel().unwrap_err().to_string();
+    assert!(errors.contains(message), "{errors}");
+}
+
+#[track_caller]
+fn refuses_change(pointer: &str, value: Value, message: &str) {
+    let old: Shop = serde_json::from_value(shop()).unwrap();
+    let errors = shop_with(pointer, value).validate_cel_update(&old).unwrap_err().to_string();
+    assert!(errors.contains(message), "{errors}");
+}
+
+#[test]
+fn a_plain_shop_is_accepted_with_defaults_filled_in() {
+    let shop: Shop = serde_json::from_value(shop()).unwrap();
+    shop.validate_cel().unwrap();
+    assert_eq!(shop.spec.tokens, Tokens { access_seconds: 900, refresh_seconds: 1_209_600 });
+    assert_eq!(shop.spec.catalog.store, CatalogStore::Postgres);
+    assert_eq!(shop.spec.postgresql.max_connections, 8);
+}
+
+#[test]
+fn the_name_leaves_room_for_the_names_of_its_parts() {
+    accepts("/metadata/name", json!("a".repeat(40)));
+    refuses("/metadata/name", json!("a".repeat(41)), "at most 40 characters");
+}
+
+#[test]
+fn redis_has_exactly_one_address() {
+    let secret = json!({ "name": "redis", "key": "url" });
+    accepts("/spec/redis", json!({ "urlSecretRef": secret }));
+    refuses("/spec/redis", json!({}), "exactly one of redis.url and redis.urlSecretRef");
+    refuses("/spec/redis", json!({ "url": "redis://r", "urlSecretRef": secret }), "exactly one of redis.url");
+}
+
+#[test]
+fn mail_has_exactly_one_address() {
+    let secret = json!({ "name": "mail", "key": "url" });
+    accepts("/spec/smtp", json!({ "urlSecretRef": secret }));
+    refuses("/spec/smtp", json!({}), "exactly one of smtp.url and smtp.urlSecretRef");
+    refuses("/spec/smtp", json!({ "url": "smtp://m", "urlSecretRef": secret }), "exactly one of smtp.url");
+}
+
+#[test]
+fn refresh_tokens_outlive_access_tokens() {
+    accepts("/spec/tokens", json!({ "accessSeconds": 60, "refreshSeconds": 61 }));
+    refuses(
+        "/spec/tokens",
+        json!({ "accessSeconds": 60, "refreshSeconds": 60 }),
+        "refreshSeconds has to be larger",
+    );
+}
+
+#[test]
+fn a_component_has_either_replicas_or_autoscaling() {
+    accepts("/spec/components", json!({ "order-worker": { "replicas": 2 } }));
+    accepts("/spec/components", json!({ "order-worker": { "autoscaling": {} } }));
+    refuses(
+        "/spec/components",
+        json!({ "order-worker": { "replicas": 2, "autoscaling": {} } }),
+        "either replicas or autoscaling",
+    );
+}
+
+#[test]
+fn only_components_with_a_consumer_group_scale_on_lag() {
+    for component in Component::ALL {
+        let components = json!({ component.as_str(): { "autoscaling": {} } });
+        if component.has_consumer_group() {
+            accepts("/spec/components", components);
+        } else {
+            refuses("/spec/components", components, "autoscaling on Kafka lag is for");
+        }
+    }
+}
+
+#[test]
+fn a_component_that_does_not_exist_is_refused() {
+    let schema = serde_json::to_value(<Shop as kube::CustomResourceExt>::crd()).unwrap();
+    let rules = schema.pointer(
+        "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/components/x-kubernetes-validations",
+    );
+    assert!(rules.unwrap()[0]["rule"].as_str().unwrap().contains("'order-worker'"));
+}
+
+#[test]
+fn the_minimum_is_at_most_the_maximum() {
+    let range = |min, max| json!({ "order-worker": { "autoscaling": { "minReplicaCount": min, "maxReplicaCount": max } } });
+    accepts("/spec/components", range(2, 2));
+    refuses("/spec/components", range(3, 2), "minReplicaCount has to be at most maxReplicaCount");
+}
+
+#[test]
+fn replicas_follow_either_a_threshold_or_a_drain_time() {
+    let autoscaling = |autoscaling: Value| json!({ "order-worker": { "autoscaling": autoscaling } });
+    accepts("/spec/components", autoscaling(json!({ "lagThreshold": 100 })));
+    accepts("/spec/components", autoscaling(json!({ "targetDrainSeconds": 10 })));
+    refuses(
+        "/spec/components",
+        autoscaling(json!({ "lagThreshold": 100, "targetDrainSeconds": 10 })),
+        "either lagThreshold or targetDrainSeconds",
+    );
+}
+
+#[test]
+fn topics_keep_their_shape() {
+    refuses_change("/spec/kafka/partitions", json!(7), "can grow but not shrink");
+    refuses_change("/spec/kafka/replicationFactor", json!(3), "replicationFactor cannot be changed");
+    let old: Shop = serde_json::from_value(shop()).unwrap();
+    shop_with("/spec/kafka/partitions", json!(9)).validate_cel_update(&old).unwrap();
+}
+
+#[test]
+fn products_do_not_move_between_stores() {
+    refuses_change("/spec/catalog", json!({ "store": "cassandra" }), "catalog.store cannot be changed");
+}
