@@ -1,8 +1,14 @@
-//! Gathers what arrives while the previous call is in flight and sends it as one.
+//! The way of purchases to Redis: each replica sends what arrived during its previous call as one
+//! call, and lets sold-out sales cost next to nothing (see `sold_out.rs`).
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::StockError;
+use crate::id::SaleId;
+use crate::lane::Lanes;
+use crate::reply::unexpected;
 use crate::reservation::{PaymentOutcome, Reserve, ReserveOutcome, SubmitPayment};
 use crate::stock::Stock;
 
@@ -13,7 +19,7 @@ pub struct CoalescerLimits {
     pub max_batch: usize,
     /// Most wishes waiting per sale; one more is refused as [`StockError::Overloaded`].
     pub max_waiting: usize,
-    /// How long a sold-out SKU is believed to stay so.
+    /// How long a sold-out SKU is believed to stay so; at most 1 s is sensible.
     pub sold_out_for: Duration,
 }
 
@@ -23,19 +29,113 @@ impl Default for CoalescerLimits {
     }
 }
 
-/// Cheap to clone; all clones share their queues.
-#[derive(Clone, Debug)]
-pub struct Coalescer;
+/// Cheap to clone; all clones share their queues. One per process is right.
+#[derive(Clone)]
+pub struct Coalescer {
+    reservations: Arc<Lanes<Reserve, ReserveOutcome>>,
+    payments: Arc<Lanes<SubmitPayment, PaymentOutcome>>,
+}
 
-#[expect(clippy::todo, unused_variables, clippy::unused_async)]
+impl fmt::Debug for Coalescer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coalescer").finish_non_exhaustive()
+    }
+}
+
 impl Coalescer {
     pub fn new(stock: Stock, limits: CoalescerLimits) -> Self {
-        todo!()
+        let payments_of = stock.clone();
+        let reservations =
+            Lanes::new("reserve", limits.max_batch, limits.max_waiting, move |sale, wishes: Vec<Reserve>| {
+                let stock = stock.clone();
+                async move { reserve(&stock, limits.sold_out_for, sale, wishes).await }
+            });
+        let payments = Lanes::new(
+            "submit_payment",
+            limits.max_batch,
+            limits.max_waiting,
+            move |sale, wishes: Vec<SubmitPayment>| {
+                let stock = payments_of.clone();
+                async move { stock.submit_payments(sale, &wishes).await }
+            },
+        );
+        Self { reservations: Arc::new(reservations), payments: Arc::new(payments) }
     }
+
+    /// Like [`Stock::reserve`] for one wish. After [`StockError::Unknown`] the reservation may exist:
+    /// ask again with the same key. A caller that goes away while waiting is not asked for.
     pub async fn reserve(&self, wish: Reserve) -> Result<ReserveOutcome, StockError> {
-        todo!()
+        if let Some((field, rule)) = wish.flaw(wish.sale) {
+            return Ok(ReserveOutcome::Invalid { field: field.to_owned(), rule: rule.to_owned() });
+        }
+        self.reservations.submit(wish.sale, wish).await
     }
+
+    /// Like [`Stock::submit_payment`].
     pub async fn submit_payment(&self, wish: SubmitPayment) -> Result<PaymentOutcome, StockError> {
-        todo!()
+        self.payments.submit(wish.sale, wish).await
     }
+}
+
+/// Decides a batch: wishes for what is marked as sold out are refused unless their key is known, the
+/// rest goes to Redis in its order.
+async fn reserve(
+    stock: &Stock,
+    sold_out_for: Duration,
+    sale: SaleId,
+    wishes: Vec<Reserve>,
+) -> Result<Vec<ReserveOutcome>, StockError> {
+    let mut outcomes = refuse_sold_out(stock, sold_out_for, sale, &wishes).await?;
+    let open: Vec<Reserve> = wishes
+        .into_iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| outcome.is_none())
+        .map(|(wish, _)| wish)
+        .collect();
+    let restocks = stock.sold_out.restocks(sale);
+    let decided = stock.reserve(sale, &open).await?;
+    for outcome in &decided {
+        if let ReserveOutcome::SoldOut { sku, remaining: 0 } = outcome {
+            stock.sold_out.set(sale, sku, restocks);
+        }
+    }
+    let mut decided = decided.into_iter();
+    for outcome in &mut outcomes {
+        if outcome.is_none() {
+            *outcome = decided.next();
+        }
+    }
+    outcomes
+        .into_iter()
+        .map(|outcome| outcome.ok_or_else(|| unexpected("one more outcome", "the end")))
+        .collect()
+}
+
+/// The refusals among the wishes, `None` for those that have to be decided by Redis.
+async fn refuse_sold_out(
+    stock: &Stock,
+    sold_out_for: Duration,
+    sale: SaleId,
+    wishes: &[Reserve],
+) -> Result<Vec<Option<ReserveOutcome>>, StockError> {
+    let marked_sku = |wish: &Reserve| {
+        let marked = wish.lines.iter().find(|line| stock.sold_out.is_fresh(sale, &line.sku, sold_out_for));
+        marked.map(|line| line.sku.clone())
+    };
+    let mut refusals: Vec<_> = wishes
+        .iter()
+        .map(|wish| marked_sku(wish).map(|sku| ReserveOutcome::SoldOut { sku, remaining: 0 }))
+        .collect();
+    if refusals.iter().all(Option::is_none) {
+        return Ok(refusals);
+    }
+    let known = stock.known_keys(sale, wishes).await?;
+    for (refusal, known) in refusals.iter_mut().zip(known) {
+        if known {
+            *refusal = None;
+        }
+    }
+    let refused = refusals.iter().flatten().count();
+    metrics::counter!("rocketmart_stock_marked_sold_out_total").increment(refused as u64);
+    Ok(refusals)
 }

@@ -1,12 +1,32 @@
 //! The reservation engine: units of a sale are reserved, paid for or given back by atomic functions
 //! in Redis, and nowhere else.
+//!
+//! ```text
+//!  purchases ──> Coalescer ──┐                                ┌─ stock, held, keys (hashes)
+//!  payments  ──> (lane.rs)   ├─> Stock ── FCALL ─> functions ─┼─ reservations, deadlines
+//!  relay, worker, side door ─┘   (stock/)        (.lua)       └─ events (stream) ──> relay
+//! ```
+//!
+//! [`Stock`] is the typed client: one method, one function, one atomic step; every answer is an enum
+//! of everything Redis can decide. [`Coalescer`] stands before it on the purchase path and turns many
+//! small calls into few large ones. What the functions do to the data is written down, and explained,
+//! in `functions.lua`; what may be believed when no answer comes, in [`StockError`].
+//!
+//! Invariants kept here: `preloaded = remaining + reserved + sold` with none of them negative (I1, I2),
+//! a buyer's limit (I5), one order per idempotency key (I6), and one decision per reservation.
 
 mod coalescer;
+mod connection;
 mod error;
 mod event;
 mod id;
+mod keys;
+mod lane;
+mod library;
+mod reply;
 mod reservation;
 mod sale;
+mod sold_out;
 mod stock;
 
 pub use coalescer::{Coalescer, CoalescerLimits};

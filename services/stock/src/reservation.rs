@@ -5,6 +5,9 @@ use uuid::Uuid;
 
 use crate::id::{BuyerId, OrderId, SaleId};
 
+const MAX_KEY_LENGTH: usize = 128;
+const MAX_LINES: usize = 100;
+
 /// Some units of one SKU.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Line {
@@ -20,15 +23,35 @@ pub struct Reserve {
     /// A fresh id: the order's, if the reservation succeeds.
     pub order: OrderId,
     pub buyer: BuyerId,
-    /// At least one, no SKU twice.
+    /// 1–100, no SKU twice.
     pub lines: Vec<Line>,
     /// The idempotency key, 1–128 visible ASCII characters; it belongs to the buyer.
     pub key: String,
-    /// Fingerprint of the request's body, visible ASCII without `|`: the same key with another
-    /// fingerprint is refused.
+    /// Fingerprint of the request's body, at most 128 visible ASCII characters: the same key with
+    /// another fingerprint is refused.
     pub request_hash: String,
     /// W3C trace context, carried on the event; anything malformed is left out.
     pub traceparent: Option<String>,
+}
+
+impl Reserve {
+    /// The first rule this wish breaks by itself: field and rule.
+    pub(crate) fn flaw(&self, sale: SaleId) -> Option<(&'static str, &'static str)> {
+        let visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        if self.sale != sale {
+            Some(("sale", "must be the sale of the call"))
+        } else if !(1..=MAX_KEY_LENGTH).contains(&self.key.len()) || !visible(&self.key) {
+            Some(("key", "must be 1-128 visible ASCII characters"))
+        } else if self.request_hash.len() > MAX_KEY_LENGTH || !visible(&self.request_hash) {
+            Some(("request_hash", "must be at most 128 visible ASCII characters"))
+        } else if !(1..=MAX_LINES).contains(&self.lines.len()) {
+            Some(("lines", "must be 1-100 lines"))
+        } else if self.lines.iter().any(|line| line.quantity == 0) {
+            Some(("lines.quantity", "must be at least 1"))
+        } else {
+            None
+        }
+    }
 }
 
 /// Redis' decision on one [`Reserve`].

@@ -1,11 +1,16 @@
 //! A sale as the engine sees it: what is put on sale, under which fence, and how far it has sold.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::SaleId;
 
 /// The largest integer that Lua's numbers (IEEE doubles) hold exactly: 2^53 - 1.
 pub const MAX_MONEY: i64 = (1 << 53) - 1;
+
+/// The largest fence: Redis compares fences as Lua numbers.
+pub(crate) const MAX_FENCE: u64 = (1 << 53) - 1;
 
 /// What is put on sale. Loading it twice changes nothing; loading it again with more units, more
 /// SKUs or a later end adds just those.
@@ -24,6 +29,50 @@ pub struct SaleSpec {
     /// How long a buyer may take to submit the payment.
     pub payment_seconds: u32,
     pub items: Vec<ItemSpec>,
+}
+
+impl SaleSpec {
+    /// The rules this specification breaks by itself, whatever Redis holds.
+    pub(crate) fn conflicts(&self) -> Vec<SpecConflict> {
+        let mut conflicts = Vec::new();
+        let mut require = |holds: bool, field: String, rule: &str| {
+            if !holds {
+                conflicts.push(SpecConflict { field, rule: rule.to_owned() });
+            }
+        };
+        require(self.fence <= MAX_FENCE, "fence".into(), "must be at most 2^53 - 1");
+        let currency = self.currency.len() == 3 && self.currency.bytes().all(|c| c.is_ascii_uppercase());
+        require(currency, "currency".into(), "must be three capital letters (ISO 4217)");
+        require(self.payment_seconds > 0, "payment_seconds".into(), "must be at least 1");
+        let ends_later = self.closes_at_ms.is_none_or(|closes_at_ms| closes_at_ms > self.opens_at_ms);
+        require(ends_later, "closes_at_ms".into(), "must be later than opens_at_ms");
+        let mut worth = 0_i128;
+        let mut seen = HashSet::new();
+        for item in &self.items {
+            let field = |name: &str| format!("items[{}].{name}", item.sku);
+            require(
+                is_sku(&item.sku),
+                field("sku"),
+                "must be 1-128 visible ASCII characters without \" \\ | , *",
+            );
+            require(seen.insert(&item.sku), field("sku"), "must not be listed twice");
+            require(item.price >= 0, field("price"), "must not be negative");
+            require(item.per_buyer_limit != Some(0), field("per_buyer_limit"), "must be at least 1");
+            worth += i128::from(item.units) * i128::from(item.price.max(0));
+        }
+        require(
+            worth <= i128::from(MAX_MONEY),
+            "items".into(),
+            "units times price must be at most 2^53 - 1 in all",
+        );
+        conflicts
+    }
+}
+
+/// Whether a SKU can stand in records and events without being escaped.
+fn is_sku(sku: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'|' | b',' | b'*');
+    (1..=128).contains(&sku.len()) && sku.bytes().all(allowed)
 }
 
 /// One SKU of a sale.
@@ -156,4 +205,56 @@ pub struct ItemCounters {
     /// Minor units of the sale's currency.
     pub price: i64,
     pub limit: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn spec() -> SaleSpec {
+        let item = ItemSpec { sku: "tea".into(), units: 5, price: 990, per_buyer_limit: Some(1) };
+        SaleSpec {
+            id: SaleId(Uuid::nil()),
+            name: "spring".into(),
+            fence: 1,
+            currency: "EUR".into(),
+            opens_at_ms: 1_000,
+            closes_at_ms: Some(2_000),
+            payment_seconds: 60,
+            items: vec![item],
+        }
+    }
+
+    #[test]
+    fn a_sound_specification_has_no_conflicts() {
+        assert_eq!(spec().conflicts(), []);
+        assert_eq!(SaleSpec { closes_at_ms: None, items: vec![], ..spec() }.conflicts(), []);
+    }
+
+    #[test]
+    fn each_broken_rule_names_its_field() {
+        let item = |change: fn(&mut ItemSpec)| {
+            let mut spec = spec();
+            change(&mut spec.items[0]);
+            spec
+        };
+        let twice = SaleSpec { items: [spec().items, spec().items].concat(), ..spec() };
+        for (broken, field) in [
+            (SaleSpec { fence: u64::MAX, ..spec() }, "fence"),
+            (SaleSpec { currency: "eur".into(), ..spec() }, "currency"),
+            (SaleSpec { payment_seconds: 0, ..spec() }, "payment_seconds"),
+            (SaleSpec { closes_at_ms: Some(1_000), ..spec() }, "closes_at_ms"),
+            (item(|item| item.price = -1), "items[tea].price"),
+            (item(|item| item.price = MAX_MONEY), "items"),
+            (item(|item| item.per_buyer_limit = Some(0)), "items[tea].per_buyer_limit"),
+            (item(|item| item.sku = "a|b".into()), "items[a|b].sku"),
+            (item(|item| item.sku = String::new()), "items[].sku"),
+            (twice, "items[tea].sku"),
+        ] {
+            let fields: Vec<_> = broken.conflicts().into_iter().map(|conflict| conflict.field).collect();
+            assert_eq!(fields, [field]);
+        }
+    }
 }

@@ -1,127 +1,148 @@
 //! The typed client of the Redis functions.
+//!
+//! ```text
+//!   sales.rs         load, state, counters, purge         what the operator does
+//!   reservations.rs  reserve, get, scan                   what buyers do first
+//!   payments.rs      prepare, submit                      what buyers do next
+//!   settlement.rs    confirm, release, cancel, expire     what decides a reservation
+//!   events.rs        read, trim                           what the relay carries on
+//! ```
+//! Each method is one function call and one answer per wish, in order. All of them may be repeated:
+//! a repetition changes nothing and says so.
+
+mod events;
+mod payments;
+mod reservations;
+mod sales;
+mod settlement;
 
 use std::time::Duration;
 
+use redis::{Cmd, FromRedisValue};
+
+use crate::connection::Connection;
 use crate::error::StockError;
-use crate::event::StreamEntry;
-use crate::id::{BuyerId, OrderId, SaleId};
-use crate::reservation::{
-    ConfirmOutcome, PaymentDetails, PaymentOutcome, ReleaseOutcome, ReleaseReason, Reservation, Reserve,
-    ReserveOutcome, SubmitPayment,
-};
-use crate::sale::{LoadOutcome, PurgeOutcome, SaleCounters, SaleSpec, SaleState, SetStateOutcome};
+use crate::id::SaleId;
+use crate::sold_out::SoldOutMarks;
+use crate::{keys, library};
 
 type Result<T, E = StockError> = std::result::Result<T, E>;
 
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Cheap to clone; all clones share their connections.
 #[derive(Clone, Debug)]
-pub struct Stock;
+pub struct Stock {
+    connection: Connection,
+    /// What the coalescer believes to be sold out; whatever this client puts back clears it.
+    pub(crate) sold_out: SoldOutMarks,
+}
 
-#[expect(clippy::todo, unused_variables, clippy::unused_async)]
 impl Stock {
-    /// Prepares a client of the Redis at `url`; connects on first use, and again whenever needed.
+    /// Prepares a client of the Redis at `url`; it connects on first use, and again whenever needed.
     pub fn connect(url: &str) -> Result<Self> {
-        todo!()
+        Self::with_response_timeout(url, RESPONSE_TIMEOUT)
     }
-    /// The same with another limit on how long an answer may take (2 s).
-    pub fn with_response_timeout(self, limit: Duration) -> Self {
-        todo!()
+
+    /// The same with another limit on how long an answer may take than 2 s.
+    pub fn with_response_timeout(url: &str, limit: Duration) -> Result<Self> {
+        Ok(Self { connection: Connection::new(url, limit)?, sold_out: SoldOutMarks::default() })
     }
-    /// Loads the function library if Redis has none or an older one.
+
+    /// Loads the function library if Redis has none or an older one. Every new connection and every
+    /// call that finds it missing do this by themselves.
     pub async fn ensure_functions(&self) -> Result<()> {
-        todo!()
+        self.connection.ensure_library().await
     }
+
     /// Answers when Redis does.
     pub async fn ping(&self) -> Result<()> {
-        todo!()
+        self.connection.query::<String>(&redis::cmd("PING")).await.map(|_| ())
     }
 
-    pub async fn load(&self, spec: &SaleSpec) -> Result<LoadOutcome> {
-        todo!()
-    }
-    pub async fn counters(&self, sale: SaleId) -> Result<Option<SaleCounters>> {
-        todo!()
-    }
-    pub async fn set_state(&self, sale: SaleId, fence: u64, state: SaleState) -> Result<SetStateOutcome> {
-        todo!()
-    }
-    pub async fn purge(&self, sale: SaleId, fence: u64) -> Result<PurgeOutcome> {
-        todo!()
-    }
-    /// Ids of sales that have a stream.
-    pub async fn sales(&self) -> Result<Vec<SaleId>> {
-        todo!()
+    /// Calls a function of the library on one sale.
+    async fn call<T: FromRedisValue>(
+        &self,
+        function: Function,
+        sale: SaleId,
+        arguments: Arguments,
+    ) -> Result<T> {
+        let mut command = redis::cmd(if function.writes { "FCALL" } else { "FCALL_RO" });
+        command.arg(function.name).arg(keys::COUNT).arg(&keys::all(sale)).arg(arguments.0);
+        match self.connection.query(&command).await {
+            Err(StockError::Protocol(text)) if library::says_missing(&text) => {
+                self.ensure_functions().await?;
+                self.connection.query(&command).await
+            }
+            answer => answer,
+        }
     }
 
-    /// One outcome per wish, in order. Every wish must be for `sale`.
-    pub async fn reserve(&self, sale: SaleId, wishes: &[Reserve]) -> Result<Vec<ReserveOutcome>> {
-        todo!()
+    async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
+        self.connection.query(command).await
     }
-    pub async fn prepare_payment(
-        &self,
-        sale: SaleId,
-        order: OrderId,
-        buyer: BuyerId,
-        details: PaymentDetails,
-    ) -> Result<PaymentOutcome> {
-        todo!()
-    }
-    /// One outcome per wish, in order. Every wish must be for `sale`.
-    pub async fn submit_payments(
-        &self,
-        sale: SaleId,
-        wishes: &[SubmitPayment],
-    ) -> Result<Vec<PaymentOutcome>> {
-        todo!()
-    }
-    pub async fn submit_payment(&self, wish: &SubmitPayment) -> Result<PaymentOutcome> {
-        todo!()
-    }
-    pub async fn confirm(&self, sale: SaleId, orders: &[OrderId]) -> Result<Vec<ConfirmOutcome>> {
-        todo!()
-    }
-    pub async fn release(
-        &self,
-        sale: SaleId,
-        orders: &[(OrderId, ReleaseReason)],
-    ) -> Result<Vec<ReleaseOutcome>> {
-        todo!()
-    }
-    /// A buyer's own cancel; another buyer's order is `Unknown`.
-    pub async fn cancel(&self, sale: SaleId, order: OrderId, buyer: BuyerId) -> Result<ReleaseOutcome> {
-        todo!()
-    }
-    /// Releases up to `limit` reservations whose deadline has passed by Redis' clock; how many.
-    pub async fn expire(&self, sale: SaleId, limit: usize) -> Result<usize> {
-        todo!()
-    }
-    pub async fn get(&self, sale: SaleId, order: OrderId) -> Result<Option<Reservation>> {
-        todo!()
-    }
-    /// A page of all reservations; start with cursor 0 and stop when 0 comes back. A reservation
-    /// may come twice, and is seen at least once if it existed throughout.
-    pub async fn scan_reservations(
-        &self,
-        sale: SaleId,
-        cursor: u64,
-        count: usize,
-    ) -> Result<(u64, Vec<Reservation>)> {
-        todo!()
+}
+
+/// A function of the library.
+#[derive(Debug, Clone, Copy)]
+struct Function {
+    name: &'static str,
+    writes: bool,
+}
+
+impl Function {
+    const fn new(name: &'static str) -> Self {
+        Self { name, writes: true }
     }
 
-    /// Entries after the entry id `after` (`"0"` for all); waits up to `block` for the first
-    /// (zero: does not wait).
-    pub async fn read_events(
-        &self,
-        sale: SaleId,
-        after: &str,
-        count: usize,
-        block: Duration,
-    ) -> Result<Vec<StreamEntry>> {
-        todo!()
+    const fn reading(name: &'static str) -> Self {
+        Self { name, writes: false }
     }
-    /// Deletes all entries up to and including `up_to`; how many.
-    pub async fn trim(&self, sale: SaleId, up_to: &str) -> Result<u64> {
-        todo!()
+}
+
+/// The arguments of a function, all of them texts.
+#[derive(Debug, Default)]
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    fn with(mut self, value: impl ToString) -> Self {
+        self.push(value);
+        self
+    }
+
+    fn push(&mut self, value: impl ToString) {
+        self.0.push(value.to_string());
+    }
+
+    /// An absent value is the empty text.
+    fn push_optional(&mut self, value: Option<impl ToString>) {
+        self.0.push(value.map(|value| value.to_string()).unwrap_or_default());
+    }
+}
+
+/// A trace context that is safe to write into an event as it is: `00-<32 hex>-<16 hex>-<2 hex>`.
+fn well_formed_trace(traceparent: Option<&str>) -> Option<&str> {
+    let well_formed = |text: &&str| {
+        text.len() == 55
+            && text.bytes().enumerate().all(|(at, byte)| match at {
+                2 | 35 | 52 => byte == b'-',
+                _ => byte.is_ascii_hexdigit(),
+            })
+    };
+    traceparent.filter(well_formed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_trace_context_is_left_out() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(well_formed_trace(Some(good)), Some(good));
+        for bad in ["", "\"},{\"t\":\"forged", &good[1..], &good.replace('-', "\""), &good.replace('0', "\\")]
+        {
+            assert_eq!(well_formed_trace(Some(bad)), None, "{bad}");
+        }
     }
 }

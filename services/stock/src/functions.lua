@@ -1,0 +1,760 @@
+#!lua name=rocketmart
+
+-- The reservation engine. Every function is one atomic step on one sale, handles a whole batch in
+-- the order of arrival, and appends at most one entry to the sale's stream.
+--
+-- Three habits keep the books right:
+--   * Lua in Redis is atomic but has no rollback. So a function reads and decides first, in memory,
+--     and writes last (`commit`), when nothing can fail any more.
+--   * `commit` checks `preloaded = remaining + reserved + sold`, all of them not negative, for every
+--     SKU it is about to write, and refuses the whole call otherwise.
+--   * A reservation is decided once. Confirm, release and expire look at the same record; whichever
+--     comes first wins and the others learn what happened.
+--
+-- Numbers are Lua doubles: whole numbers up to 2^53 - 1 are exact, and the caller keeps units times
+-- price below that. They are written with %d, never by tostring or cjson, which would round them.
+--
+-- A record is `state|buyer|amount|reserved_at|pay_by|payment method|delivery address|lines`, lines
+-- are `sku*quantity*unit price` joined by commas; a SKU holds neither of | , * " \. States:
+--
+--   reserved --> prepared --> submitted --> confirmed
+--       |            |            |
+--       +------------+------------+------> expired, cancelled, payment_failed
+
+-- Raise with every change of this file; a process replaces only an older library.
+local VERSION = 1
+
+-- Positions in KEYS, the same for every function.
+local SALE, STOCK, HELD, IDEMPOTENCY, RESERVATIONS, DEADLINES, EVENTS = 1, 2, 3, 4, 5, 6, 7
+
+local OUTSTANDING = { reserved = true, prepared = true, submitted = true }
+
+-- The largest whole number a double holds exactly.
+local MAX_MONEY = 9007199254740991
+
+-- Arguments of one Redis command: Lua can spread at most some 8,000 values. Even, for pairs.
+local CHUNK = 2000
+
+local function int(number)
+  return string.format('%d', number)
+end
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local function append(list, ...)
+  for _, value in ipairs({ ... }) do
+    list[#list + 1] = value
+  end
+end
+
+local function call_in_chunks(command, key, arguments)
+  for from = 1, #arguments, CHUNK do
+    redis.call(command, key, unpack(arguments, from, math.min(from + CHUNK - 1, #arguments)))
+  end
+end
+
+-- A hash as one call sees it -------------------------------------------------------------------
+-- Fields are read at most once, changed in memory and written together. Absent is `false`.
+
+local function open_hash(key)
+  return { key = key, fields = {}, changed = {} }
+end
+
+local function prefetch(hash, names)
+  for from = 1, #names, CHUNK do
+    local to = math.min(from + CHUNK - 1, #names)
+    local values = redis.call('HMGET', hash.key, unpack(names, from, to))
+    for i = from, to do
+      hash.fields[names[i]] = values[i - from + 1]
+    end
+  end
+end
+
+local function get(hash, name)
+  local value = hash.fields[name]
+  if value == nil then
+    value = redis.call('HGET', hash.key, name)
+    hash.fields[name] = value
+  end
+  return value
+end
+
+local function put(hash, name, value)
+  hash.fields[name] = value
+  hash.changed[name] = true
+end
+
+local function write(hash)
+  local set, delete = {}, {}
+  for name in pairs(hash.changed) do
+    local value = hash.fields[name]
+    if value then
+      set[#set + 1] = name
+      set[#set + 1] = value
+    else
+      delete[#delete + 1] = name
+    end
+  end
+  call_in_chunks('HSET', hash.key, set)
+  call_in_chunks('HDEL', hash.key, delete)
+end
+
+-- Counters ---------------------------------------------------------------------------------------
+
+local function refuse_unless_balanced(item)
+  if item.remaining < 0 or item.reserved < 0 or item.sold < 0
+    or item.preloaded ~= item.remaining + item.reserved + item.sold then
+    error(redis.error_reply(string.format(
+      'INVARIANT %s: preloaded %d = remaining %d + reserved %d + sold %d does not hold; nothing was written',
+      item.sku, item.preloaded, item.remaining, item.reserved, item.sold)))
+  end
+end
+
+local function read_item(key, sku)
+  local row = redis.call('HMGET', key, sku .. ':preloaded', sku .. ':remaining', sku .. ':reserved',
+    sku .. ':sold', sku .. ':price', sku .. ':limit')
+  if not row[1] then
+    return false
+  end
+  local item = {
+    sku = sku,
+    preloaded = tonumber(row[1]),
+    remaining = tonumber(row[2]),
+    reserved = tonumber(row[3]),
+    sold = tonumber(row[4]),
+    price = tonumber(row[5]),
+    limit = row[6] and tonumber(row[6]),
+  }
+  refuse_unless_balanced(item)
+  return item
+end
+
+local function append_item(list, item)
+  append(list,
+    item.sku .. ':preloaded', int(item.preloaded),
+    item.sku .. ':remaining', int(item.remaining),
+    item.sku .. ':reserved', int(item.reserved),
+    item.sku .. ':sold', int(item.sold),
+    item.sku .. ':price', int(item.price))
+end
+
+-- Records ----------------------------------------------------------------------------------------
+
+local RECORD = '^' .. string.rep('([^|]*)|', 7) .. '(.*)$'
+
+local function parse_record(order, text)
+  local state, buyer, amount, reserved_at, pay_by, method, address, lines = text:match(RECORD)
+  return {
+    order = order, state = state, buyer = buyer, amount = amount, reserved_at = reserved_at,
+    pay_by = pay_by, method = method, address = address, lines = lines,
+  }
+end
+
+local function pack_record(record)
+  return table.concat({
+    record.state, record.buyer, record.amount, record.reserved_at, record.pay_by,
+    record.method, record.address, record.lines,
+  }, '|')
+end
+
+-- One call ---------------------------------------------------------------------------------------
+
+local function begin(keys)
+  return {
+    keys = keys,
+    now = now_ms(),
+    items = {},
+    held = open_hash(keys[HELD]),
+    idempotency = open_hash(keys[IDEMPOTENCY]),
+    reservations = open_hash(keys[RESERVATIONS]),
+    deadlines_set = {},
+    deadlines_gone = {},
+    events = {},
+    outstanding = 0,
+  }
+end
+
+local function item_of(work, sku)
+  local item = work.items[sku]
+  if item == nil then
+    item = read_item(work.keys[STOCK], sku)
+    work.items[sku] = item
+  end
+  return item
+end
+
+local function record_of(work, order)
+  local text = get(work.reservations, order)
+  return text and parse_record(order, text)
+end
+
+local function held_by(work, buyer, sku)
+  return tonumber(get(work.held, buyer .. '|' .. sku) or 0)
+end
+
+local function set_held(work, buyer, sku, units)
+  put(work.held, buyer .. '|' .. sku, units > 0 and int(units))
+end
+
+-- Everything decided so far, written. Nothing before this point has changed Redis.
+local function commit(work)
+  local stock = {}
+  for _, item in pairs(work.items) do
+    if item and item.changed then
+      refuse_unless_balanced(item)
+      append(stock,
+        item.sku .. ':remaining', int(item.remaining),
+        item.sku .. ':reserved', int(item.reserved),
+        item.sku .. ':sold', int(item.sold))
+    end
+  end
+  call_in_chunks('HSET', work.keys[STOCK], stock)
+  write(work.held)
+  write(work.idempotency)
+  write(work.reservations)
+  call_in_chunks('ZADD', work.keys[DEADLINES], work.deadlines_set)
+  call_in_chunks('ZREM', work.keys[DEADLINES], work.deadlines_gone)
+  if work.outstanding ~= 0 then
+    redis.call('HINCRBY', work.keys[SALE], 'outstanding', int(work.outstanding))
+  end
+  if #work.events > 0 then
+    redis.call('XADD', work.keys[EVENTS], '*', 'e', '[' .. table.concat(work.events, ',') .. ']')
+  end
+end
+
+-- Events: the shapes of docs/contracts.md. All texts in them are free of characters that JSON would
+-- have to escape (UUIDs, SKUs as above, a currency, a checked trace context).
+
+local function emit(work, kind, order, traceparent, data)
+  local trace = traceparent ~= '' and '"p":"' .. traceparent .. '",' or ''
+  work.events[#work.events + 1] = '{"t":"rocketmart.reservation.' .. kind .. '.v1","k":"' .. order .. '",'
+    .. trace .. '"d":{"order_id":"' .. order .. '",' .. data .. '}}'
+end
+
+local function optional(name, value)
+  return value ~= '' and '"' .. name .. '":"' .. value .. '",' or ''
+end
+
+-- Loading a sale ---------------------------------------------------------------------------------
+
+-- The standing stock (no end) follows its catalog: prices and limits change, units can be taken off
+-- sale as long as they are not spoken for, and a load may name only some SKUs. A sale with a window
+-- is a promise: only more units, more SKUs and more time.
+local function item_conflicts(old, new, standing, conflicts)
+  local field = 'items[' .. new.sku .. ']'
+  if standing then
+    if new.preloaded < old.reserved + old.sold then
+      append(conflicts, field .. '.units', 'must cover the units reserved and sold')
+    end
+    return
+  end
+  if new.preloaded < old.preloaded then
+    append(conflicts, field .. '.units', 'must not decrease')
+  end
+  if new.price ~= old.price then
+    append(conflicts, field .. '.price', 'must not change')
+  end
+  if new.limit ~= old.limit then
+    append(conflicts, field .. '.per_buyer_limit', 'must not change')
+  end
+end
+
+local function sale_conflicts(old, new, now, conflicts)
+  for _, field in ipairs({ 'name', 'currency' }) do
+    if old[field] ~= new[field] then
+      append(conflicts, field, 'must not change')
+    end
+  end
+  if (old.closes_at_ms == '') ~= (new.closes_at_ms == '') then
+    append(conflicts, 'closes_at_ms', 'must not turn a sale into standing stock or back')
+    return
+  end
+  if tonumber(new.payment_seconds) < tonumber(old.payment_seconds) then
+    append(conflicts, 'payment_seconds', 'must not decrease')
+  end
+  if now < tonumber(old.opens_at_ms) then
+    return -- not open yet: the window may still be moved
+  end
+  if new.opens_at_ms ~= old.opens_at_ms then
+    append(conflicts, 'opens_at_ms', 'must not change once open')
+  end
+  if new.closes_at_ms ~= '' and tonumber(new.closes_at_ms) < tonumber(old.closes_at_ms) then
+    append(conflicts, 'closes_at_ms', 'must not decrease once open')
+  end
+end
+
+local SALE_FIELDS = { 'name', 'currency', 'opens_at_ms', 'closes_at_ms', 'payment_seconds' }
+
+local function read_sale(key)
+  local row = redis.call('HMGET', key, 'state', 'fence', unpack(SALE_FIELDS))
+  if not row[1] then
+    return nil
+  end
+  local sale = { state = row[1], fence = tonumber(row[2]) }
+  for i, field in ipairs(SALE_FIELDS) do
+    sale[field] = row[i + 2]
+  end
+  return sale
+end
+
+-- ARGV: fence, name, currency, opens_at_ms, closes_at_ms or '', payment_seconds,
+-- then per SKU: sku, units, price, limit or ''.
+local function load_sale(keys, argv)
+  local now = now_ms()
+  local old = read_sale(keys[SALE])
+  local new = { fence = tonumber(argv[1]) }
+  for i, field in ipairs(SALE_FIELDS) do
+    new[field] = argv[i + 1]
+  end
+  if old and new.fence < old.fence then
+    return { 'stale_fence', old.fence }
+  end
+
+  local conflicts, stock, no_limit, named, changed = {}, {}, {}, {}, not old
+  local standing = new.closes_at_ms == ''
+  if old then
+    sale_conflicts(old, new, now, conflicts)
+    for _, field in ipairs(SALE_FIELDS) do
+      changed = changed or old[field] ~= new[field]
+    end
+  end
+  for i = 7, #argv, 4 do
+    local item = {
+      sku = argv[i], preloaded = tonumber(argv[i + 1]), price = tonumber(argv[i + 2]),
+      limit = argv[i + 3] ~= '' and tonumber(argv[i + 3]),
+    }
+    named[item.sku] = true
+    local before = old and read_item(keys[STOCK], item.sku)
+    if before then
+      item_conflicts(before, item, standing, conflicts)
+    end
+    item.reserved = before and before.reserved or 0
+    item.sold = before and before.sold or 0
+    item.remaining = item.preloaded - item.reserved - item.sold
+    if not before or before.preloaded ~= item.preloaded or before.price ~= item.price
+      or before.limit ~= item.limit then
+      changed = true
+      append_item(stock, item)
+      if item.limit then
+        append(stock, item.sku .. ':limit', int(item.limit))
+      else
+        append(no_limit, item.sku .. ':limit')
+      end
+    end
+  end
+  if old and not standing then
+    for _, field in ipairs(redis.call('HKEYS', keys[STOCK])) do
+      local sku = field:match('^(.*):preloaded$')
+      if sku and not named[sku] then
+        append(conflicts, 'items[' .. sku .. ']', 'must not be taken out')
+      end
+    end
+  end
+  if changed and old and old.state == 'closed' then
+    append(conflicts, 'state', 'the sale is closed')
+  end
+
+  if #conflicts > 0 then
+    return { 'conflict', unpack(conflicts) }
+  end
+  redis.call('HSET', keys[SALE], 'fence', argv[1])
+  if not changed then
+    return { 'already_loaded' }
+  end
+  if not old then
+    -- Takes nothing before somebody has read it back and set it ready.
+    redis.call('HSET', keys[SALE], 'state', 'suspended', 'epoch', int(now), 'outstanding', '0')
+  end
+  for _, field in ipairs(SALE_FIELDS) do
+    redis.call('HSET', keys[SALE], field, new[field])
+  end
+  call_in_chunks('HDEL', keys[STOCK], no_limit)
+  call_in_chunks('HSET', keys[STOCK], stock)
+  return { 'loaded' }
+end
+
+-- ARGV: fence, state.
+local function set_state(keys, argv)
+  local sale = read_sale(keys[SALE])
+  if not sale then
+    return { 'unknown_sale' }
+  end
+  if tonumber(argv[1]) < sale.fence then
+    return { 'stale_fence', sale.fence }
+  end
+  if sale.state == 'closed' and argv[2] ~= 'closed' then
+    return { 'already_closed' }
+  end
+  redis.call('HSET', keys[SALE], 'fence', argv[1], 'state', argv[2])
+  return { 'set' }
+end
+
+-- ARGV: fence.
+local function purge(keys, argv)
+  local sale = read_sale(keys[SALE])
+  if sale then
+    if tonumber(argv[1]) < sale.fence then
+      return { 'stale_fence', sale.fence }
+    end
+    if sale.state ~= 'closed' then
+      return { 'not_closed' }
+    end
+    local outstanding = tonumber(redis.call('HGET', keys[SALE], 'outstanding'))
+    local stream_length = redis.call('XLEN', keys[EVENTS])
+    if outstanding > 0 or stream_length > 0 then
+      return { 'not_drained', outstanding, stream_length }
+    end
+  end
+  redis.call('UNLINK', unpack(keys))
+  return { 'purged' }
+end
+
+local function last_event_id(key)
+  if redis.call('EXISTS', key) == 0 then
+    return '0-0'
+  end
+  local info = redis.call('XINFO', 'STREAM', key)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then
+      return info[i + 1]
+    end
+  end
+end
+
+-- Answers nil for an unknown sale, otherwise the sale's figures and then seven values per SKU.
+local function counters(keys)
+  local sale = read_sale(keys[SALE])
+  if not sale then
+    return nil
+  end
+  local more = redis.call('HMGET', keys[SALE], 'epoch', 'outstanding')
+  local answer = {
+    now_ms(), sale.name, sale.currency, sale.state, sale.fence, more[1], sale.opens_at_ms,
+    sale.closes_at_ms, sale.payment_seconds, more[2], redis.call('XLEN', keys[EVENTS]),
+    last_event_id(keys[EVENTS]),
+  }
+  local stock = redis.call('HGETALL', keys[STOCK])
+  local items, order = {}, {}
+  for i = 1, #stock, 2 do
+    local sku, counter = stock[i]:match('^(.*):(%a+)$')
+    if not items[sku] then
+      items[sku] = {}
+      order[#order + 1] = sku
+    end
+    items[sku][counter] = stock[i + 1]
+  end
+  table.sort(order)
+  for _, sku in ipairs(order) do
+    local item = items[sku]
+    append(answer, sku, item.preloaded, item.remaining, item.reserved, item.sold, item.price,
+      item.limit or '')
+  end
+  return answer
+end
+
+-- Reserving --------------------------------------------------------------------------------------
+
+-- ARGV from 3: order, buyer, idempotency key, request hash, traceparent or '', number of lines,
+-- then per line: sku, quantity.
+local function parse_wishes(argv)
+  local wishes, at = {}, 3
+  for i = 1, tonumber(argv[2]) do
+    local wish = {
+      order = argv[at], buyer = argv[at + 1], key = argv[at + 1] .. '|' .. argv[at + 2],
+      hash = argv[at + 3], traceparent = argv[at + 4], lines = {},
+    }
+    for l = 1, tonumber(argv[at + 5]) do
+      wish.lines[l] = { sku = argv[at + 4 + 2 * l], quantity = tonumber(argv[at + 5 + 2 * l]) }
+    end
+    at = at + 6 + 2 * #wish.lines
+    wishes[i] = wish
+  end
+  return wishes
+end
+
+local function prefetch_for(work, wishes)
+  local idempotency, orders, held = {}, {}, {}
+  for i, wish in ipairs(wishes) do
+    idempotency[i] = wish.key
+    orders[i] = wish.order
+    for _, line in ipairs(wish.lines) do
+      held[#held + 1] = wish.buyer .. '|' .. line.sku
+    end
+  end
+  prefetch(work.idempotency, idempotency)
+  prefetch(work.reservations, orders)
+  prefetch(work.held, held)
+end
+
+local function why_not_open(sale, now)
+  local opens_at = tonumber(sale.opens_at_ms)
+  if sale.state == 'closed' then
+    return { 'closed' }
+  elseif now < opens_at then
+    return { 'not_open', opens_at }
+  elseif sale.closes_at_ms ~= '' and now >= tonumber(sale.closes_at_ms) then
+    return { 'closed' }
+  elseif sale.state ~= 'ready' then
+    return { 'suspended' }
+  end
+end
+
+local function why_not_line(work, buyer, line)
+  if not line.quantity or line.quantity < 1 or line.quantity % 1 ~= 0 then
+    return { 'invalid', 'lines.quantity', 'must be a whole number of at least 1' }
+  end
+  local item = item_of(work, line.sku)
+  if not item then
+    return { 'unknown_sku', line.sku }
+  end
+  local held = held_by(work, buyer, line.sku)
+  if item.limit and held + line.quantity > item.limit then
+    return { 'limit_exceeded', line.sku, item.limit, held }
+  end
+  if item.remaining < line.quantity then
+    return { 'sold_out', line.sku, item.remaining }
+  end
+end
+
+local function accept(work, sale, sale_id, wish, amount)
+  local packed, json = {}, {}
+  for i, line in ipairs(wish.lines) do
+    local item = item_of(work, line.sku)
+    item.remaining = item.remaining - line.quantity
+    item.reserved = item.reserved + line.quantity
+    item.changed = true
+    set_held(work, wish.buyer, line.sku, held_by(work, wish.buyer, line.sku) + line.quantity)
+    packed[i] = string.format('%s*%d*%d', line.sku, line.quantity, item.price)
+    json[i] = string.format('{"sku":"%s","quantity":%d,"unit_price":%d}', line.sku, line.quantity, item.price)
+  end
+  local pay_by = work.now + sale.payment_seconds * 1000
+  local record = pack_record({
+    state = 'reserved', buyer = wish.buyer, amount = int(amount), reserved_at = int(work.now),
+    pay_by = int(pay_by), method = '', address = '', lines = table.concat(packed, ','),
+  })
+  put(work.reservations, wish.order, record)
+  put(work.idempotency, wish.key, wish.order .. '|' .. wish.hash)
+  append(work.deadlines_set, int(pay_by), wish.order)
+  work.outstanding = work.outstanding + 1
+  emit(work, 'reserved', wish.order, wish.traceparent, string.format(
+    '"sale_id":"%s","buyer_id":"%s","lines":[%s],"amount":%d,"currency":"%s","reserved_at_ms":%d,"pay_by_ms":%d',
+    sale_id, wish.buyer, table.concat(json, ','), amount, sale.currency, work.now, pay_by))
+  return { 'reserved', wish.order, record }
+end
+
+local function decide(work, sale, sale_id, not_open, wish)
+  local known = get(work.idempotency, wish.key)
+  if known then
+    local order, hash = known:match('^([^|]*)|(.*)$')
+    if hash ~= wish.hash then
+      return { 'key_reused' }
+    end
+    return { 'duplicate', order, get(work.reservations, order) }
+  end
+  if not_open then
+    return not_open
+  end
+  if get(work.reservations, wish.order) then
+    return { 'invalid', 'order', 'must not be in use' }
+  end
+  local amount = 0
+  for i, line in ipairs(wish.lines) do
+    for earlier = 1, i - 1 do
+      if wish.lines[earlier].sku == line.sku then
+        return { 'invalid', 'lines.sku', 'must not be listed twice' }
+      end
+    end
+    local reason = why_not_line(work, wish.buyer, line)
+    if reason then
+      return reason
+    end
+    amount = amount + line.quantity * item_of(work, line.sku).price
+  end
+  if amount > MAX_MONEY then
+    return { 'invalid', 'lines', 'the amount must be at most 2^53 - 1 minor units' }
+  end
+  return accept(work, sale, sale_id, wish, amount)
+end
+
+-- ARGV: sale id, number of wishes, then the wishes. First come, first served.
+-- Answers the currency ('' for an unknown sale) and one answer per wish.
+local function reserve(keys, argv)
+  local work = begin(keys)
+  local sale = read_sale(keys[SALE])
+  local answers = { sale and sale.currency or '' }
+  local wishes = parse_wishes(argv)
+  if sale then
+    sale.payment_seconds = tonumber(sale.payment_seconds)
+    prefetch_for(work, wishes)
+  end
+  local not_open = sale and why_not_open(sale, work.now)
+  for i, wish in ipairs(wishes) do
+    answers[i + 1] = sale and decide(work, sale, argv[1], not_open, wish) or { 'unknown_sale' }
+  end
+  commit(work)
+  return answers
+end
+
+-- Paying -----------------------------------------------------------------------------------------
+
+-- Why this buyer cannot pay for this record any more, or nil.
+local function why_not_payable(work, record, buyer)
+  if not record or record.buyer ~= buyer then
+    return { 'unknown' }
+  elseif record.state == 'submitted' or record.state == 'confirmed' then
+    return { 'already_submitted', record.order, pack_record(record) }
+  elseif not OUTSTANDING[record.state] then
+    return { 'released', record.state }
+  elseif work.now >= tonumber(record.pay_by) then
+    return { 'released', 'expired' } -- the units go back as soon as the expirer comes by
+  end
+end
+
+-- ARGV: order, buyer, payment method or '', delivery address or ''.
+local function prepare_payment(keys, argv)
+  local work = begin(keys)
+  local record = record_of(work, argv[1])
+  local answer = why_not_payable(work, record, argv[2])
+  if not answer then
+    record.state, record.method, record.address = 'prepared', argv[3], argv[4]
+    put(work.reservations, record.order, pack_record(record))
+    answer = { 'prepared', record.order, pack_record(record) }
+  end
+  commit(work)
+  return { redis.call('HGET', keys[SALE], 'currency') or '', answer }
+end
+
+local function submit(work, sale_id, wish)
+  local record = record_of(work, wish.order)
+  local reason = why_not_payable(work, record, wish.buyer)
+  if reason then
+    return reason
+  end
+  if wish.has_details then
+    record.method, record.address = wish.method, wish.address
+  elseif record.state ~= 'prepared' then
+    return { 'not_prepared' }
+  end
+  record.state = 'submitted'
+  local packed = pack_record(record)
+  put(work.reservations, wish.order, packed)
+  append(work.deadlines_gone, wish.order)
+  emit(work, 'payment_submitted', wish.order, wish.traceparent, string.format(
+    '"sale_id":"%s","buyer_id":"%s",%s%s"submitted_at_ms":%d', sale_id, record.buyer,
+    optional('payment_method_id', record.method), optional('delivery_address_id', record.address), work.now))
+  return { 'submitted', wish.order, packed }
+end
+
+-- ARGV: sale id, then per wish: order, buyer, '1' if it brings details, payment method or '',
+-- delivery address or '', traceparent or ''.
+local function submit_payments(keys, argv)
+  local work = begin(keys)
+  local answers = { redis.call('HGET', keys[SALE], 'currency') or '' }
+  for i = 2, #argv, 6 do
+    answers[#answers + 1] = submit(work, argv[1], {
+      order = argv[i], buyer = argv[i + 1], has_details = argv[i + 2] == '1',
+      method = argv[i + 3], address = argv[i + 4], traceparent = argv[i + 5],
+    })
+  end
+  commit(work)
+  return answers
+end
+
+-- Settling: confirm, release, expire -------------------------------------------------------------
+
+-- Moves the record's units out of `reserved` and closes it.
+local function settle(work, record, state, counter)
+  for sku, quantity in record.lines:gmatch('([^,*]+)%*(%d+)%*%d+') do
+    local item, units = item_of(work, sku), tonumber(quantity)
+    item.reserved = item.reserved - units
+    item[counter] = item[counter] + units
+    item.changed = true
+    if counter == 'remaining' then
+      set_held(work, record.buyer, sku, held_by(work, record.buyer, sku) - units)
+    end
+  end
+  record.state = state
+  put(work.reservations, record.order, pack_record(record))
+  append(work.deadlines_gone, record.order)
+  work.outstanding = work.outstanding - 1
+end
+
+-- ARGV: orders.
+local function confirm(keys, argv)
+  local work, answers = begin(keys), {}
+  for i, order in ipairs(argv) do
+    local record = record_of(work, order)
+    if not record then
+      answers[i] = { 'unknown' }
+    elseif record.state == 'confirmed' then
+      answers[i] = { 'already_confirmed' }
+    elseif not OUTSTANDING[record.state] then
+      answers[i] = { 'released', record.state }
+    else
+      settle(work, record, 'confirmed', 'sold')
+      answers[i] = { 'confirmed' }
+    end
+  end
+  commit(work)
+  return answers
+end
+
+local function give_back(work, sale_id, order, buyer, reason)
+  local record = record_of(work, order)
+  if not record or (buyer ~= '' and record.buyer ~= buyer) then
+    return { 'unknown' }
+  elseif record.state == 'confirmed' then
+    return { 'already_confirmed' }
+  elseif not OUTSTANDING[record.state] then
+    return { 'already_released', record.state }
+  elseif reason == 'expired' and (record.state == 'submitted' or work.now < tonumber(record.pay_by)) then
+    return { 'not_due' }
+  end
+  settle(work, record, reason, 'remaining')
+  -- A failed payment is known to SQL already: it comes from there.
+  if reason ~= 'payment_failed' then
+    emit(work, 'released', order, '', string.format(
+      '"sale_id":"%s","reason":"%s","released_at_ms":%d', sale_id, reason, work.now))
+  end
+  return { 'released' }
+end
+
+-- ARGV: sale id, then per order: order, buyer or '' for anybody's, reason.
+local function release(keys, argv)
+  local work, answers = begin(keys), {}
+  for i = 2, #argv, 3 do
+    answers[#answers + 1] = give_back(work, argv[1], argv[i], argv[i + 1], argv[i + 2])
+  end
+  commit(work)
+  return answers
+end
+
+-- ARGV: sale id, limit. Answers how many were released.
+local function expire(keys, argv)
+  local work, released = begin(keys), 0
+  local due = redis.call('ZRANGEBYSCORE', keys[DEADLINES], '-inf', int(work.now), 'LIMIT', 0, argv[2])
+  for _, order in ipairs(due) do
+    if give_back(work, argv[1], order, '', 'expired')[1] == 'released' then
+      released = released + 1
+    else
+      append(work.deadlines_gone, order) -- decided otherwise already: nothing left to watch
+    end
+  end
+  commit(work)
+  return released
+end
+
+redis.register_function { function_name = 'rocketmart_version', callback = function() return VERSION end, flags = { 'no-writes' } }
+redis.register_function { function_name = 'rocketmart_counters', callback = counters, flags = { 'no-writes' } }
+redis.register_function('rocketmart_load', load_sale)
+redis.register_function('rocketmart_set_state', set_state)
+redis.register_function('rocketmart_purge', purge)
+redis.register_function('rocketmart_reserve', reserve)
+redis.register_function('rocketmart_prepare_payment', prepare_payment)
+redis.register_function('rocketmart_submit_payments', submit_payments)
+redis.register_function('rocketmart_confirm', confirm)
+redis.register_function('rocketmart_release', release)
+redis.register_function('rocketmart_expire', expire)

@@ -1,0 +1,54 @@
+//! The names of a sale's keys. All share one hash tag, so they live on one node of a cluster.
+
+use crate::id::SaleId;
+
+/// Set of the ids of sales that have a stream.
+pub(crate) const SALES: &str = "rm:sales";
+
+/// How many keys a sale has.
+pub(crate) const COUNT: usize = 7;
+
+/// Every key of one sale, in the order the functions expect them.
+pub(crate) fn all(sale: SaleId) -> [String; COUNT] {
+    [
+        SALE_HASH.of(sale),
+        STOCK.of(sale),
+        HELD.of(sale),
+        IDEMPOTENCY.of(sale),
+        RESERVATIONS.of(sale),
+        DEADLINES.of(sale),
+        EVENTS.of(sale),
+    ]
+}
+
+/// One kind of key.
+pub(crate) struct Key(&'static str);
+
+impl Key {
+    pub(crate) fn of(&self, sale: SaleId) -> String {
+        format!("rm:{{{sale}}}:{}", self.0)
+    }
+}
+
+pub(crate) const SALE_HASH: Key = Key("sale");
+const STOCK: Key = Key("stock");
+const HELD: Key = Key("held");
+pub(crate) const IDEMPOTENCY: Key = Key("keys");
+pub(crate) const RESERVATIONS: Key = Key("reservations");
+const DEADLINES: Key = Key("deadlines");
+pub(crate) const EVENTS: Key = Key("events");
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_those_of_the_contract() {
+        let id = "0192f0c1-2b3c-7d4e-8f50-112233445566";
+        let sale = SaleId(id.parse::<Uuid>().unwrap());
+        let names = ["sale", "stock", "held", "keys", "reservations", "deadlines", "events"];
+        assert_eq!(all(sale), names.map(|name| format!("rm:{{{id}}}:{name}")));
+    }
+}

@@ -1,0 +1,268 @@
+//! One queue per sale. While a call is under way, what arrives waits; when it returns, all that
+//! waited goes out as the next call. There is no timer: a lone request leaves at once, and the busier
+//! it gets the larger (and per request the cheaper) the calls become.
+//!
+//! ```text
+//!   submit ──┐                      ┌─> answer
+//!   submit ──┼─> queue of the sale ─┤   one call in flight     order of arrival is kept
+//!   submit ──┘   (bounded)          └─> answer
+//! ```
+//! A full queue refuses at once. A caller that gave up before its turn is left out of the call. A
+//! queue that stays idle is closed, so unknown sale ids leave nothing behind.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::StockError;
+use crate::id::SaleId;
+
+const CLOSE_AFTER_IDLE: Duration = Duration::from_secs(60);
+
+type Answers<A> = Pin<Box<dyn Future<Output = Result<Vec<A>, StockError>> + Send>>;
+type Call<J, A> = Arc<dyn Fn(SaleId, Vec<J>) -> Answers<A> + Send + Sync>;
+type Queues<J, A> = Mutex<HashMap<SaleId, mpsc::Sender<Waiting<J, A>>>>;
+
+/// The queues of one kind of call.
+pub(crate) struct Lanes<J, A> {
+    kind: &'static str,
+    max_batch: usize,
+    max_waiting: usize,
+    call: Call<J, A>,
+    queues: Arc<Queues<J, A>>,
+}
+
+struct Waiting<J, A> {
+    job: J,
+    answer: oneshot::Sender<Result<A, StockError>>,
+}
+
+impl<J: Send + 'static, A: Send + 'static> Lanes<J, A> {
+    /// `call` answers a batch with one answer per job, in order; `kind` names it in metrics.
+    pub(crate) fn new<F>(
+        kind: &'static str,
+        max_batch: usize,
+        max_waiting: usize,
+        call: impl Fn(SaleId, Vec<J>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Vec<A>, StockError>> + Send + 'static,
+    {
+        let call: Call<J, A> = Arc::new(move |sale, jobs| Box::pin(call(sale, jobs)));
+        Self { kind, max_batch, max_waiting, call, queues: Arc::default() }
+    }
+
+    /// Queues the job and waits for its answer.
+    pub(crate) async fn submit(&self, sale: SaleId, job: J) -> Result<A, StockError> {
+        let (sender, answer) = oneshot::channel();
+        self.enqueue(sale, Waiting { job, answer: sender })?;
+        answer.await.unwrap_or_else(|_| Err(StockError::Unknown("the call was dropped".to_owned())))
+    }
+
+    fn enqueue(&self, sale: SaleId, waiting: Waiting<J, A>) -> Result<(), StockError> {
+        let mut queues = lock(&self.queues);
+        let queue = queues.entry(sale).or_insert_with(|| self.open(sale));
+        let refused = match queue.try_send(waiting) {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        match refused {
+            TrySendError::Full(_) => {
+                metrics::counter!("rocketmart_stock_overloaded_total", "kind" => self.kind).increment(1);
+                Err(StockError::Overloaded)
+            }
+            // Its task is gone, with the runtime it was started on.
+            TrySendError::Closed(waiting) => {
+                let queue = self.open(sale);
+                let sent = queue.try_send(waiting).map_err(|_| StockError::Overloaded);
+                queues.insert(sale, queue);
+                sent
+            }
+        }
+    }
+
+    fn open(&self, sale: SaleId) -> mpsc::Sender<Waiting<J, A>> {
+        let (sender, queue) = mpsc::channel(self.max_waiting);
+        let lane = Lane {
+            sale,
+            kind: self.kind,
+            max_batch: self.max_batch,
+            call: Arc::clone(&self.call),
+            queues: Arc::downgrade(&self.queues),
+            queue,
+        };
+        tokio::spawn(lane.run());
+        sender
+    }
+}
+
+/// The task behind one queue.
+struct Lane<J, A> {
+    sale: SaleId,
+    kind: &'static str,
+    max_batch: usize,
+    call: Call<J, A>,
+    queues: Weak<Queues<J, A>>,
+    queue: mpsc::Receiver<Waiting<J, A>>,
+}
+
+impl<J: Send, A: Send> Lane<J, A> {
+    async fn run(mut self) {
+        let mut batch = Vec::with_capacity(self.max_batch);
+        loop {
+            let received = self.queue.recv_many(&mut batch, self.max_batch);
+            match tokio::time::timeout(CLOSE_AFTER_IDLE, received).await {
+                Ok(0) => return,
+                Ok(_) => self.send(&mut batch).await,
+                Err(_idle) if self.close() => return,
+                Err(_idle) => {}
+            }
+        }
+    }
+
+    async fn send(&self, batch: &mut Vec<Waiting<J, A>>) {
+        let (jobs, answers): (Vec<J>, Vec<_>) = batch
+            .drain(..)
+            .filter(|waiting| !waiting.answer.is_closed())
+            .map(|waiting| (waiting.job, waiting.answer))
+            .unzip();
+        if jobs.is_empty() {
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
+        metrics::histogram!("rocketmart_stock_batch_size", "kind" => self.kind).record(jobs.len() as f64);
+        let started = Instant::now();
+        let outcome = (self.call)(self.sale, jobs).await;
+        metrics::histogram!("rocketmart_stock_call_seconds", "kind" => self.kind).record(started.elapsed());
+        // A caller that is gone by now does not read its answer; that is its choice.
+        match outcome {
+            Ok(outcomes) => {
+                for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                    let _ = answer.send(Ok(outcome));
+                }
+            }
+            Err(error) => {
+                for answer in answers {
+                    let _ = answer.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Closes the queue unless something arrived meanwhile: senders hold the same lock.
+    fn close(&mut self) -> bool {
+        let Some(queues) = self.queues.upgrade() else { return true };
+        let mut queues = lock(&queues);
+        if !self.queue.is_empty() {
+            return false;
+        }
+        queues.remove(&self.sale);
+        true
+    }
+}
+
+fn lock<J, A>(queues: &Queues<J, A>) -> MutexGuard<'_, HashMap<SaleId, mpsc::Sender<Waiting<J, A>>>> {
+    queues.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Semaphore;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const SALE: SaleId = SaleId(Uuid::nil());
+
+    /// Lanes whose calls wait for a permit of `gate` and answer each job with its batch's number.
+    fn gated(max_batch: usize, max_waiting: usize) -> (Arc<Lanes<u32, usize>>, Arc<Semaphore>) {
+        let gate = Arc::new(Semaphore::new(0));
+        let calls = Arc::new(AtomicUsize::new(0));
+        let gate_of_call = Arc::clone(&gate);
+        let lanes = Lanes::new("test", max_batch, max_waiting, move |_, jobs: Vec<u32>| {
+            let (gate, calls) = (Arc::clone(&gate_of_call), Arc::clone(&calls));
+            async move {
+                gate.acquire().await.map_err(|_| StockError::Overloaded)?.forget();
+                let call = calls.fetch_add(1, Ordering::SeqCst);
+                Ok(vec![call; jobs.len()])
+            }
+        });
+        (Arc::new(lanes), gate)
+    }
+
+    fn submit(lanes: &Arc<Lanes<u32, usize>>) -> tokio::task::JoinHandle<Result<usize, StockError>> {
+        let lanes = Arc::clone(lanes);
+        tokio::spawn(async move { lanes.submit(SALE, 1).await })
+    }
+
+    async fn settle() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    #[tokio::test]
+    async fn what_arrives_during_a_call_leaves_together_with_the_next() {
+        let (lanes, gate) = gated(100, 100);
+        let first = submit(&lanes);
+        settle().await;
+        let later: Vec<_> = (0..10).map(|_| submit(&lanes)).collect();
+        settle().await;
+        gate.add_permits(2);
+        assert_eq!(first.await.unwrap(), Ok(0));
+        for answer in later {
+            assert_eq!(answer.await.unwrap(), Ok(1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once() {
+        let (lanes, gate) = gated(100, 2);
+        let _in_flight = submit(&lanes);
+        settle().await;
+        let _waiting = [submit(&lanes), submit(&lanes)];
+        settle().await;
+        assert_eq!(lanes.submit(SALE, 1).await, Err(StockError::Overloaded));
+        gate.add_permits(2);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_gave_up_is_left_out_of_the_call() {
+        let (lanes, gate) = gated(100, 100);
+        let in_flight = submit(&lanes);
+        settle().await;
+        let gone = submit(&lanes);
+        settle().await;
+        gone.abort();
+        gate.add_permits(10);
+        assert_eq!(in_flight.await.unwrap(), Ok(0));
+        settle().await;
+        assert_eq!(gate.available_permits(), 9, "no second call was made");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_queue_is_closed_and_opens_again() {
+        let (lanes, gate) = gated(100, 100);
+        gate.add_permits(2);
+        assert_eq!(lanes.submit(SALE, 1).await, Ok(0));
+        tokio::time::sleep(CLOSE_AFTER_IDLE * 2).await;
+        assert!(lock(&lanes.queues).is_empty());
+        assert_eq!(lanes.submit(SALE, 1).await, Ok(1));
+    }
+
+    #[tokio::test]
+    async fn an_error_reaches_every_caller_of_the_batch() {
+        let (lanes, gate) = gated(100, 100);
+        let callers = [submit(&lanes), submit(&lanes)];
+        settle().await;
+        gate.close();
+        for caller in callers {
+            assert_eq!(caller.await.unwrap(), Err(StockError::Overloaded));
+        }
+    }
+}

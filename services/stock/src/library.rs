@@ -1,0 +1,53 @@
+//! Brings the function library into Redis: when there is none, or an older one. A newer one stays,
+//! so that during a roll-out old replicas do not take back what new ones brought.
+
+use redis::aio::MultiplexedConnection;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::error::StockError;
+
+const SOURCE: &str = include_str!("functions.lua");
+/// The `VERSION` in the source.
+const VERSION: i64 = 1;
+
+pub(crate) async fn ensure(connection: &mut MultiplexedConnection) -> Result<(), StockError> {
+    let installed =
+        redis::cmd("FCALL_RO").arg("rocketmart_version").arg(0).query_async::<i64>(connection).await;
+    match installed {
+        Ok(version) if version >= VERSION => return Ok(()),
+        Ok(_) => {}
+        Err(error) if is_missing(&error) => {}
+        Err(error) => return Err(StockError::Unavailable(error.to_string())),
+    }
+    redis::cmd("FUNCTION")
+        .arg("LOAD")
+        .arg("REPLACE")
+        .arg(SOURCE)
+        .query_async::<String>(connection)
+        .await
+        .map_err(|error| {
+            StockError::Unavailable(format!("the function library cannot be loaded: {error}"))
+        })?;
+    tracing::info!(version = VERSION, "loaded the function library into Redis");
+    Ok(())
+}
+
+fn is_missing(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
+        && says_missing(error.detail().unwrap_or_default())
+}
+
+/// Whether an error's text is Redis' way to say that it does not know a function.
+pub(crate) fn says_missing(text: &str) -> bool {
+    text.contains("Function not found")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_known_to_the_client_is_the_one_in_the_source() {
+        assert!(SOURCE.contains(&format!("\nlocal VERSION = {VERSION}\n")));
+    }
+}

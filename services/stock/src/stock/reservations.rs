@@ -1,0 +1,121 @@
+//! Reserving, and looking at what is reserved.
+
+use crate::id::{OrderId, SaleId};
+use crate::keys;
+use crate::reply::{Reply, parse_record, unexpected};
+use crate::reservation::{Reservation, Reserve, ReserveOutcome};
+
+use super::{Arguments, Function, Result, Stock, well_formed_trace};
+
+const RESERVE: Function = Function::new("rocketmart_reserve");
+
+impl Stock {
+    /// Decides the wishes in their order, in one atomic step: one outcome per wish. A wish that
+    /// breaks its own rules is answered [`ReserveOutcome::Invalid`] and spoils nobody else's.
+    pub async fn reserve(&self, sale: SaleId, wishes: &[Reserve]) -> Result<Vec<ReserveOutcome>> {
+        let flaws: Vec<_> = wishes.iter().map(|wish| wish.flaw(sale)).collect();
+        let sound: Vec<_> =
+            wishes.iter().zip(&flaws).filter(|(_, flaw)| flaw.is_none()).map(|(wish, _)| wish).collect();
+        let mut decided = self.decide(sale, &sound).await?.into_iter();
+        flaws
+            .into_iter()
+            .map(|flaw| match flaw {
+                Some((field, rule)) => {
+                    Ok(ReserveOutcome::Invalid { field: field.to_owned(), rule: rule.to_owned() })
+                }
+                None => decided.next().ok_or_else(|| unexpected("one more outcome", "the end")),
+            })
+            .collect()
+    }
+
+    async fn decide(&self, sale: SaleId, wishes: &[&Reserve]) -> Result<Vec<ReserveOutcome>> {
+        if wishes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut arguments = Arguments::default().with(sale).with(wishes.len());
+        for wish in wishes {
+            arguments.push(wish.order);
+            arguments.push(wish.buyer);
+            arguments.push(&wish.key);
+            arguments.push(&wish.request_hash);
+            arguments.push_optional(well_formed_trace(wish.traceparent.as_deref()));
+            arguments.push(wish.lines.len());
+            for line in &wish.lines {
+                arguments.push(&line.sku);
+                arguments.push(line.quantity);
+            }
+        }
+        let mut reply = self.call::<Reply>(RESERVE, sale, arguments).await?;
+        let currency = reply.text()?;
+        reply.outcomes(wishes.len(), |name, rest| read_outcome(sale, &currency, name, rest))
+    }
+
+    /// A reservation as it is now.
+    pub async fn get(&self, sale: SaleId, order: OrderId) -> Result<Option<Reservation>> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("HGET").arg(keys::RESERVATIONS.of(sale)).arg(order.to_string());
+        pipeline.cmd("HGET").arg(keys::SALE_HASH.of(sale)).arg("currency");
+        let (record, currency): (Option<String>, Option<String>) =
+            self.connection.query_pipeline(&pipeline).await?;
+        record.map(|record| parse_record(sale, order, &currency.unwrap_or_default(), &record)).transpose()
+    }
+
+    /// A page of all reservations of a sale: start with cursor 0, stop when 0 comes back. One that
+    /// existed throughout is seen at least once, perhaps twice.
+    pub async fn scan_reservations(
+        &self,
+        sale: SaleId,
+        cursor: u64,
+        count: usize,
+    ) -> Result<(u64, Vec<Reservation>)> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("HSCAN").arg(keys::RESERVATIONS.of(sale)).arg(cursor).arg("COUNT").arg(count);
+        pipeline.cmd("HGET").arg(keys::SALE_HASH.of(sale)).arg("currency");
+        let ((next, records), currency): ((u64, Vec<(String, String)>), Option<String>) =
+            self.connection.query_pipeline(&pipeline).await?;
+        let currency = currency.unwrap_or_default();
+        let reservations = records
+            .iter()
+            .map(|(order, record)| {
+                let order = order.parse().map_err(|_| unexpected("an order id", order))?;
+                parse_record(sale, order, &currency, record)
+            })
+            .collect::<Result<_>>()?;
+        Ok((next, reservations))
+    }
+
+    /// Which of these wishes' idempotency keys Redis knows. Reads only: no function, no write.
+    pub(crate) async fn known_keys(&self, sale: SaleId, wishes: &[Reserve]) -> Result<Vec<bool>> {
+        let mut command = redis::cmd("HMGET");
+        command.arg(keys::IDEMPOTENCY.of(sale));
+        for wish in wishes {
+            command.arg(format!("{}|{}", wish.buyer, wish.key));
+        }
+        let known = self.query::<Vec<Option<String>>>(&command).await?;
+        Ok(known.iter().map(Option::is_some).collect())
+    }
+}
+
+fn read_outcome(
+    sale: SaleId,
+    currency: &str,
+    name: &str,
+    rest: &mut Reply,
+) -> Result<Option<ReserveOutcome>> {
+    Ok(Some(match name {
+        "reserved" => ReserveOutcome::Reserved(rest.reservation(sale, currency)?),
+        "duplicate" => ReserveOutcome::Duplicate(rest.reservation(sale, currency)?),
+        "sold_out" => ReserveOutcome::SoldOut { sku: rest.text()?, remaining: rest.number()? },
+        "limit_exceeded" => {
+            ReserveOutcome::LimitExceeded { sku: rest.text()?, limit: rest.number()?, held: rest.number()? }
+        }
+        "not_open" => ReserveOutcome::NotOpen { opens_at_ms: rest.number()? },
+        "closed" => ReserveOutcome::Closed,
+        "suspended" => ReserveOutcome::Suspended,
+        "unknown_sale" => ReserveOutcome::UnknownSale,
+        "unknown_sku" => ReserveOutcome::UnknownSku { sku: rest.text()? },
+        "key_reused" => ReserveOutcome::KeyReused,
+        "invalid" => ReserveOutcome::Invalid { field: rest.text()?, rule: rest.text()? },
+        _ => return Ok(None),
+    }))
+}

@@ -1,0 +1,89 @@
+//! Deciding reservations for good: sold, or given back. The first decision wins, and all later ones
+//! are told what it was.
+
+use crate::id::{BuyerId, OrderId, SaleId};
+use crate::reply::{Reply, unexpected};
+use crate::reservation::{ConfirmOutcome, ReleaseOutcome, ReleaseReason};
+
+use super::{Arguments, Function, Result, Stock};
+
+const CONFIRM: Function = Function::new("rocketmart_confirm");
+const RELEASE: Function = Function::new("rocketmart_release");
+const EXPIRE: Function = Function::new("rocketmart_expire");
+
+impl Stock {
+    /// Turns reserved units into sold ones for orders whose payment succeeded. Appends no event: the
+    /// caller writes the outcome to SQL.
+    pub async fn confirm(&self, sale: SaleId, orders: &[OrderId]) -> Result<Vec<ConfirmOutcome>> {
+        let mut arguments = Arguments::default();
+        for order in orders {
+            arguments.push(order);
+        }
+        let mut reply = self.call::<Reply>(CONFIRM, sale, arguments).await?;
+        reply.outcomes(orders.len(), |name, rest| {
+            Ok(Some(match name {
+                "confirmed" => ConfirmOutcome::Confirmed,
+                "already_confirmed" => ConfirmOutcome::AlreadyConfirmed,
+                "released" => ConfirmOutcome::Released(rest.reason()?),
+                "unknown" => ConfirmOutcome::Unknown,
+                _ => return Ok(None),
+            }))
+        })
+    }
+
+    /// Gives units back. `Cancelled` and `Expired` append an event, `PaymentFailed` does not: the
+    /// caller writes that to SQL. `Expired` is refused before the deadline or once submitted.
+    pub async fn release(
+        &self,
+        sale: SaleId,
+        orders: &[(OrderId, ReleaseReason)],
+    ) -> Result<Vec<ReleaseOutcome>> {
+        self.give_back(sale, orders.iter().map(|&(order, reason)| (order, None, reason))).await
+    }
+
+    /// A buyer's own cancel; another buyer's order is [`ReleaseOutcome::Unknown`].
+    pub async fn cancel(&self, sale: SaleId, order: OrderId, buyer: BuyerId) -> Result<ReleaseOutcome> {
+        let order = (order, Some(buyer), ReleaseReason::Cancelled);
+        let mut outcomes = self.give_back(sale, std::iter::once(order)).await?;
+        outcomes.pop().ok_or_else(|| unexpected("an outcome", "nothing"))
+    }
+
+    /// Releases up to `limit` unsubmitted reservations whose deadline has passed by Redis' clock, and
+    /// says how many; as many as `limit` means that there may be more.
+    pub async fn expire(&self, sale: SaleId, limit: usize) -> Result<usize> {
+        let released = self.call(EXPIRE, sale, Arguments::default().with(sale).with(limit)).await?;
+        if released > 0 {
+            self.sold_out.clear(sale);
+        }
+        Ok(released)
+    }
+
+    async fn give_back(
+        &self,
+        sale: SaleId,
+        orders: impl ExactSizeIterator<Item = (OrderId, Option<BuyerId>, ReleaseReason)>,
+    ) -> Result<Vec<ReleaseOutcome>> {
+        let expected = orders.len();
+        let mut arguments = Arguments::default().with(sale);
+        for (order, buyer, reason) in orders {
+            arguments.push(order);
+            arguments.push_optional(buyer);
+            arguments.push(reason.as_str());
+        }
+        let mut reply = self.call::<Reply>(RELEASE, sale, arguments).await?;
+        let outcomes = reply.outcomes(expected, |name, rest| {
+            Ok(Some(match name {
+                "released" => ReleaseOutcome::Released,
+                "already_released" => ReleaseOutcome::AlreadyReleased(rest.reason()?),
+                "already_confirmed" => ReleaseOutcome::AlreadyConfirmed,
+                "not_due" => ReleaseOutcome::NotDue,
+                "unknown" => ReleaseOutcome::Unknown,
+                _ => return Ok(None),
+            }))
+        })?;
+        if outcomes.contains(&ReleaseOutcome::Released) {
+            self.sold_out.clear(sale);
+        }
+        Ok(outcomes)
+    }
+}
