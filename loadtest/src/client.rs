@@ -1,0 +1,114 @@
+//! A small HTTP client for many shoppers: keep-alive connections to one address, JSON in and out.
+//!
+//! The address and the `Host` differ on purpose: the entrance of a local cluster is reached by address,
+//! and routes by host name.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::{
+    client::legacy::{Client as Pool, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::Value;
+
+/// How long a shopper waits for an answer before the outcome is unknown to them.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A client of one HTTP service; cheap to clone, clones share connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pool: Pool<HttpConnector, Full<Bytes>>,
+    base: String,
+    host: Option<HeaderValue>,
+}
+
+/// An answer: its status and its body (`Null` when empty).
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub body: Value,
+}
+
+impl Answer {
+    /// The body, provided that the request succeeded.
+    pub fn expect_success(self, what: &str) -> Result<Value> {
+        if self.status.is_success() {
+            return Ok(self.body);
+        }
+        bail!("{what}: {} {}", self.status, self.body)
+    }
+
+    /// The stable code of a problem, or the empty string.
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+}
+
+/// What a request needs besides its path.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Call<'a> {
+    pub token: Option<&'a str>,
+    pub idempotency_key: Option<&'a str>,
+    pub if_match: Option<&'a str>,
+    pub body: Option<&'a Value>,
+}
+
+impl Client {
+    /// `base` such as `http://127.0.0.1`; `host` is sent instead of the address when given.
+    pub fn new(base: &str, host: Option<&str>) -> Result<Self> {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(PATIENCE));
+        let pool = Pool::builder(TokioExecutor::new()).pool_max_idle_per_host(512).build(connector);
+        let host = host.map(HeaderValue::from_str).transpose().context("a host name")?;
+        Ok(Self { pool, base: base.trim_end_matches('/').to_owned(), host })
+    }
+
+    pub async fn get(&self, path: &str, token: Option<&str>) -> Result<Answer> {
+        self.send(Method::GET, path, Call { token, ..Call::default() }).await
+    }
+
+    /// Sends a request; an error means that the outcome is unknown.
+    pub async fn send(&self, method: Method, path: &str, call: Call<'_>) -> Result<Answer> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if let Some(host) = &self.host {
+            request = request.header(header::HOST, host);
+        }
+        if let Some(token) = call.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if let Some(key) = call.idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
+        if let Some(version) = call.if_match {
+            request = request.header(header::IF_MATCH, version);
+        }
+        let body = match call.body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Bytes::from(serde_json::to_vec(body)?)
+            }
+            None => Bytes::new(),
+        };
+        let request = request.body(Full::new(body))?;
+        tokio::time::timeout(PATIENCE, self.exchange(request)).await.context("no answer in time")?
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer> {
+        let response = self.pool.request(request).await?;
+        let status = response.status();
+        let bytes = response.into_body().collect().await?.to_bytes();
+        // A proxy's own error page is no JSON; its text is worth keeping.
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes)
+                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))
+        };
+        Ok(Answer { status, body })
+    }
+}

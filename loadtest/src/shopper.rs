@@ -1,0 +1,226 @@
+//! One shopper, from the first click to leaving the shop.
+//!
+//! Some leave instead of paying, some leave between paying and completing; some repeat a request with
+//! the same key, as a nervous client would; some try for a second unit with another key. The one who is
+//! told "sold out" comes back a little later, since unpaid units return.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+use http::Method;
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    client::{Answer, Call, Client},
+    history::{History, Operation, Outcome, Record, now_us},
+    people::Person,
+};
+
+/// How likely a shopper does what; each between 0 and 1.
+#[derive(Debug, Clone, Copy)]
+pub struct Habits {
+    pub leaves_before_paying: f64,
+    pub leaves_before_completing: f64,
+    pub repeats_request: f64,
+    pub tries_a_second: f64,
+    /// Pays with a card that the provider declines.
+    pub card_is_declined: f64,
+}
+
+/// Where a shopper's day ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    SubmittedPayment(Uuid),
+    LeftBeforePaying,
+    LeftBeforeCompleting,
+    OrderExpired,
+    WentHomeEmptyHanded,
+}
+
+/// What all shoppers of a rush share.
+#[derive(Debug)]
+pub struct Rush {
+    pub shop: Client,
+    pub provider: Client,
+    pub sale: String,
+    pub sku: String,
+    pub habits: Habits,
+    pub history: History,
+    /// Turns true when nothing is left to buy and nothing will come back.
+    pub over: tokio::sync::watch::Receiver<bool>,
+    /// No more requests than this at the same time.
+    pub in_flight: tokio::sync::Semaphore,
+    pub opens_at: time::OffsetDateTime,
+}
+
+#[derive(Debug)]
+pub struct Shopper {
+    rush: Arc<Rush>,
+    person: Person,
+    chance: SmallRng,
+}
+
+impl Shopper {
+    pub fn new(rush: Arc<Rush>, person: Person, seed: u64) -> Self {
+        Self { rush, person, chance: SmallRng::seed_from_u64(seed) }
+    }
+
+    pub async fn shop(mut self) -> Result<Ending> {
+        // Most people click when the sale opens; some are early and are told so.
+        let early = self.chance.random_range(-300..1_500);
+        sleep_until(self.rush.opens_at + time::Duration::milliseconds(early)).await;
+        let Some((order, key)) = self.reserve().await? else { return Ok(Ending::WentHomeEmptyHanded) };
+        if self.happens(self.rush.habits.repeats_request) {
+            self.purchase(key).await?;
+        }
+        if self.happens(self.rush.habits.tries_a_second) {
+            self.purchase(Uuid::now_v7()).await?;
+        }
+        if self.happens(self.rush.habits.leaves_before_paying) {
+            return Ok(Ending::LeftBeforePaying);
+        }
+        let Some(method) = self.register_card().await? else { return Ok(Ending::LeftBeforePaying) };
+        let payment = json!({"payment_method_id": method, "confirm": false});
+        let path = format!("/api/v1/orders/{order}/payment");
+        if !self.until_known(Operation::PreparePayment, &path, Some(&payment), order).await? {
+            return Ok(Ending::OrderExpired);
+        }
+        if self.happens(self.rush.habits.leaves_before_completing) {
+            return Ok(Ending::LeftBeforeCompleting);
+        }
+        if !self.until_known(Operation::ConfirmPayment, &format!("{path}/confirm"), None, order).await? {
+            return Ok(Ending::OrderExpired);
+        }
+        Ok(Ending::SubmittedPayment(order))
+    }
+
+    /// Tries until there is an order or the sale is over.
+    async fn reserve(&mut self) -> Result<Option<(Uuid, Uuid)>> {
+        let mut key = Uuid::now_v7();
+        loop {
+            if *self.rush.over.borrow() {
+                return Ok(None);
+            }
+            let (outcome, answer) = self.purchase(key).await?;
+            match (outcome, answer) {
+                (Outcome::Ok, Some(answer)) => {
+                    let order = answer.body["id"].as_str().unwrap_or_default().parse()?;
+                    return Ok(Some((order, key)));
+                }
+                // The same key again: it may have happened.
+                (Outcome::Unknown, _) => self.pause(200..800).await,
+                (_, Some(answer)) if answer.code() == "sale-not-open" => self.pause(100..600).await,
+                (_, Some(answer)) if answer.code() == "sold-out" => {
+                    key = Uuid::now_v7();
+                    self.pause(2_000..5_000).await;
+                }
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    async fn purchase(&self, key: Uuid) -> Result<(Outcome, Option<Answer>)> {
+        let path = format!("/api/v1/sales/{}/purchases", self.rush.sale);
+        let body = json!({"sku": self.rush.sku, "quantity": 1});
+        self.ask(Operation::Purchase, &path, Some(&body), Some(key), None).await
+    }
+
+    /// Registers a payment method with a token that the provider gave for a card.
+    async fn register_card(&mut self) -> Result<Option<Value>> {
+        let card = if self.happens(self.rush.habits.card_is_declined) { "4000000000000002" } else { "4242424242424242" };
+        let token = loop {
+            let body = json!({"card_number": card, "expiry_month": 12, "expiry_year": 2030, "cvc": "123"});
+            let call = Call { body: Some(&body), ..Call::default() };
+            match self.rush.provider.send(Method::POST, "/v1/tokens", call).await {
+                Ok(answer) if answer.status.is_success() => break answer.body["token"].clone(),
+                _ => self.pause(200..800).await,
+            }
+        };
+        let key = Uuid::now_v7().to_string();
+        for _ in 0..5 {
+            let body = json!({"provider_token": token, "label": "my card"});
+            let call = Call {
+                token: Some(&self.person.token),
+                idempotency_key: Some(&key),
+                body: Some(&body),
+                if_match: None,
+            };
+            let _turn = self.rush.in_flight.acquire().await?;
+            if let Ok(answer) = self.rush.shop.send(Method::POST, "/api/v1/payment-methods", call).await
+                && answer.status.is_success()
+            {
+                return Ok(Some(answer.body["id"].clone()));
+            }
+            drop(_turn);
+            self.pause(200..800).await;
+        }
+        Ok(None)
+    }
+
+    /// Repeats a step of paying until its outcome is known; false when it was refused.
+    async fn until_known(&mut self, operation: Operation, path: &str, body: Option<&Value>, order: Uuid) -> Result<bool> {
+        for _ in 0..20 {
+            match self.ask(operation, path, body, None, Some(order)).await?.0 {
+                Outcome::Ok => return Ok(true),
+                Outcome::Refused => return Ok(false),
+                Outcome::Unknown => self.pause(200..800).await,
+            }
+        }
+        Ok(false)
+    }
+
+    /// One request, written to the history whatever came of it.
+    async fn ask(
+        &self,
+        operation: Operation,
+        path: &str,
+        body: Option<&Value>,
+        key: Option<Uuid>,
+        order: Option<Uuid>,
+    ) -> Result<(Outcome, Option<Answer>)> {
+        let _turn = self.rush.in_flight.acquire().await?;
+        let started_us = now_us();
+        let text = key.map(|key| key.to_string());
+        let call = Call { token: Some(&self.person.token), idempotency_key: text.as_deref(), body, if_match: None };
+        let answer = self.rush.shop.send(Method::POST, path, call).await.ok();
+        let outcome = match answer.as_ref().map(|answer| answer.status) {
+            Some(status) if status.is_success() => Outcome::Ok,
+            // Too many requests: definitely not done, but worth another try, like an unknown one.
+            Some(status) if status.is_client_error() && status.as_u16() != 429 => Outcome::Refused,
+            _ => Outcome::Unknown,
+        };
+        let told = answer.as_ref();
+        self.rush.history.record(Record {
+            operation,
+            buyer: self.person.id,
+            key,
+            started_us,
+            ended_us: now_us(),
+            outcome,
+            status: told.map_or(0, |answer| answer.status.as_u16()),
+            code: told.map(|answer| answer.code().to_owned()).unwrap_or_default(),
+            order: order.or_else(|| told.filter(|_| outcome == Outcome::Ok)?.body["id"].as_str()?.parse().ok()),
+        })?;
+        Ok((outcome, answer))
+    }
+
+    fn happens(&mut self, probability: f64) -> bool {
+        self.chance.random_bool(probability)
+    }
+
+    async fn pause(&mut self, milliseconds: std::ops::Range<u64>) {
+        let pause = Duration::from_millis(self.chance.random_range(milliseconds));
+        let mut over = self.rush.over.clone();
+        // A shopper who waits goes home at once when the sale is over.
+        let _ = tokio::time::timeout(pause, over.wait_for(|over| *over)).await;
+    }
+}
+
+async fn sleep_until(at: time::OffsetDateTime) {
+    let left = at - time::OffsetDateTime::now_utc();
+    if let Ok(left) = Duration::try_from(left) {
+        tokio::time::sleep(left).await;
+    }
+}
