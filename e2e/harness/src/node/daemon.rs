@@ -1,0 +1,65 @@
+//! The long-running programs of the node. They outlive the program that started them: `cargo xtask
+//! up` ends, the node stays.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{cgroup, layout::Layout, namespace};
+use crate::step;
+
+/// Enters the cgroup first and becomes the program then, so that not even its first fork is missed. In
+/// a session of its own, because what a terminal sends to its foreground is not meant for the node.
+const ENTER_CGROUP: &str = r#"echo $$ > "$0" && exec setsid "$@""#;
+
+const ENTER_LIMIT: Duration = Duration::from_secs(10);
+
+/// A program to run in the node's namespace and cgroup, with its log and process id in files.
+pub(super) struct Daemon {
+    pub(super) name: &'static str,
+    pub(super) program: PathBuf,
+    pub(super) arguments: Vec<String>,
+}
+
+impl Daemon {
+    pub(super) fn start(&self, layout: &Layout) -> Result<()> {
+        let log = File::create(layout.log(self.name))
+            .with_context(|| format!("making the log of {}", self.name))?;
+        let child = Command::new("sh")
+            .args(["-c", ENTER_CGROUP])
+            .arg(cgroup::members_file()?)
+            .args(namespace::enter())
+            .arg(&self.program)
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("starting {}", self.name))?;
+        fs::write(layout.pid(self.name), child.id().to_string())?;
+        step::wait_until(self.name, ENTER_LIMIT, || cgroup::has(child.id()) || cgroup::ended(child.id()))
+    }
+
+    /// Fails, with the end of its log, when the program has ended.
+    pub(super) fn check(&self, layout: &Layout) -> Result<()> {
+        if runs(layout, self.name) {
+            return Ok(());
+        }
+        bail!("{} ended\n{}", self.name, step::tail(&layout.log(self.name)))
+    }
+}
+
+/// Whether the program of this name that was started last still runs.
+pub(super) fn runs(layout: &Layout, name: &str) -> bool {
+    // Membership guards against another process that got the same id later.
+    pid(layout, name).is_some_and(|pid| cgroup::has(pid) && !cgroup::ended(pid))
+}
+
+fn pid(layout: &Layout, name: &str) -> Option<u32> {
+    fs::read_to_string(layout.pid(name)).ok()?.parse().ok()
+}

@@ -1,0 +1,95 @@
+//! Where the node's parts lie and under which addresses they are known.
+
+use std::path::{Path, PathBuf};
+
+use crate::cache;
+
+/// The network namespace that the whole node lives in, its name as a Kubernetes node, and the name
+/// of its cgroup.
+pub(super) const NAME: &str = "rocketmart";
+/// The node's own address, on a bridge inside its namespace. Nothing outside has a route to it.
+pub const ADDRESS: &str = "10.77.0.2";
+pub(super) const ADDRESS_WITH_PREFIX: &str = "10.77.0.2/24";
+pub(super) const POD_SUBNET: &str = "10.244.0.0/16";
+/// The node's share of the pod subnet: all pods are here.
+pub(super) const POD_RANGE: &str = "10.244.0.0/24";
+pub(super) const SERVICE_SUBNET: &str = "10.96.0.0/16";
+pub(super) const DNS_ADDRESS: &str = "10.96.0.10";
+pub(super) const API_PORT: u16 = 6443;
+
+/// The files of a node, all below one directory.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub(super) fn new() -> Self {
+        Self { root: cache::root().join("node") }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Certificates and keys of the cluster.
+    pub(super) fn pki(&self) -> PathBuf {
+        self.root.join("pki")
+    }
+
+    /// The kubeconfig of a part of the cluster, e.g. `scheduler`.
+    pub(super) fn kubeconfig(&self, of: &str) -> PathBuf {
+        self.root.join("kubeconfigs").join(format!("{of}.conf"))
+    }
+
+    pub(super) fn configuration(&self, file: &str) -> PathBuf {
+        self.root.join("configuration").join(file)
+    }
+
+    pub(super) fn log(&self, of: &str) -> PathBuf {
+        self.root.join("logs").join(format!("{of}.log"))
+    }
+
+    /// The file that holds the process id of a running part.
+    pub(super) fn pid(&self, of: &str) -> PathBuf {
+        self.root.join("pids").join(of)
+    }
+
+    pub(super) fn etcd(&self) -> PathBuf {
+        self.root.join("etcd")
+    }
+
+    pub(super) fn containerd(&self) -> PathBuf {
+        self.root.join("containerd")
+    }
+
+    pub(super) fn containerd_socket(&self) -> PathBuf {
+        self.root.join("containerd.sock")
+    }
+
+    pub(super) fn kubelet(&self) -> PathBuf {
+        self.root.join("kubelet")
+    }
+
+    /// The folder of a persistent volume.
+    pub(super) fn volume(&self, number: usize) -> PathBuf {
+        self.root.join("volumes").join(format!("{number:02}"))
+    }
+
+    /// The marker of an imported image.
+    pub(super) fn imported(&self, image: &str) -> PathBuf {
+        self.root.join("imported").join(image.replace(['/', ':'], "_"))
+    }
+
+    /// The marker of a node that came up, naming the binaries it runs.
+    pub(super) fn complete(&self) -> PathBuf {
+        self.root.join("complete")
+    }
+
+    /// All folders that have to exist before anything starts.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let named =
+            ["kubeconfigs", "configuration", "cni", "logs", "pids", "pods", "imported", "volumes", "plugins"];
+        named.iter().map(|folder| self.root.join(folder)).chain([self.etcd(), self.kubelet()]).collect()
+    }
+}

