@@ -1,1 +1,23 @@
-//! 
+//! What every Rocket Mart process is made of, apart from its business.
+//!
+//! A process parses its configuration ([`config`]), starts telemetry ([`telemetry`]) and runs a
+//! [`service::Service`]: an HTTP API under one standard middleware, background tasks, and the
+//! admin endpoints. Requests come in through [`extract`] and [`auth`] and fail as
+//! [`problem::Problem`]s. Facts leave a database through the [`outbox`], travel as
+//! [`event::Event`]s over [`kafka`], and are taken once by way of the inbox. [`idempotency`] makes
+//! a repeated POST answer as the first one did; [`client`] calls other services; [`trace`] carries
+//! one trace through all of them.
+
+pub mod auth;
+pub mod client;
+pub mod config;
+pub mod event;
+pub mod extract;
+pub mod idempotency;
+pub mod kafka;
+pub mod outbox;
+pub mod page;
+pub mod problem;
+pub mod service;
+pub mod telemetry;
+pub mod trace;

@@ -1,0 +1,100 @@
+//! The caller as an argument of a handler.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts};
+use http::request::Parts;
+use http::{StatusCode, header};
+
+use super::{AuthError, Claims, Role, Verifier};
+use crate::problem::Problem;
+
+/// Any member; 401 `unauthenticated` without a valid token.
+#[derive(Clone, Debug)]
+pub struct Member(pub Arc<Claims>);
+
+/// A member who sells; 403 `forbidden` for others.
+#[derive(Clone, Debug)]
+pub struct Seller(pub Arc<Claims>);
+
+/// An administrator; 403 `forbidden` for others.
+#[derive(Clone, Debug)]
+pub struct Admin(pub Arc<Claims>);
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::KeysUnavailable => Problem::unavailable("keys-unavailable", error.to_string()),
+            AuthError::Invalid | AuthError::Expired => unauthenticated().detail(error.to_string()),
+        }
+    }
+}
+
+fn unauthenticated() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "A valid access token is required")
+}
+
+async fn claims<S>(parts: &Parts, state: &S) -> Result<Arc<Claims>, Problem>
+where
+    S: Send + Sync,
+    Verifier: FromRef<S>,
+{
+    let token = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .ok_or_else(|| unauthenticated().detail("send Authorization: Bearer <access token>"))?;
+    Ok(Verifier::from_ref(state).verify(token).await?)
+}
+
+async fn claims_with<S>(parts: &Parts, state: &S, role: Role) -> Result<Arc<Claims>, Problem>
+where
+    S: Send + Sync,
+    Verifier: FromRef<S>,
+{
+    let claims = claims(parts, state).await?;
+    if claims.has(role) {
+        Ok(claims)
+    } else {
+        Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "The member's roles do not allow this"))
+    }
+}
+
+impl<S> FromRequestParts<S> for Member
+where
+    S: Send + Sync,
+    Verifier: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        claims(parts, state).await.map(Self)
+    }
+}
+
+impl<S> FromRequestParts<S> for Seller
+where
+    S: Send + Sync,
+    Verifier: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        claims_with(parts, state, Role::Seller).await.map(Self)
+    }
+}
+
+impl<S> FromRequestParts<S> for Admin
+where
+    S: Send + Sync,
+    Verifier: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        claims_with(parts, state, Role::Admin).await.map(Self)
+    }
+}

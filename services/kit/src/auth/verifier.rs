@@ -1,0 +1,194 @@
+//! Verifies access tokens and remembers which it has verified.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::Claims;
+use super::keys::Keys;
+use crate::config::AuthConfig;
+
+/// Tokens remembered at most; about 300 bytes each.
+const REMEMBERED_TOKENS: u64 = 200_000;
+/// Clocks of the signer and of this process may differ by this much.
+const LEEWAY_SECONDS: u64 = 5;
+/// How often the keys are fetched again.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(300);
+/// A token with an unknown key fetches the keys early, but not more often than this.
+const EARLY_REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+/// Longest wait for the keys.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a token was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// Not a token of ours: wrong form, algorithm, signature, issuer or audience.
+    #[error("the access token is not valid")]
+    Invalid,
+    /// Was valid once.
+    #[error("the access token has expired")]
+    Expired,
+    /// The signing keys could not be fetched, so nothing can be said about the token.
+    #[error("the signing keys are not available")]
+    KeysUnavailable,
+}
+
+/// Verifies access tokens; cheap to clone, all clones share keys and memory.
+#[derive(Clone)]
+pub struct Verifier {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    validation: Validation,
+    keys: ArcSwap<Keys>,
+    verified: moka::sync::Cache<[u8; 32], Arc<Claims>>,
+    source: Option<Source>,
+}
+
+/// Where the keys come from, and when they were last asked for.
+struct Source {
+    url: Url,
+    http: reqwest::Client,
+    last_fetch: Mutex<Option<Instant>>,
+}
+
+impl Verifier {
+    /// Verifies with the keys published at `AUTH_JWKS_URL`; run [`Self::refresh_loop`] beside it.
+    pub fn from_jwks_url(config: &AuthConfig) -> anyhow::Result<Self> {
+        let url = config.auth_jwks_url.clone().context("AUTH_JWKS_URL is not set")?;
+        crate::telemetry::install_crypto_provider();
+        let http = reqwest::Client::builder().timeout(FETCH_TIMEOUT).build()?;
+        Ok(Self::new(config, Keys::default(), Some(Source { url, http, last_fetch: Mutex::new(None) })))
+    }
+
+    /// Verifies with a fixed set of keys.
+    pub fn from_jwks(config: &AuthConfig, jwks: &JwkSet) -> Self {
+        Self::new(config, Keys::from_set(jwks), None)
+    }
+
+    fn new(config: &AuthConfig, keys: Keys, source: Option<Source>) -> Self {
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_issuer(&[&config.auth_issuer]);
+        validation.set_audience(&[&config.auth_audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        validation.leeway = LEEWAY_SECONDS;
+        let verified = moka::sync::Cache::new(REMEMBERED_TOKENS);
+        let shared = Shared { validation, keys: ArcSwap::from_pointee(keys), verified, source };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The claims of a token that is ours and has not expired.
+    pub async fn verify(&self, token: &str) -> Result<Arc<Claims>, AuthError> {
+        let hash: [u8; 32] = Sha256::digest(token).into();
+        if let Some(claims) = self.shared.verified.get(&hash) {
+            return if is_expired(&claims) { Err(AuthError::Expired) } else { Ok(claims) };
+        }
+        let claims = Arc::new(self.verify_signature(token).await?);
+        self.shared.verified.insert(hash, Arc::clone(&claims));
+        Ok(claims)
+    }
+
+    async fn verify_signature(&self, token: &str) -> Result<Claims, AuthError> {
+        let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
+        // Checked before a key is looked up: neither `none` nor a symmetric algorithm, which would
+        // take the public key for a secret, gets any further.
+        if header.alg != Algorithm::EdDSA {
+            return Err(AuthError::Invalid);
+        }
+        let id = header.kid.ok_or(AuthError::Invalid)?;
+        let mut keys = self.shared.keys.load_full();
+        if keys.get(&id).is_none() {
+            self.refresh_early().await;
+            keys = self.shared.keys.load_full();
+        }
+        if keys.is_empty() {
+            return Err(AuthError::KeysUnavailable);
+        }
+        let key = keys.get(&id).ok_or(AuthError::Invalid)?;
+        match decode::<Claims>(token, key, &self.shared.validation) {
+            Ok(token) => Ok(token.claims),
+            Err(error) if *error.kind() == ErrorKind::ExpiredSignature => Err(AuthError::Expired),
+            Err(_) => Err(AuthError::Invalid),
+        }
+    }
+
+    /// An error while there are no keys to verify with.
+    pub async fn ready(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.shared.keys.load().is_empty(), "no signing keys have been fetched yet");
+        Ok(())
+    }
+
+    /// Keeps the keys fresh until `stop`. Failures keep the keys at hand and are tried again.
+    pub async fn refresh_loop(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Some(source) = &self.shared.source else { return Ok(()) };
+        let mut failures = 0;
+        loop {
+            let pause = match self.fetch(source).await {
+                Ok(()) => {
+                    failures = 0;
+                    REFRESH_INTERVAL
+                }
+                Err(error) => {
+                    tracing::warn!(url = %source.url, error = format!("{error:#}"), "cannot fetch the signing keys");
+                    failures = (failures + 1).min(6);
+                    Duration::from_millis(250) * 2_u32.pow(failures)
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Fetches the keys for a token whose key is not known: the signer may have a new one.
+    /// Unknown keys are free to invent, so this happens at most once per interval.
+    async fn refresh_early(&self) {
+        let Some(source) = &self.shared.source else { return };
+        {
+            let mut last = source.last_fetch.lock().await;
+            if last.is_some_and(|at| at.elapsed() < EARLY_REFRESH_INTERVAL) {
+                return;
+            }
+            *last = Some(Instant::now());
+            // The lock is held while fetching, so that requests with the same new key wait for it.
+            if let Err(error) = self.load(source).await {
+                tracing::warn!(url = %source.url, error = format!("{error:#}"), "cannot fetch the signing keys");
+            }
+        }
+    }
+
+    async fn fetch(&self, source: &Source) -> anyhow::Result<()> {
+        let mut last = source.last_fetch.lock().await;
+        *last = Some(Instant::now());
+        self.load(source).await
+    }
+
+    async fn load(&self, source: &Source) -> anyhow::Result<()> {
+        let response = source.http.get(source.url.clone()).send().await?.error_for_status()?;
+        let keys = Keys::from_set(&response.json::<JwkSet>().await?);
+        anyhow::ensure!(!keys.is_empty(), "the published set holds no Ed25519 key");
+        let before = self.shared.keys.swap(Arc::new(keys));
+        if !before.all_in(&self.shared.keys.load()) {
+            // A key was withdrawn: tokens it signed must be verified again, and fail.
+            self.shared.verified.invalidate_all();
+        }
+        Ok(())
+    }
+}
+
+fn is_expired(claims: &Claims) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    u64::try_from(claims.exp).unwrap_or_default() + LEEWAY_SECONDS < now
+}

@@ -1,0 +1,192 @@
+//! Configuration, one small [`clap::Args`] struct per concern.
+//!
+//! A component flattens the ones it needs into its own `Args`; every value comes from the
+//! environment variable named in docs/contracts.md or from the flag of the same name.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use url::Url;
+
+use crate::kafka;
+
+/// Where a process listens: its API, and its probes and metrics.
+#[derive(Args, Clone, Debug)]
+pub struct ListenConfig {
+    /// Address of the HTTP API.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Address of `/livez`, `/readyz` and `/metrics`.
+    #[arg(long, env = "ADMIN_LISTEN", default_value = "0.0.0.0:9090")]
+    pub admin_listen: SocketAddr,
+}
+
+/// The PostgreSQL database of a service.
+#[derive(Args, Clone)]
+pub struct DatabaseConfig {
+    /// `postgres://user:password@host/database`
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+    /// Upper bound of the connection pool of this process.
+    #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value_t = 8)]
+    pub database_max_connections: u32,
+}
+
+/// Longest a statement may run; a runaway query must not hold locks for ever.
+const STATEMENT_TIMEOUT: &str = "30s";
+/// Longest a statement waits for a lock.
+const LOCK_TIMEOUT: &str = "10s";
+/// Longest a transaction may sit idle; its process probably hangs.
+const IDLE_TRANSACTION_TIMEOUT: &str = "60s";
+/// How long a request waits for a free connection before it is refused.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl DatabaseConfig {
+    /// Opens the pool, waiting with back-off until the server answers; says what it waits for.
+    ///
+    /// A malformed URL is an error at once.
+    pub async fn connect(&self) -> anyhow::Result<PgPool> {
+        let options = PgConnectOptions::from_str(&self.database_url)
+            .context("DATABASE_URL is not a PostgreSQL URL")?
+            .application_name("rocketmart")
+            .options([
+                ("statement_timeout", STATEMENT_TIMEOUT),
+                ("lock_timeout", LOCK_TIMEOUT),
+                ("idle_in_transaction_session_timeout", IDLE_TRANSACTION_TIMEOUT),
+            ]);
+        let place = format!(
+            "{}:{}/{}",
+            options.get_host(),
+            options.get_port(),
+            options.get_database().unwrap_or_default()
+        );
+        let pool = PgPoolOptions::new()
+            .max_connections(self.database_max_connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(options);
+
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match sqlx::query("SELECT 1").execute(&pool).await {
+                Ok(_) => return Ok(pool),
+                Err(error) => {
+                    tracing::warn!(database = %place, %error, "waiting for PostgreSQL");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(5));
+                }
+            }
+        }
+    }
+}
+
+/// The URL holds a password, so it stays out of logs.
+impl fmt::Debug for DatabaseConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseConfig")
+            .field("database_url", &"…")
+            .field("database_max_connections", &self.database_max_connections)
+            .finish()
+    }
+}
+
+/// Brings the schema up to date; any number of replicas may do so at once (advisory lock).
+///
+/// Migrations may run longer than a request may, so they run without the statement time-outs.
+pub async fn migrate(pool: &PgPool, migrator: &Migrator) -> anyhow::Result<()> {
+    let mut connection = pool.acquire().await.context("no connection to migrate the schema with")?;
+    sqlx::query("SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)")
+        .execute(&mut *connection)
+        .await?;
+    migrator.run(&mut *connection).await.context("cannot bring the schema up to date")?;
+    // The session's settings were changed: it must not go back to the pool.
+    connection.close().await?;
+    Ok(())
+}
+
+/// The Kafka cluster and the prefix this shop's topics and groups carry in it.
+#[derive(Args, Clone, Debug)]
+pub struct KafkaConfig {
+    /// Bootstrap servers, `host:port[,host:port…]`.
+    #[arg(long, env = "KAFKA_BROKERS")]
+    pub kafka_brokers: String,
+    /// Prefix of every topic and group name.
+    #[arg(long, env = "KAFKA_TOPIC_PREFIX", default_value = "")]
+    pub kafka_topic_prefix: String,
+}
+
+impl KafkaConfig {
+    /// Full name of a topic.
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}{name}", self.kafka_topic_prefix)
+    }
+
+    /// Full name of a component's consumer group.
+    pub fn group(&self, component: &str) -> String {
+        format!("{}{component}", self.kafka_topic_prefix)
+    }
+
+    /// A producer; it connects in the background.
+    pub fn producer(&self) -> anyhow::Result<kafka::Producer> {
+        kafka::Producer::new(self)
+    }
+}
+
+/// Whose access tokens are accepted.
+#[derive(Args, Clone, Debug)]
+pub struct AuthConfig {
+    /// Expected `iss`.
+    #[arg(long, env = "AUTH_ISSUER", default_value = "rocketmart")]
+    pub auth_issuer: String,
+    /// Expected `aud`.
+    #[arg(long, env = "AUTH_AUDIENCE", default_value = "rocketmart")]
+    pub auth_audience: String,
+    /// Where the signing keys are published.
+    #[arg(long, env = "AUTH_JWKS_URL")]
+    pub auth_jwks_url: Option<Url>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct All {
+        #[command(flatten)]
+        database: DatabaseConfig,
+        #[command(flatten)]
+        kafka: KafkaConfig,
+    }
+
+    fn all() -> All {
+        All::parse_from([
+            "test",
+            "--database-url",
+            "postgres://u:secret@localhost/order",
+            "--kafka-brokers",
+            "localhost:9092",
+            "--kafka-topic-prefix",
+            "shop-a.",
+        ])
+    }
+
+    #[test]
+    fn topics_and_groups_carry_the_prefix() {
+        let kafka = all().kafka;
+        assert_eq!(kafka.topic("orders"), "shop-a.orders");
+        assert_eq!(kafka.group("order-worker"), "shop-a.order-worker");
+    }
+
+    #[test]
+    fn the_database_password_is_not_shown_by_debug() {
+        assert!(!format!("{:?}", all().database).contains("secret"));
+    }
+}

@@ -1,0 +1,108 @@
+//! Events between services: CloudEvents 1.0, apart from how they travel.
+//!
+//! [`crate::kafka`] writes them in binary mode (attributes as headers, data as value);
+//! [`crate::outbox`] keeps them in a table until they are sent.
+
+use anyhow::Context;
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::trace;
+
+/// A fact one service tells the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// `ce_id`; receivers take an id once.
+    pub id: String,
+    /// `ce_source`, `/rocketmart/<component>`.
+    pub source: String,
+    /// `ce_type`, e.g. `rocketmart.order.paid.v1`.
+    pub event_type: String,
+    /// `ce_time`.
+    pub time: OffsetDateTime,
+    /// Kafka key: events of one key keep their order.
+    pub key: String,
+    /// W3C trace context of the work that led to it.
+    pub traceparent: Option<String>,
+    /// JSON; empty for a tombstone.
+    pub data: Bytes,
+}
+
+impl Event {
+    /// An event of now with a fresh id, in the current trace.
+    ///
+    /// # Panics
+    /// When `data` has no JSON form (a map whose keys are not strings).
+    pub fn new(source: &str, event_type: &str, key: impl ToString, data: &impl Serialize) -> Self {
+        let data = serde_json::to_vec(data)
+            .unwrap_or_else(|error| panic!("data of {event_type} has no JSON form: {error}"));
+        Self { data: data.into(), ..Self::tombstone(source, event_type, key) }
+    }
+
+    /// The end of `key` in a compacted topic.
+    pub fn tombstone(source: &str, event_type: &str, key: impl ToString) -> Self {
+        Self {
+            id: Uuid::now_v7().to_string(),
+            source: source.to_owned(),
+            event_type: event_type.to_owned(),
+            time: OffsetDateTime::now_utc(),
+            key: key.to_string(),
+            traceparent: trace::current().map(|context| context.to_string()),
+            data: Bytes::new(),
+        }
+    }
+
+    /// Whether this is the end of its key. JSON is never empty, so empty data says it.
+    pub fn is_tombstone(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// Joins the trace of `cause`.
+    pub fn caused_by(mut self, cause: &Event) -> Self {
+        self.traceparent = cause
+            .traceparent
+            .as_deref()
+            .and_then(|parent| parent.parse::<trace::TraceContext>().ok())
+            .map(|parent| parent.child().to_string());
+        self
+    }
+
+    /// The data as `T`.
+    pub fn parse<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+        serde_json::from_slice(&self.data)
+            .with_context(|| format!("data of event {} is not a {}", self.id, self.event_type))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::TraceContext;
+
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Paid {
+        order_id: Uuid,
+    }
+
+    #[tokio::test]
+    async fn an_event_made_in_a_trace_carries_it() {
+        let context = TraceContext::root();
+        let event = trace::scope(context, async { Event::new("/rocketmart/order", "t", "k", &1) }).await;
+        assert_eq!(event.traceparent, Some(context.to_string()));
+        let follow_up = Event::new("/rocketmart/payment", "u", "k", &2).caused_by(&event);
+        let follow_up: TraceContext = follow_up.traceparent.unwrap().parse().unwrap();
+        assert_eq!(follow_up.trace_id(), context.trace_id());
+    }
+
+    #[test]
+    fn data_comes_back_as_it_was_put_in_and_a_misfit_names_the_type() {
+        let data = Paid { order_id: Uuid::now_v7() };
+        let event = Event::new("/rocketmart/order", "rocketmart.order.paid.v1", data.order_id, &data);
+        assert_eq!(event.parse::<Paid>().unwrap(), data);
+        let error = event.parse::<Vec<u8>>().unwrap_err();
+        assert!(error.to_string().contains("rocketmart.order.paid.v1"), "{error}");
+    }
+}

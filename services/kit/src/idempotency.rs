@@ -1,0 +1,144 @@
+//! A repeated POST is answered as the first one was.
+//!
+//! The work of a request and its stored answer are one transaction, so there is no moment at which
+//! one exists without the other: after a crash the key is either done, or was never used. While
+//! one request with a key runs, another is told so rather than made to wait.
+
+use axum::body::Body;
+use axum::response::Response;
+use futures::future::BoxFuture;
+use http::{HeaderName, HeaderValue, StatusCode};
+use sha2::{Digest, Sha256};
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::extract::IdempotencyKey;
+use crate::problem::{Problem, Result};
+
+/// The table; a service's first migration repeats this.
+pub const SCHEMA: &str = "
+CREATE TABLE idempotency (
+    owner        uuid NOT NULL,
+    route        text NOT NULL,
+    key          text NOT NULL,
+    request_hash bytea NOT NULL,
+    status       smallint NOT NULL,
+    headers      jsonb NOT NULL,
+    body         bytea NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (owner, route, key)
+);
+";
+
+/// Set on an answer that was stored before.
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// Largest answer that is stored, bytes.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+/// The hash of a request's body, to tell a repetition from another request with the same key.
+pub fn request_hash(body: &impl serde::Serialize) -> [u8; 32] {
+    // Of the parsed body, so that white space and the order of fields do not matter. What was
+    // parsed from JSON has a JSON form.
+    let canonical = serde_json::to_value(body).unwrap_or_default().to_string();
+    Sha256::digest(canonical).into()
+}
+
+/// Runs `run` in a transaction of its own, once per owner, route and key.
+///
+/// A repetition gets the stored answer; the same key with another body is 422
+/// `idempotency-key-reused`; while the first still runs, 409 `request-in-progress`. An error of
+/// `run` undoes its work and is not stored: the request may be sent again.
+pub async fn once<F>(
+    pool: &PgPool,
+    owner: Uuid,
+    route: &str,
+    key: &IdempotencyKey,
+    request_hash: [u8; 32],
+    run: F,
+) -> Result<Response>
+where
+    F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<Response>> + Send,
+{
+    let mut transaction = pool.begin().await?;
+    let mine: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))")
+        .bind(format!("idempotency {owner} {route} {}", key.0))
+        .fetch_one(&mut *transaction)
+        .await?;
+    if !mine {
+        return Err(Problem::conflict("request-in-progress", "a request with this Idempotency-Key is still running"));
+    }
+    if let Some(stored) = Stored::find(&mut transaction, owner, route, key).await? {
+        return stored.replay(request_hash);
+    }
+    let response = run(&mut transaction).await?;
+    let (parts, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(Problem::internal)?;
+    let headers: Vec<(String, String)> = parts
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+        .collect();
+    sqlx::query(
+        "INSERT INTO idempotency (owner, route, key, request_hash, status, headers, body)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(owner)
+    .bind(route)
+    .bind(&key.0)
+    .bind(request_hash.as_slice())
+    .bind(i16::try_from(parts.status.as_u16()).map_err(Problem::internal)?)
+    .bind(Json(headers))
+    .bind(&*body)
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+#[derive(sqlx::FromRow)]
+struct Stored {
+    request_hash: Vec<u8>,
+    status: i16,
+    headers: Json<Vec<(String, String)>>,
+    body: Vec<u8>,
+}
+
+impl Stored {
+    async fn find(
+        connection: &mut PgConnection,
+        owner: Uuid,
+        route: &str,
+        key: &IdempotencyKey,
+    ) -> sqlx::Result<Option<Self>> {
+        sqlx::query_as(
+            "SELECT request_hash, status, headers, body FROM idempotency
+             WHERE owner = $1 AND route = $2 AND key = $3",
+        )
+        .bind(owner)
+        .bind(route)
+        .bind(&key.0)
+        .fetch_optional(connection)
+        .await
+    }
+
+    fn replay(self, request_hash: [u8; 32]) -> Result<Response> {
+        if self.request_hash != request_hash {
+            return Err(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "The Idempotency-Key was used for another request",
+            ));
+        }
+        let status = u16::try_from(self.status).map_err(Problem::internal)?;
+        let mut response = Response::new(Body::from(self.body));
+        *response.status_mut() = StatusCode::from_u16(status).map_err(Problem::internal)?;
+        for (name, value) in &self.headers.0 {
+            let name = HeaderName::try_from(name).map_err(Problem::internal)?;
+            response.headers_mut().append(name, HeaderValue::try_from(value).map_err(Problem::internal)?);
+        }
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        Ok(response)
+    }
+}

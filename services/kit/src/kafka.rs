@@ -1,0 +1,20 @@
+//! Kafka: events out ([`Producer`]), events in ([`Consumer`], [`read_all_then_follow`]).
+//!
+//! Delivery is at least once on both sides; what makes it once is the inbox of the receiver.
+//! Events travel as CloudEvents in binary content mode, see `wire`.
+
+mod batch;
+mod consumer;
+mod context;
+mod dead_letter;
+mod handler;
+mod producer;
+mod reader;
+mod topics;
+mod wire;
+
+pub use consumer::Consumer;
+pub use handler::{Delivery, HandleError, Handler};
+pub use producer::Producer;
+pub use reader::read_all_then_follow;
+pub use topics::{TopicSpec, create_topics};

@@ -1,0 +1,145 @@
+//! What a consumer has collected, and how far each partition is done.
+
+use std::collections::{HashMap, HashSet};
+
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::dead_letter::Letter;
+use super::handler::Delivery;
+use super::wire;
+use crate::config::KafkaConfig;
+
+/// A partition of a topic, by its full name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+}
+
+impl Place {
+    pub(super) fn new(topic: &str, partition: i32) -> Self {
+        Self { topic: topic.to_owned(), partition }
+    }
+}
+
+/// Messages to be handled together.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) deliveries: Vec<Delivery>,
+    /// Messages that are no events of ours.
+    pub(super) unreadable: Vec<Letter>,
+    /// Where each partition goes on once this batch is handled.
+    pub(super) progress: Progress,
+}
+
+impl Batch {
+    pub(super) fn len(&self) -> usize {
+        self.deliveries.len() + self.unreadable.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn push(&mut self, config: &KafkaConfig, message: &BorrowedMessage<'_>) {
+        let (partition, offset) = (message.partition(), message.offset());
+        self.progress.advance(Place::new(message.topic(), partition), offset + 1);
+        match wire::event(message) {
+            Ok(event) => {
+                let topic = without_prefix(config, message.topic());
+                self.deliveries.push(Delivery { topic, partition, offset, event });
+            }
+            Err(error) => self.unreadable.push(Letter::from_message(message, &error)),
+        }
+    }
+
+    /// Drops what came from partitions that now belong to another consumer, which reads it again.
+    pub(super) fn forget(&mut self, config: &KafkaConfig, revoked: &HashSet<Place>) {
+        if revoked.is_empty() {
+            return;
+        }
+        self.deliveries.retain(|d| !revoked.contains(&Place::new(&config.topic(&d.topic), d.partition)));
+        self.unreadable.retain(|letter| !revoked.contains(letter.origin()));
+        self.progress.forget(revoked);
+    }
+}
+
+fn without_prefix(config: &KafkaConfig, topic: &str) -> String {
+    topic.strip_prefix(&config.kafka_topic_prefix).unwrap_or(topic).to_owned()
+}
+
+/// The next offset of each partition.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Progress {
+    next: HashMap<Place, i64>,
+}
+
+impl Progress {
+    pub(super) fn is_empty(&self) -> bool {
+        self.next.is_empty()
+    }
+
+    pub(super) fn advance(&mut self, place: Place, next: i64) {
+        let known = self.next.entry(place).or_insert(next);
+        *known = next.max(*known);
+    }
+
+    pub(super) fn merge(&mut self, other: Progress) {
+        for (place, next) in other.next {
+            self.advance(place, next);
+        }
+    }
+
+    pub(super) fn forget(&mut self, revoked: &HashSet<Place>) {
+        self.next.retain(|place, _| !revoked.contains(place));
+    }
+
+    /// As librdkafka commits it.
+    pub(super) fn to_list(&self) -> rdkafka::error::KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::with_capacity(self.next.len());
+        for (place, next) in &self.next {
+            list.add_partition_offset(&place.topic, place.partition, Offset::Offset(*next))?;
+        }
+        Ok(list)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+
+    fn config() -> KafkaConfig {
+        KafkaConfig { kafka_brokers: String::new(), kafka_topic_prefix: "shop-a.".to_owned() }
+    }
+
+    fn batch(places: &[(i32, i64)]) -> Batch {
+        let mut batch = Batch::default();
+        for &(partition, offset) in places {
+            batch.progress.advance(Place::new("shop-a.orders", partition), offset + 1);
+            let event = Event::new("/rocketmart/test", "test", partition, &offset);
+            batch.deliveries.push(Delivery { topic: "orders".to_owned(), partition, offset, event });
+        }
+        batch
+    }
+
+    #[test]
+    fn what_a_revoked_partition_gave_is_neither_handled_nor_committed() {
+        let mut batch = batch(&[(0, 10), (1, 20), (0, 11)]);
+        batch.forget(&config(), &HashSet::from([Place::new("shop-a.orders", 0)]));
+        assert_eq!(batch.deliveries.iter().map(|d| d.offset).collect::<Vec<_>>(), [20]);
+        let mut expected = Progress::default();
+        expected.advance(Place::new("shop-a.orders", 1), 21);
+        assert_eq!(batch.progress, expected);
+    }
+
+    #[test]
+    fn progress_never_goes_back() {
+        let mut progress = batch(&[(0, 10)]).progress;
+        progress.merge(batch(&[(0, 7), (1, 3)]).progress);
+        let list = progress.to_list().unwrap();
+        let next = |partition| list.find_partition("shop-a.orders", partition).unwrap().offset();
+        assert_eq!((next(0), next(1)), (Offset::Offset(11), Offset::Offset(4)));
+    }
+}

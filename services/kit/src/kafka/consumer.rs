@@ -1,0 +1,308 @@
+//! The consumer of a component's group.
+//!
+//! One loop: collect a batch, have it handled, commit, repeat. Offsets are committed only after
+//! the handler returned, synchronously, before anything else is read; so a crash repeats work
+//! and never loses it.
+//!
+//! Rebalances reach us only while we poll. We poll while collecting and while waiting to try
+//! again, and after each poll forget what belongs to revoked partitions: their new owner starts
+//! at the committed offset and reads it again. While a handler runs nothing is polled, so its
+//! partitions stay ours.
+
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use backon::{BackoffBuilder, ExponentialBuilder};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::BorrowedMessage;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::batch::{Batch, Progress};
+use super::context::Context;
+use super::dead_letter::{DeadLetters, Letter};
+use super::handler::{HandleError, Handler};
+use crate::config::KafkaConfig;
+
+/// How long to wait for a first message before looking after uncommitted offsets.
+const IDLE: Duration = Duration::from_secs(1);
+/// Pause after an error of the client, which otherwise might repeat without one.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
+/// First and longest pause before a batch is tried again.
+const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// Reads topics as a member of a component's group.
+pub struct Consumer {
+    config: KafkaConfig,
+    component: String,
+    topics: Vec<String>,
+    max: usize,
+    linger: Duration,
+    context: Context,
+}
+
+impl Consumer {
+    /// A consumer of `topics` (without the prefix) in the group of `component`.
+    pub fn new(config: &KafkaConfig, component: &str, topics: &[&str]) -> Self {
+        Self {
+            config: config.clone(),
+            component: component.to_owned(),
+            topics: topics.iter().map(|topic| config.topic(topic)).collect(),
+            max: 500,
+            linger: Duration::from_millis(20),
+            context: Context::default(),
+        }
+    }
+
+    /// Hands over up to `max` events at once, waiting at most `linger` after the first.
+    pub fn batch(mut self, max: usize, linger: Duration) -> Self {
+        self.max = max.max(1);
+        self.linger = linger;
+        self
+    }
+
+    /// A check for [`crate::service::Service::ready`]: a member of the group, brokers answering.
+    pub fn gate(&self) -> impl Fn() -> Ready<anyhow::Result<()>> + Clone + Send + Sync + use<> {
+        let context = self.context.clone();
+        move || ready(context.ready())
+    }
+
+    /// Consumes until `stop`, through broker failures; only a misconfiguration is an error.
+    pub async fn run(self, handler: Arc<dyn Handler>, stop: CancellationToken) -> anyhow::Result<()> {
+        let consumer = self.connect()?;
+        let dead_letters = DeadLetters::new(&self.config, &self.component);
+        let mut session = Session {
+            consumer: Arc::new(consumer),
+            dead_letters,
+            settings: self,
+            carried: Batch::default(),
+            handled: Progress::default(),
+            stop,
+        };
+        let outcome = session.run(&*handler).await;
+        // Leaving the group blocks for a moment.
+        let consumer = session.consumer;
+        tokio::task::spawn_blocking(move || drop(consumer)).await?;
+        outcome
+    }
+
+    fn connect(&self) -> anyhow::Result<StreamConsumer<Context>> {
+        let consumer: StreamConsumer<Context> = ClientConfig::new()
+            .set("bootstrap.servers", &self.config.kafka_brokers)
+            .set("client.id", &self.component)
+            .set("group.id", self.config.group(&self.component))
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("auto.offset.reset", "earliest")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("session.timeout.ms", "10000")
+            .set("socket.timeout.ms", "10000")
+            .set("max.poll.interval.ms", "120000")
+            .set("reconnect.backoff.max.ms", "2000")
+            .set("topic.metadata.refresh.interval.ms", "10000")
+            // Read ahead, but within bounds: per partition, whichever comes first.
+            .set("queued.min.messages", "2000")
+            .set("queued.max.messages.kbytes", "4096")
+            .set("fetch.wait.max.ms", "100")
+            .set("statistics.interval.ms", "2000")
+            .create_with_context(self.context.clone())
+            .context("cannot create a Kafka consumer")?;
+        let topics: Vec<_> = self.topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics).context("cannot subscribe")?;
+        Ok(consumer)
+    }
+}
+
+/// A running consumer.
+struct Session {
+    consumer: Arc<StreamConsumer<Context>>,
+    dead_letters: DeadLetters,
+    settings: Consumer,
+    /// Read while waiting to try an earlier batch again.
+    carried: Batch,
+    /// Handled but not yet committed.
+    handled: Progress,
+    stop: CancellationToken,
+}
+
+impl Session {
+    async fn run(&mut self, handler: &dyn Handler) -> anyhow::Result<()> {
+        while !self.stop.is_cancelled() {
+            let batch = self.collect().await?;
+            if !batch.is_empty() {
+                self.handle(batch, handler).await?;
+            }
+            self.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn collect(&mut self) -> anyhow::Result<Batch> {
+        let mut batch = std::mem::take(&mut self.carried);
+        let mut deadline = Instant::now() + if batch.is_empty() { IDLE } else { self.settings.linger };
+        while batch.len() < self.settings.max {
+            let consumer = Arc::clone(&self.consumer);
+            let polled = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                polled = timeout_at(deadline, consumer.recv()) => polled,
+            };
+            self.forget_revoked(&mut batch);
+            match polled {
+                Err(_elapsed) => break,
+                Ok(message) => {
+                    if let Some(message) = usable(message).await? {
+                        if batch.is_empty() {
+                            deadline = Instant::now() + self.settings.linger;
+                        }
+                        batch.push(&self.settings.config, &message);
+                    }
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Returns once the batch is handled, or the process stops and the batch is left for later.
+    async fn handle(&mut self, mut batch: Batch, handler: &dyn Handler) -> anyhow::Result<()> {
+        let component = self.settings.component.clone();
+        let mut pauses = retry_pauses();
+        loop {
+            let failed = match self.attempt(&mut batch, handler).await {
+                Ok(()) => {
+                    self.handled.merge(batch.progress);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            metrics::counter!("kafka_retries_total", "component" => component.clone()).increment(1);
+            let pause = pauses.next().unwrap_or(RETRY_PAUSE.1);
+            tracing::warn!(
+                error = format!("{failed:#}"), pause_ms = pause.as_millis(), events = batch.deliveries.len(),
+                "batch not handled, trying again"
+            );
+            self.rest(pause, &mut batch).await?;
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One go at a batch. Poison leaves the batch and the rest is handled again, at once.
+    async fn attempt(&self, batch: &mut Batch, handler: &dyn Handler) -> anyhow::Result<()> {
+        loop {
+            while let Some(letter) = batch.unreadable.last() {
+                self.dead_letters.park(letter).await?;
+                batch.unreadable.pop();
+            }
+            if batch.deliveries.is_empty() {
+                return Ok(());
+            }
+            let started = Instant::now();
+            let outcome = handler.handle(&batch.deliveries).await;
+            self.measure(batch.deliveries.len(), started, outcome.is_ok());
+            match outcome {
+                Ok(()) => return Ok(()),
+                Err(HandleError::Retry(error)) => return Err(error),
+                Err(HandleError::Poison { index, error }) => {
+                    anyhow::ensure!(index < batch.deliveries.len(), "the handler blames event {index}, which the batch does not have: {error:#}");
+                    let delivery = batch.deliveries.remove(index);
+                    batch.unreadable.push(Letter::from_delivery(&self.settings.config, delivery, &error)?);
+                }
+            }
+        }
+    }
+
+    fn measure(&self, size: usize, started: Instant, ok: bool) {
+        let component = &self.settings.component;
+        #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
+        metrics::histogram!("kafka_batch_size", "component" => component.clone()).record(size as f64);
+        metrics::histogram!("kafka_handle_seconds", "component" => component.clone()).record(started.elapsed());
+        let outcome = if ok { "kafka_handled_total" } else { "kafka_handle_errors_total" };
+        metrics::counter!(outcome, "component" => component.clone()).increment(if ok { size as u64 } else { 1 });
+    }
+
+    /// Waits without reading on, but polls, so that the group keeps us and may take partitions.
+    async fn rest(&mut self, pause: Duration, batch: &mut Batch) -> anyhow::Result<()> {
+        let deadline = Instant::now() + pause;
+        let mut paused = self.consumer.assignment()?;
+        self.consumer.pause(&paused)?;
+        loop {
+            let consumer = Arc::clone(&self.consumer);
+            let polled = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                polled = timeout_at(deadline, consumer.recv()) => polled,
+            };
+            self.forget_revoked(batch);
+            let Ok(message) = polled else { break };
+            if let Some(message) = usable(message).await? {
+                // From a partition assigned just now.
+                self.carried.push(&self.settings.config, &message);
+                paused = self.consumer.assignment()?;
+                self.consumer.pause(&paused)?;
+            }
+        }
+        self.consumer.resume(&paused)?;
+        Ok(())
+    }
+
+    fn forget_revoked(&mut self, batch: &mut Batch) {
+        let revoked = self.settings.context.take_revoked();
+        if !revoked.is_empty() {
+            batch.forget(&self.settings.config, &revoked);
+            self.carried.forget(&self.settings.config, &revoked);
+            self.handled.forget(&revoked);
+        }
+    }
+
+    /// Commits what is handled. A failure is tried again after the next batch, or when idle.
+    async fn commit(&mut self) -> anyhow::Result<()> {
+        if self.handled.is_empty() {
+            return Ok(());
+        }
+        let offsets = self.handled.to_list()?;
+        let consumer = Arc::clone(&self.consumer);
+        match tokio::task::spawn_blocking(move || consumer.commit(&offsets, CommitMode::Sync)).await? {
+            Ok(()) => self.handled = Progress::default(),
+            Err(error) => {
+                metrics::counter!("kafka_commit_errors_total", "component" => self.settings.component.clone())
+                    .increment(1);
+                tracing::warn!(%error, "offsets not committed, trying again");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn retry_pauses() -> impl Iterator<Item = Duration> {
+    let (first, longest) = RETRY_PAUSE;
+    ExponentialBuilder::default()
+        .with_min_delay(first)
+        .with_max_delay(longest)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+/// The message, or nothing after an error that librdkafka recovers from by itself.
+pub(super) async fn usable(
+    polled: Result<BorrowedMessage<'_>, KafkaError>,
+) -> anyhow::Result<Option<BorrowedMessage<'_>>> {
+    match polled {
+        Ok(message) => Ok(Some(message)),
+        Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
+            Err(anyhow::Error::new(error).context("the Kafka consumer cannot go on"))
+        }
+        Err(error) => {
+            metrics::counter!("kafka_client_errors_total").increment(1);
+            tracing::warn!(%error, "Kafka consumer");
+            tokio::time::sleep(ERROR_PAUSE).await;
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What librdkafka tells a consumer besides messages: rebalances, errors, statistics.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError;
+use rdkafka::{ClientContext, Statistics};
+
+use super::batch::Place;
+
+/// Shared between librdkafka's callbacks, the consumer's loop and its readiness gate.
+#[derive(Clone, Default)]
+pub(super) struct Context {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    revoked: Mutex<HashSet<Place>>,
+    joined: AtomicBool,
+    connected: AtomicBool,
+}
+
+impl Context {
+    /// Partitions taken away since the last call.
+    ///
+    /// Callbacks run while the consumer is polled, so what is returned right after a poll was
+    /// revoked before the message that the poll returned.
+    pub(super) fn take_revoked(&self) -> HashSet<Place> {
+        std::mem::take(&mut *self.shared.revoked.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// An error while the consumer is not a member of its group, or no broker answers.
+    pub(super) fn ready(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.shared.connected.load(Ordering::Relaxed), "no Kafka broker answers");
+        anyhow::ensure!(self.shared.joined.load(Ordering::Relaxed), "not yet a member of the consumer group");
+        Ok(())
+    }
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        metrics::counter!("kafka_client_errors_total").increment(1);
+        tracing::warn!(%error, reason, "Kafka client");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let connected = statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP");
+        self.shared.connected.store(connected, Ordering::Relaxed);
+        if let Some(group) = &statistics.cgrp {
+            self.shared.joined.store(group.state == "up" && group.join_state == "steady", Ordering::Relaxed);
+        }
+        for (name, topic) in &statistics.topics {
+            let lag: i64 = topic.partitions.values().map(|partition| partition.consumer_lag.max(0)).sum();
+            #[expect(clippy::cast_precision_loss, reason = "a lag beyond 2^52 messages is not told apart")]
+            metrics::gauge!("kafka_consumer_lag", "topic" => name.clone()).set(lag as f64);
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(partitions) => {
+                tracing::info!(partitions = partitions.count(), "partitions assigned");
+            }
+            Rebalance::Revoke(partitions) => {
+                tracing::info!(partitions = partitions.count(), "partitions revoked");
+                let mut revoked = self.shared.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+                revoked.extend(partitions.elements().iter().map(|p| Place::new(p.topic(), p.partition())));
+            }
+            Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Sends events and waits until the brokers have them.
+//!
+//! Within one [`Producer`] events of a key keep their order: the producer is idempotent, and
+//! librdkafka never gives up on a message by itself (which would let a later one overtake it).
+//! Giving up is done here, for all at once: the producer is replaced by a new one, and the caller
+//! repeats. A receiver may then see events again, but never a later one first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use arc_swap::ArcSwap;
+use futures::future::try_join_all;
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig};
+
+use super::{topics, wire};
+use crate::config::KafkaConfig;
+use crate::event::Event;
+
+/// How long the brokers have to acknowledge what one call sends.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause while the local queue is full.
+const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(10);
+
+/// An idempotent producer that waits for all in-sync replicas; clones share one connection.
+#[derive(Clone)]
+pub struct Producer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: KafkaConfig,
+    current: ArcSwap<FutureProducer>,
+}
+
+/// What goes into one record.
+pub(super) struct Record<'a> {
+    pub(super) topic: &'a str,
+    pub(super) key: Option<&'a [u8]>,
+    /// `None` is a tombstone.
+    pub(super) payload: Option<&'a [u8]>,
+    pub(super) headers: OwnedHeaders,
+}
+
+impl Producer {
+    pub(crate) fn new(config: &KafkaConfig) -> anyhow::Result<Self> {
+        let current = ArcSwap::from_pointee(connect(config)?);
+        Ok(Self { shared: Arc::new(Shared { config: config.clone(), current }) })
+    }
+
+    /// Sends to `topic` (without the prefix) and waits for every acknowledgement.
+    ///
+    /// An error names the first failure; some events may have been written, so the caller
+    /// repeats them all, in the same order.
+    pub async fn send_all(&self, topic: &str, events: &[Event]) -> anyhow::Result<()> {
+        let topic = self.shared.config.topic(topic);
+        let mut records = Vec::with_capacity(events.len());
+        for event in events {
+            records.push(Record {
+                topic: &topic,
+                key: Some(event.key.as_bytes()),
+                payload: (!event.is_tombstone()).then_some(&*event.data),
+                headers: wire::headers(event)?,
+            });
+        }
+        self.send_records(records).await
+    }
+
+    pub(super) async fn send_records(&self, records: Vec<Record<'_>>) -> anyhow::Result<()> {
+        let count = records.len();
+        let producer = self.shared.current.load_full();
+        let sent = match tokio::time::timeout(SEND_TIMEOUT, send(&producer, records)).await {
+            Ok(sent) => sent,
+            Err(_) => Err(anyhow!("Kafka did not acknowledge within {} s", SEND_TIMEOUT.as_secs())),
+        };
+        match sent {
+            Ok(()) => metrics::counter!("kafka_produced_total").increment(count as u64),
+            Err(_) => {
+                metrics::counter!("kafka_produce_errors_total").increment(1);
+                self.replace(&producer)?;
+            }
+        }
+        sent
+    }
+
+    /// Puts a new producer in the place of `failed`, whose queue may hold what the caller will
+    /// send again, or which a fatal error has stopped for good.
+    fn replace(&self, failed: &Arc<FutureProducer>) -> anyhow::Result<()> {
+        let fresh = Arc::new(connect(&self.shared.config)?);
+        let before = self.shared.current.compare_and_swap(failed, fresh);
+        if Arc::ptr_eq(&before, failed) {
+            failed.purge(PurgeConfig::default().queue().inflight());
+        }
+        Ok(())
+    }
+
+    /// An error while no broker answers.
+    pub async fn ready(&self) -> anyhow::Result<()> {
+        let producer = self.shared.current.load_full();
+        tokio::task::spawn_blocking(move || topics::reachable(producer.client())).await?
+    }
+}
+
+fn connect(config: &KafkaConfig) -> anyhow::Result<FutureProducer> {
+    ClientConfig::new()
+        .set("bootstrap.servers", &config.kafka_brokers)
+        .set("client.id", "rocketmart")
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("linger.ms", "2")
+        .set("compression.type", "lz4")
+        // Java's default, so that other tools place keys as we do.
+        .set("partitioner", "murmur2_random")
+        // Never give up on single messages, see the top of this file.
+        .set("message.timeout.ms", "0")
+        .set("queue.buffering.max.messages", "50000")
+        .set("queue.buffering.max.kbytes", "65536")
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("topic.metadata.refresh.interval.ms", "30000")
+        .create()
+        .context("cannot create a Kafka producer")
+}
+
+async fn send(producer: &FutureProducer, records: Vec<Record<'_>>) -> anyhow::Result<()> {
+    let mut acknowledgements = Vec::with_capacity(records.len());
+    for record in records {
+        acknowledgements.push(enqueue(producer, record).await?);
+    }
+    try_join_all(acknowledgements.into_iter().map(async |acknowledgement| {
+        match acknowledgement.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err((error, message))) => {
+                let topic = rdkafka::Message::topic(&message).to_owned();
+                Err(anyhow::Error::new(error).context(format!("cannot write to topic {topic}")))
+            }
+            Err(_cancelled) => Err(anyhow!("the Kafka producer was closed while sending")),
+        }
+    }))
+    .await?;
+    Ok(())
+}
+
+/// Puts a record into the local queue, waiting while it is full.
+async fn enqueue(
+    producer: &FutureProducer,
+    record: Record<'_>,
+) -> anyhow::Result<rdkafka::producer::DeliveryFuture> {
+    let mut next = FutureRecord::<[u8], [u8]>::to(record.topic).headers(record.headers);
+    next.key = record.key;
+    next.payload = record.payload;
+    loop {
+        match producer.send_result(next) {
+            Ok(acknowledgement) => return Ok(acknowledgement),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => {
+                next = record;
+                tokio::time::sleep(QUEUE_FULL_PAUSE).await;
+            }
+            Err((error, _)) => {
+                return Err(anyhow::Error::new(error).context(format!("cannot send to topic {}", record.topic)));
+            }
+        }
+    }
+}

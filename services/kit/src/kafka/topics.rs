@@ -1,0 +1,53 @@
+//! Whether brokers answer, and creating topics where nobody else does (tests, development,
+//! dead letters).
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::{Client, ClientContext, DefaultClientContext};
+use rdkafka::error::RDKafkaErrorCode;
+
+use crate::config::KafkaConfig;
+
+const METADATA_TIMEOUT: Duration = Duration::from_millis(1500);
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A topic to be created.
+#[derive(Clone, Copy, Debug)]
+pub struct TopicSpec<'a> {
+    /// Without the shop's prefix.
+    pub name: &'a str,
+    pub partitions: i32,
+    /// Keep the last event of every key for ever.
+    pub compacted: bool,
+}
+
+/// Creates the topics that do not exist yet, with the brokers' default replication.
+pub async fn create_topics(config: &KafkaConfig, topics: &[TopicSpec<'_>]) -> anyhow::Result<()> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", &config.kafka_brokers)
+        .create()
+        .context("cannot create a Kafka admin client")?;
+    let names: Vec<_> = topics.iter().map(|topic| config.topic(topic.name)).collect();
+    let new = topics.iter().zip(&names).map(|(topic, name)| {
+        let new = NewTopic::new(name, topic.partitions, TopicReplication::Fixed(-1));
+        if topic.compacted { new.set("cleanup.policy", "compact") } else { new }
+    });
+    let new: Vec<_> = new.collect();
+    let options = AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT));
+    for outcome in admin.create_topics(&new, &options).await.context("cannot create topics")? {
+        match outcome {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((name, error)) => bail!("cannot create topic {name}: {error}"),
+        }
+    }
+    Ok(())
+}
+
+/// Blocks for at most a second or so.
+pub(super) fn reachable<C: ClientContext>(client: &Client<C>) -> anyhow::Result<()> {
+    client.fetch_metadata(None, METADATA_TIMEOUT).context("no Kafka broker answers")?;
+    Ok(())
+}

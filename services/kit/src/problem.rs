@@ -1,0 +1,265 @@
+//! Errors as HTTP answers: `application/problem+json` (RFC 9457) with a stable `code`.
+//!
+//! A handler returns [`Result`]; what the caller did wrong is a [`Problem`] with fields and rules,
+//! what went wrong here is logged with its cause and answered without it.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// What a handler returns.
+pub type Result<T, E = Problem> = std::result::Result<T, E>;
+
+/// Media type of a problem.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// One thing wrong with the request, or one that went wrong while serving it.
+#[derive(Clone, Debug, ToSchema)]
+#[schema(title = "Problem", description = "An error as RFC 9457 describes it")]
+pub struct Problem {
+    /// HTTP status.
+    #[schema(value_type = u16, example = 422)]
+    pub status: StatusCode,
+    /// Stable name of the kind of problem; also the tail of `type`.
+    #[schema(value_type = String, example = "validation-failed")]
+    pub code: &'static str,
+    /// The kind of problem in words; the same for every occurrence.
+    #[schema(value_type = String)]
+    pub title: Cow<'static, str>,
+    /// This occurrence in words.
+    pub detail: Option<String>,
+    /// Which fields broke which rules.
+    pub errors: Vec<FieldError>,
+    /// Members of this problem type alone, e.g. `opens_at`.
+    #[schema(ignore)]
+    pub extra: Option<Box<Map<String, Value>>>,
+    /// When trying again makes sense; sent as `Retry-After`, in whole seconds.
+    #[schema(ignore)]
+    pub retry_after: Option<Duration>,
+}
+
+/// A field that broke a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// Path of the field, e.g. `items[0].units`.
+    pub field: String,
+    /// Stable name of the rule, e.g. `required` or `range`.
+    pub rule: String,
+    /// The rule in words.
+    pub detail: String,
+}
+
+impl FieldError {
+    pub fn new(field: impl Into<String>, rule: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { field: field.into(), rule: rule.into(), detail: detail.into() }
+    }
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, code: &'static str, title: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            code,
+            title: title.into(),
+            detail: None,
+            errors: Vec::new(),
+            extra: None,
+            retry_after: None,
+        }
+    }
+
+    /// Says what happened this time.
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds a field that broke a rule.
+    pub fn field(
+        mut self,
+        field: impl Into<String>,
+        rule: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Self {
+        self.errors.push(FieldError::new(field, rule, detail));
+        self
+    }
+
+    /// Adds a member of its own to the body.
+    pub fn with(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.extra.get_or_insert_default().insert(key.into(), value.into());
+        self
+    }
+
+    /// Says when to try again.
+    pub fn retry_after(mut self, pause: Duration) -> Self {
+        self.retry_after = Some(pause);
+        self
+    }
+
+    /// 404: `code` says what is unknown, e.g. `order-unknown`.
+    pub fn not_found(code: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, "Not found")
+    }
+
+    /// 409: the thing is in a state that does not allow this.
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, "Not possible in the present state").detail(detail)
+    }
+
+    /// 503 with `Retry-After`: something behind this service does not answer.
+    pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "Temporarily unavailable")
+            .detail(detail)
+            .retry_after(Duration::from_secs(1))
+    }
+
+    /// 422 `validation-failed` with every field that broke a rule.
+    pub fn validation(errors: Vec<FieldError>) -> Self {
+        let mut problem =
+            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation-failed", "The request breaks a rule");
+        problem.errors = errors;
+        problem
+    }
+
+    /// 500 `internal`: logs the cause and keeps it from the caller.
+    pub fn internal(error: impl Into<anyhow::Error>) -> Self {
+        let error = error.into();
+        tracing::error!(error = format!("{error:#}"), "request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here")
+    }
+
+    fn database_unavailable(error: &sqlx::Error) -> Self {
+        tracing::warn!(%error, "PostgreSQL unavailable");
+        Self::unavailable("database-unavailable", "the database does not answer")
+    }
+
+    fn body(&self) -> Value {
+        let mut body = self.extra.as_deref().cloned().unwrap_or_default();
+        body.insert("type".to_owned(), format!("urn:rocketmart:problem:{}", self.code).into());
+        body.insert("title".to_owned(), self.title.as_ref().into());
+        body.insert("status".to_owned(), self.status.as_u16().into());
+        body.insert("code".to_owned(), self.code.into());
+        if let Some(detail) = &self.detail {
+            body.insert("detail".to_owned(), detail.as_str().into());
+        }
+        if !self.errors.is_empty() {
+            let errors = self.errors.iter().map(|e| {
+                serde_json::json!({ "field": e.field, "rule": e.rule, "detail": e.detail })
+            });
+            body.insert("errors".to_owned(), errors.collect());
+        }
+        Value::Object(body)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON))];
+        let mut response = (self.status, content_type, self.body().to_string()).into_response();
+        let headers = response.headers_mut();
+        if let Some(pause) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(pause)));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// `Retry-After` knows whole seconds only; a shorter pause must not become none.
+fn whole_seconds(pause: Duration) -> u64 {
+    pause.as_secs() + u64::from(pause.subsec_nanos() > 0)
+}
+
+impl From<anyhow::Error> for Problem {
+    fn from(error: anyhow::Error) -> Self {
+        match error.chain().find_map(|cause| cause.downcast_ref::<sqlx::Error>()) {
+            Some(cause) if is_unavailable(cause) => Self::database_unavailable(cause),
+            _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        if is_unavailable(&error) { Self::database_unavailable(&error) } else { Self::internal(error) }
+    }
+}
+
+/// Whether trying again later can help: no connection, server stopping or starting, too busy.
+fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(database) => database.code().is_some_and(|code| {
+            // connection exceptions, insufficient resources, operator intervention (which
+            // includes statement time-outs), serialization failures, lock time-outs
+            ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class)) || code == "55P03"
+        }),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn answer(problem: Problem) -> (http::response::Parts, Value) {
+        let (parts, body) = problem.into_response().into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        (parts, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_problem_is_written_as_rfc_9457_with_its_own_members() {
+        let problem = Problem::new(StatusCode::CONFLICT, "sale-not-open", "The sale is not open")
+            .detail("opens later")
+            .field("items[0].units", "range", "at least 1")
+            .with("opens_at", "2026-01-01T00:00:00Z")
+            .retry_after(Duration::from_millis(1500));
+        let (parts, body) = answer(problem).await;
+        assert_eq!(parts.status, StatusCode::CONFLICT);
+        assert_eq!(parts.headers["content-type"], PROBLEM_JSON);
+        assert_eq!(parts.headers["retry-after"], "2");
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "type": "urn:rocketmart:problem:sale-not-open",
+                "title": "The sale is not open",
+                "status": 409,
+                "code": "sale-not-open",
+                "detail": "opens later",
+                "errors": [{ "field": "items[0].units", "rule": "range", "detail": "at least 1" }],
+                "opens_at": "2026-01-01T00:00:00Z",
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn the_cause_of_an_internal_error_is_not_told() {
+        let (parts, body) = answer(anyhow::anyhow!("password=hunter2").into()).await;
+        assert_eq!(parts.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!body.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_busy_pool_is_unavailable_even_below_other_context() {
+        let error = anyhow::Error::new(sqlx::Error::PoolTimedOut).context("cannot load the order");
+        assert_eq!(Problem::from(error).code, "database-unavailable");
+        assert_eq!(Problem::from(sqlx::Error::RowNotFound).code, "internal");
+    }
+
+    #[test]
+    fn a_problem_is_small_enough_to_be_returned_by_value() {
+        assert!(size_of::<Problem>() < 128, "{}", size_of::<Problem>());
+    }
+}

@@ -1,0 +1,201 @@
+//! The frame every process runs in.
+//!
+//! ```text
+//!              ┌ LISTEN        middleware → API, /openapi.json, /docs
+//!   Service ───┼ ADMIN_LISTEN  /livez  /readyz (gates)  /metrics
+//!              └ tasks         consumers, publishers, refreshers
+//! ```
+//!
+//! On SIGTERM readiness fails first, so that traffic goes elsewhere; then the API stops accepting
+//! and finishes what it has, then the tasks are told to stop and finish their batch. A task that
+//! fails ends the process with an error: Kubernetes restarts it, and its back-off is the one
+//! place where restarts are paced.
+
+mod admin;
+mod middleware;
+mod stop;
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::config::ListenConfig;
+use admin::{Gate, Readiness};
+
+/// How long a stopping process keeps serving, so that load balancers notice that it is not ready.
+const DRAIN_DELAY: Duration = Duration::from_secs(3);
+/// How long requests and batches in progress may take to finish.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest a request may take unless the component says otherwise.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Task = Box<dyn FnOnce(CancellationToken) -> BoxFuture<anyhow::Result<()>> + Send>;
+
+/// Where a running service listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    pub api: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+/// A process being put together; [`Service::run`] runs it.
+pub struct Service {
+    component: &'static str,
+    listen: ListenConfig,
+    api: Option<OpenApiRouter>,
+    request_timeout: Duration,
+    gates: Vec<Gate>,
+    tasks: Vec<(&'static str, Task)>,
+}
+
+impl Service {
+    pub fn new(component: &'static str, listen: &ListenConfig) -> Self {
+        Self {
+            component,
+            listen: listen.clone(),
+            api: None,
+            request_timeout: REQUEST_TIMEOUT,
+            gates: Vec::new(),
+            tasks: Vec::new(),
+        }
+    }
+
+    /// Serves `api` on `LISTEN` under the standard middleware, with its description at
+    /// `/openapi.json` and a browser for it at `/docs`.
+    pub fn api(mut self, api: OpenApiRouter) -> Self {
+        self.api = Some(api);
+        self
+    }
+
+    /// Longest a request may take before it is answered 503 `request-timeout`.
+    pub fn request_timeout(mut self, limit: Duration) -> Self {
+        self.request_timeout = limit;
+        self
+    }
+
+    /// A named gate of `/readyz`: not ready while `check` fails.
+    pub fn ready<F, Fut>(mut self, name: &'static str, check: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.gates.push(Gate::new(name, check));
+        self
+    }
+
+    /// Work beside the API, told to stop by its token. An error ends the process.
+    pub fn task<F, Fut>(mut self, name: &'static str, run: F) -> Self
+    where
+        F: FnOnce(CancellationToken) -> Fut + Send + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.tasks.push((name, Box::new(move |stop| Box::pin(run(stop)))));
+        self
+    }
+
+    /// Runs until SIGTERM or SIGINT, or until a task fails.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let stop = stop::on_signal()?;
+        self.run_with(stop, DRAIN_DELAY, |_| {}).await
+    }
+
+    /// Runs until `stop`; `on_bound` is told the addresses, so port 0 works.
+    pub async fn run_until(
+        self,
+        stop: CancellationToken,
+        on_bound: impl FnOnce(Bound),
+    ) -> anyhow::Result<()> {
+        self.run_with(stop, Duration::ZERO, on_bound).await
+    }
+
+    async fn run_with(
+        self,
+        stop: CancellationToken,
+        drain_delay: Duration,
+        on_bound: impl FnOnce(Bound),
+    ) -> anyhow::Result<()> {
+        let readiness = Readiness::new(self.gates);
+        let stop_admin = CancellationToken::new();
+        let _stop_admin_at_the_end = stop_admin.clone().drop_guard();
+        let admin = bind(self.listen.admin_listen, "ADMIN_LISTEN").await?;
+        let admin_address = admin.local_addr()?;
+        tokio::spawn(serve(admin, admin::router(readiness.clone()), stop_admin.clone()));
+
+        let stop_work = CancellationToken::new();
+        let mut api_task = JoinSet::new();
+        let mut api_address = admin_address;
+        if let Some(api) = self.api {
+            let listener = bind(self.listen.listen, "LISTEN").await?;
+            api_address = listener.local_addr()?;
+            api_task.spawn(serve(listener, api_router(api, self.request_timeout), stop_work.clone()));
+        }
+        let stop_tasks = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        for (name, run) in self.tasks {
+            let work = run(stop_tasks.clone());
+            tasks.spawn(async move { work.await.with_context(|| format!("task {name} failed")) });
+        }
+        tracing::info!(component = self.component, api = %api_address, admin = %admin_address, "listening");
+        on_bound(Bound { api: api_address, admin: admin_address });
+
+        let outcome = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            outcome = stop::first_failure(&mut tasks) => outcome,
+        };
+        readiness.drain();
+        tracing::info!(component = self.component, "stopping");
+        if outcome.is_ok() {
+            tokio::time::sleep(drain_delay).await;
+        }
+        stop_work.cancel();
+        stop::all_ended(&mut api_task, DRAIN_TIMEOUT, "requests").await?;
+        stop_tasks.cancel();
+        let ended = stop::all_ended(&mut tasks, DRAIN_TIMEOUT, "tasks").await;
+        outcome.and(ended)
+    }
+}
+
+async fn bind(address: SocketAddr, name: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {name}={address}"))
+}
+
+async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
+    // Answers are small: waiting to fill a segment would only add latency.
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+    });
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    Ok(())
+}
+
+/// The API under its middleware, and its description beside it.
+fn api_router(api: OpenApiRouter, request_timeout: Duration) -> Router {
+    let (router, mut description) = api.split_for_parts();
+    describe_bearer_tokens(&mut description);
+    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", description));
+    middleware::wrap(router, request_timeout).merge(docs)
+}
+
+/// Handlers refer to it as `security(("bearer" = []))`.
+fn describe_bearer_tokens(description: &mut OpenApi) {
+    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    description
+        .components
+        .get_or_insert_default()
+        .security_schemes
+        .insert("bearer".to_owned(), SecurityScheme::Http(scheme).into());
+}

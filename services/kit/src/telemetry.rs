@@ -1,0 +1,91 @@
+//! Logs, metrics and the crypto provider: what a process installs once, before anything else.
+//!
+//! Logs go to standard output (`LOG_FORMAT` `json` or `text`, filtered by `RUST_LOG`, `info` when
+//! unset). Metrics go through the `metrics` facade to one Prometheus recorder, rendered by the
+//! admin listener. Everything here may be called again, as tests in one process do.
+
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Upper bounds of `*_seconds` histograms: a purchase takes milliseconds, a time-out seconds.
+const SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Upper bounds of `*_size` histograms (messages in a batch).
+const SIZES: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0];
+
+/// Installs the TLS crypto provider, the metrics recorder, the log subscriber and a panic hook.
+pub fn init(component: &str) {
+    install_crypto_provider();
+    metrics_handle();
+    if init_logging() {
+        log_panics();
+    }
+    metrics::gauge!("rocketmart_info", "component" => component.to_owned(), "version" => env!("CARGO_PKG_VERSION"))
+        .set(1.0);
+    tracing::info!(component, version = env!("CARGO_PKG_VERSION"), "starting");
+}
+
+/// Chooses ring for every rustls user of the process.
+///
+/// Dependencies bring two providers (ring and aws-lc), and rustls panics rather than choose.
+pub fn install_crypto_provider() {
+    // An error says that one is installed already, which is what is wanted.
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The recorder's handle; installs the recorder on first use.
+pub fn metrics_handle() -> &'static PrometheusHandle {
+    METRICS.get_or_init(|| {
+        let builder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZES))
+            // Only empty bucket lists are refused.
+            .unwrap_or_else(|_impossible| PrometheusBuilder::new());
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another metrics recorder is installed; /metrics stays empty");
+        }
+        handle
+    })
+}
+
+/// Whether this call installed the subscriber; a test may have brought its own.
+fn init_logging() -> bool {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
+    if std::env::var("LOG_FORMAT").is_ok_and(|format| format == "text") {
+        subscriber.try_init().is_ok()
+    } else {
+        subscriber.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init().is_ok()
+    }
+}
+
+/// Panics become one log line with their place instead of free text on standard error.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("a panic without a message");
+        metrics::counter!("panics_total").increment(1);
+        tracing::error!(%place, message, "panic");
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn init_may_be_called_again_and_metrics_are_rendered() {
+        init("first");
+        init("second");
+        metrics::histogram!("kit_test_seconds").record(0.02);
+        let text = metrics_handle().render();
+        assert!(text.contains("kit_test_seconds_bucket{le=\"0.025\"} 1"), "{text}");
+        assert!(text.contains("component=\"second\""), "{text}");
+    }
+}

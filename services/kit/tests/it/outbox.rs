@@ -1,0 +1,177 @@
+use std::collections::HashSet;
+
+use rocketmart_harness::backing::Kafka;
+use rocketmart_kit::event::Event;
+use rocketmart_kit::outbox::{inbox_filter, publish_loop, put};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{create_topic, database, event, events, eventually, raw_messages, shop, shop_on};
+
+async fn depth(pool: &PgPool) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(pool).await.unwrap()
+}
+
+async fn put_committed(pool: &PgPool, topic: &str, events: &[Event]) {
+    let mut transaction = pool.begin().await.unwrap();
+    put(&mut transaction, topic, events).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn committed_events_are_published_in_order_and_deleted() {
+    let (shop, pool) = (shop().await, database().await);
+    create_topic(&shop, "orders", 1).await;
+    create_topic(&shop, "others", 1).await;
+    let sent = events("a", 0..1500);
+    put_committed(&pool, "orders", &sent).await;
+    put_committed(&pool, "others", &events("b", 0..1)).await;
+    let mut undone = pool.begin().await.unwrap();
+    put(&mut undone, "orders", &events("a", 9000..9001)).await.unwrap();
+    undone.rollback().await.unwrap();
+
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(publish_loop(pool.clone(), shop.producer().unwrap(), stop.clone()));
+    eventually("the outbox is empty", async || depth(&pool).await == 0).await;
+    stop.cancel();
+    task.await.unwrap().unwrap();
+
+    let published = raw_messages(&shop, "orders", 1500).await;
+    let ids: Vec<_> = published.iter().map(|message| message.header("ce_id")).collect();
+    assert_eq!(ids, sent.iter().map(|event| event.id.as_str()).collect::<Vec<_>>());
+    assert_eq!(raw_messages(&shop, "others", 1).await[0].payload.as_deref(), Some(&b"0"[..]));
+}
+
+#[tokio::test]
+async fn a_tombstone_passes_through_the_outbox() {
+    let (shop, pool) = (shop().await, database().await);
+    create_topic(&shop, "products", 1).await;
+    put_committed(&pool, "products", &[Event::tombstone("/rocketmart/catalog", "t", "p-1")]).await;
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(publish_loop(pool.clone(), shop.producer().unwrap(), stop.clone()));
+    let message = &raw_messages(&shop, "products", 1).await[0];
+    assert_eq!((message.key.as_deref(), &message.payload), (Some(&b"p-1"[..]), &None));
+    stop.cancel();
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn of_two_publishers_one_works_and_the_other_takes_over() {
+    let (shop, pool) = (shop().await, database().await);
+    create_topic(&shop, "orders", 1).await;
+    let start = || {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(publish_loop(pool.clone(), shop.producer().unwrap(), stop.clone()));
+        (stop, task)
+    };
+    let (first, second) = (start(), start());
+    put_committed(&pool, "orders", &events("a", 0..300)).await;
+    eventually("the outbox is empty", async || depth(&pool).await == 0).await;
+    first.0.cancel();
+    first.1.await.unwrap().unwrap();
+    put_committed(&pool, "orders", &events("a", 300..600)).await;
+    eventually("the outbox is empty again", async || depth(&pool).await == 0).await;
+    second.0.cancel();
+    second.1.await.unwrap().unwrap();
+    // Nothing was sent by both.
+    put_committed(&pool, "orders", &events("a", 600..601)).await;
+    let (stop, task) = start();
+    let numbers: Vec<u32> = raw_messages(&shop, "orders", 601)
+        .await
+        .iter()
+        .map(|message| serde_json::from_slice(message.payload.as_deref().unwrap()).unwrap())
+        .collect();
+    assert_eq!(numbers, (0..601).collect::<Vec<_>>());
+    stop.cancel();
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_survive_the_loss_of_the_broker_and_first_come_in_order() {
+    let mut kafka = tokio::task::spawn_blocking(|| Kafka::start().unwrap()).await.unwrap();
+    let (shop, pool) = (shop_on(kafka.brokers()), database().await);
+    create_topic(&shop, "orders", 1).await;
+    let sent = events("a", 0..3000);
+    put_committed(&pool, "orders", &sent[..1000]).await;
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(publish_loop(pool.clone(), shop.producer().unwrap(), stop.clone()));
+    eventually("some are published", async || depth(&pool).await == 0).await;
+
+    // A big batch is under way when the broker dies, and more comes while it is dead.
+    put_committed(&pool, "orders", &sent[1000..2000]).await;
+    tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+    kafka.kill();
+    put_committed(&pool, "orders", &sent[2000..]).await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert!(depth(&pool).await >= 1000);
+    let kafka = tokio::task::spawn_blocking(move || {
+        kafka.restart().unwrap();
+        kafka
+    });
+    let _kafka = kafka.await.unwrap();
+    eventually("the outbox is empty", async || depth(&pool).await == 0).await;
+    stop.cancel();
+    task.await.unwrap().unwrap();
+
+    let mut seen = HashSet::new();
+    let mut first_seen = Vec::new();
+    let published = raw_messages(&shop, "orders", 3000).await;
+    for message in &published {
+        if seen.insert(message.header("ce_id")) {
+            first_seen.push(message.header("ce_id"));
+        }
+    }
+    assert_eq!(first_seen, sent.iter().map(|event| event.id.as_str()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_inbox_finds_an_id_new_once() {
+    let pool = database().await;
+    let ids = |range: std::ops::Range<u32>| range.map(|n| n.to_string()).collect::<Vec<_>>();
+    let mut transaction = pool.begin().await.unwrap();
+    let new = inbox_filter(&mut transaction, &[ids(0..3), ids(0..3)].concat()).await.unwrap();
+    assert_eq!(new, ids(0..3).into_iter().collect());
+    transaction.commit().await.unwrap();
+
+    let mut undone = pool.begin().await.unwrap();
+    assert_eq!(inbox_filter(&mut undone, &ids(2..5)).await.unwrap(), ids(3..5).into_iter().collect());
+    undone.rollback().await.unwrap();
+
+    let mut transaction = pool.begin().await.unwrap();
+    assert_eq!(inbox_filter(&mut transaction, &ids(2..5)).await.unwrap(), ids(3..5).into_iter().collect());
+}
+
+#[tokio::test]
+async fn of_two_transactions_with_the_same_id_one_finds_it_new() {
+    let pool = database().await;
+    let receive = || {
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            let mut transaction = pool.begin().await.unwrap();
+            let ids: Vec<_> = (0..200).map(|n| n.to_string()).collect();
+            let new = inbox_filter(&mut transaction, &ids).await.unwrap().len();
+            transaction.commit().await.unwrap();
+            new
+        })
+    };
+    let (one, two) = (receive(), receive());
+    assert_eq!(one.await.unwrap() + two.await.unwrap(), 200);
+}
+
+#[tokio::test]
+async fn an_event_comes_out_of_the_outbox_as_it_went_in() {
+    let (shop, pool) = (shop().await, database().await);
+    create_topic(&shop, "orders", 1).await;
+    let mut sent = event("order-9", 9);
+    sent.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
+    put_committed(&pool, "orders", std::slice::from_ref(&sent)).await;
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(publish_loop(pool.clone(), shop.producer().unwrap(), stop.clone()));
+    let message = &raw_messages(&shop, "orders", 1).await[0];
+    assert_eq!(message.header("traceparent"), sent.traceparent.unwrap());
+    assert_eq!(message.header("ce_id"), sent.id);
+    assert_eq!(message.header("ce_type"), sent.event_type);
+    assert_eq!(message.header("ce_source"), sent.source);
+    stop.cancel();
+    task.await.unwrap().unwrap();
+}
