@@ -1,1 +1,15 @@
-//! 
+//! The catalog: what sellers offer, and what members like and wish for.
+//!
+//! ```text
+//!   HTTP ──▶ domain (what becomes of a product) ──▶ store ──┬─▶ products
+//!                                                           └─▶ outbox ──▶ topic `products`
+//! ```
+//!
+//! [`domain`] knows the life of a product and its rules and does no I/O. [`store`] keeps products
+//! and the events they leave behind in one transaction. [`http`] is the API, [`api`] the process.
+
+pub mod api;
+pub mod domain;
+mod events;
+mod http;
+pub mod store;

@@ -1,0 +1,70 @@
+//! The process `rocketmart catalog`: the API, and beside it the publisher of what changed.
+
+use std::sync::Arc;
+
+use rocketmart_kit::auth::Verifier;
+use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, KafkaConfig, ListenConfig};
+use rocketmart_kit::outbox;
+use rocketmart_kit::service::Service;
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::http::{self, Catalog};
+use crate::store::{MIGRATOR, PostgresStore};
+
+const COMPONENT: &str = "catalog";
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    pub listen: ListenConfig,
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    #[command(flatten)]
+    pub kafka: KafkaConfig,
+    #[command(flatten)]
+    pub auth: AuthConfig,
+}
+
+/// Serves the catalog until told to stop.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let verifier = Verifier::from_jwks_url(&args.auth)?;
+    service(&args, verifier).await?.run().await
+}
+
+/// The catalog, ready to run, with its schema up to date.
+///
+/// Missing signing keys do not make it unready: the shop window needs none.
+pub async fn service(args: &Args, verifier: Verifier) -> anyhow::Result<Service> {
+    let pool = args.database.connect().await?;
+    config::migrate(&pool, &MIGRATOR).await?;
+    let producer = args.kafka.producer()?;
+    let store = Arc::new(PostgresStore::new(pool.clone()));
+    let catalog = Catalog { store, verifier: verifier.clone() };
+
+    let database = pool.clone();
+    Ok(Service::new(COMPONENT, &args.listen)
+        .api(described().with_state(catalog))
+        .ready("postgresql", move || {
+            let database = database.clone();
+            async move {
+                sqlx::query("SELECT 1").execute(&database).await?;
+                Ok(())
+            }
+        })
+        .task("outbox", move |stop| outbox::publish_loop(pool, producer, stop))
+        .task("signing-keys", move |stop| verifier.refresh_loop(stop)))
+}
+
+/// The description of the API.
+pub fn openapi() -> OpenApi {
+    described().into_openapi()
+}
+
+fn described() -> OpenApiRouter<Catalog> {
+    let info = InfoBuilder::new()
+        .title("Rocket Mart catalog")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Products, likes and wishlists"));
+    OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build()).merge(http::routes())
+}

@@ -1,0 +1,13 @@
+//! What a product is and what may happen to it; no I/O.
+
+mod product;
+mod rules;
+
+pub use product::{Content, Edit, NotPublished, Product, State, Variant};
+pub use rules::{MAX_PRICE, MAX_QUANTITY};
+
+/// Now, in the precision every store keeps (milliseconds).
+pub fn now() -> time::OffsetDateTime {
+    let now = time::OffsetDateTime::now_utc();
+    now.replace_millisecond(now.millisecond()).unwrap_or(now)
+}

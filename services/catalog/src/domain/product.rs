@@ -1,0 +1,239 @@
+//! The life of a product: created as a draft, edited, published, withdrawn, published again.
+//!
+//! Each step takes the product as it is and returns it as it will be, one version later; a step
+//! that would change nothing returns the same version. Whoever stores the result does so only if
+//! the version before is still the stored one, which is all the locking there is.
+
+use std::collections::BTreeMap;
+
+use rocketmart_kit::problem::FieldError;
+use serde::{Deserialize, Deserializer, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Seen by its seller only.
+    Draft,
+    /// Seen by everyone.
+    Published,
+    /// Was published; seen by its seller only.
+    Withdrawn,
+}
+
+impl State {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Published => "published",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Draft, Self::Published, Self::Withdrawn].into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+/// One thing to buy: a choice of options, with its own price and quantity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// Unique in the whole shop: 1–64 letters, digits, `.`, `_`, `-`, starting with a letter or digit.
+    #[schema(example = "MUG-BLUE-300", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    pub sku: String,
+    /// Minor units of the product's currency.
+    #[schema(example = 12_900, minimum = 0, maximum = 1_000_000_000_000_i64)]
+    pub price: i64,
+    /// Units the seller has.
+    #[schema(example = 50, minimum = 0, maximum = 1_000_000_000)]
+    pub quantity: i64,
+    /// What distinguishes it from its siblings, such as `{"colour": "blue"}`.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+}
+
+/// What a seller says about a product.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Content {
+    #[schema(example = "Blue mug", min_length = 1, max_length = 200)]
+    pub title: String,
+    #[schema(max_length = 10_000)]
+    pub description: String,
+    /// ISO 4217.
+    #[schema(example = "KRW", pattern = "^[A-Z]{3}$")]
+    pub currency: String,
+    #[serde(default)]
+    #[schema(max_items = 8)]
+    pub categories: Vec<String>,
+    #[serde(default)]
+    #[schema(max_items = 20)]
+    pub tags: Vec<String>,
+    /// Addresses of pictures (`http` or `https`); never fetched by the shop.
+    #[serde(default)]
+    #[schema(max_items = 12)]
+    pub pictures: Vec<String>,
+    #[schema(min_items = 1, max_items = 100)]
+    pub variants: Vec<Variant>,
+}
+
+/// A change of content: what is left out stays, a list replaces the list before.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Edit {
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, min_length = 1, max_length = 200)]
+    pub title: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, max_length = 10_000)]
+    pub description: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, pattern = "^[A-Z]{3}$")]
+    pub currency: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, max_items = 8)]
+    pub categories: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, max_items = 20)]
+    pub tags: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, max_items = 12)]
+    pub pictures: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, min_items = 1, max_items = 100)]
+    pub variants: Option<Vec<Variant>>,
+}
+
+/// A field that may be left out but not be `null`.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+impl Edit {
+    fn onto(self, content: Content) -> Content {
+        Content {
+            title: self.title.unwrap_or(content.title),
+            description: self.description.unwrap_or(content.description),
+            currency: self.currency.unwrap_or(content.currency),
+            categories: self.categories.unwrap_or(content.categories),
+            tags: self.tags.unwrap_or(content.tags),
+            pictures: self.pictures.unwrap_or(content.pictures),
+            variants: self.variants.unwrap_or(content.variants),
+        }
+    }
+}
+
+/// A product at one version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Product {
+    pub id: Uuid,
+    pub seller_id: Uuid,
+    /// Counts the changes, from 1; also the `ETag`.
+    pub version: i64,
+    pub state: State,
+    #[serde(flatten)]
+    pub content: Content,
+    /// Members who like it; not part of the version.
+    pub likes: i64,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+}
+
+/// A draft cannot be withdrawn: nobody sees it yet.
+#[derive(Debug, thiserror::Error)]
+#[error("a draft cannot be withdrawn")]
+pub struct NotPublished;
+
+impl Product {
+    /// A new draft. Its id is time-ordered, which lists rely on.
+    pub fn draft(seller_id: Uuid, content: Content, now: OffsetDateTime) -> Result<Self, Vec<FieldError>> {
+        Ok(Self {
+            id: Uuid::now_v7(),
+            seller_id,
+            version: 1,
+            state: State::Draft,
+            content: content.validated()?,
+            likes: 0,
+            created_at: now,
+            updated_at: now,
+        })
+    }
+
+    pub fn edit(self, edit: Edit, now: OffsetDateTime) -> Result<Self, Vec<FieldError>> {
+        let content = edit.onto(self.content.clone()).validated()?;
+        Ok(if content == self.content { self } else { Self { content, ..self }.next_version(now) })
+    }
+
+    pub fn publish(self, now: OffsetDateTime) -> Self {
+        match self.state {
+            State::Published => self,
+            State::Draft | State::Withdrawn => Self { state: State::Published, ..self }.next_version(now),
+        }
+    }
+
+    pub fn withdraw(self, now: OffsetDateTime) -> Result<Self, NotPublished> {
+        match self.state {
+            State::Draft => Err(NotPublished),
+            State::Withdrawn => Ok(self),
+            State::Published => Ok(Self { state: State::Withdrawn, ..self }.next_version(now)),
+        }
+    }
+
+    pub fn is_published(&self) -> bool {
+        self.state == State::Published
+    }
+
+    fn next_version(self, now: OffsetDateTime) -> Self {
+        Self { version: self.version + 1, updated_at: now.max(self.updated_at), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::now;
+
+    fn draft() -> Product {
+        let content = Content {
+            title: "Blue mug".into(),
+            description: String::new(),
+            currency: "KRW".into(),
+            categories: Vec::new(),
+            tags: Vec::new(),
+            pictures: Vec::new(),
+            variants: vec![Variant { sku: "MUG".into(), price: 1, quantity: 0, options: BTreeMap::new() }],
+        };
+        Product::draft(Uuid::nil(), content, now()).unwrap()
+    }
+
+    #[test]
+    fn every_change_is_one_version_and_no_change_is_none() {
+        let product = draft().publish(now());
+        assert_eq!((product.version, product.state), (2, State::Published));
+        assert_eq!(product.clone().publish(now()).version, 2);
+        let edit = |title: &str| Edit { title: Some(title.into()), ..Edit::default() };
+        assert_eq!(product.clone().edit(edit(" Blue mug "), now()).unwrap().version, 2);
+        assert_eq!(product.clone().edit(edit("Red mug"), now()).unwrap().version, 3);
+        let withdrawn = product.withdraw(now()).unwrap();
+        assert_eq!((withdrawn.version, withdrawn.state), (3, State::Withdrawn));
+        assert_eq!(withdrawn.clone().withdraw(now()).unwrap().version, 3);
+        assert_eq!(withdrawn.publish(now()).state, State::Published);
+    }
+
+    #[test]
+    fn a_draft_cannot_be_withdrawn() {
+        assert!(draft().withdraw(now()).is_err());
+    }
+
+    #[test]
+    fn an_edit_refuses_null() {
+        assert!(serde_json::from_str::<Edit>(r#"{"title": null}"#).is_err());
+        assert!(serde_json::from_str::<Edit>(r#"{"titel": "x"}"#).is_err());
+        assert!(serde_json::from_str::<Edit>("{}").unwrap().title.is_none());
+    }
+}

@@ -1,0 +1,62 @@
+//! The catalog over HTTP: products for everyone, changes for their sellers, marks for members.
+//!
+//! A handler reads *who asks, what is there, what becomes of it*; everything about storing is behind
+//! the [`ProductStore`].
+
+mod etag;
+mod marks;
+mod products;
+mod viewer;
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use rocketmart_kit::auth::Verifier;
+use rocketmart_kit::problem::Problem;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::store::{ProductStore, StoreError};
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Catalog {
+    pub store: Arc<dyn ProductStore>,
+    pub verifier: Verifier,
+}
+
+impl FromRef<Catalog> for Verifier {
+    fn from_ref(catalog: &Catalog) -> Self {
+        catalog.verifier.clone()
+    }
+}
+
+/// All routes, still without their state, so that the OpenAPI document needs none.
+pub fn routes() -> OpenApiRouter<Catalog> {
+    OpenApiRouter::new()
+        .routes(routes!(products::list, products::create))
+        .routes(routes!(products::show, products::edit, products::delete))
+        .routes(routes!(products::publish))
+        .routes(routes!(products::withdraw))
+        .routes(routes!(marks::likes))
+        .routes(routes!(marks::like, marks::unlike))
+        .routes(routes!(marks::wishlist))
+        .routes(routes!(marks::wish, marks::unwish))
+}
+
+/// What a refusal of the store means to a caller. Taken SKUs are named by [`products`], which knows
+/// their fields.
+fn refusal(error: StoreError) -> Problem {
+    match error {
+        StoreError::Unknown => product_unknown(),
+        StoreError::VersionConflict => etag::version_conflict(),
+        StoreError::SkusTaken(skus) => {
+            Problem::conflict("sku-taken", format!("taken by another product: {}", skus.join(", ")))
+        }
+        StoreError::Postgres(error) => error.into(),
+    }
+}
+
+fn product_unknown() -> Problem {
+    Problem::not_found("product-unknown")
+}

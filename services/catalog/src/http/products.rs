@@ -1,0 +1,231 @@
+//! Products: lists and single ones for everyone, changes for the seller alone.
+//!
+//! What a caller may not see is answered as if it were not there: drafts and withdrawn products of
+//! others, and any change to another seller's product.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use rocketmart_kit::auth::Seller;
+use rocketmart_kit::extract::{IdempotencyKey, Json, Path, Query};
+use rocketmart_kit::idempotency;
+use rocketmart_kit::page::{Page, PageQuery};
+use rocketmart_kit::problem::{FieldError, Problem, Result};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+use super::etag::{IfMatch, etag};
+use super::viewer::Viewer;
+use super::{Catalog, product_unknown, refusal};
+use crate::domain::{self, Content, Edit, Product};
+use crate::store::{self, Listing, Once, StoreError};
+
+/// Attempts to publish or withdraw while somebody else keeps changing the product.
+const TRANSITION_ATTEMPTS: usize = 5;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    /// `me`: the caller's own products in every state, instead of everybody's published ones.
+    #[param(pattern = "^me$")]
+    seller: Option<String>,
+    /// Where to go on, from `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Entries per page.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    limit: Option<u32>,
+}
+
+/// Published products, newest first; with `seller=me` the caller's own in every state
+#[utoipa::path(get, path = "/api/v1/products", tag = "products", params(ListQuery),
+    responses((status = 200, body = Page<Product>), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 422, body = Problem)),
+    security((), ("bearer" = [])))]
+pub async fn list(
+    State(catalog): State<Catalog>,
+    Viewer(viewer): Viewer,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<Product>>> {
+    let listing = match (query.seller.as_deref(), viewer) {
+        (None, _) => Listing::Published,
+        (Some("me"), Some(member)) => Listing::OfSeller(member),
+        (Some("me"), None) => {
+            return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Log in to see your own products"));
+        }
+        (Some(_), _) => {
+            return Err(Problem::validation(vec![FieldError::new("seller", "enum", "must be `me` or left out")]));
+        }
+    };
+    let page = PageQuery { cursor: query.cursor, limit: query.limit };
+    let limit = page.limit()?;
+    let products = catalog.store.list(listing, page.after()?, limit + 1).await.map_err(refusal)?;
+    Ok(Json(Page::from_rows(products, limit, |product| product.id)))
+}
+
+/// A product: a published one for everyone, any other for its seller
+#[utoipa::path(get, path = "/api/v1/products/{id}", tag = "products", params(("id" = Uuid, Path)),
+    responses((status = 200, body = Product, headers(("ETag" = String, description = "the version"))),
+        (status = 401, body = Problem), (status = 404, body = Problem)),
+    security((), ("bearer" = [])))]
+pub async fn show(
+    State(catalog): State<Catalog>,
+    Viewer(viewer): Viewer,
+    Path(id): Path<Uuid>,
+) -> Result<Response> {
+    let product = catalog
+        .store
+        .find(id)
+        .await
+        .map_err(refusal)?
+        .filter(|product| product.is_published() || viewer == Some(product.seller_id))
+        .ok_or_else(product_unknown)?;
+    Ok(answer(StatusCode::OK, product))
+}
+
+/// Create a product as a draft
+#[utoipa::path(post, path = "/api/v1/products", tag = "products", request_body = Content,
+    params(("Idempotency-Key" = String, Header, description = "the same for every repetition of this request")),
+    responses((status = 201, body = Product, headers(("ETag" = String, description = "the version"),
+            ("Location" = String, description = "the product"))),
+        (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 422, body = Problem)),
+    security(("bearer" = [])))]
+pub async fn create(
+    State(catalog): State<Catalog>,
+    Seller(seller): Seller,
+    key: IdempotencyKey,
+    Json(content): Json<Content>,
+) -> Result<Response> {
+    let once = Once { owner: seller.sub, key, request_hash: idempotency::request_hash(&content) };
+    let product = Product::draft(seller.sub, content, domain::now()).map_err(Problem::validation)?;
+    catalog.store.create(product, once, created).await
+}
+
+/// The answer to a creation; a repetition is given the same one.
+fn created(product: Product, outcome: store::Result<()>) -> Result<Response> {
+    outcome.map_err(|error| refusal_of_skus(error, &product.content))?;
+    let location = [(header::LOCATION, format!("/api/v1/products/{}", product.id))];
+    Ok((location, answer(StatusCode::CREATED, product)).into_response())
+}
+
+/// Change what is given; a list replaces the list before
+#[utoipa::path(patch, path = "/api/v1/products/{id}", tag = "products", request_body = Edit,
+    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "the ETag the change is made for")),
+    responses((status = 200, body = Product, headers(("ETag" = String, description = "the version"))),
+        (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem), (status = 412, body = Problem),
+        (status = 422, body = Problem), (status = 428, body = Problem)),
+    security(("bearer" = [])))]
+pub async fn edit(
+    State(catalog): State<Catalog>,
+    Seller(seller): Seller,
+    Path(id): Path<Uuid>,
+    if_match: IfMatch,
+    Json(edit): Json<Edit>,
+) -> Result<Response> {
+    let product = if_match.check(owned(&catalog, id, seller.sub).await?)?;
+    let version = product.version;
+    let product = product.edit(edit, domain::now()).map_err(Problem::validation)?;
+    if product.version != version {
+        catalog.store.replace(&product).await.map_err(|error| refusal_of_skus(error, &product.content))?;
+    }
+    Ok(answer(StatusCode::OK, product))
+}
+
+/// Delete a product in any state; its SKUs are free again
+#[utoipa::path(delete, path = "/api/v1/products/{id}", tag = "products",
+    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "the ETag the deletion is meant for")),
+    responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 412, body = Problem),
+        (status = 428, body = Problem)),
+    security(("bearer" = [])))]
+pub async fn delete(
+    State(catalog): State<Catalog>,
+    Seller(seller): Seller,
+    Path(id): Path<Uuid>,
+    if_match: IfMatch,
+) -> Result<StatusCode> {
+    let product = if_match.check(owned(&catalog, id, seller.sub).await?)?;
+    catalog.store.delete(product.id, product.version).await.map_err(refusal)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Show a product to everyone; a published one stays as it is
+#[utoipa::path(post, path = "/api/v1/products/{id}/publish", tag = "products", params(("id" = Uuid, Path)),
+    responses((status = 200, body = Product, headers(("ETag" = String, description = "the version"))),
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 412, body = Problem)),
+    security(("bearer" = [])))]
+pub async fn publish(
+    State(catalog): State<Catalog>,
+    Seller(seller): Seller,
+    Path(id): Path<Uuid>,
+) -> Result<Response> {
+    transition(&catalog, id, seller.sub, |product| Ok(product.publish(domain::now()))).await
+}
+
+/// Take a published product out of the shop; a withdrawn one stays as it is
+#[utoipa::path(post, path = "/api/v1/products/{id}/withdraw", tag = "products", params(("id" = Uuid, Path)),
+    responses((status = 200, body = Product, headers(("ETag" = String, description = "the version"))),
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem), (status = 412, body = Problem)),
+    security(("bearer" = [])))]
+pub async fn withdraw(
+    State(catalog): State<Catalog>,
+    Seller(seller): Seller,
+    Path(id): Path<Uuid>,
+) -> Result<Response> {
+    transition(&catalog, id, seller.sub, |product| {
+        product
+            .withdraw(domain::now())
+            .map_err(|error| Problem::conflict("product-not-published", error.to_string()))
+    })
+    .await
+}
+
+/// Moves a product to another state, whatever version it has: a caller who publishes or withdraws
+/// means the product, not one version of it.
+async fn transition(
+    catalog: &Catalog,
+    id: Uuid,
+    seller: Uuid,
+    step: impl Fn(Product) -> Result<Product>,
+) -> Result<Response> {
+    for _ in 0..TRANSITION_ATTEMPTS {
+        let product = owned(catalog, id, seller).await?;
+        let version = product.version;
+        let product = step(product)?;
+        if product.version == version {
+            return Ok(answer(StatusCode::OK, product));
+        }
+        match catalog.store.replace(&product).await {
+            Ok(()) => return Ok(answer(StatusCode::OK, product)),
+            Err(StoreError::VersionConflict) => {}
+            Err(error) => return Err(refusal(error)),
+        }
+    }
+    Err(refusal(StoreError::VersionConflict))
+}
+
+/// The seller's own product.
+async fn owned(catalog: &Catalog, id: Uuid, seller: Uuid) -> Result<Product> {
+    let product = catalog.store.find(id).await.map_err(refusal)?;
+    product.filter(|product| product.seller_id == seller).ok_or_else(product_unknown)
+}
+
+/// [`refusal`] that names the field of each taken SKU.
+fn refusal_of_skus(error: StoreError, content: &Content) -> Problem {
+    let StoreError::SkusTaken(taken) = error else { return refusal(error) };
+    let mut problem = Problem::conflict("sku-taken", "another product has this SKU already");
+    for (i, variant) in content.variants.iter().enumerate().filter(|(_, variant)| taken.contains(&variant.sku)) {
+        let detail = format!("{} belongs to another product", variant.sku);
+        problem = problem.field(format!("variants[{i}].sku"), "taken", detail);
+    }
+    problem
+}
+
+fn answer(status: StatusCode, product: Product) -> Response {
+    (status, [etag(&product)], Json(product)).into_response()
+}

@@ -1,0 +1,340 @@
+//! Products in PostgreSQL.
+//!
+//! The row of a product is locked by its own conditional UPDATE or DELETE, so the events of one
+//! product enter the outbox in the order of its versions. Lists walk an index from where the page
+//! before ended.
+
+use async_trait::async_trait;
+use axum::response::Response;
+use rocketmart_kit::event::Event;
+use rocketmart_kit::{idempotency, outbox, problem};
+use sqlx::migrate::Migrator;
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Answer, Listing, Mark, MarkKind, MarkPlace, Once, ProductStore, Result, StoreError};
+use crate::domain::{Content, Product, State, Variant};
+use crate::events;
+
+/// Under which stored answers to creations are kept.
+const CREATION: &str = "POST /api/v1/products";
+
+pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+pub struct PostgresStore {
+    pool: PgPool,
+}
+
+impl PostgresStore {
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+}
+
+/// `SELECT` of whole products, variants included; the tail narrows and orders it.
+macro_rules! select_products {
+    ($tail:literal) => {
+        concat!(
+            "SELECT p.id, p.seller_id, p.version, p.state, p.title, p.description, p.currency, p.categories, \
+             p.tags, p.pictures, p.likes, p.created_at, p.updated_at, \
+             (SELECT jsonb_agg(jsonb_build_object('sku', v.sku, 'price', v.price, 'quantity', v.quantity, \
+                                                  'options', v.options) ORDER BY v.place) \
+              FROM variants v WHERE v.product_id = p.id) AS variants \
+             FROM products p ",
+            $tail
+        )
+    };
+}
+
+#[derive(sqlx::FromRow)]
+struct ProductRow {
+    id: Uuid,
+    seller_id: Uuid,
+    version: i64,
+    state: String,
+    title: String,
+    description: String,
+    currency: String,
+    categories: Vec<String>,
+    tags: Vec<String>,
+    pictures: Vec<String>,
+    likes: i64,
+    created_at: OffsetDateTime,
+    updated_at: OffsetDateTime,
+    variants: Json<Vec<Variant>>,
+}
+
+impl TryFrom<ProductRow> for Product {
+    type Error = sqlx::Error;
+
+    fn try_from(row: ProductRow) -> Result<Self, sqlx::Error> {
+        let state = State::from_name(&row.state)
+            .ok_or_else(|| sqlx::Error::Decode(format!("unknown product state {:?}", row.state).into()))?;
+        Ok(Self {
+            id: row.id,
+            seller_id: row.seller_id,
+            version: row.version,
+            state,
+            content: Content {
+                title: row.title,
+                description: row.description,
+                currency: row.currency,
+                categories: row.categories,
+                tags: row.tags,
+                pictures: row.pictures,
+                variants: row.variants.0,
+            },
+            likes: row.likes,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}
+
+fn products(rows: Vec<ProductRow>) -> Result<Vec<Product>> {
+    rows.into_iter().map(|row| Product::try_from(row).map_err(StoreError::from)).collect()
+}
+
+#[async_trait]
+impl ProductStore for PostgresStore {
+    async fn create(&self, product: Product, once: Once, answer: Answer) -> problem::Result<Response> {
+        idempotency::once(&self.pool, once.owner, CREATION, &once.key, once.request_hash, move |connection| {
+            Box::pin(async move {
+                let outcome = insert(connection, &product).await;
+                answer(product, outcome)
+            })
+        })
+        .await
+    }
+
+    async fn find(&self, id: Uuid) -> Result<Option<Product>> {
+        let row: Option<ProductRow> =
+            sqlx::query_as(select_products!("WHERE p.id = $1")).bind(id).fetch_optional(&self.pool).await?;
+        Ok(row.map(Product::try_from).transpose()?)
+    }
+
+    async fn replace(&self, product: &Product) -> Result<()> {
+        let mut tx = self.pool.begin().await?;
+        let content = &product.content;
+        let replaced = sqlx::query(
+            "UPDATE products SET version = $2, state = $3, title = $4, description = $5, currency = $6, \
+             categories = $7, tags = $8, pictures = $9, updated_at = $10 WHERE id = $1 AND version = $2 - 1",
+        )
+        .bind(product.id)
+        .bind(product.version)
+        .bind(product.state.as_str())
+        .bind(&content.title)
+        .bind(&content.description)
+        .bind(&content.currency)
+        .bind(&content.categories)
+        .bind(&content.tags)
+        .bind(&content.pictures)
+        .bind(product.updated_at)
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        if replaced == 0 {
+            return Err(missing_or_changed(&mut tx, product.id).await?);
+        }
+        sqlx::query("DELETE FROM variants WHERE product_id = $1").bind(product.id).execute(&mut *tx).await?;
+        insert_variants(&mut tx, product).await?;
+        announce(&mut tx, events::changed(product)).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn delete(&self, id: Uuid, version: i64) -> Result<()> {
+        let mut tx = self.pool.begin().await?;
+        let deleted = sqlx::query("DELETE FROM products WHERE id = $1 AND version = $2")
+            .bind(id)
+            .bind(version)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+        if deleted == 0 {
+            return Err(missing_or_changed(&mut tx, id).await?);
+        }
+        announce(&mut tx, events::deleted(id)).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn list(&self, listing: Listing, after: Option<Uuid>, count: u32) -> Result<Vec<Product>> {
+        // Ids are UUID version 7: greater is newer, and nothing is newer than the greatest.
+        let before = after.unwrap_or(Uuid::max());
+        let rows = match listing {
+            Listing::Published => {
+                sqlx::query_as(select_products!(
+                    "WHERE p.state = 'published' AND p.id < $1 ORDER BY p.id DESC LIMIT $2"
+                ))
+                .bind(before)
+                .bind(i64::from(count))
+                .fetch_all(&self.pool)
+                .await?
+            }
+            Listing::OfSeller(seller) => {
+                sqlx::query_as(select_products!(
+                    "WHERE p.seller_id = $3 AND p.id < $1 ORDER BY p.id DESC LIMIT $2"
+                ))
+                .bind(before)
+                .bind(i64::from(count))
+                .bind(seller)
+                .fetch_all(&self.pool)
+                .await?
+            }
+        };
+        products(rows)
+    }
+
+    async fn mark(&self, kind: MarkKind, member: Uuid, product_id: Uuid, at: OffsetDateTime) -> Result<()> {
+        let mut tx = self.pool.begin().await?;
+        // The lock keeps the product from being deleted under the mark; readers are not held up.
+        let is_published: Option<bool> =
+            sqlx::query_scalar("SELECT state = 'published' FROM products WHERE id = $1 FOR NO KEY UPDATE")
+                .bind(product_id)
+                .fetch_optional(&mut *tx)
+                .await?;
+        if is_published != Some(true) {
+            return Err(StoreError::Unknown);
+        }
+        let added = sqlx::query(
+            "INSERT INTO marks (kind, member_id, product_id, marked_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        )
+        .bind(kind.as_str())
+        .bind(member)
+        .bind(product_id)
+        .bind(at)
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        if kind == MarkKind::Like && added > 0 {
+            count_like(&mut tx, product_id, 1).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    async fn unmark(&self, kind: MarkKind, member: Uuid, product_id: Uuid) -> Result<()> {
+        let mut tx = self.pool.begin().await?;
+        // The product first, as everywhere, so that no two transactions wait for each other.
+        sqlx::query("SELECT 1 FROM products WHERE id = $1 FOR NO KEY UPDATE").bind(product_id).execute(&mut *tx).await?;
+        let removed = sqlx::query("DELETE FROM marks WHERE kind = $1 AND member_id = $2 AND product_id = $3")
+            .bind(kind.as_str())
+            .bind(member)
+            .bind(product_id)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+        if kind == MarkKind::Like && removed > 0 {
+            count_like(&mut tx, product_id, -1).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    async fn marks(&self, kind: MarkKind, member: Uuid, after: Option<MarkPlace>, count: u32) -> Result<Vec<Mark>> {
+        let places: Vec<(OffsetDateTime, Uuid)> = sqlx::query_as(
+            "SELECT marked_at, product_id FROM marks WHERE kind = $1 AND member_id = $2 \
+             AND ($3::timestamptz IS NULL OR (marked_at, product_id) < ($3, $4)) \
+             ORDER BY marked_at DESC, product_id DESC LIMIT $5",
+        )
+        .bind(kind.as_str())
+        .bind(member)
+        .bind(after.map(|place| place.marked_at))
+        .bind(after.map(|place| place.product_id))
+        .bind(i64::from(count))
+        .fetch_all(&self.pool)
+        .await?;
+        let ids: Vec<Uuid> = places.iter().map(|(_, product_id)| *product_id).collect();
+        let rows = sqlx::query_as(select_products!("WHERE p.id = ANY($1) AND p.state = 'published'"))
+            .bind(&ids)
+            .fetch_all(&self.pool)
+            .await?;
+        let mut products: std::collections::HashMap<Uuid, Product> =
+            products(rows)?.into_iter().map(|product| (product.id, product)).collect();
+        let mark = |(marked_at, product_id)| Mark {
+            place: MarkPlace { marked_at, product_id },
+            product: products.remove(&product_id),
+        };
+        Ok(places.into_iter().map(mark).collect())
+    }
+}
+
+impl MarkKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Like => "like",
+            Self::Wish => "wish",
+        }
+    }
+}
+
+async fn insert(tx: &mut PgConnection, product: &Product) -> Result<()> {
+    let content = &product.content;
+    sqlx::query(
+        "INSERT INTO products (id, seller_id, version, state, title, description, currency, categories, tags, \
+         pictures, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    )
+    .bind(product.id)
+    .bind(product.seller_id)
+    .bind(product.version)
+    .bind(product.state.as_str())
+    .bind(&content.title)
+    .bind(&content.description)
+    .bind(&content.currency)
+    .bind(&content.categories)
+    .bind(&content.tags)
+    .bind(&content.pictures)
+    .bind(product.created_at)
+    .bind(product.updated_at)
+    .execute(&mut *tx)
+    .await?;
+    insert_variants(tx, product).await?;
+    announce(tx, events::changed(product)).await
+}
+
+/// Takes the SKUs for the product; those another product has are reported, all of them.
+async fn insert_variants(tx: &mut PgConnection, product: &Product) -> Result<()> {
+    let variants = &product.content.variants;
+    // Sorted, so that two sellers who take the same SKUs wait in one order.
+    let mut order: Vec<usize> = (0..variants.len()).collect();
+    order.sort_by_key(|&i| &variants[i].sku);
+    let in_order = || order.iter().map(|&i| &variants[i]);
+    let taken: Vec<String> = sqlx::query_scalar(
+        "WITH wanted AS (SELECT * FROM UNNEST($2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::jsonb[]) \
+                         AS w (sku, place, price, quantity, options)), \
+         added AS (INSERT INTO variants (sku, product_id, place, price, quantity, options) \
+                   SELECT sku, $1, place, price, quantity, options FROM wanted \
+                   ON CONFLICT (sku) DO NOTHING RETURNING sku) \
+         SELECT sku FROM wanted EXCEPT SELECT sku FROM added ORDER BY sku",
+    )
+    .bind(product.id)
+    .bind(in_order().map(|variant| variant.sku.as_str()).collect::<Vec<_>>())
+    .bind(order.iter().map(|&i| i32::try_from(i).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+    .bind(in_order().map(|variant| variant.price).collect::<Vec<_>>())
+    .bind(in_order().map(|variant| variant.quantity).collect::<Vec<_>>())
+    .bind(in_order().map(|variant| Json(&variant.options)).collect::<Vec<_>>())
+    .fetch_all(tx)
+    .await?;
+    if taken.is_empty() { Ok(()) } else { Err(StoreError::SkusTaken(taken)) }
+}
+
+/// Why a conditional write met no row.
+async fn missing_or_changed(tx: &mut PgConnection, id: Uuid) -> Result<StoreError> {
+    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM products WHERE id = $1)")
+        .bind(id)
+        .fetch_one(tx)
+        .await?;
+    Ok(if exists { StoreError::VersionConflict } else { StoreError::Unknown })
+}
+
+async fn count_like(tx: &mut PgConnection, product_id: Uuid, change: i64) -> Result<()> {
+    sqlx::query("UPDATE products SET likes = likes + $2 WHERE id = $1")
+        .bind(product_id)
+        .bind(change)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+async fn announce(tx: &mut PgConnection, event: Event) -> Result<()> {
+    Ok(outbox::put(tx, events::TOPIC, &[event]).await?)
+}

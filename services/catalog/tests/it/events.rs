@@ -1,0 +1,114 @@
+//! What the rest of the shop hears.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{Consumer, StreamConsumer};
+use rdkafka::message::{Headers, Message};
+use rdkafka::ClientConfig;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::shop::{Shop, mug};
+
+struct Heard {
+    key: String,
+    event_type: String,
+    data: Value,
+}
+
+/// Listens on `products` from its beginning.
+struct Listener(StreamConsumer);
+
+impl Listener {
+    fn of(shop: &Shop) -> Self {
+        let consumer: StreamConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &shop.kafka.kafka_brokers)
+            .set("group.id", Uuid::new_v4().to_string())
+            .set("auto.offset.reset", "earliest")
+            .set("topic.metadata.refresh.interval.ms", "500")
+            .create()
+            .unwrap();
+        consumer.subscribe(&[&shop.kafka.topic("products")]).unwrap();
+        Self(consumer)
+    }
+
+    async fn next(&self) -> Heard {
+        let next = async {
+            loop {
+                // A topic that is not there yet is an error that passes.
+                if let Ok(message) = self.0.recv().await {
+                    break message;
+                }
+            }
+        };
+        let message = timeout(Duration::from_secs(30), next).await.expect("an event");
+        let header = |name: &str| {
+            let headers = message.headers().unwrap();
+            let found = headers.iter().find(|header| header.key == name).and_then(|header| header.value);
+            String::from_utf8(found.unwrap_or_else(|| panic!("no header {name}")).to_vec()).unwrap()
+        };
+        assert_eq!(header("ce_specversion"), "1.0");
+        assert_eq!(header("ce_source"), "/rocketmart/catalog");
+        Heard {
+            key: String::from_utf8(message.key().unwrap().to_vec()).unwrap(),
+            event_type: header("ce_type"),
+            data: message.payload().map_or(Value::Null, |data| serde_json::from_slice(data).unwrap()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_is_an_event_with_the_whole_product_and_deletion_a_tombstone() {
+    let shop = Shop::open().await;
+    let seller = shop.seller();
+    let product = mug();
+    let id = seller.create(&product).await.expect(201).id();
+    seller.edit(&id, "\"1\"", &json!({ "title": "Red mug" })).await.expect(200);
+    let published = seller.post(&format!("/api/v1/products/{id}/publish")).await.expect(200);
+    seller.put(&format!("/api/v1/likes/{id}")).await.expect(204);
+    seller.delete(&format!("/api/v1/products/{id}"), Some(&published.etag)).await.expect(204);
+
+    let listener = Listener::of(&shop);
+    for (version, state, title) in
+        [(1, "draft", "Blue mug"), (2, "draft", "Red mug"), (3, "published", "Red mug")]
+    {
+        let heard = listener.next().await;
+        assert_eq!((heard.key.as_str(), heard.event_type.as_str()), (id.as_str(), "rocketmart.product.changed.v1"));
+        let mut expected = json!({
+            "product_id": id,
+            "seller_id": seller.id,
+            "version": version,
+            "state": state,
+            "title": title,
+            "updated_at": heard.data["updated_at"],
+        });
+        for same in ["description", "currency", "categories", "tags", "pictures", "variants"] {
+            expected[same] = product[same].clone();
+        }
+        assert_eq!(heard.data, expected);
+    }
+    let last = listener.next().await;
+    assert_eq!((last.key, last.data), (id, Value::Null), "deletion is a tombstone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_change_is_not_heard_of() {
+    let shop = Shop::open().await;
+    let seller = shop.seller();
+    let product = mug();
+    let id = seller.create(&product).await.expect(201).id();
+    let mut copy = mug();
+    copy["variants"] = product["variants"].clone();
+    seller.create(&copy).await.refused(409, "sku-taken");
+    seller.edit(&id, "\"9\"", &json!({ "title": "x" })).await.refused(412, "version-conflict");
+    let last = seller.published(&mug()).await.id();
+
+    let listener = Listener::of(&shop);
+    // Of three events, two belong to the product published last.
+    let mut keys = vec![listener.next().await.key, listener.next().await.key, listener.next().await.key];
+    keys.sort();
+    let mut expected = vec![id, last.clone(), last];
+    expected.sort();
+    assert_eq!(keys, expected);
+}

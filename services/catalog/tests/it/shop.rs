@@ -1,0 +1,213 @@
+//! A running catalog and the people who call it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rocketmart_catalog::api::{self, Args};
+use rocketmart_harness::backing::{Kafka, Postgres};
+use rocketmart_kit::auth::{Claims, Role, Verifier};
+use rocketmart_kit::config::{AuthConfig, DatabaseConfig, KafkaConfig, ListenConfig};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+/// The example key of RFC 8410.
+const SIGNING_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+    MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
+    -----END PRIVATE KEY-----\n";
+const PUBLIC_KEY: &str = "Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE";
+
+pub struct Shop {
+    url: String,
+    pub kafka: KafkaConfig,
+    _stop: DropGuard,
+}
+
+impl Shop {
+    /// A catalog of its own: empty database, empty topic.
+    pub async fn open() -> Self {
+        let (database_url, kafka_brokers) = tokio::task::spawn_blocking(|| {
+            let database = Postgres::shared().unwrap().create_database("catalog").unwrap();
+            (database, Kafka::shared().unwrap().brokers())
+        })
+        .await
+        .unwrap();
+        let anywhere = "127.0.0.1:0".parse().unwrap();
+        let args = Args {
+            listen: ListenConfig { listen: anywhere, admin_listen: anywhere },
+            database: DatabaseConfig { database_url, database_max_connections: 4 },
+            kafka: KafkaConfig { kafka_brokers, kafka_topic_prefix: format!("{}.", Uuid::new_v4()) },
+            auth: AuthConfig {
+                auth_issuer: "rocketmart".into(),
+                auth_audience: "rocketmart".into(),
+                auth_jwks_url: None,
+            },
+        };
+        let jwks = serde_json::from_value(json!({ "keys": [
+            { "kty": "OKP", "crv": "Ed25519", "kid": "test", "alg": "EdDSA", "use": "sig", "x": PUBLIC_KEY }
+        ]}))
+        .unwrap();
+        let service = api::service(&args, Verifier::from_jwks(&args.auth, &jwks)).await.unwrap();
+        let stop = CancellationToken::new();
+        let (bound, is_bound) = oneshot::channel();
+        let running = service.run_until(stop.clone(), |at| drop(bound.send(at)));
+        tokio::spawn(async move { running.await.unwrap() });
+        let url = format!("http://{}", is_bound.await.unwrap().api);
+        Self { url, kafka: args.kafka, _stop: stop.drop_guard() }
+    }
+
+    pub fn seller(&self) -> Caller {
+        self.caller(&[Role::Buyer, Role::Seller])
+    }
+
+    pub fn buyer(&self) -> Caller {
+        self.caller(&[Role::Buyer])
+    }
+
+    pub fn stranger(&self) -> Caller {
+        Caller { id: Uuid::nil(), token: None, ..self.buyer() }
+    }
+
+    fn caller(&self, roles: &[Role]) -> Caller {
+        let id = Uuid::now_v7();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
+        let claims = Claims {
+            sub: id,
+            roles: roles.to_vec(),
+            sid: Uuid::now_v7(),
+            jti: Uuid::now_v7(),
+            exp: now + 600,
+            iat: now,
+            iss: "rocketmart".into(),
+            aud: "rocketmart".into(),
+        };
+        let header = Header { kid: Some("test".into()), ..Header::new(Algorithm::EdDSA) };
+        let key = EncodingKey::from_ed_pem(SIGNING_KEY.as_bytes()).unwrap();
+        let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
+        Caller { id, token: Some(token), url: self.url.clone(), http: reqwest::Client::new() }
+    }
+}
+
+/// Someone with or without a token.
+pub struct Caller {
+    pub id: Uuid,
+    token: Option<String>,
+    url: String,
+    http: reqwest::Client,
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub etag: String,
+    pub body: Value,
+}
+
+impl Answer {
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{:#}", self.body);
+        self
+    }
+
+    #[track_caller]
+    pub fn refused(self, status: u16, code: &str) -> Self {
+        let answer = self.expect(status);
+        assert_eq!(answer.body["code"], code, "{:#}", answer.body);
+        answer
+    }
+
+    pub fn id(&self) -> String {
+        self.body["id"].as_str().unwrap().to_owned()
+    }
+
+    /// One member of each entry of a page.
+    pub fn each(&self, member: &str) -> Vec<Value> {
+        self.body["data"].as_array().unwrap().iter().map(|entry| entry[member].clone()).collect()
+    }
+}
+
+impl Caller {
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(reqwest::Method::GET, path, &[], None).await
+    }
+
+    pub async fn put(&self, path: &str) -> Answer {
+        self.send(reqwest::Method::PUT, path, &[], None).await
+    }
+
+    pub async fn post(&self, path: &str) -> Answer {
+        self.send(reqwest::Method::POST, path, &[], None).await
+    }
+
+    pub async fn create(&self, product: &Value) -> Answer {
+        self.create_with_key(&Uuid::new_v4().to_string(), product).await
+    }
+
+    pub async fn create_with_key(&self, key: &str, product: &Value) -> Answer {
+        self.send(reqwest::Method::POST, "/api/v1/products", &[("Idempotency-Key", key)], Some(product)).await
+    }
+
+    pub async fn edit(&self, id: &str, etag: &str, edit: &Value) -> Answer {
+        self.send(reqwest::Method::PATCH, &format!("/api/v1/products/{id}"), &[("If-Match", etag)], Some(edit)).await
+    }
+
+    pub async fn delete(&self, path: &str, etag: Option<&str>) -> Answer {
+        let if_match: Vec<_> = etag.iter().map(|etag| ("If-Match", *etag)).collect();
+        self.send(reqwest::Method::DELETE, path, &if_match, None).await
+    }
+
+    /// A product of this seller that everyone sees.
+    pub async fn published(&self, product: &Value) -> Answer {
+        let id = self.create(product).await.expect(201).id();
+        self.post(&format!("/api/v1/products/{id}/publish")).await.expect(200)
+    }
+
+    pub async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Answer {
+        let mut request =
+            self.http.request(method, format!("{}{path}", self.url)).timeout(Duration::from_secs(20));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let etag = response.headers().get("etag").map_or("", |etag| etag.to_str().unwrap()).to_owned();
+        let text = response.text().await.unwrap();
+        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
+        Answer { status, etag, body }
+    }
+}
+
+/// A good product with one variant, its SKU new.
+pub fn mug() -> Value {
+    json!({
+        "title": "Blue mug",
+        "description": "Holds 300 ml.",
+        "currency": "KRW",
+        "categories": ["kitchen"],
+        "tags": ["blue"],
+        "pictures": ["https://img.example/mug.png"],
+        "variants": [variant(&sku(), 12_900)],
+    })
+}
+
+pub fn variant(sku: &str, price: i64) -> Value {
+    json!({ "sku": sku, "price": price, "quantity": 5, "options": { "colour": "blue" } })
+}
+
+pub fn sku() -> String {
+    format!("MUG-{}", Uuid::new_v4().simple())
+}
