@@ -1,1 +1,43 @@
-//! 
+//! The order service: purchases, orders and the books of a sale.
+//!
+//! ```text
+//!            purchase ──▶ api ──▶ Redis (decides) ──▶ stream
+//!                                                       │
+//!                                                     relay ──▶ Kafka `reservations`
+//!                                                                     │
+//!   Kafka `payments`, `deliveries`, `products` ──▶ worker ◀───────────┘
+//!                                                    │
+//!                        PostgreSQL: orders, ledger, stock, outbox ──▶ Kafka `orders`
+//!                                                    ▲
+//!            operator ──▶ side door ─────────────────┘ (allocate, load, verify, close out)
+//! ```
+//!
+//! Three processes come from this crate: [`api`] (with the side door), [`relay`] and [`worker`].
+//! What they decide is in [`domain`], which knows neither HTTP nor SQL nor Redis nor Kafka.
+
+pub mod api;
+pub mod domain;
+pub mod events;
+pub mod relay;
+mod reservations;
+mod side_door;
+pub mod store;
+pub mod worker;
+
+/// The tables of this service; every component with PostgreSQL may run them, the first one does.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// Where the reservations live.
+#[derive(Clone, Debug, clap::Args)]
+pub struct StockConfig {
+    /// `redis://host:port`
+    #[arg(long, env = "REDIS_URL")]
+    pub redis_url: String,
+}
+
+impl StockConfig {
+    /// A client of the reservation engine; it connects on first use.
+    pub fn connect(&self) -> Result<rocketmart_stock::Stock, rocketmart_stock::StockError> {
+        rocketmart_stock::Stock::connect(&self.redis_url)
+    }
+}

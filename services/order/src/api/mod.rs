@@ -1,0 +1,128 @@
+//! `order`: what buyers do over HTTP, and the side door of the operator.
+//!
+//! The purchase path asks Redis and nothing else: a purchase and its payment are accepted while
+//! PostgreSQL and Kafka are away. Lists and finished orders come from PostgreSQL.
+
+mod find;
+mod orders;
+mod payments;
+mod problems;
+mod purchases;
+mod sales;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRef;
+use rocketmart_kit::auth::Verifier;
+use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, ListenConfig};
+use rocketmart_kit::service::Service;
+use rocketmart_stock::{Coalescer, CoalescerLimits, Stock};
+use sqlx::PgPool;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::side_door::{self, SideDoor};
+use crate::{MIGRATOR, StockConfig};
+use sales::SaleList;
+
+const COMPONENT: &str = "order";
+
+/// A purchase may wait for Redis to come back: 3 tries of 2 seconds and pauses between them.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub listen: ListenConfig,
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    #[command(flatten)]
+    pub stock: StockConfig,
+    #[command(flatten)]
+    pub auth: AuthConfig,
+    /// The token the operator shows at the side door.
+    #[arg(long, env = "OPERATOR_TOKEN", hide_env_values = true)]
+    pub operator_token: side_door::Token,
+}
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct App {
+    pool: PgPool,
+    stock: Stock,
+    coalescer: Coalescer,
+    sales: SaleList,
+    verifier: Verifier,
+}
+
+impl FromRef<App> for Verifier {
+    fn from_ref(app: &App) -> Self {
+        app.verifier.clone()
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(info(title = "Rocket Mart order", description = "Flash sales, purchases and orders."))]
+struct Description;
+
+fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(sales::list))
+        .routes(routes!(sales::one))
+        .routes(routes!(purchases::purchase))
+        .routes(routes!(orders::list))
+        .routes(routes!(orders::one))
+        .routes(routes!(orders::cancel))
+        .routes(routes!(payments::pay))
+        .routes(routes!(payments::confirm))
+}
+
+/// The description of this API, as served at `/openapi.json`. The side door is not part of it.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    router().into_openapi()
+}
+
+/// Runs until SIGTERM.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    service(args).await?.run().await
+}
+
+/// The process, put together and its schema up to date.
+pub async fn service(args: Args) -> anyhow::Result<Service> {
+    let verifier = Verifier::from_jwks_url(&args.auth)?;
+    service_with(args, verifier).await
+}
+
+/// The same with a verifier of the caller's choice.
+pub async fn service_with(args: Args, verifier: Verifier) -> anyhow::Result<Service> {
+    let pool = args.database.connect().await?;
+    config::migrate(&pool, &MIGRATOR).await?;
+    let stock = args.stock.connect()?;
+    let sales = SaleList::default();
+    let app = App {
+        pool: pool.clone(),
+        stock: stock.clone(),
+        coalescer: Coalescer::new(stock.clone(), CoalescerLimits::default()),
+        sales: sales.clone(),
+        verifier: verifier.clone(),
+    };
+    let side_door = SideDoor::new(pool.clone(), stock.clone(), Arc::new(args.operator_token));
+    let (keys, ready_list, redis) = (verifier.clone(), sales.clone(), stock.clone());
+    Ok(Service::new(COMPONENT, &args.listen)
+        .request_timeout(REQUEST_TIMEOUT)
+        .api(router().with_state(app).merge(OpenApiRouter::from(side_door::router(side_door))))
+        .ready("signing-keys", move || {
+            let keys = keys.clone();
+            async move { keys.ready().await }
+        })
+        .ready("redis", move || {
+            let redis = redis.clone();
+            async move { Ok(redis.ping().await?) }
+        })
+        .ready("sales", move || std::future::ready(ready_list.ready()))
+        .task("signing-keys", move |stop| verifier.refresh_loop(stop))
+        .task("sales", move |stop| sales.refresh_loop(pool, stock, stop)))
+}

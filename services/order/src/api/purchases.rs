@@ -1,0 +1,198 @@
+//! `POST /api/v1/sales/{sale}/purchases`: the hot path.
+//!
+//! One wish goes to the coalescer and comes back with Redis' decision, made and fsynced. A decision
+//! that does not come back is asked for again under the same idempotency key; it is never assumed.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use rocketmart_kit::auth::Member;
+use rocketmart_kit::extract::{IdempotencyKey, Json, Path};
+use rocketmart_kit::problem::{FieldError, Problem, Result};
+use rocketmart_kit::trace;
+use rocketmart_stock::{BuyerId, Line, OrderId, Reservation, Reserve, ReserveOutcome, SaleId, StockError};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::sales::SalePhase;
+use super::view::OrderView;
+use super::{App, problems};
+use crate::store::clock::at;
+
+/// Tries of one wish whose outcome stays unknown.
+const TRIES: u32 = 3;
+/// Pause before the next try.
+const PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Purchase {
+    pub sku: String,
+    #[schema(minimum = 1)]
+    pub quantity: u32,
+}
+
+/// Buys units of a SKU on sale: reserves them until they are paid for.
+///
+/// Repeating the request with the same key answers with the same order.
+#[utoipa::path(post, path = "/api/v1/sales/{sale}/purchases", tag = "sales", operation_id = "purchase",
+    security(("bearer" = [])),
+    params(
+        ("sale" = String, Path, description = "Id or name of the sale"),
+        ("Idempotency-Key" = String, Header, description = "1–128 visible ASCII characters"),
+    ),
+    request_body = Purchase,
+    responses(
+        (status = 201, description = "The units are reserved", body = OrderView),
+        (status = 400, description = "`idempotency-key-missing`, `idempotency-key-invalid`, `malformed-json`", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`sale-unknown`", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`sold-out`, `sale-not-open` (with `opens_at`), `sale-closed`, `buyer-limit-exceeded`", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`sku-not-in-sale`, `idempotency-key-reused`, `validation-failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`overloaded`: nothing was changed", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`sale-paused`, `outcome-unknown`, `stock-unavailable`", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn purchase(
+    State(app): State<App>,
+    Member(claims): Member,
+    Path(sale): Path<String>,
+    key: IdempotencyKey,
+    Json(body): Json<Purchase>,
+) -> Result<(StatusCode, Json<OrderView>)> {
+    check(&body)?;
+    let sale = app.sales.resolve(&sale).ok_or_else(problems::sale_unknown)?;
+    let wish = Reserve {
+        sale,
+        order: OrderId(Uuid::now_v7()),
+        buyer: BuyerId(claims.sub),
+        request_hash: fingerprint(&body),
+        lines: vec![Line { sku: body.sku, quantity: body.quantity }],
+        key: key.0,
+        traceparent: trace::current().map(|context| context.to_string()),
+    };
+    let outcome = reserve(&app, wish).await.inspect_err(|_| count("no-answer")).map_err(problems::stock)?;
+    let reservation = accepted(&app, sale, outcome).inspect_err(|problem| count(problem.code))?;
+    Ok((StatusCode::CREATED, Json(reservation.into())))
+}
+
+/// Asks Redis, and asks again while the outcome is unknown: the key makes the same wish safe to
+/// repeat, and if an earlier try was carried out the answer is its order.
+async fn reserve(app: &App, wish: Reserve) -> Result<ReserveOutcome, StockError> {
+    for _ in 1..TRIES {
+        match app.coalescer.reserve(wish.clone()).await {
+            Err(StockError::Unknown(reason)) => {
+                tracing::debug!(order = %wish.order, reason, "asking again with the same key");
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
+    app.coalescer.reserve(wish).await
+}
+
+fn check(body: &Purchase) -> Result<()> {
+    let mut errors = Vec::new();
+    if body.quantity == 0 {
+        errors.push(FieldError::new("quantity", "at-least-one", "must be at least 1"));
+    }
+    if body.sku.is_empty() || body.sku.len() > 128 || !body.sku.bytes().all(|b| b.is_ascii_graphic()) {
+        errors.push(FieldError::new("sku", "format", "must be 1 to 128 visible ASCII characters"));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Problem::validation(errors)) }
+}
+
+/// What makes two bodies the same wish. The sale is part of the key's place already.
+fn fingerprint(body: &Purchase) -> String {
+    let mut hash = Sha256::new();
+    hash.update(body.sku.as_bytes());
+    hash.update([0]);
+    hash.update(body.quantity.to_be_bytes());
+    // 128 bits are plenty to tell bodies apart, and half as much to keep.
+    hex::encode(&hash.finalize()[..16])
+}
+
+fn accepted(app: &App, sale: SaleId, outcome: ReserveOutcome) -> Result<Reservation> {
+    let conflict = |code, title| Problem::new(StatusCode::CONFLICT, code, title);
+    Err(match outcome {
+        ReserveOutcome::Reserved(reservation) => {
+            count("reserved");
+            return Ok(reservation);
+        }
+        ReserveOutcome::Duplicate(reservation) => {
+            count("duplicate");
+            return Ok(reservation);
+        }
+        ReserveOutcome::SoldOut { sku, remaining } => {
+            conflict("sold-out", "Sold out").with("sku", sku).with("remaining", remaining)
+        }
+        ReserveOutcome::LimitExceeded { sku, limit, held } => {
+            conflict("buyer-limit-exceeded", "The limit per buyer is reached")
+                .with("sku", sku)
+                .with("limit", limit)
+                .with("held", held)
+        }
+        ReserveOutcome::NotOpen { opens_at_ms } => not_open(opens_at_ms),
+        ReserveOutcome::Closed => conflict("sale-closed", "The sale is closed"),
+        ReserveOutcome::Suspended => suspended(app, sale),
+        ReserveOutcome::UnknownSale => not_loaded(app, sale),
+        ReserveOutcome::UnknownSku { sku } => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "sku-not-in-sale", "The sale does not sell this SKU")
+                .field("sku", "in-sale", format!("{sku} is not part of this sale"))
+        }
+        ReserveOutcome::KeyReused => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency-key-reused",
+            "The Idempotency-Key was used with another body",
+        )
+        .detail("a new purchase needs a new key"),
+        ReserveOutcome::Invalid { field, rule } => {
+            Problem::validation(vec![FieldError::new(field, "invalid", rule)])
+        }
+    })
+}
+
+fn not_open(opens_at_ms: i64) -> Problem {
+    let opens_at = at(opens_at_ms).format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
+    Problem::new(StatusCode::CONFLICT, "sale-not-open", "The sale is not open yet").with("opens_at", opens_at)
+}
+
+fn suspended(app: &App, sale: SaleId) -> Problem {
+    // A sale that was loaded and not yet verified is suspended as well.
+    match app.sales.get(sale) {
+        Some(view) if view.state == SalePhase::Scheduled => not_open(crate::store::clock::ms(view.opens_at)),
+        _ => Problem::unavailable("sale-paused", "the sale takes no purchases for now"),
+    }
+}
+
+/// Redis does not know the sale: it was never loaded, or it is long over.
+fn not_loaded(app: &App, sale: SaleId) -> Problem {
+    match app.sales.get(sale) {
+        Some(view) if view.state == SalePhase::Closed => {
+            Problem::new(StatusCode::CONFLICT, "sale-closed", "The sale is closed")
+        }
+        Some(view) if view.state == SalePhase::Scheduled => not_open(crate::store::clock::ms(view.opens_at)),
+        Some(_) => Problem::unavailable("sale-paused", "the sale takes no purchases for now"),
+        None => problems::sale_unknown(),
+    }
+}
+
+fn count(outcome: &'static str) {
+    metrics::counter!("order_purchases_total", "outcome" => outcome).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_wish_has_the_same_fingerprint() {
+        let wish = |sku: &str, quantity| fingerprint(&Purchase { sku: sku.into(), quantity });
+        assert_eq!(wish("MUG", 1), wish("MUG", 1));
+        assert_ne!(wish("MUG", 1), wish("MUG", 2));
+        assert_ne!(wish("MUG", 1), wish("MUH", 1));
+    }
+}

@@ -1,0 +1,147 @@
+//! What a buyer sees of an order, whether it comes from Redis a moment after the purchase or from
+//! PostgreSQL later.
+
+use rocketmart_stock::{Reservation, ReservationState};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::domain::order::{Line, Order, PaymentState};
+use crate::domain::state::OrderState;
+use crate::store::clock::at;
+use crate::reservations;
+
+/// An order.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Order)]
+pub(crate) struct OrderView {
+    pub id: Uuid,
+    /// Id of the sale.
+    pub sale: Uuid,
+    pub state: OrderState,
+    pub lines: Vec<Line>,
+    /// Minor units: the sum over the lines.
+    pub amount: i64,
+    /// ISO 4217.
+    pub currency: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub reserved_at: OffsetDateTime,
+    /// An order that is not paid by then is released.
+    #[serde(with = "time::serde::rfc3339")]
+    pub pay_by: OffsetDateTime,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub payment: Option<PaymentView>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub delivery_address_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub shipment: Option<ShipmentView>,
+}
+
+/// Where the money of an order stands.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = OrderPayment)]
+pub(crate) struct PaymentView {
+    pub state: PaymentProgress,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub payment_method_id: Option<Uuid>,
+    /// Why it failed or was given back.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PaymentProgress {
+    /// The buyer has said how to pay, and has yet to confirm it.
+    AwaitingConfirmation,
+    Requested,
+    Succeeded,
+    Failed,
+    RefundRequested,
+    Refunded,
+}
+
+/// Where the parcel of an order is; the order's state says how far it has come.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = OrderShipment)]
+pub(crate) struct ShipmentView {
+    pub id: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tracking_number: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+}
+
+impl PaymentProgress {
+    fn of(state: PaymentState) -> Option<Self> {
+        Some(match state {
+            PaymentState::None => return None,
+            PaymentState::Requested => Self::Requested,
+            PaymentState::Succeeded => Self::Succeeded,
+            PaymentState::Failed => Self::Failed,
+            PaymentState::RefundRequested => Self::RefundRequested,
+            PaymentState::Refunded => Self::Refunded,
+        })
+    }
+}
+
+impl From<Order> for OrderView {
+    fn from(order: Order) -> Self {
+        let payment = PaymentProgress::of(order.payment.state).map(|state| PaymentView {
+            state,
+            id: order.payment.id,
+            payment_method_id: order.payment.method_id,
+            reason: order.payment.reason,
+        });
+        Self {
+            id: order.id,
+            sale: order.sale_id,
+            state: order.state,
+            lines: order.lines,
+            amount: order.amount,
+            currency: order.currency,
+            reserved_at: at(order.reserved_at_ms),
+            pay_by: at(order.pay_by_ms),
+            payment,
+            delivery_address_id: order.delivery_address_id,
+            shipment: order.shipment.map(|shipment| ShipmentView {
+                id: shipment.id,
+                tracking_number: shipment.tracking_number,
+                updated_at: at(shipment.updated_at_ms),
+            }),
+        }
+    }
+}
+
+impl From<Reservation> for OrderView {
+    fn from(reservation: Reservation) -> Self {
+        let progress = match reservation.state {
+            ReservationState::Reserved if reservation.payment_prepared => Some(PaymentProgress::AwaitingConfirmation),
+            ReservationState::PaymentSubmitted => Some(PaymentProgress::Requested),
+            ReservationState::Confirmed => Some(PaymentProgress::Succeeded),
+            ReservationState::Reserved | ReservationState::Released(_) => None,
+        };
+        let payment = progress.map(|state| PaymentView {
+            state,
+            id: None,
+            payment_method_id: reservation.payment_method_id,
+            reason: None,
+        });
+        Self {
+            id: reservation.order.0,
+            sale: reservation.sale.0,
+            state: reservations::order_state(reservation.state),
+            lines: reservations::lines(reservation.lines),
+            amount: reservation.amount,
+            currency: reservation.currency,
+            reserved_at: at(reservation.reserved_at_ms),
+            pay_by: at(reservation.pay_by_ms),
+            payment,
+            delivery_address_id: reservation.delivery_address_id,
+            shipment: None,
+        }
+    }
+}

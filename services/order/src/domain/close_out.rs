@@ -1,0 +1,424 @@
+//! The close-out of a sale: three books laid beside each other, order by order.
+//!
+//! Redis decided, SQL followed, and the payment service told us over Kafka what it charged. When
+//! the sale is quiet the three must say the same about every single order; totals alone could agree
+//! by accident. [`compare`] names every difference it finds (invariants I1, I2, I4, I5 and I7).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::ledger::Counters;
+use super::order::{Line, PaymentState};
+use super::state::OrderState;
+
+/// Most differences told; `differences_total` counts all.
+pub const MAX_DIFFERENCES: usize = 100;
+
+/// What Redis keeps of one order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub order_id: Uuid,
+    pub buyer_id: Uuid,
+    /// `Paid` when confirmed; never a state beyond payment, which Redis does not know.
+    pub state: OrderState,
+    pub lines: Vec<Line>,
+    pub amount: i64,
+}
+
+/// What SQL keeps of one order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booked {
+    pub order_id: Uuid,
+    pub buyer_id: Uuid,
+    pub state: OrderState,
+    pub lines: Vec<Line>,
+    pub amount: i64,
+    pub payment_state: PaymentState,
+    pub payment_id: Option<Uuid>,
+}
+
+/// In the order in which news of one charge can follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChargeOutcome {
+    Failed,
+    Succeeded,
+    Refunded,
+}
+
+impl ChargeOutcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Succeeded => "succeeded",
+            Self::Refunded => "refunded",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Failed, Self::Succeeded, Self::Refunded].into_iter().find(|outcome| outcome.as_str() == text)
+    }
+}
+
+/// What the payment service told of one charge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    pub payment_id: Uuid,
+    pub order_id: Uuid,
+    pub outcome: ChargeOutcome,
+    /// Minor units; unknown for a charge that failed.
+    pub amount: Option<i64>,
+}
+
+/// One SKU of the sale, counted twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemBooks {
+    pub sku: String,
+    pub per_buyer_limit: i64,
+    pub redis: Option<Counters>,
+    pub ledger: Counters,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    pub redis: Vec<Held>,
+    pub orders: Vec<Booked>,
+    pub charges: Vec<Charge>,
+    pub items: Vec<ItemBooks>,
+}
+
+/// Something two books say differently.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Difference {
+    /// Such as `order-missing`, `state-differs`, `charged-twice`; stable.
+    pub kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sku: Option<String>,
+    pub detail: String,
+}
+
+/// Orders by how they ended. Orders under way to the buyer count as paid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Endings {
+    pub paid: u64,
+    pub expired: u64,
+    pub cancelled: u64,
+    pub payment_failed: u64,
+}
+
+/// The units of one SKU as the ledger has them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ItemCount {
+    pub sku: String,
+    #[serde(flatten)]
+    pub units: Counters,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// Orders about which all books agree.
+    pub matched: u64,
+    pub endings: Endings,
+    pub items: Vec<ItemCount>,
+    /// At most [`MAX_DIFFERENCES`].
+    pub differences: Vec<Difference>,
+    pub differences_total: u64,
+}
+
+/// Lays the books beside each other.
+pub fn compare(books: &Books) -> Comparison {
+    let mut found = Found::default();
+    let held: HashMap<Uuid, &Held> = books.redis.iter().map(|held| (held.order_id, held)).collect();
+    let mut charges: HashMap<Uuid, Vec<&Charge>> = HashMap::new();
+    for charge in &books.charges {
+        charges.entry(charge.order_id).or_default().push(charge);
+    }
+
+    let mut matched = 0;
+    let mut endings = Endings::default();
+    let mut totals: BTreeMap<&str, Counters> = BTreeMap::new();
+    let mut bought: HashMap<(Uuid, &str), i64> = HashMap::new();
+    let mut known: HashSet<Uuid> = HashSet::with_capacity(books.orders.len());
+    for order in &books.orders {
+        known.insert(order.order_id);
+        let before = found.total;
+        match held.get(&order.order_id) {
+            Some(held) => compare_with_redis(held, order, &mut found),
+            None => found.order("reservation-missing", order.order_id, "SQL has this order, Redis does not"),
+        }
+        let charges = charges.remove(&order.order_id).unwrap_or_default();
+        compare_with_charges(order, &charges, &mut found);
+        count(order, &mut endings, &mut totals, &mut bought);
+        matched += u64::from(found.total == before);
+    }
+    for held in books.redis.iter().filter(|held| !known.contains(&held.order_id)) {
+        found.order("order-missing", held.order_id, format!("Redis has this order ({}), SQL does not", held.state));
+    }
+    for charge in charges.into_values().flatten() {
+        found.order("payment-without-order", charge.order_id, format!("payment {}", charge.payment_id));
+    }
+    compare_items(&books.items, &totals, &mut found);
+    check_limits(&books.items, &bought, &mut found);
+
+    let items = books.items.iter().map(|item| ItemCount { sku: item.sku.clone(), units: item.ledger }).collect();
+    Comparison { matched, endings, items, differences: found.differences, differences_total: found.total }
+}
+
+/// The state Redis would be in for an order that SQL has in `state`.
+fn as_redis_knows(state: OrderState) -> OrderState {
+    if state.was_paid() { OrderState::Paid } else { state }
+}
+
+fn compare_with_redis(held: &Held, order: &Booked, found: &mut Found) {
+    let id = order.order_id;
+    if held.state == OrderState::Reserved && order.state == OrderState::Reserved {
+        found.order("still-reserved", id, "neither paid nor released");
+    }
+    if held.state != as_redis_knows(order.state) {
+        found.order("state-differs", id, format!("Redis: {}, SQL: {}", held.state, order.state));
+    }
+    if held.buyer_id != order.buyer_id {
+        found.order("buyer-differs", id, format!("Redis: {}, SQL: {}", held.buyer_id, order.buyer_id));
+    }
+    if held.amount != order.amount || sorted(&held.lines) != sorted(&order.lines) {
+        let detail = format!("Redis: {:?} = {}, SQL: {:?} = {}", held.lines, held.amount, order.lines, order.amount);
+        found.order("content-differs", id, detail);
+    }
+}
+
+fn sorted(lines: &[Line]) -> Vec<&Line> {
+    let mut lines: Vec<_> = lines.iter().collect();
+    lines.sort_by(|a, b| a.sku.cmp(&b.sku));
+    lines
+}
+
+fn compare_with_charges(order: &Booked, charges: &[&Charge], found: &mut Found) {
+    let id = order.order_id;
+    let kept: Vec<_> = charges.iter().filter(|charge| charge.outcome == ChargeOutcome::Succeeded).collect();
+    if kept.len() > 1 {
+        found.order("charged-twice", id, format!("{} charges were kept", kept.len()));
+    }
+    // Money goes back for what was returned after delivery; until then a paid order keeps it.
+    let owes = order.state.was_paid() && order.payment_state == PaymentState::Succeeded;
+    match (owes, kept.as_slice()) {
+        (true, []) => found.order("payment-missing", id, "the order is paid, no successful charge was told"),
+        (false, [_, ..]) => {
+            found.order("payment-not-refunded", id, format!("the order is {}, its charge was kept", order.state));
+        }
+        (true, [charge]) if charge.amount != Some(order.amount) => {
+            found.order("payment-amount-differs", id, format!("{:?} charged, {} due", charge.amount, order.amount));
+        }
+        (true, [charge]) if order.payment_id != Some(charge.payment_id) => {
+            found.order("payment-differs", id, format!("{:?} booked, {} told", order.payment_id, charge.payment_id));
+        }
+        _ => {}
+    }
+}
+
+fn count<'a>(
+    order: &'a Booked,
+    endings: &mut Endings,
+    totals: &mut BTreeMap<&'a str, Counters>,
+    bought: &mut HashMap<(Uuid, &'a str), i64>,
+) {
+    match order.state {
+        OrderState::Reserved => {}
+        OrderState::Expired => endings.expired += 1,
+        OrderState::Cancelled => endings.cancelled += 1,
+        OrderState::PaymentFailed => endings.payment_failed += 1,
+        _ => endings.paid += 1,
+    }
+    if order.state.is_released() {
+        return;
+    }
+    for line in &order.lines {
+        let total = totals.entry(&line.sku).or_default();
+        if order.state.was_paid() {
+            total.sold += line.quantity;
+        } else {
+            total.reserved += line.quantity;
+        }
+        *bought.entry((order.buyer_id, &line.sku)).or_default() += line.quantity;
+    }
+}
+
+fn compare_items(items: &[ItemBooks], totals: &BTreeMap<&str, Counters>, found: &mut Found) {
+    for item in items {
+        let ledger = item.ledger;
+        if !ledger.balanced() {
+            found.sku("ledger-unbalanced", &item.sku, format!("{ledger:?}"));
+        }
+        match item.redis {
+            Some(redis) if !redis.balanced() => found.sku("redis-unbalanced", &item.sku, format!("{redis:?}")),
+            Some(redis) if redis != ledger => {
+                found.sku("counters-differ", &item.sku, format!("Redis: {redis:?}, SQL: {ledger:?}"));
+            }
+            Some(_) => {}
+            None => found.sku("sku-missing", &item.sku, "Redis does not know this SKU"),
+        }
+        let orders = totals.get(item.sku.as_str()).copied().unwrap_or_default();
+        if (orders.reserved, orders.sold) != (ledger.reserved, ledger.sold) {
+            let detail = format!("orders: {} sold, {} reserved; ledger: {ledger:?}", orders.sold, orders.reserved);
+            found.sku("orders-differ-from-ledger", &item.sku, detail);
+        }
+    }
+}
+
+fn check_limits(items: &[ItemBooks], bought: &HashMap<(Uuid, &str), i64>, found: &mut Found) {
+    let limits: HashMap<&str, i64> = items.iter().map(|item| (item.sku.as_str(), item.per_buyer_limit)).collect();
+    for ((buyer, sku), units) in bought {
+        if limits.get(sku).is_some_and(|limit| units > limit) {
+            found.sku("limit-exceeded", sku, format!("buyer {buyer} holds {units}"));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    differences: Vec<Difference>,
+    total: u64,
+}
+
+impl Found {
+    fn order(&mut self, kind: &str, order_id: Uuid, detail: impl Into<String>) {
+        self.add(Difference { kind: kind.into(), order_id: Some(order_id), sku: None, detail: detail.into() });
+    }
+
+    fn sku(&mut self, kind: &str, sku: &str, detail: impl Into<String>) {
+        self.add(Difference { kind: kind.into(), order_id: None, sku: Some(sku.into()), detail: detail.into() });
+    }
+
+    fn add(&mut self, difference: Difference) {
+        self.total += 1;
+        if self.differences.len() < MAX_DIFFERENCES {
+            self.differences.push(difference);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(quantity: i64) -> Vec<Line> {
+        vec![Line { sku: "MUG".into(), quantity, unit_price: 5 }]
+    }
+
+    /// Ten units: one sold to buyer 1 by payment 101, one expired for buyer 2, nine left.
+    fn quiet() -> Books {
+        let held = |id, state| Held {
+            order_id: Uuid::from_u128(id),
+            buyer_id: Uuid::from_u128(id),
+            state,
+            lines: line(1),
+            amount: 5,
+        };
+        let booked = |id, state, payment_state, payment_id: Option<u128>| Booked {
+            order_id: Uuid::from_u128(id),
+            buyer_id: Uuid::from_u128(id),
+            state,
+            lines: line(1),
+            amount: 5,
+            payment_state,
+            payment_id: payment_id.map(Uuid::from_u128),
+        };
+        let units = Counters { preloaded: 10, remaining: 9, reserved: 0, sold: 1 };
+        Books {
+            redis: vec![held(1, OrderState::Paid), held(2, OrderState::Expired)],
+            orders: vec![
+                booked(1, OrderState::Shipped, PaymentState::Succeeded, Some(101)),
+                booked(2, OrderState::Expired, PaymentState::None, None),
+            ],
+            charges: vec![Charge {
+                payment_id: Uuid::from_u128(101),
+                order_id: Uuid::from_u128(1),
+                outcome: ChargeOutcome::Succeeded,
+                amount: Some(5),
+            }],
+            items: vec![ItemBooks { sku: "MUG".into(), per_buyer_limit: 1, redis: Some(units), ledger: units }],
+        }
+    }
+
+    #[test]
+    fn books_that_agree_have_no_difference() {
+        let report = compare(&quiet());
+        assert_eq!(report.differences, []);
+        assert_eq!(report.matched, 2);
+        assert_eq!(report.endings, Endings { paid: 1, expired: 1, ..Endings::default() });
+    }
+
+    #[test]
+    fn each_planted_difference_is_found_by_its_kind() {
+        type Plant = fn(&mut Books);
+        let cases: &[(Plant, &str)] = &[
+            (|b| drop(b.orders.remove(1)), "order-missing"),
+            (|b| drop(b.redis.remove(1)), "reservation-missing"),
+            (|b| b.redis[1].state = OrderState::Paid, "state-differs"),
+            (|b| b.redis[0].buyer_id = Uuid::from_u128(9), "buyer-differs"),
+            (|b| b.redis[0].lines = line(2), "content-differs"),
+            (|b| b.charges.clear(), "payment-missing"),
+            (|b| b.charges[0].amount = Some(4), "payment-amount-differs"),
+            (|b| b.charges[0].payment_id = Uuid::from_u128(102), "payment-differs"),
+            (|b| b.charges[0].order_id = Uuid::from_u128(2), "payment-not-refunded"),
+            (|b| b.charges[0].order_id = Uuid::from_u128(3), "payment-without-order"),
+            (
+                |b| {
+                    let second = Charge { payment_id: Uuid::from_u128(102), ..b.charges[0].clone() };
+                    b.charges.push(second);
+                },
+                "charged-twice",
+            ),
+            (|b| b.items[0].redis.as_mut().unwrap().sold += 1, "redis-unbalanced"),
+            (|b| b.items[0].ledger.remaining -= 1, "ledger-unbalanced"),
+            (
+                |b| {
+                    let redis = b.items[0].redis.as_mut().unwrap();
+                    (redis.sold, redis.remaining) = (2, 8);
+                },
+                "counters-differ",
+            ),
+            (|b| b.items[0].redis = None, "sku-missing"),
+            (|b| b.orders[0].state = OrderState::Expired, "orders-differ-from-ledger"),
+            (|b| b.items[0].per_buyer_limit = 0, "limit-exceeded"),
+            (
+                |b| {
+                    b.redis[1].state = OrderState::Reserved;
+                    b.orders[1].state = OrderState::Reserved;
+                },
+                "still-reserved",
+            ),
+        ];
+        for (plant, kind) in cases {
+            let mut books = quiet();
+            plant(&mut books);
+            let report = compare(&books);
+            assert!(report.differences.iter().any(|d| d.kind == *kind), "{kind}: {:?}", report.differences);
+        }
+    }
+
+    #[test]
+    fn a_refunded_charge_of_a_released_order_agrees() {
+        let mut books = quiet();
+        books.orders[1].payment_state = PaymentState::Refunded;
+        books.charges.push(Charge {
+            payment_id: Uuid::from_u128(102),
+            order_id: Uuid::from_u128(2),
+            outcome: ChargeOutcome::Refunded,
+            amount: Some(5),
+        });
+        assert_eq!(compare(&books).differences, []);
+    }
+
+    #[test]
+    fn the_list_of_differences_is_bounded_and_their_number_is_not() {
+        let mut books = quiet();
+        let lost = books.redis[0].clone();
+        books.redis.extend((1000..1250).map(|id| Held { order_id: Uuid::from_u128(id), ..lost.clone() }));
+        let report = compare(&books);
+        assert_eq!((report.differences.len(), report.differences_total), (MAX_DIFFERENCES, 250));
+    }
+}

@@ -1,0 +1,89 @@
+//! The units of one SKU in one sale, and how orders move them.
+//!
+//! `preloaded = remaining + reserved + sold` holds before and after every [`Move`], because a move
+//! only carries units from one column to another.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Units of one SKU in one sale, as Redis counts them or as SQL does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Counters {
+    pub preloaded: i64,
+    pub remaining: i64,
+    pub reserved: i64,
+    pub sold: i64,
+}
+
+impl Counters {
+    /// Invariants I1 and I2: nothing lost, nothing negative, nothing oversold.
+    pub fn balanced(&self) -> bool {
+        self.remaining >= 0
+            && self.reserved >= 0
+            && self.sold >= 0
+            && self.preloaded == self.remaining + self.reserved + self.sold
+    }
+}
+
+/// Units that changed columns. Sums of moves are moves, so a batch writes one row per SKU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Move {
+    pub remaining: i64,
+    pub reserved: i64,
+    pub sold: i64,
+}
+
+impl Move {
+    /// `units` leave the shelf for a buyer who has yet to pay.
+    pub fn reserve(units: i64) -> Self {
+        Self { remaining: -units, reserved: units, sold: 0 }
+    }
+
+    /// `units` go back to the shelf unpaid.
+    pub fn release(units: i64) -> Self {
+        Self { remaining: units, reserved: -units, sold: 0 }
+    }
+
+    /// `units` are paid for.
+    pub fn sell(units: i64) -> Self {
+        Self { remaining: 0, reserved: -units, sold: units }
+    }
+
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl std::ops::AddAssign for Move {
+    fn add_assign(&mut self, other: Self) {
+        self.remaining += other.remaining;
+        self.reserved += other.reserved;
+        self.sold += other.sold;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_move_makes_or_loses_a_unit() {
+        for moved in [Move::reserve(3), Move::release(3), Move::sell(3)] {
+            assert_eq!(moved.remaining + moved.reserved + moved.sold, 0);
+        }
+    }
+
+    #[test]
+    fn a_reservation_and_its_release_cancel_out() {
+        let mut sum = Move::reserve(2);
+        sum += Move::release(2);
+        assert!(sum.is_nothing());
+    }
+
+    #[test]
+    fn counters_that_lost_a_unit_or_went_negative_are_not_balanced() {
+        assert!(Counters { preloaded: 10, remaining: 5, reserved: 3, sold: 2 }.balanced());
+        assert!(!Counters { preloaded: 10, remaining: 5, reserved: 3, sold: 1 }.balanced());
+        assert!(!Counters { preloaded: 10, remaining: -1, reserved: 3, sold: 8 }.balanced());
+    }
+}

@@ -1,0 +1,12 @@
+//! What an order, a sale and its books may do. Pure: values in, values out.
+//!
+//! [`state`] is the transition table. [`order`] is one order and what each event does to it.
+//! [`batch`] applies a batch of events in their order and gathers everything that must be written
+//! together. [`sale`] checks the terms of a sale. [`close_out`] compares the books at its end.
+
+pub mod batch;
+pub mod close_out;
+pub mod ledger;
+pub mod order;
+pub mod sale;
+pub mod state;

@@ -1,0 +1,316 @@
+//! One order, and what each event does to it.
+//!
+//! Redis has decided before any of this runs: an event either repeats a decision of Redis or comes
+//! with Redis' [`Verdict`]. So the functions here never weigh who was first; they follow, and they
+//! refuse to follow where the transition table does not lead. Each may be applied twice: the
+//! second time changes nothing.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::batch::Effects;
+use super::ledger::Move;
+use super::state::{ImpossibleTransition, OrderState};
+use crate::events::{
+    OrderEvent, OrderPaid, OrderReleased, PaymentFailed, PaymentRefunded, PaymentRequested, PaymentSubmitted,
+    PaymentSucceeded, RefundRequested, ReleaseReason, Released, Reserved, ShipmentState, ShipmentUpdated,
+};
+
+/// One SKU of an order. `unit_price` in minor units of the order's currency.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Line {
+    pub sku: String,
+    pub quantity: i64,
+    pub unit_price: i64,
+}
+
+/// Where the money of an order stands, as far as this service was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentState {
+    /// The buyer has not asked to pay yet.
+    None,
+    /// The payment service was asked to charge.
+    Requested,
+    Succeeded,
+    Failed,
+    /// A charge came too late; the payment service was asked to give it back.
+    RefundRequested,
+    Refunded,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payment {
+    pub state: PaymentState,
+    pub id: Option<Uuid>,
+    pub method_id: Option<Uuid>,
+    /// Why it failed or was given back.
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shipment {
+    pub id: Uuid,
+    pub tracking_number: Option<String>,
+    pub updated_at_ms: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    pub id: Uuid,
+    pub sale_id: Uuid,
+    pub buyer_id: Uuid,
+    pub state: OrderState,
+    pub lines: Vec<Line>,
+    pub amount: i64,
+    pub currency: String,
+    pub reserved_at_ms: i64,
+    pub pay_by_ms: i64,
+    pub payment: Payment,
+    pub delivery_address_id: Option<Uuid>,
+    pub paid_at_ms: Option<i64>,
+    pub released_at_ms: Option<i64>,
+    pub shipment: Option<Shipment>,
+}
+
+/// What Redis answered when asked to do what a payment event says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The reservation is now as asked, by this call or by an earlier one.
+    Won,
+    /// Something else was first and stands.
+    Lost,
+}
+
+impl Order {
+    pub fn reserve(event: Reserved, effects: &mut Effects) -> Self {
+        let order = Self {
+            id: event.order_id,
+            sale_id: event.sale_id,
+            buyer_id: event.buyer_id,
+            state: OrderState::Reserved,
+            lines: event.lines,
+            amount: event.amount,
+            currency: event.currency,
+            reserved_at_ms: event.reserved_at_ms,
+            pay_by_ms: event.pay_by_ms,
+            payment: Payment { state: PaymentState::None, id: None, method_id: None, reason: None },
+            delivery_address_id: None,
+            paid_at_ms: None,
+            released_at_ms: None,
+            shipment: None,
+        };
+        effects.transition(order.id, None, order.state);
+        order.move_units(Move::reserve, effects);
+        order
+    }
+
+    pub fn submit_payment(&mut self, event: PaymentSubmitted, effects: &mut Effects) {
+        if self.state != OrderState::Reserved || self.payment.state != PaymentState::None {
+            return;
+        }
+        self.payment.state = PaymentState::Requested;
+        self.payment.method_id = event.payment_method_id;
+        self.delivery_address_id = event.delivery_address_id;
+        effects.emit(OrderEvent::PaymentRequested(PaymentRequested {
+            order_id: self.id,
+            sale_id: self.sale_id,
+            buyer_id: self.buyer_id,
+            amount: self.amount,
+            currency: self.currency.clone(),
+            payment_method_id: self.payment.method_id,
+            pay_by_ms: self.pay_by_ms,
+        }));
+    }
+
+    pub fn release(&mut self, event: &Released, effects: &mut Effects) -> Result<(), ImpossibleTransition> {
+        self.give_back(event.reason, Some(event.released_at_ms), effects)
+    }
+
+    /// A charge of exactly the order's amount pays it, if Redis confirmed the reservation. Every
+    /// other charge is given back: I4 allows one net charge, and none for units that were released.
+    pub fn payment_succeeded(
+        &mut self,
+        event: &PaymentSucceeded,
+        verdict: Verdict,
+        effects: &mut Effects,
+    ) -> Result<(), ImpossibleTransition> {
+        let known = self.payment.id == Some(event.payment_id);
+        if known && !matches!(self.payment.state, PaymentState::Requested | PaymentState::Failed) {
+            return Ok(());
+        }
+        if self.state.was_paid() {
+            effects.emit(self.refund(event, "already_paid"));
+            return Ok(());
+        }
+        if !self.is_price(event.amount, &event.currency) || verdict == Verdict::Lost {
+            let reason = if verdict == Verdict::Lost && self.is_price(event.amount, &event.currency) {
+                "order_released"
+            } else {
+                "amount_differs"
+            };
+            self.payment.id = Some(event.payment_id);
+            self.payment.state = PaymentState::RefundRequested;
+            self.payment.reason = Some(reason.to_owned());
+            effects.emit(self.refund(event, reason));
+            return Ok(());
+        }
+        self.go(OrderState::Paid, effects)?;
+        self.payment.id = Some(event.payment_id);
+        self.payment.state = PaymentState::Succeeded;
+        self.payment.reason = None;
+        self.paid_at_ms = Some(event.succeeded_at_ms);
+        self.move_units(Move::sell, effects);
+        for line in &self.lines {
+            effects.sell(&line.sku, line.quantity);
+        }
+        effects.emit(OrderEvent::Paid(OrderPaid {
+            order_id: self.id,
+            sale_id: self.sale_id,
+            buyer_id: self.buyer_id,
+            lines: self.lines.clone(),
+            amount: self.amount,
+            currency: self.currency.clone(),
+            payment_id: event.payment_id,
+            delivery_address_id: self.delivery_address_id,
+            paid_at_ms: event.succeeded_at_ms,
+        }));
+        Ok(())
+    }
+
+    pub fn payment_failed(
+        &mut self,
+        event: &PaymentFailed,
+        verdict: Verdict,
+        effects: &mut Effects,
+    ) -> Result<(), ImpossibleTransition> {
+        // A failed attempt beside one that has already succeeded, or that is being given back,
+        // changes neither.
+        let open = matches!(self.payment.state, PaymentState::None | PaymentState::Requested);
+        if verdict == Verdict::Won {
+            self.give_back(ReleaseReason::PaymentFailed, None, effects)?;
+        }
+        if open {
+            self.payment.id = Some(event.payment_id);
+            self.payment.state = PaymentState::Failed;
+            self.payment.reason = Some(event.reason.clone());
+        }
+        Ok(())
+    }
+
+    pub fn payment_refunded(
+        &mut self,
+        event: &PaymentRefunded,
+        effects: &mut Effects,
+    ) -> Result<(), ImpossibleTransition> {
+        if self.payment.id != Some(event.payment_id) || self.payment.state == PaymentState::Refunded {
+            return Ok(());
+        }
+        self.payment.state = PaymentState::Refunded;
+        self.payment.reason = Some(event.reason.clone());
+        if self.state == OrderState::Returned {
+            self.go(OrderState::Refunded, effects)?;
+        }
+        Ok(())
+    }
+
+    /// Shipments only move forward: an update that is late or repeated changes nothing, and one
+    /// that skips a step takes the steps between.
+    pub fn ship(&mut self, event: &ShipmentUpdated, effects: &mut Effects) -> Result<(), ImpossibleTransition> {
+        const STEPS: [OrderState; 4] =
+            [OrderState::Paid, OrderState::Preparing, OrderState::Shipped, OrderState::Delivered];
+        let target = match event.state {
+            ShipmentState::Preparing => 1,
+            ShipmentState::Shipped => 2,
+            ShipmentState::Delivered => 3,
+        };
+        let Some(at) = STEPS.iter().position(|step| *step == self.state) else {
+            // Past delivery there is nothing left to tell; before payment there is no shipment.
+            return if self.state.was_paid() { Ok(()) } else { self.state.to(STEPS[target]).map(drop) };
+        };
+        if target <= at {
+            return Ok(());
+        }
+        for step in &STEPS[at + 1..=target] {
+            self.go(*step, effects)?;
+        }
+        let tracking_number =
+            event.tracking_number.clone().or_else(|| self.shipment.take().and_then(|s| s.tracking_number));
+        self.shipment = Some(Shipment { id: event.shipment_id, tracking_number, updated_at_ms: event.at_ms });
+        Ok(())
+    }
+
+    /// Whether a charge of `amount` is what this order costs.
+    pub fn is_price(&self, amount: i64, currency: &str) -> bool {
+        self.amount == amount && self.currency == currency
+    }
+
+    fn give_back(
+        &mut self,
+        reason: ReleaseReason,
+        at_ms: Option<i64>,
+        effects: &mut Effects,
+    ) -> Result<(), ImpossibleTransition> {
+        let to = match reason {
+            ReleaseReason::Expired => OrderState::Expired,
+            ReleaseReason::Cancelled => OrderState::Cancelled,
+            ReleaseReason::PaymentFailed => OrderState::PaymentFailed,
+        };
+        if self.state == to {
+            return Ok(());
+        }
+        self.go(to, effects)?;
+        self.released_at_ms = at_ms;
+        self.move_units(Move::release, effects);
+        effects.emit(OrderEvent::Released(OrderReleased {
+            order_id: self.id,
+            sale_id: self.sale_id,
+            buyer_id: self.buyer_id,
+            reason,
+        }));
+        Ok(())
+    }
+
+    fn go(&mut self, to: OrderState, effects: &mut Effects) -> Result<(), ImpossibleTransition> {
+        let from = self.state;
+        self.state = from.to(to)?;
+        effects.transition(self.id, Some(from), to);
+        Ok(())
+    }
+
+    fn move_units(&self, way: impl Fn(i64) -> Move, effects: &mut Effects) {
+        for line in &self.lines {
+            effects.move_units(self.sale_id, &line.sku, way(line.quantity));
+        }
+    }
+
+    fn refund(&self, event: &PaymentSucceeded, reason: &str) -> OrderEvent {
+        OrderEvent::RefundRequested(RefundRequested {
+            order_id: self.id,
+            payment_id: event.payment_id,
+            amount: event.amount,
+            currency: event.currency.clone(),
+            reason: reason.to_owned(),
+        })
+    }
+}
+
+impl PaymentState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Requested => "requested",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::RefundRequested => "refund_requested",
+            Self::Refunded => "refunded",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::None, Self::Requested, Self::Succeeded, Self::Failed, Self::RefundRequested, Self::Refunded]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+}

@@ -1,0 +1,241 @@
+//! The events this service reads and writes, as `docs/contracts.md` defines them.
+//!
+//! Times that end in `_ms` are Unix milliseconds by Redis' clock; `amount` and `unit_price` are
+//! integer minor units of `currency`.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::order::Line;
+
+/// Topic of what Redis decided.
+pub const RESERVATIONS: &str = "reservations";
+/// Topic of what became of orders, written through the outbox.
+pub const ORDERS: &str = "orders";
+/// Topics of the neighbours.
+pub const PAYMENTS: &str = "payments";
+pub const DELIVERIES: &str = "deliveries";
+pub const PRODUCTS: &str = "products";
+
+/// `ce_type` of every event this service knows.
+pub mod types {
+    pub const RESERVED: &str = "rocketmart.reservation.reserved.v1";
+    pub const PAYMENT_SUBMITTED: &str = "rocketmart.reservation.payment_submitted.v1";
+    pub const RELEASED: &str = "rocketmart.reservation.released.v1";
+    pub const PAYMENT_REQUESTED: &str = "rocketmart.order.payment_requested.v1";
+    pub const ORDER_PAID: &str = "rocketmart.order.paid.v1";
+    pub const ORDER_RELEASED: &str = "rocketmart.order.released.v1";
+    pub const REFUND_REQUESTED: &str = "rocketmart.order.refund_requested.v1";
+    pub const PAYMENT_SUCCEEDED: &str = "rocketmart.payment.succeeded.v1";
+    pub const PAYMENT_FAILED: &str = "rocketmart.payment.failed.v1";
+    pub const PAYMENT_REFUNDED: &str = "rocketmart.payment.refunded.v1";
+    pub const SHIPMENT_UPDATED: &str = "rocketmart.shipment.updated.v1";
+    pub const PRODUCT_CHANGED: &str = "rocketmart.product.changed.v1";
+}
+
+/// Why units went back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseReason {
+    Expired,
+    Cancelled,
+    PaymentFailed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserved {
+    pub order_id: Uuid,
+    pub sale_id: Uuid,
+    pub buyer_id: Uuid,
+    pub lines: Vec<Line>,
+    pub amount: i64,
+    pub currency: String,
+    pub reserved_at_ms: i64,
+    pub pay_by_ms: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentSubmitted {
+    pub order_id: Uuid,
+    pub sale_id: Uuid,
+    pub buyer_id: Uuid,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_method_id: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery_address_id: Option<Uuid>,
+    pub submitted_at_ms: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    pub order_id: Uuid,
+    pub sale_id: Uuid,
+    pub reason: ReleaseReason,
+    pub released_at_ms: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentSucceeded {
+    pub payment_id: Uuid,
+    pub order_id: Uuid,
+    pub amount: i64,
+    pub currency: String,
+    pub succeeded_at_ms: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentFailed {
+    pub payment_id: Uuid,
+    pub order_id: Uuid,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentRefunded {
+    pub payment_id: Uuid,
+    pub refund_id: Uuid,
+    pub order_id: Uuid,
+    pub amount: i64,
+    pub currency: String,
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShipmentState {
+    Preparing,
+    Shipped,
+    Delivered,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShipmentUpdated {
+    pub shipment_id: Uuid,
+    pub order_id: Uuid,
+    pub state: ShipmentState,
+    pub at_ms: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracking_number: Option<String>,
+}
+
+/// The parts of a product the order service cares for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductChanged {
+    pub product_id: Uuid,
+    pub seller_id: Uuid,
+    pub version: i64,
+    /// `draft`, `published` or `withdrawn`.
+    pub state: ProductState,
+    pub title: String,
+    pub currency: String,
+    pub variants: Vec<Variant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProductState {
+    Draft,
+    Published,
+    Withdrawn,
+}
+
+impl ProductState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Published => "published",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variant {
+    pub sku: String,
+    pub price: i64,
+    pub quantity: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentRequested {
+    pub order_id: Uuid,
+    pub sale_id: Uuid,
+    pub buyer_id: Uuid,
+    pub amount: i64,
+    pub currency: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payment_method_id: Option<Uuid>,
+    pub pay_by_ms: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderPaid {
+    pub order_id: Uuid,
+    pub sale_id: Uuid,
+    pub buyer_id: Uuid,
+    pub lines: Vec<Line>,
+    pub amount: i64,
+    pub currency: String,
+    pub payment_id: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery_address_id: Option<Uuid>,
+    pub paid_at_ms: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderReleased {
+    pub order_id: Uuid,
+    pub sale_id: Uuid,
+    pub buyer_id: Uuid,
+    pub reason: ReleaseReason,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundRequested {
+    pub order_id: Uuid,
+    pub payment_id: Uuid,
+    pub amount: i64,
+    pub currency: String,
+    /// `order_released`, `amount_differs` or `already_paid`.
+    pub reason: String,
+}
+
+/// What the order service tells the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderEvent {
+    PaymentRequested(PaymentRequested),
+    Paid(OrderPaid),
+    Released(OrderReleased),
+    RefundRequested(RefundRequested),
+}
+
+impl OrderEvent {
+    pub fn event_type(&self) -> &'static str {
+        match self {
+            Self::PaymentRequested(_) => types::PAYMENT_REQUESTED,
+            Self::Paid(_) => types::ORDER_PAID,
+            Self::Released(_) => types::ORDER_RELEASED,
+            Self::RefundRequested(_) => types::REFUND_REQUESTED,
+        }
+    }
+
+    pub fn order_id(&self) -> Uuid {
+        match self {
+            Self::PaymentRequested(data) => data.order_id,
+            Self::Paid(data) => data.order_id,
+            Self::Released(data) => data.order_id,
+            Self::RefundRequested(data) => data.order_id,
+        }
+    }
+}
+
+impl Serialize for OrderEvent {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::PaymentRequested(data) => data.serialize(serializer),
+            Self::Paid(data) => data.serialize(serializer),
+            Self::Released(data) => data.serialize(serializer),
+            Self::RefundRequested(data) => data.serialize(serializer),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! `order-relay`: carries what Redis decided to Kafka, lets deadlines pass, and trims the streams.
+//!
+//! For every sale with a stream there are two loops: [`stream`] reads, sends and trims; [`expiry`]
+//! releases what was not paid in time. The relay keeps nothing on disk: it reads each stream from
+//! its beginning when it starts and sends again what it may have sent before. Two relays at once
+//! send everything twice, which the workers' inbox absorbs, and trim only what SQL has.
+
+mod expiry;
+mod stream;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
+use rocketmart_kit::kafka::Producer;
+use rocketmart_kit::service::Service;
+use rocketmart_stock::{PurgeOutcome, SaleId, Stock};
+use sqlx::PgPool;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::sales;
+use crate::{MIGRATOR, StockConfig};
+
+const COMPONENT: &str = "order-relay";
+/// How soon a new sale is noticed; it is loaded well before it opens.
+const LOOK: Duration = Duration::from_millis(500);
+/// Pause after a failure of Redis, Kafka or PostgreSQL.
+const ERROR_PAUSE: Duration = Duration::from_millis(500);
+/// Redis forgets a sale this long after its books were signed off.
+const FORGET_AFTER: time::Duration = time::Duration::days(1);
+const FORGET_EVERY: Duration = Duration::from_secs(600);
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub listen: ListenConfig,
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    #[command(flatten)]
+    pub stock: StockConfig,
+    #[command(flatten)]
+    pub kafka: KafkaConfig,
+}
+
+/// Runs until SIGTERM.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    service(args).await?.run().await
+}
+
+/// The process, put together and its schema up to date.
+pub async fn service(args: Args) -> anyhow::Result<Service> {
+    let pool = args.database.connect().await?;
+    config::migrate(&pool, &MIGRATOR).await?;
+    let stock = args.stock.connect()?;
+    let producer = args.kafka.producer()?;
+    let (redis, kafka) = (stock.clone(), producer.clone());
+    let relay = Relay { pool, stock, producer };
+    let forget = relay.clone();
+    Ok(Service::new(COMPONENT, &args.listen)
+        .ready("redis", move || {
+            let redis = redis.clone();
+            async move { Ok(redis.ping().await?) }
+        })
+        .ready("kafka", move || {
+            let kafka = kafka.clone();
+            async move { kafka.ready().await }
+        })
+        .task("sales", move |stop| relay.watch(stop))
+        .task("forget", move |stop| forget.forget_loop(stop)))
+}
+
+#[derive(Clone)]
+struct Relay {
+    pool: PgPool,
+    stock: Stock,
+    producer: Producer,
+}
+
+impl Relay {
+    /// Runs the loops of every sale there is, and stops those of sales that are gone.
+    async fn watch(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut running: HashMap<SaleId, CancellationToken> = HashMap::new();
+        let mut loops = JoinSet::new();
+        while !stop.is_cancelled() {
+            match self.stock.sales().await {
+                Ok(sales) => {
+                    for sale in &sales {
+                        running.entry(*sale).or_insert_with(|| {
+                            tracing::info!(%sale, "relaying");
+                            let stop = stop.child_token();
+                            loops.spawn(stream::Stream::new(self.clone(), *sale).run(stop.clone()));
+                            loops.spawn(expiry::run(self.stock.clone(), *sale, stop.clone()));
+                            stop
+                        });
+                    }
+                    running.retain(|sale, stop| {
+                        let stays = sales.contains(sale);
+                        if !stays {
+                            stop.cancel();
+                        }
+                        stays
+                    });
+                }
+                Err(error) => tracing::warn!(%error, "cannot list the sales"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                // A loop ends only when it is told to; one that panicked takes the process with it.
+                Some(ended) = loops.join_next() => ended?,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        while let Some(ended) = loops.join_next().await {
+            ended?;
+        }
+        Ok(())
+    }
+
+    /// Lets Redis forget sales whose books were signed off long ago.
+    async fn forget_loop(self, stop: CancellationToken) -> anyhow::Result<()> {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.forget().await {
+                tracing::warn!(error = format!("{error:#}"), "cannot forget finished sales");
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(FORGET_EVERY) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn forget(&self) -> anyhow::Result<()> {
+        let finished = sales::closed_out_before(&self.pool, FORGET_AFTER).await?;
+        let kept = self.stock.sales().await?;
+        for (sale, fence) in finished {
+            let sale = SaleId(sale);
+            if kept.contains(&sale) {
+                match self.stock.purge(sale, u64::try_from(fence)?).await? {
+                    PurgeOutcome::Purged => tracing::info!(%sale, "Redis has forgotten a finished sale"),
+                    outcome => tracing::warn!(%sale, ?outcome, "a finished sale stays in Redis"),
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,157 @@
+//! `PUT /internal/v1/sales/{id}`: allot units to a sale, load them into Redis, read them back.
+//!
+//! 1. Redis is asked for its clock and what it holds; if it is away nothing is promised.
+//! 2. One SQL transaction checks every rule and allots the units out of the standing stock.
+//! 3. Redis is loaded with totals, not with differences: loading twice loads once.
+//! 4. Redis is read back. Only a sale that reads back equal becomes ready.
+//!
+//! Cut short anywhere, the same PUT goes on from there. Once loaded, a sale that Redis has lost is
+//! not loaded again: units that were sold since would be sold a second time.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use rocketmart_kit::extract::{Json, Path};
+use rocketmart_kit::problem::{FieldError, Problem, Result};
+use rocketmart_stock::{ItemSpec, LoadOutcome, SaleId, SaleSpec};
+use serde::Deserialize;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::status::{SaleStatus, differences};
+use super::{MAX_FENCE, SideDoor, away, database, fence, stale_fence};
+use crate::domain::sale::{self, Item, Terms};
+use crate::store::clock::ms;
+use crate::store::sales::{self, Sale};
+use crate::store::skus;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Offer {
+    name: String,
+    fence: i64,
+    items: Vec<Item>,
+    currency: String,
+    #[serde(with = "time::serde::rfc3339")]
+    opens_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    closes_at: OffsetDateTime,
+    payment_seconds: i64,
+}
+
+pub(super) async fn put(
+    State(door): State<SideDoor>,
+    Path(id): Path<Uuid>,
+    Json(offer): Json<Offer>,
+) -> Result<Json<SaleStatus>> {
+    if !(0..=MAX_FENCE).contains(&offer.fence) {
+        return Err(Problem::validation(vec![FieldError::new("fence", "range", format!("must be 0 to {MAX_FENCE}"))]));
+    }
+    let terms = Terms {
+        name: offer.name,
+        currency: offer.currency,
+        opens_at_ms: ms(offer.opens_at),
+        closes_at_ms: ms(offer.closes_at),
+        payment_seconds: offer.payment_seconds,
+        items: offer.items,
+    };
+    let before = door.stock.counters(SaleId(id)).await.map_err(away)?;
+    let now_ms = before.as_ref().map_or_else(|| ms(OffsetDateTime::now_utc()), |counters| counters.now_ms);
+    let sale = door.allot(id, offer.fence, &terms, now_ms).await?;
+    let lost = sale.loaded && before.is_none();
+    if !lost && !sale.state.is_over() {
+        door.load(&sale).await?;
+    }
+    door.status(id).await.map(Json)
+}
+
+impl SideDoor {
+    /// Checks the terms and takes the units out of the standing stock, all or nothing.
+    async fn allot(&self, id: Uuid, fence: i64, terms: &Terms, now_ms: i64) -> Result<Sale> {
+        let mut tx = self.pool.begin().await.map_err(database)?;
+        let agreed = sales::lock(&mut tx, id).await.map_err(database)?;
+        if let Some(agreed) = &agreed {
+            if fence < agreed.fence {
+                return Err(stale_fence(agreed.fence));
+            }
+            if agreed.state.is_over() {
+                return over(agreed, terms);
+            }
+        }
+        let agreed = agreed.map(|sale| sale.terms());
+        let wanted: Vec<String> = terms.items.iter().map(|item| item.sku.clone()).collect();
+        let known = skus::lock(&mut tx, &wanted).await.map_err(database)?;
+        let broken = sale::check(terms, &known, agreed.as_ref(), now_ms);
+        if !broken.is_empty() {
+            let errors = broken.into_iter().map(|broken| FieldError::new(broken.field, broken.rule, broken.detail));
+            return Err(Problem::validation(errors.collect()));
+        }
+        let mut units: BTreeMap<String, i64> =
+            terms.items.iter().map(|item| (item.sku.clone(), item.units)).collect();
+        for item in agreed.iter().flat_map(|agreed| &agreed.items) {
+            *units.entry(item.sku.clone()).or_default() -= item.units;
+        }
+        skus::allocate(&mut tx, &units).await.map_err(database)?;
+        sales::save_terms(&mut tx, id, fence, terms).await.map_err(database)?;
+        let sale = sales::lock(&mut tx, id).await.map_err(database)?.ok_or_else(super::sale_unknown)?;
+        tx.commit().await.map_err(database)?;
+        Ok(sale)
+    }
+
+    /// Loads Redis, reads it back, and makes the sale ready if it reads back equal.
+    async fn load(&self, sale: &Sale) -> Result<()> {
+        let id = SaleId(sale.id);
+        match self.stock.load(&spec(sale)?).await.map_err(away)? {
+            LoadOutcome::Loaded | LoadOutcome::AlreadyLoaded => {}
+            LoadOutcome::StaleFence { seen } => return Err(stale_fence(i64::try_from(seen).unwrap_or(MAX_FENCE))),
+            LoadOutcome::ConflictingSpec(conflicts) => {
+                let errors = conflicts.into_iter().map(|c| FieldError::new(c.field, "redis-refused", c.rule));
+                return Err(Problem::validation(errors.collect()));
+            }
+        }
+        let counters = self.stock.counters(id).await.map_err(away)?;
+        if counters.is_none() || !differences(sale, counters.as_ref()).is_empty() {
+            return Ok(()); // stays `loading`; the status names the differences
+        }
+        if !sales::set_loaded(&self.pool, sale.id, sale.fence).await.map_err(database)? {
+            return Err(stale_fence(sale.fence));
+        }
+        let ready = sales::find(&self.pool, sale.id).await.map_err(database)?.ok_or_else(super::sale_unknown)?;
+        self.align(&ready).await
+    }
+}
+
+/// A PUT that repeats what a finished sale was is answered as ever; one that wants more is refused.
+fn over(sale: &Sale, terms: &Terms) -> Result<Sale> {
+    let mut asked = terms.clone();
+    asked.items.sort_by(|a, b| a.sku.cmp(&b.sku));
+    if asked == sale.terms() {
+        return Ok(sale.clone());
+    }
+    Err(Problem::new(StatusCode::CONFLICT, "sale-closed", "The sale is over")
+        .detail(format!("it is {} and its terms cannot change", sale.state.as_str())))
+}
+
+/// What the books promise, in the engine's words. The checks have bounded every number.
+fn spec(sale: &Sale) -> Result<SaleSpec> {
+    let small = |value: i64| u32::try_from(value).map_err(|error| Problem::internal(error));
+    let items = sale.items.iter().map(|item| {
+        Ok(ItemSpec {
+            sku: item.sku.clone(),
+            units: small(item.ledger.preloaded)?,
+            price: item.price,
+            per_buyer_limit: Some(small(item.per_buyer_limit)?),
+        })
+    });
+    Ok(SaleSpec {
+        id: SaleId(sale.id),
+        name: sale.name.clone(),
+        fence: fence(sale.fence),
+        currency: sale.currency.clone(),
+        opens_at_ms: sale.opens_at_ms,
+        closes_at_ms: Some(sale.closes_at_ms),
+        payment_seconds: small(sale.payment_seconds)?,
+        items: items.collect::<Result<_>>()?,
+    })
+}

@@ -1,0 +1,97 @@
+//! What the close-out reads: every order of a sale, every charge told of, and what is still on its
+//! way.
+
+use std::collections::BTreeMap;
+
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::unreadable;
+use crate::domain::close_out::{Booked, Charge, ChargeOutcome};
+use crate::domain::order::{Line, PaymentState};
+
+/// Notes what the payment service told of charges. News of one charge only move forward.
+pub async fn note_charges(tx: &mut PgConnection, charges: &BTreeMap<Uuid, Charge>) -> sqlx::Result<()> {
+    if charges.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO payments_seen AS seen (payment_id, order_id, outcome, amount)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[])
+         ON CONFLICT (payment_id) DO UPDATE
+         SET outcome = excluded.outcome, amount = coalesce(excluded.amount, seen.amount), seen_at = now()
+         WHERE seen.outcome = 'failed' OR excluded.outcome = 'refunded'",
+    )
+    .bind(charges.keys().copied().collect::<Vec<_>>())
+    .bind(charges.values().map(|charge| charge.order_id).collect::<Vec<_>>())
+    .bind(charges.values().map(|charge| charge.outcome.as_str()).collect::<Vec<_>>())
+    .bind(charges.values().map(|charge| charge.amount).collect::<Vec<_>>())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Every order of a sale.
+pub async fn orders(connection: &mut PgConnection, sale: Uuid) -> sqlx::Result<Vec<Booked>> {
+    type Row = (Uuid, Uuid, String, i64, String, Option<Uuid>, Vec<String>, Vec<i64>, Vec<i64>);
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT id, buyer_id, state, amount, payment_state, payment_id,
+             array_agg(sku ORDER BY sku), array_agg(quantity ORDER BY sku), array_agg(unit_price ORDER BY sku)
+         FROM orders JOIN order_lines ON order_lines.order_id = orders.id
+         WHERE sale_id = $1 GROUP BY orders.id",
+    )
+    .bind(sale)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|(order_id, buyer_id, state, amount, payment_state, payment_id, skus, quantities, prices)| {
+            let lines = skus.into_iter().zip(quantities).zip(prices);
+            Ok(Booked {
+                order_id,
+                buyer_id,
+                state: state.parse().map_err(|_| unreadable("state", &state))?,
+                lines: lines
+                    .map(|((sku, quantity), unit_price)| Line { sku, quantity, unit_price })
+                    .collect(),
+                amount,
+                payment_state: PaymentState::parse(&payment_state)
+                    .ok_or_else(|| unreadable("payment_state", &payment_state))?,
+                payment_id,
+            })
+        })
+        .collect()
+}
+
+/// Every charge that was told of one of `orders`.
+pub async fn charges(connection: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<Charge>> {
+    let rows: Vec<(Uuid, Uuid, String, Option<i64>)> = sqlx::query_as(
+        "SELECT payment_id, order_id, outcome, amount FROM payments_seen WHERE order_id = ANY($1)",
+    )
+    .bind(orders)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|(payment_id, order_id, outcome, amount)| {
+            let outcome = ChargeOutcome::parse(&outcome).ok_or_else(|| unreadable("outcome", &outcome))?;
+            Ok(Charge { payment_id, order_id, outcome, amount })
+        })
+        .collect()
+}
+
+/// Of one sale: events still to be published, and payments asked for whose outcome is not known.
+pub async fn outstanding(pool: &PgPool, sale: Uuid) -> sqlx::Result<(i64, i64)> {
+    sqlx::query_as(
+        "SELECT
+             (SELECT count(*) FROM outbox JOIN orders ON orders.id::text = outbox.key WHERE sale_id = $1),
+             (SELECT count(*) FROM orders
+              WHERE sale_id = $1 AND payment_state IN ('requested', 'refund_requested'))",
+    )
+    .bind(sale)
+    .fetch_one(pool)
+    .await
+}
+
+/// Those of `ids` that a worker has received and committed.
+pub async fn received(pool: &PgPool, ids: &[String]) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar("SELECT id FROM inbox WHERE id = ANY($1)").bind(ids).fetch_all(pool).await
+}

@@ -1,0 +1,75 @@
+//! Units per sale and SKU, and the standing stock: one statement each, however long the batch.
+//!
+//! The rows are hot, so these run last in their transaction: their locks are held shortest.
+
+use std::collections::BTreeMap;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::domain::ledger::Move;
+
+/// Moves units. A row that does not exist, or a CHECK that would be broken, is an error.
+pub async fn apply(tx: &mut PgConnection, moves: &BTreeMap<(Uuid, String), Move>) -> sqlx::Result<()> {
+    if moves.is_empty() {
+        return Ok(());
+    }
+    let (mut sales, mut skus) = (Vec::new(), Vec::new());
+    let (mut remaining, mut reserved, mut sold) = (Vec::new(), Vec::new(), Vec::new());
+    for ((sale, sku), moved) in moves {
+        sales.push(*sale);
+        skus.push(sku.as_str());
+        remaining.push(moved.remaining);
+        reserved.push(moved.reserved);
+        sold.push(moved.sold);
+    }
+    let done = sqlx::query(
+        "WITH moved AS (
+             SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+                 AS moved (sale_id, sku, remaining, reserved, sold)
+         ), locked AS (
+             SELECT moved.* FROM sale_items JOIN moved USING (sale_id, sku)
+             ORDER BY sale_items.sale_id, sale_items.sku FOR UPDATE OF sale_items
+         )
+         UPDATE sale_items AS item
+         SET remaining = item.remaining + locked.remaining,
+             reserved = item.reserved + locked.reserved,
+             sold = item.sold + locked.sold
+         FROM locked WHERE item.sale_id = locked.sale_id AND item.sku = locked.sku",
+    )
+    .bind(sales)
+    .bind(skus)
+    .bind(remaining)
+    .bind(reserved)
+    .bind(sold)
+    .execute(tx)
+    .await?;
+    all_found(done.rows_affected(), moves.len())
+}
+
+/// Takes units that were paid for out of the standing stock and out of what was allocated of it.
+pub async fn take_sold(tx: &mut PgConnection, sold: &BTreeMap<String, i64>) -> sqlx::Result<()> {
+    if sold.is_empty() {
+        return Ok(());
+    }
+    let (skus, units): (Vec<&str>, Vec<i64>) = sold.iter().map(|(sku, units)| (sku.as_str(), *units)).unzip();
+    let done = sqlx::query(
+        "WITH sold AS (
+             SELECT * FROM unnest($1::text[], $2::bigint[]) AS sold (sku, units)
+         ), locked AS (
+             SELECT sold.* FROM stock JOIN sold USING (sku) ORDER BY stock.sku FOR UPDATE OF stock
+         )
+         UPDATE stock
+         SET on_hand = stock.on_hand - locked.units, allocated = stock.allocated - locked.units
+         FROM locked WHERE stock.sku = locked.sku",
+    )
+    .bind(skus)
+    .bind(units)
+    .execute(tx)
+    .await?;
+    all_found(done.rows_affected(), sold.len())
+}
+
+fn all_found(found: u64, wanted: usize) -> sqlx::Result<()> {
+    if usize::try_from(found) == Ok(wanted) { Ok(()) } else { Err(sqlx::Error::RowNotFound) }
+}

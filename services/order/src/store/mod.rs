@@ -1,0 +1,26 @@
+//! The order service's tables.
+//!
+//! [`orders`] and [`ledger`] are written by the worker, a batch at a time; [`sales`] and the
+//! allocation of stock by the side door; [`skus`] by the worker from `products` events. Rows are
+//! always locked in the order of their keys, so that concurrent batches queue and do not deadlock.
+
+pub mod books;
+pub mod clock;
+pub mod ledger;
+pub mod orders;
+pub mod sales;
+pub mod skus;
+
+/// A value in a column that this version does not know.
+pub(crate) fn unreadable(column: &'static str, value: &str) -> sqlx::Error {
+    sqlx::Error::ColumnDecode { index: column.to_owned(), source: format!("unknown value `{value}`").into() }
+}
+
+/// Whether PostgreSQL refused what was written, because it breaks a rule of the tables. Trying the
+/// same again cannot help.
+pub fn is_violation(error: &sqlx::Error) -> bool {
+    // class 22: data exception, class 23: integrity constraint violation
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| {
+        code.starts_with("22") || code.starts_with("23")
+    })
+}

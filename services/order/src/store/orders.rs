@@ -1,0 +1,220 @@
+//! Orders, their lines and the record of their transitions.
+
+use std::collections::HashMap;
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, PgPool, Row};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::clock::{at, ms};
+use super::unreadable;
+use crate::domain::batch::Transition;
+use crate::domain::order::{Line, Order, Payment, PaymentState, Shipment};
+
+/// The orders of `ids` that exist, locked in the order of their ids until the transaction ends.
+pub async fn lock(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Order>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query("SELECT * FROM orders WHERE id = ANY($1) ORDER BY id FOR UPDATE")
+        .bind(ids)
+        .fetch_all(&mut *tx)
+        .await?;
+    with_lines(tx, &rows).await
+}
+
+/// The orders of `ids` that exist, as last committed.
+pub async fn find(pool: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Order>> {
+    let mut connection = pool.acquire().await?;
+    let rows =
+        sqlx::query("SELECT * FROM orders WHERE id = ANY($1)").bind(ids).fetch_all(&mut *connection).await?;
+    with_lines(&mut connection, &rows).await
+}
+
+/// Up to `limit` orders of a buyer, newest first, older than the order `before`.
+///
+/// Order ids are UUIDv7 and sort by time, so the id is the cursor.
+pub async fn of_buyer(
+    pool: &PgPool,
+    buyer: Uuid,
+    before: Option<Uuid>,
+    limit: i64,
+) -> sqlx::Result<Vec<Order>> {
+    let mut connection = pool.acquire().await?;
+    let rows = sqlx::query(
+        "SELECT * FROM orders WHERE buyer_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
+    )
+    .bind(buyer)
+    .bind(before)
+    .bind(limit)
+    .fetch_all(&mut *connection)
+    .await?;
+    with_lines(&mut connection, &rows).await
+}
+
+/// Inserts new orders with their lines.
+pub async fn insert(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<()> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO orders (id, sale_id, buyer_id, amount, currency, reserved_at, pay_by,
+             state, payment_state, payment_id, payment_method_id, delivery_address_id, payment_reason,
+             paid_at, released_at, shipment_id, tracking_number, shipment_updated_at)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[],
+             $6::timestamptz[], $7::timestamptz[],
+             $8::text[], $9::text[], $10::uuid[], $11::uuid[], $12::uuid[], $13::text[],
+             $14::timestamptz[], $15::timestamptz[], $16::uuid[], $17::text[], $18::timestamptz[])",
+    )
+    .bind(column(orders, |o| o.id))
+    .bind(column(orders, |o| o.sale_id))
+    .bind(column(orders, |o| o.buyer_id))
+    .bind(column(orders, |o| o.amount))
+    .bind(column(orders, |o| o.currency.as_str()))
+    .bind(column(orders, |o| at(o.reserved_at_ms)))
+    .bind(column(orders, |o| at(o.pay_by_ms)))
+    .bind(column(orders, |o| o.state.as_str()))
+    .bind(column(orders, |o| o.payment.state.as_str()))
+    .bind(column(orders, |o| o.payment.id))
+    .bind(column(orders, |o| o.payment.method_id))
+    .bind(column(orders, |o| o.delivery_address_id))
+    .bind(column(orders, |o| o.payment.reason.as_deref()))
+    .bind(column(orders, |o| o.paid_at_ms.map(at)))
+    .bind(column(orders, |o| o.released_at_ms.map(at)))
+    .bind(column(orders, |o| o.shipment.as_ref().map(|s| s.id)))
+    .bind(column(orders, |o| o.shipment.as_ref().and_then(|s| s.tracking_number.as_deref())))
+    .bind(column(orders, |o| o.shipment.as_ref().map(|s| at(s.updated_at_ms))))
+    .execute(&mut *tx)
+    .await?;
+
+    let lines: Vec<(Uuid, &Line)> =
+        orders.iter().flat_map(|order| order.lines.iter().map(|line| (order.id, line))).collect();
+    sqlx::query(
+        "INSERT INTO order_lines (order_id, sku, quantity, unit_price)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[])",
+    )
+    .bind(column(&lines, |(order, _)| *order))
+    .bind(column(&lines, |(_, line)| line.sku.as_str()))
+    .bind(column(&lines, |(_, line)| line.quantity))
+    .bind(column(&lines, |(_, line)| line.unit_price))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Writes back everything about orders that can change after they were made.
+pub async fn update(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<()> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE orders SET
+             state = new.state, payment_state = new.payment_state, payment_id = new.payment_id,
+             payment_method_id = new.payment_method_id, delivery_address_id = new.delivery_address_id,
+             payment_reason = new.payment_reason, paid_at = new.paid_at, released_at = new.released_at,
+             shipment_id = new.shipment_id, tracking_number = new.tracking_number,
+             shipment_updated_at = new.shipment_updated_at
+         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[],
+             $8::timestamptz[], $9::timestamptz[], $10::uuid[], $11::text[], $12::timestamptz[])
+             AS new (id, state, payment_state, payment_id, payment_method_id, delivery_address_id,
+                 payment_reason, paid_at, released_at, shipment_id, tracking_number, shipment_updated_at)
+         WHERE orders.id = new.id",
+    )
+    .bind(column(orders, |o| o.id))
+    .bind(column(orders, |o| o.state.as_str()))
+    .bind(column(orders, |o| o.payment.state.as_str()))
+    .bind(column(orders, |o| o.payment.id))
+    .bind(column(orders, |o| o.payment.method_id))
+    .bind(column(orders, |o| o.delivery_address_id))
+    .bind(column(orders, |o| o.payment.reason.as_deref()))
+    .bind(column(orders, |o| o.paid_at_ms.map(at)))
+    .bind(column(orders, |o| o.released_at_ms.map(at)))
+    .bind(column(orders, |o| o.shipment.as_ref().map(|s| s.id)))
+    .bind(column(orders, |o| o.shipment.as_ref().and_then(|s| s.tracking_number.as_deref())))
+    .bind(column(orders, |o| o.shipment.as_ref().map(|s| at(s.updated_at_ms))))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Records transitions; `cause_of` names the event behind each.
+pub async fn record(
+    tx: &mut PgConnection,
+    transitions: &[Transition],
+    cause_of: impl Fn(usize) -> String,
+) -> sqlx::Result<()> {
+    if transitions.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO order_events (order_id, from_state, to_state, cause)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[])",
+    )
+    .bind(column(transitions, |t| t.order_id))
+    .bind(column(transitions, |t| t.from.map(|state| state.as_str())))
+    .bind(column(transitions, |t| t.to.as_str()))
+    .bind(column(transitions, |t| cause_of(t.cause)))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// One column of many rows, as `unnest` takes them.
+fn column<'a, T, C>(rows: &'a [T], of: impl Fn(&'a T) -> C) -> Vec<C> {
+    rows.iter().map(of).collect()
+}
+
+async fn with_lines(connection: &mut PgConnection, rows: &[PgRow]) -> sqlx::Result<Vec<Order>> {
+    let mut orders = rows.iter().map(read).collect::<sqlx::Result<Vec<_>>>()?;
+    if orders.is_empty() {
+        return Ok(orders);
+    }
+    let lines: Vec<(Uuid, String, i64, i64)> = sqlx::query_as(
+        "SELECT order_id, sku, quantity, unit_price FROM order_lines WHERE order_id = ANY($1) ORDER BY sku",
+    )
+    .bind(column(&orders, |order| order.id))
+    .fetch_all(connection)
+    .await?;
+    let mut by_order: HashMap<Uuid, Vec<Line>> = HashMap::with_capacity(orders.len());
+    for (order, sku, quantity, unit_price) in lines {
+        by_order.entry(order).or_default().push(Line { sku, quantity, unit_price });
+    }
+    for order in &mut orders {
+        order.lines = by_order.remove(&order.id).unwrap_or_default();
+    }
+    Ok(orders)
+}
+
+fn read(row: &PgRow) -> sqlx::Result<Order> {
+    let state: &str = row.try_get("state")?;
+    let payment_state: &str = row.try_get("payment_state")?;
+    let moment = |column| row.try_get::<Option<OffsetDateTime>, _>(column).map(|found| found.map(ms));
+    let shipment = match (row.try_get("shipment_id")?, moment("shipment_updated_at")?) {
+        (Some(id), Some(updated_at_ms)) => {
+            Some(Shipment { id, tracking_number: row.try_get("tracking_number")?, updated_at_ms })
+        }
+        _ => None,
+    };
+    Ok(Order {
+        id: row.try_get("id")?,
+        sale_id: row.try_get("sale_id")?,
+        buyer_id: row.try_get("buyer_id")?,
+        state: state.parse().map_err(|_| unreadable("state", state))?,
+        lines: Vec::new(),
+        amount: row.try_get("amount")?,
+        currency: row.try_get("currency")?,
+        reserved_at_ms: ms(row.try_get("reserved_at")?),
+        pay_by_ms: ms(row.try_get("pay_by")?),
+        payment: Payment {
+            state: PaymentState::parse(payment_state).ok_or_else(|| unreadable("payment_state", payment_state))?,
+            id: row.try_get("payment_id")?,
+            method_id: row.try_get("payment_method_id")?,
+            reason: row.try_get("payment_reason")?,
+        },
+        delivery_address_id: row.try_get("delivery_address_id")?,
+        paid_at_ms: moment("paid_at")?,
+        released_at_ms: moment("released_at")?,
+        shipment,
+    })
+}

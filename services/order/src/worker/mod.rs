@@ -1,0 +1,57 @@
+//! `order-worker`: turns events into orders, ledger and stock, and tells the others through the
+//! outbox. Any number of replicas share the work.
+
+mod handle;
+mod read;
+mod verdicts;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
+use rocketmart_kit::kafka::Consumer;
+use rocketmart_kit::outbox;
+use rocketmart_kit::service::Service;
+
+pub use handle::Worker;
+
+use crate::events::{DELIVERIES, PAYMENTS, PRODUCTS, RESERVATIONS};
+use crate::{MIGRATOR, StockConfig};
+
+const COMPONENT: &str = "order-worker";
+/// Events in one transaction.
+const BATCH: usize = 500;
+/// How long a batch may wait to become full.
+const LINGER: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub listen: ListenConfig,
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    #[command(flatten)]
+    pub stock: StockConfig,
+    #[command(flatten)]
+    pub kafka: KafkaConfig,
+}
+
+/// Runs until SIGTERM.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    service(args).await?.run().await
+}
+
+/// The process, put together and its schema up to date.
+pub async fn service(args: Args) -> anyhow::Result<Service> {
+    let pool = args.database.connect().await?;
+    config::migrate(&pool, &MIGRATOR).await?;
+    let stock = args.stock.connect()?;
+    let producer = args.kafka.producer()?;
+    let topics = [RESERVATIONS, PAYMENTS, DELIVERIES, PRODUCTS];
+    let consumer = Consumer::new(&args.kafka, COMPONENT, &topics).batch(BATCH, LINGER);
+    let worker = Arc::new(Worker::new(pool.clone(), stock));
+    Ok(Service::new(COMPONENT, &args.listen)
+        .ready("kafka", consumer.gate())
+        .task("events", move |stop| consumer.run(worker, stop))
+        .task("outbox", move |stop| outbox::publish_loop(pool, producer, stop)))
+}

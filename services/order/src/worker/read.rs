@@ -1,0 +1,70 @@
+//! What an event of Kafka says, in the domain's words.
+
+use anyhow::{Context, bail};
+use rocketmart_kit::event::Event;
+use uuid::Uuid;
+
+use crate::domain::batch::Fact;
+use crate::domain::order::Verdict;
+use crate::events::{
+    PaymentFailed, PaymentRefunded, PaymentSubmitted, PaymentSucceeded, ProductChanged, Released, Reserved,
+    ShipmentUpdated, types,
+};
+
+/// An event, understood.
+#[derive(Clone, Debug)]
+pub(super) enum News {
+    Fact(Fact),
+    /// Redis must be asked before this can be applied.
+    PaymentSucceeded(PaymentSucceeded),
+    PaymentFailed(PaymentFailed),
+    ProductChanged(ProductChanged),
+    ProductDeleted(Uuid),
+    /// Nothing of ours: an event this version does not know.
+    Other,
+}
+
+impl News {
+    pub(super) fn order_id(&self) -> Option<Uuid> {
+        match self {
+            Self::Fact(fact) => Some(fact.order_id()),
+            Self::PaymentSucceeded(event) => Some(event.order_id),
+            Self::PaymentFailed(event) => Some(event.order_id),
+            Self::ProductChanged(_) | Self::ProductDeleted(_) | Self::Other => None,
+        }
+    }
+
+    /// The fact, with Redis' verdict where one is needed.
+    pub(super) fn fact(self, verdict: Option<Verdict>) -> Option<Fact> {
+        match (self, verdict) {
+            (Self::Fact(fact), _) => Some(fact),
+            (Self::PaymentSucceeded(event), Some(verdict)) => Some(Fact::PaymentSucceeded(event, verdict)),
+            (Self::PaymentFailed(event), Some(verdict)) => Some(Fact::PaymentFailed(event, verdict)),
+            _ => None,
+        }
+    }
+}
+
+/// Understands an event; one that cannot be understood never will be.
+pub(super) fn read(event: &Event) -> anyhow::Result<News> {
+    if event.is_tombstone() {
+        return Ok(News::ProductDeleted(event.key.parse().context("the key of a tombstone is not a product id")?));
+    }
+    Ok(match event.event_type.as_str() {
+        types::RESERVED => {
+            let reserved: Reserved = event.parse()?;
+            if reserved.lines.is_empty() {
+                bail!("a reservation without lines");
+            }
+            News::Fact(Fact::Reserved(reserved))
+        }
+        types::PAYMENT_SUBMITTED => News::Fact(Fact::PaymentSubmitted(event.parse::<PaymentSubmitted>()?)),
+        types::RELEASED => News::Fact(Fact::Released(event.parse::<Released>()?)),
+        types::PAYMENT_SUCCEEDED => News::PaymentSucceeded(event.parse()?),
+        types::PAYMENT_FAILED => News::PaymentFailed(event.parse()?),
+        types::PAYMENT_REFUNDED => News::Fact(Fact::PaymentRefunded(event.parse::<PaymentRefunded>()?)),
+        types::SHIPMENT_UPDATED => News::Fact(Fact::ShipmentUpdated(event.parse::<ShipmentUpdated>()?)),
+        types::PRODUCT_CHANGED => News::ProductChanged(event.parse()?),
+        _ => News::Other,
+    })
+}
