@@ -1,1 +1,73 @@
-fn main() {}
+//! `cargo xtask <command>`: everything a person does with this repository.
+//!
+//! The commands are thin: the work is in `rocketmart-harness` (machines and processes), in
+//! `rocketmart-loadtest` (the shoppers) and in `rocketmart-checker` (the books).
+
+mod demo;
+mod dev;
+mod quality;
+mod tests;
+
+use std::{env, path::PathBuf, process::ExitCode};
+
+use anyhow::{Result, bail};
+use rocketmart_harness::{cluster::Cluster, node::Node, programs::Programs};
+
+const USAGE: &str = "cargo xtask <command>
+
+  demo [--kubeconfig PATH] [--units N] [--shoppers N]
+                     from nothing to a closed, balanced flash sale; leaves the cluster up
+  test [TIER…]       all tests, or those of some tiers: unit, services, operator, e2e
+  up                 a Kubernetes node with ingress on this machine
+  down               removes the node and everything it made
+  kubectl -- ARGS    kubectl against the node
+  dev                the services as plain processes on loopback, until Ctrl-C
+  gen [--check]      writes (or checks) CRDs, OpenAPI documents and chart files
+  fmt [--check]      formats the code
+  lint               clippy with warnings as errors, formatting and generated files";
+
+fn main() -> ExitCode {
+    match run(env::args().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Vec<String>) -> Result<()> {
+    env::set_current_dir(repository())?;
+    let Some((command, rest)) = arguments.split_first() else {
+        println!("{USAGE}");
+        return Ok(());
+    };
+    match command.as_str() {
+        "demo" => demo::run(&demo::Options::parse(rest)?),
+        "test" => tests::run(rest),
+        "up" => {
+            rocketmart_harness::prepare::all()?;
+            Node::up().map(|node| println!("the node is up; kubeconfig: {}", node.kubeconfig().display()))
+        }
+        "down" => Node::down(),
+        "kubectl" => {
+            let arguments = rest.strip_prefix(&["--".to_owned()]).unwrap_or(rest);
+            let status = Cluster::local()?.kubectl_command(arguments).status()?;
+            if status.success() { Ok(()) } else { bail!("kubectl ended with {status}") }
+        }
+        "dev" => dev::run(),
+        "gen" => quality::generate(&Programs::build()?, rest.iter().any(|argument| argument == "--check")),
+        "fmt" => quality::format(rest.iter().any(|argument| argument == "--check")),
+        "lint" => quality::lint(),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => bail!("no command `{other}`\n\n{USAGE}"),
+    }
+}
+
+/// The root of the checkout.
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}

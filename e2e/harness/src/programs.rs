@@ -1,0 +1,138 @@
+//! Our own programs and tests, built by one cargo invocation.
+//!
+//! Cargo unifies the features of dependencies over the packages it is asked to build, so building one
+//! package alone compiles many dependencies a second time in another guise. Everything (the image, the
+//! demo, the tests) therefore asks for the same set: all programs and all tests of the workspace.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// What an executable is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A program.
+    Program,
+    /// The unit tests of a library or a program.
+    UnitTests,
+    /// A test binary of a package's `tests` folder.
+    IntegrationTests,
+}
+
+/// An executable that cargo built.
+#[derive(Debug, Clone)]
+pub struct Executable {
+    pub package: String,
+    pub name: String,
+    pub kind: Kind,
+    pub path: PathBuf,
+    /// The package's folder, in which its tests run.
+    pub folder: PathBuf,
+}
+
+/// Everything that cargo built.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    executables: Vec<Executable>,
+}
+
+impl Programs {
+    /// Builds all programs and tests of the workspace; cargo's own progress goes to the terminal.
+    pub fn build() -> Result<Self> {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["build", "--workspace", "--bins", "--tests", "--message-format=json-render-diagnostics"])
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting cargo")?;
+        let messages = cargo.stdout.take().context("cargo has no output")?;
+        let mut executables = Vec::new();
+        for line in BufReader::new(messages).lines() {
+            executables.extend(executable(&serde_json::from_str(&line?)?));
+        }
+        let status = cargo.wait()?;
+        if !status.success() {
+            bail!("cargo build ended with {status}");
+        }
+        Ok(Self { executables })
+    }
+
+    /// A program by its name.
+    pub fn program(&self, name: &str) -> Result<&Path> {
+        self.executables
+            .iter()
+            .find(|executable| executable.kind == Kind::Program && executable.name == name)
+            .map(|executable| executable.path.as_path())
+            .with_context(|| format!("the workspace has no program `{name}`"))
+    }
+
+    /// The test executables of one kind, by package.
+    pub fn tests(&self, kind: Kind) -> impl Iterator<Item = &Executable> {
+        self.executables.iter().filter(move |executable| executable.kind == kind)
+    }
+}
+
+/// An executable out of one of cargo's messages.
+fn executable(message: &Value) -> Option<Executable> {
+    let path = PathBuf::from(message["executable"].as_str()?);
+    let target = &message["target"];
+    let target_kind = target["kind"][0].as_str()?;
+    let kind = match (message["profile"]["test"].as_bool()?, target_kind) {
+        (false, "bin") => Kind::Program,
+        (true, "test") => Kind::IntegrationTests,
+        (true, _) => Kind::UnitTests,
+        _ => return None,
+    };
+    let folder = Path::new(message["manifest_path"].as_str()?).parent()?.to_owned();
+    Some(Executable {
+        package: package_name(message["package_id"].as_str()?)?,
+        name: target["name"].as_str()?.to_owned(),
+        kind,
+        path,
+        folder,
+    })
+}
+
+/// The name in `path+file:///…/services/kit#rocketmart-kit@0.1.0` or `path+file:///…/xtask#0.1.0`.
+fn package_name(id: &str) -> Option<String> {
+    let (url, fragment) = id.rsplit_once('#')?;
+    let name = match fragment.split_once('@') {
+        Some((name, _)) => name,
+        None => url.rsplit('/').next()?,
+    };
+    Some(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_package_is_named_in_its_fragment_or_by_its_folder() {
+        assert_eq!(
+            package_name("path+file:///w/services/kit#rocketmart-kit@0.1.0").as_deref(),
+            Some("rocketmart-kit")
+        );
+        assert_eq!(package_name("path+file:///w/e2e/xtask#0.1.0").as_deref(), Some("xtask"));
+    }
+
+    #[test]
+    fn a_program_and_its_unit_tests_are_told_apart() {
+        let message = |test: bool| {
+            json!({
+                "executable": "/t/debug/rocketmart", "manifest_path": "/w/services/rocketmart/Cargo.toml",
+                "package_id": "path+file:///w/services/rocketmart#0.1.0", "profile": {"test": test},
+                "target": {"kind": ["bin"], "name": "rocketmart"}
+            })
+        };
+        assert_eq!(executable(&message(false)).map(|found| found.kind), Some(Kind::Program));
+        assert_eq!(executable(&message(true)).map(|found| found.kind), Some(Kind::UnitTests));
+    }
+}

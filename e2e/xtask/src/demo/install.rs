@@ -1,0 +1,76 @@
+//! The charts and the Shop.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use rocketmart_harness::{cluster::Cluster, step::step};
+
+pub(crate) const SHOP_NAMESPACE: &str = "rocket-mart";
+pub(crate) const BACKING_NAMESPACE: &str = "backing";
+pub(crate) const SHOP: &str = "rocket-mart";
+const OPERATOR_NAMESPACE: &str = "rocketmart-system";
+
+pub(crate) fn run(cluster: &Cluster) -> Result<()> {
+    cluster.apply(&namespace(SHOP_NAMESPACE))?;
+    step("Install the backing services (Redis, Kafka, PostgreSQL, mail, payment provider)", || {
+        helm(cluster, "backing-services", BACKING_NAMESPACE)
+    })?;
+    step("Install the operator", || {
+        // Helm installs CRDs once and never changes them, so they are applied like any other manifest.
+        for file in fs::read_dir("charts/rocketmart/crds")? {
+            cluster.apply(&fs::read_to_string(file?.path())?)?;
+        }
+        helm(cluster, "rocketmart", OPERATOR_NAMESPACE)
+    })?;
+    step("The shop: examples/shop.yaml until it is Ready", || {
+        cluster.apply(&fs::read_to_string("examples/shop.yaml")?)?;
+        let ready = cluster.kubectl(&[
+            "-n",
+            SHOP_NAMESPACE,
+            "wait",
+            "--for=condition=Ready",
+            &format!("shop/{SHOP}"),
+            "--timeout=240s",
+        ]);
+        ready.map(drop).map_err(|error| {
+            let state = cluster
+                .kubectl(&["-n", SHOP_NAMESPACE, "get", "shop,deployments,pods", "-o", "wide"])
+                .unwrap_or_default();
+            let conditions = cluster
+                .kubectl(&["-n", SHOP_NAMESPACE, "get", "shop", SHOP, "-o", "jsonpath={.status.conditions}"])
+                .unwrap_or_default();
+            error.context(format!("the shop is not ready:\n{state}\n{conditions}"))
+        })
+    })
+}
+
+fn helm(cluster: &Cluster, chart: &str, namespace: &str) -> Result<()> {
+    let path = format!("charts/{chart}");
+    cluster
+        .helm(&[
+            "upgrade",
+            "--install",
+            chart,
+            &path,
+            "--namespace",
+            namespace,
+            "--create-namespace",
+            "--wait",
+            "--timeout",
+            "5m",
+        ])
+        .map(drop)
+        .with_context(|| cluster.kubectl(&["-n", namespace, "get", "pods,events"]).unwrap_or_default())
+}
+
+fn namespace(name: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Namespace
+metadata:
+  name: {name}
+  labels:
+    pod-security.kubernetes.io/enforce: restricted
+"
+    )
+}

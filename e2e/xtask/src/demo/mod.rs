@@ -1,0 +1,111 @@
+//! `cargo xtask demo`: from nothing to a closed, balanced flash sale.
+//!
+//! ```text
+//! prepare → node → charts → Shop Ready → people → FlashSale → the rush → Closed → checker → report
+//! ```
+//!
+//! Every figure of the report is read from the running system: counters and phases from the
+//! FlashSale's status, what shoppers were told from their own history, the books from the stores.
+
+mod install;
+mod report;
+mod sale;
+mod timeline;
+mod tools;
+
+use std::{fs, path::PathBuf, time::Instant};
+
+use anyhow::{Context, Result, bail};
+use rocketmart_harness::{cluster::Cluster, node::Node, programs::Programs, step::step};
+
+use self::{sale::Sale, timeline::Timeline, tools::Tools};
+
+/// How large the demo is, and where it runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// Any cluster instead of the node of this machine.
+    pub kubeconfig: Option<PathBuf>,
+    pub units: u32,
+    pub shoppers: u32,
+    /// How many of them sign up by themselves, through the link in a mail.
+    pub sign_ups: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { kubeconfig: None, units: 1_000, shoppers: 5_000, sign_ups: 24 }
+    }
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: &[String]) -> Result<Self> {
+        let mut options = Self::default();
+        let mut words = arguments.iter();
+        while let Some(flag) = words.next() {
+            let value = words.next().with_context(|| format!("{flag} needs a value"))?;
+            let number = || value.parse().with_context(|| format!("{flag} {value}: a number is needed"));
+            match flag.as_str() {
+                "--kubeconfig" => options.kubeconfig = Some(value.into()),
+                "--units" => options.units = number()?,
+                "--shoppers" => options.shoppers = number()?,
+                "--sign-ups" => options.sign_ups = number()?,
+                other => bail!("demo has no option {other}"),
+            }
+        }
+        if options.units == 0 || options.shoppers == 0 {
+            bail!("--units and --shoppers: at least 1");
+        }
+        Ok(options)
+    }
+}
+
+/// Runs the demo; an error if anything went wrong, a broken invariant included.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let started = Instant::now();
+    let folder = PathBuf::from("target/demo");
+    fs::create_dir_all(&folder)?;
+
+    println!("Prepare");
+    let programs = Programs::build()?;
+    let cluster = if let Some(kubeconfig) = &options.kubeconfig {
+        rocketmart_harness::prepare::packages()?;
+        Cluster::elsewhere(kubeconfig)?
+    } else {
+        Node::up()?.cluster().clone()
+    };
+
+    println!("Install");
+    install::run(&cluster)?;
+    let timeline = Timeline::start(&cluster);
+
+    println!("People");
+    let tools = Tools::new(&cluster, programs, &folder)?;
+    let sale = Sale::new(options);
+    step("Sign up, import, publish", || tools.people(&sale, options))?;
+
+    println!("Flash sale {}", sale.name);
+    sale.apply(&cluster)?;
+    sale.wait_for(&cluster, &["Ready", "Open", "SoldOut"], sale.lead())?;
+    step("The rush", || tools.rush(&sale))?;
+    sale.wait_for(&cluster, &["Closed"], std::time::Duration::from_mins(3))?;
+    timeline::wait_for_scale_in(&cluster)?;
+
+    println!("The books");
+    step("Compare Redis, Kafka, PostgreSQL, payments and the shoppers' history", || {
+        tools.check(&cluster, &sale)
+    })?;
+    let replicas = timeline.finish()?;
+    let report = report::assemble(&cluster, &sale, &folder, &replicas)?;
+    fs::write(folder.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
+    report::print(&report);
+    println!(
+        "\n  {} s in all. The report: target/demo/report.json
+  Look around:  cargo xtask kubectl -- -n {ns} get shop,flashsale,deployments,pods
+                cargo xtask kubectl -- -n {ns} describe flashsale {}
+  Remove it:    cargo xtask down",
+        started.elapsed().as_secs(),
+        sale.name,
+        ns = install::SHOP_NAMESPACE,
+    );
+    report::verdict(&report)
+}

@@ -1,0 +1,153 @@
+//! The report: what happened, in the words of the FlashSale's status, of the shoppers and of the
+//! checker.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, bail};
+use rocketmart_harness::cluster::Cluster;
+use serde_json::{Value, json};
+
+use super::sale::Sale;
+
+pub(crate) fn assemble(cluster: &Cluster, sale: &Sale, folder: &Path, replicas: &[Value]) -> Result<Value> {
+    let status = sale.status(cluster)?;
+    let rush = read(&folder.join("rush.json"))?;
+    let checker = read(&folder.join("checker.json"))?;
+    Ok(json!({
+        "sale": sale.name,
+        "preloaded": status["totals"]["preloaded"],
+        "sold": status["totals"]["sold"],
+        "remaining": status["totals"]["remaining"],
+        "oversold": checker["oversold"],
+        "lost_2xx": checker["lost_2xx"],
+        "attempts": rush["attempts"],
+        "accepted": rush["accepted"],
+        "rejected": rush["rejected"],
+        "unknown": rush["unknown"],
+        "paid": checker["orders"]["paid"],
+        "expired": checker["orders"]["expired"],
+        "payment_failed": checker["orders"]["payment_failed"],
+        "cancelled": checker["orders"]["cancelled"],
+        "duplicates_absorbed": rush["duplicates_absorbed"],
+        "accepted_per_second": rush["accepted_per_second"],
+        "paid_per_second": checker["paid_per_second"],
+        "latency_ms": rush["latency_ms"],
+        "left_before_paying": rush["left_before_paying"],
+        "left_before_completing": rush["left_before_completing"],
+        "shipments": checker["shipments"],
+        "phases": status["phaseTimes"],
+        "replicas": replicas,
+        "close_out": status["report"],
+        "invariants": checker["invariants"],
+    }))
+}
+
+pub(crate) fn print(report: &Value) {
+    println!("\nReport");
+    for key in [
+        "preloaded",
+        "sold",
+        "remaining",
+        "oversold",
+        "lost_2xx",
+        "attempts",
+        "accepted",
+        "rejected",
+        "unknown",
+        "paid",
+        "expired",
+        "payment_failed",
+        "duplicates_absorbed",
+        "accepted_per_second",
+        "paid_per_second",
+        "latency_ms",
+        "shipments",
+    ] {
+        println!("  {key:<22}{}", report[key]);
+    }
+    println!("  phases");
+    for phase in report["phases"].as_array().into_iter().flatten() {
+        println!("    {:<12}{}", phase["phase"].as_str().unwrap_or("?"), phase["at"].as_str().unwrap_or("?"));
+    }
+    println!("  replicas that changed");
+    for change in report["replicas"].as_array().into_iter().flatten() {
+        let component = change["component"].as_str().unwrap_or("?");
+        if component.ends_with("-worker") {
+            println!(
+                "    {:>4} s  {component:<16} desired {} ready {}",
+                change["second"], change["desired"], change["ready"]
+            );
+        }
+    }
+    println!("  invariants");
+    for (name, result) in report["invariants"].as_object().into_iter().flatten() {
+        println!(
+            "    {name}  difference {}  ({})",
+            result["difference"],
+            result["compared"].as_str().unwrap_or("?")
+        );
+    }
+}
+
+/// An error unless everything was sold, nothing oversold or lost, and every invariant holds.
+pub(crate) fn verdict(report: &Value) -> Result<()> {
+    let mut broken = Vec::new();
+    for (figure, wanted) in
+        [("oversold", json!(0)), ("lost_2xx", json!(0)), ("sold", report["preloaded"].clone())]
+    {
+        if report[figure] != wanted {
+            broken.push(format!("{figure} is {}, not {wanted}", report[figure]));
+        }
+    }
+    let invariants = report["invariants"].as_object();
+    for name in ["I1", "I2", "I3", "I4", "I5", "I6", "I7"] {
+        match invariants.and_then(|all| all.get(name)) {
+            Some(result) if result["difference"] == json!(0) => {}
+            Some(result) => broken.push(format!("{name}: {result}")),
+            None => broken.push(format!("{name} was not checked")),
+        }
+    }
+    if broken.is_empty() {
+        return Ok(());
+    }
+    bail!("the books do not balance:\n  {}", broken.join("\n  "))
+}
+
+fn read(path: &Path) -> Result<Value> {
+    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::verdict;
+
+    fn balanced() -> Value {
+        let invariants: serde_json::Map<String, Value> =
+            (1..=7).map(|number| (format!("I{number}"), json!({"difference": 0}))).collect();
+        json!({"preloaded": 10, "sold": 10, "oversold": 0, "lost_2xx": 0, "invariants": invariants})
+    }
+
+    #[test]
+    fn a_balanced_report_passes_and_each_broken_figure_fails() {
+        assert!(verdict(&balanced()).is_ok());
+        for (figure, value) in
+            [("oversold", json!(1)), ("lost_2xx", json!(1)), ("sold", json!(9)), ("oversold", Value::Null)]
+        {
+            let mut report = balanced();
+            report[figure] = value;
+            assert!(verdict(&report).is_err(), "{figure}");
+        }
+    }
+
+    #[test]
+    fn an_invariant_that_was_not_checked_fails() {
+        let mut report = balanced();
+        if let Some(invariants) = report["invariants"].as_object_mut() {
+            invariants.remove("I7");
+        }
+        assert!(verdict(&report).is_err());
+    }
+}

@@ -1,0 +1,204 @@
+//! `cargo xtask test`: all tests in tiers, cheapest first, with a summary.
+//!
+//! A tier that could not run has failed: a tier with no test executed is an error, and so is an
+//! ignored test.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+use rocketmart_harness::{
+    prepare,
+    programs::{Executable, Kind, Programs},
+};
+
+use crate::{demo, quality};
+
+/// Its integration tests are property tests of the functions on a real Redis.
+const ENGINE: &str = "rocketmart-stock";
+const OPERATOR: &str = "rocketmart-operator";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tier {
+    Unit,
+    Services,
+    Operator,
+    EndToEnd,
+}
+
+impl Tier {
+    const ALL: [Self; 4] = [Self::Unit, Self::Services, Self::Operator, Self::EndToEnd];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Services => "services",
+            Self::Operator => "operator",
+            Self::EndToEnd => "e2e",
+        }
+    }
+
+    fn about(self) -> &'static str {
+        match self {
+            Self::Unit => "unit and property tests, generated files",
+            Self::Services => "services against real Redis, PostgreSQL and Kafka",
+            Self::Operator => "operator against a real API server and etcd",
+            Self::EndToEnd => "a whole sale on the node",
+        }
+    }
+
+    fn run(self, programs: &Programs) -> Result<Count> {
+        match self {
+            Self::Unit => {
+                quality::generate(programs, true)?;
+                let property_tests =
+                    programs.tests(Kind::IntegrationTests).filter(|test| test.package == ENGINE);
+                run_all(programs.tests(Kind::UnitTests).chain(property_tests))
+            }
+            Self::Services => {
+                let others = [ENGINE, OPERATOR];
+                run_all(
+                    programs
+                        .tests(Kind::IntegrationTests)
+                        .filter(|test| !others.contains(&test.package.as_str())),
+                )
+            }
+            Self::Operator => {
+                run_all(programs.tests(Kind::IntegrationTests).filter(|test| test.package == OPERATOR))
+            }
+            Self::EndToEnd => {
+                demo::run(&demo::Options::default())?;
+                Ok(Count { passed: 1, failed: 0 })
+            }
+        }
+    }
+}
+
+/// How many tests a tier executed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    passed: u32,
+    failed: u32,
+}
+
+impl std::ops::AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+pub(crate) fn run(names: &[String]) -> Result<()> {
+    let tiers = chosen(names)?;
+    prepare::packages()?;
+    let programs = Programs::build()?;
+    let mut total = Count::default();
+    let mut lines = Vec::new();
+    for tier in tiers {
+        println!("\n== {}: {}", tier.name(), tier.about());
+        let started = Instant::now();
+        let (count, trouble) = match tier.run(&programs) {
+            Ok(count) if count.passed + count.failed == 0 => {
+                (Count { passed: 0, failed: 1 }, Some("no test was executed".to_owned()))
+            }
+            Ok(count) => (count, None),
+            Err(error) => (Count { passed: 0, failed: 1 }, Some(format!("{error:#}"))),
+        };
+        let seconds = started.elapsed().as_secs();
+        lines.push(format!(
+            "{:<10}{:>5} passed, {:>3} failed  {seconds:>4} s",
+            tier.name(),
+            count.passed,
+            count.failed
+        ));
+        if let Some(trouble) = trouble {
+            println!("\n{}: {trouble}", tier.name());
+            lines.push(format!("          {}", trouble.lines().next().unwrap_or_default()));
+        }
+        total += count;
+    }
+    println!("\n== summary");
+    for line in lines {
+        println!("{line}");
+    }
+    println!("{} passed, {} failed", total.passed, total.failed);
+    if total.failed > 0 {
+        bail!("tests failed");
+    }
+    Ok(())
+}
+
+fn chosen(names: &[String]) -> Result<Vec<Tier>> {
+    if names.is_empty() {
+        return Ok(Tier::ALL.to_vec());
+    }
+    names
+        .iter()
+        .map(|name| {
+            Tier::ALL
+                .into_iter()
+                .find(|tier| tier.name() == name)
+                .with_context(|| format!("no tier `{name}`; there are unit, services, operator, e2e"))
+        })
+        .collect()
+}
+
+/// Runs test executables one after the other: each of them uses both cores by itself.
+fn run_all<'a>(executables: impl Iterator<Item = &'a Executable>) -> Result<Count> {
+    let mut count = Count::default();
+    for executable in executables {
+        println!("\n-- {} ({})", executable.package, executable.name);
+        count += run_one(executable)?;
+    }
+    Ok(count)
+}
+
+/// Runs a test executable, passes its output on and reads its result line.
+fn run_one(executable: &Executable) -> Result<Count> {
+    let mut child = Command::new(&executable.path)
+        .current_dir(&executable.folder)
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("starting {}", executable.path.display()))?;
+    let mut count = None;
+    let output = child.stdout.take().context("a test without output")?;
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        println!("{line}");
+        if let Some(result) = line.strip_prefix("test result: ") {
+            count = Some(counted(result));
+        }
+    }
+    let status = child.wait()?;
+    let count = count.with_context(|| format!("{} ended with {status} and no result", executable.package))?;
+    if !status.success() && count.failed == 0 {
+        bail!("{} ended with {status}", executable.package);
+    }
+    Ok(count)
+}
+
+/// Reads `ok. 4 passed; 0 failed; 1 ignored; …`. An ignored test has not passed, so it counts as failed.
+fn counted(result: &str) -> Count {
+    let number = |what: &str| {
+        result
+            .split([';', '.'])
+            .find_map(|part| part.trim().strip_suffix(what)?.trim().parse::<u32>().ok())
+            .unwrap_or_default()
+    };
+    Count { passed: number("passed"), failed: number("failed") + number("ignored") }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::counted;
+
+    #[test]
+    fn an_ignored_test_counts_as_failed() {
+        let count =
+            counted("ok. 4 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 27.61s");
+        assert_eq!((count.passed, count.failed), (4, 1));
+    }
+}
