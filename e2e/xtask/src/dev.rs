@@ -44,6 +44,7 @@ pub(crate) fn run() -> Result<()> {
     make_signing_key(&key)?;
     let mut running = vec![
         start(
+            rocketmart,
             &folder,
             "simulate-mail",
             MAIL_HTTP_PORT,
@@ -53,6 +54,7 @@ pub(crate) fn run() -> Result<()> {
             ],
         )?,
         start(
+            rocketmart,
             &folder,
             "simulate-provider",
             PROVIDER_PORT,

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
-use rocketmart_harness::programs::Programs;
+use rocketmart_harness::{process, programs::Programs};
 
 /// The components that serve HTTP, hence have an OpenAPI document.
 const HTTP_COMPONENTS: [&str; 6] = ["catalog", "delivery", "member", "order", "payment", "search"];
@@ -21,10 +21,19 @@ pub(crate) fn lint() -> Result<()> {
 /// Writes the generated files, or says which of them are not what the code would generate.
 pub(crate) fn generate(programs: &Programs, check: bool) -> Result<()> {
     let mut stale = Vec::new();
-    let crds = output(Command::new(programs.program("crdgen")?).arg("--stdout"))?;
-    for (name, text) in split_crds(&crds)? {
-        write_or_compare(&Path::new("charts/rocketmart/crds").join(name), &text, check, &mut stale)?;
+    let folder = process::scratch("generated")?;
+    output(Command::new(programs.program("crdgen")?).arg(&folder))?;
+    for file in fs::read_dir(&folder)? {
+        let file = file?;
+        let text = fs::read_to_string(file.path())?;
+        write_or_compare(
+            &Path::new("charts/rocketmart/crds").join(file.file_name()),
+            &text,
+            check,
+            &mut stale,
+        )?;
     }
+    fs::remove_dir_all(folder)?;
     for component in HTTP_COMPONENTS {
         let document = output(Command::new(programs.program("rocketmart")?).args(["openapi", component]))?;
         write_or_compare(
@@ -38,21 +47,6 @@ pub(crate) fn generate(programs: &Programs, check: bool) -> Result<()> {
         return Ok(());
     }
     bail!("not what the code generates (run `cargo xtask gen`): {}", stale.join(", "))
-}
-
-/// `crdgen` prints the CRDs as one YAML stream, each named in its metadata.
-fn split_crds(stream: &str) -> Result<Vec<(String, String)>> {
-    stream
-        .split("---\n")
-        .filter(|document| !document.trim().is_empty())
-        .map(|document| {
-            let name = document
-                .lines()
-                .find_map(|line| line.strip_prefix("  name: "))
-                .context("a generated CRD has no metadata.name")?;
-            Ok((format!("{name}.yaml"), document.to_owned()))
-        })
-        .collect()
 }
 
 fn write_or_compare(path: &Path, text: &str, check: bool, stale: &mut Vec<String>) -> Result<()> {
