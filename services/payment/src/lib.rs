@@ -1,1 +1,18 @@
-//! 
+//! Payments: methods members keep, and one charge at most for every order.
+//!
+//! An order that wants to be paid arrives as an event and becomes one row, [`domain::payment`] says
+//! which states it can go through. The [`worker`] charges what is due through a [`provider`], many at
+//! once, and writes results and events in batches. A time-out means *unknown*: the same idempotency
+//! key is tried again, and after the deadline the provider is asked for a final word. The [`api`]
+//! serves members their methods and payments, and takes the provider's signed call-backs.
+
+pub mod api;
+pub mod domain;
+pub mod provider;
+mod store;
+pub mod worker;
+
+mod events;
+
+/// The schema of the service's own database.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");

@@ -1,0 +1,103 @@
+//! `/api/v1/shipments`: where a buyer's parcels are.
+
+use axum::extract::State;
+use rocketmart_kit::auth::Member;
+use rocketmart_kit::extract::{Json, Path, Query};
+use rocketmart_kit::page::{Page, PageQuery};
+use rocketmart_kit::problem::{Problem, Result};
+use serde::Serialize;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::App;
+use crate::domain::shipment::{Line, ShipmentState};
+use crate::store::reading::{self, Place, ShipmentRow, ShippingAddress};
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Shipment {
+    id: Uuid,
+    order_id: Uuid,
+    state: ShipmentState,
+    lines: Vec<Line>,
+    /// As it was when the order was paid. Null: the parcel is kept for collection.
+    address: Option<ShippingAddress>,
+    tracking_number: Option<String>,
+    /// What has happened so far, in order.
+    steps: Vec<Step>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Step {
+    state: ShipmentState,
+    #[serde(with = "time::serde::rfc3339")]
+    at: OffsetDateTime,
+}
+
+impl TryFrom<ShipmentRow> for Shipment {
+    type Error = anyhow::Error;
+
+    fn try_from(row: ShipmentRow) -> anyhow::Result<Self> {
+        let state = ShipmentState::parse(&row.state)
+            .ok_or_else(|| anyhow::anyhow!("shipment {} has the state {:?}", row.id, row.state))?;
+        let steps = [
+            (ShipmentState::Preparing, Some(row.created_at)),
+            (ShipmentState::Shipped, row.shipped_at),
+            (ShipmentState::Delivered, row.delivered_at),
+            (ShipmentState::Cancelled, row.cancelled_at),
+        ];
+        Ok(Self {
+            id: row.id,
+            order_id: row.order_id,
+            state,
+            lines: row.lines.0,
+            address: row.address.map(|address| address.0),
+            tracking_number: row.tracking_number,
+            steps: steps.into_iter().filter_map(|(state, at)| Some(Step { state, at: at? })).collect(),
+        })
+    }
+}
+
+/// List shipments
+#[utoipa::path(
+    get, path = "/api/v1/shipments", tag = "shipments", security(("bearer" = [])),
+    params(PageQuery),
+    responses(
+        (status = 200, description = "Newest first", body = Page<Shipment>),
+        (status = 400, description = "`cursor-invalid`, `query-invalid`", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`validation-failed`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list(
+    State(app): State<App>,
+    Member(claims): Member,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<Shipment>>> {
+    let limit = query.limit()?;
+    let rows = reading::list(&app.pool, claims.sub, query.after::<Place>()?, i64::from(limit) + 1).await?;
+    let page = Page::from_rows(rows, limit, |last| (last.created_at, last.id));
+    let data = page.data.into_iter().map(TryInto::try_into).collect::<anyhow::Result<_>>()?;
+    Ok(Json(Page { data, next_cursor: page.next_cursor, has_more: page.has_more }))
+}
+
+/// See a shipment
+#[utoipa::path(
+    get, path = "/api/v1/shipments/{id}", tag = "shipments", security(("bearer" = [])),
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 200, description = "The shipment", body = Shipment),
+        (status = 400, description = "`path-invalid`", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`shipment-unknown`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn one(
+    State(app): State<App>,
+    Member(claims): Member,
+    Path(id): Path<Uuid>,
+) -> Result<Json<Shipment>> {
+    let row = reading::one(&app.pool, claims.sub, id).await?;
+    let row = row.ok_or_else(|| Problem::not_found("shipment-unknown"))?;
+    Ok(Json(row.try_into()?))
+}

@@ -1,0 +1,54 @@
+//! The events delivery reads and writes (docs/contracts.md, "Events").
+
+use rocketmart_kit::event::Event;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::domain::shipment::{Line, ShipmentState};
+
+const SOURCE: &str = "/rocketmart/delivery-worker";
+
+/// Where shipment events go.
+pub(crate) const DELIVERIES: &str = "deliveries";
+/// Where the orders' events come from.
+pub(crate) const ORDERS: &str = "orders";
+
+pub(crate) const ORDER_PAID: &str = "rocketmart.order.paid.v1";
+pub(crate) const ORDER_RELEASED: &str = "rocketmart.order.released.v1";
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct OrderPaid {
+    pub(crate) order_id: Uuid,
+    pub(crate) buyer_id: Uuid,
+    pub(crate) lines: Vec<Line>,
+    #[serde(default)]
+    pub(crate) delivery_address_id: Option<Uuid>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct OrderReleased {
+    pub(crate) order_id: Uuid,
+}
+
+#[derive(Serialize)]
+struct ShipmentUpdated<'a> {
+    shipment_id: Uuid,
+    order_id: Uuid,
+    state: ShipmentState,
+    at_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracking_number: Option<&'a str>,
+}
+
+pub(crate) fn shipment_updated(
+    shipment_id: Uuid,
+    order_id: Uuid,
+    state: ShipmentState,
+    at: OffsetDateTime,
+    tracking_number: Option<&str>,
+) -> Event {
+    let at_ms = at.unix_timestamp() * 1_000 + i64::from(at.millisecond());
+    let data = ShipmentUpdated { shipment_id, order_id, state, at_ms, tracking_number };
+    Event::new(SOURCE, "rocketmart.shipment.updated.v1", order_id, &data)
+}

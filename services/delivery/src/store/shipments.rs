@@ -1,0 +1,152 @@
+//! Shipments as workers move them: from paid orders, step by step, or cancelled in time.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use rocketmart_kit::event::Event;
+use rocketmart_kit::outbox;
+use sqlx::PgConnection;
+use sqlx::postgres::types::PgInterval;
+use sqlx::types::Json;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::carrier::{Parcel, Tracking};
+use crate::domain::shipment::{Line, ShipmentState, shipment_id};
+use crate::events::{self, OrderPaid};
+
+/// Inserts one shipment per order, with a copy of the chosen address or else of the buyer's default;
+/// an order that has a shipment already is left alone. Looked at first after `first_look`.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    orders: &[OrderPaid],
+    first_look: Duration,
+) -> sqlx::Result<()> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = orders.iter().map(|o| shipment_id(o.order_id)).collect();
+    let order_ids: Vec<Uuid> = orders.iter().map(|o| o.order_id).collect();
+    let buyers: Vec<Uuid> = orders.iter().map(|o| o.buyer_id).collect();
+    let lines: Vec<Json<&[Line]>> = orders.iter().map(|o| Json(o.lines.as_slice())).collect();
+    let addresses: Vec<Option<Uuid>> = orders.iter().map(|o| o.delivery_address_id).collect();
+    let inserted: Vec<(Uuid, Uuid, OffsetDateTime)> = sqlx::query_as(
+        "INSERT INTO shipments (id, order_id, buyer_id, lines, address, state, next_look_at)
+         SELECT o.id, o.order_id, o.buyer_id, o.lines, a.copy, 'preparing', now() + $6
+         FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::jsonb[], $5::uuid[])
+              AS o (id, order_id, buyer_id, lines, address_id)
+         LEFT JOIN LATERAL (
+             SELECT jsonb_build_object(
+                        'recipient', recipient, 'line1', line1, 'line2', line2, 'city', city, 'region', region,
+                        'postal_code', postal_code, 'country', country, 'phone', phone) AS copy
+             FROM addresses
+             WHERE member_id = o.buyer_id AND (id = o.address_id OR (o.address_id IS NULL AND is_default))) a ON true
+         ON CONFLICT (order_id) DO NOTHING
+         RETURNING id, order_id, created_at",
+    )
+    .bind(ids)
+    .bind(order_ids)
+    .bind(buyers)
+    .bind(lines)
+    .bind(addresses)
+    .bind(interval(first_look))
+    .fetch_all(&mut *connection)
+    .await?;
+    let events: Vec<Event> = inserted
+        .into_iter()
+        .map(|(id, order, at)| events::shipment_updated(id, order, ShipmentState::Preparing, at, None))
+        .collect();
+    outbox::put(connection, events::DELIVERIES, &events).await
+}
+
+/// Cancels what has not left yet. A parcel under way goes on; the order asks for it back.
+pub(crate) async fn cancel(connection: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<u64> {
+    if orders.is_empty() {
+        return Ok(0);
+    }
+    let cancelled = sqlx::query(
+        "UPDATE shipments SET state = 'cancelled', cancelled_at = now(), next_look_at = NULL
+         WHERE order_id = ANY($1) AND state = 'preparing'",
+    )
+    .bind(orders)
+    .execute(connection)
+    .await?;
+    Ok(cancelled.rows_affected())
+}
+
+/// Up to `limit` shipments the carrier should be asked about, locked until the transaction ends; those
+/// another worker has locked are passed over.
+pub(crate) async fn due(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Parcel>> {
+    let rows: Vec<(Uuid, bool)> = sqlx::query_as(
+        "SELECT id, state = 'shipped' FROM shipments
+         WHERE next_look_at <= now() ORDER BY next_look_at LIMIT $1 FOR UPDATE SKIP LOCKED",
+    )
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    // Only moving shipments are looked at, and those are in one of two states.
+    let parcels = rows.into_iter().map(|(shipment_id, shipped)| {
+        let state = if shipped { ShipmentState::Shipped } else { ShipmentState::Preparing };
+        Parcel { shipment_id, state }
+    });
+    Ok(parcels.collect())
+}
+
+/// Writes what the carrier said about locked shipments, with an event for each that took its next
+/// step. One that did not, or that the carrier did not mention, is looked at again later.
+pub(crate) async fn record(
+    connection: &mut PgConnection,
+    parcels: &[Parcel],
+    tracked: &[Tracking],
+    retry: Duration,
+) -> sqlx::Result<usize> {
+    let moved: Vec<(Uuid, Uuid, String, OffsetDateTime, String)> = sqlx::query_as(
+        "UPDATE shipments s
+         SET state = t.state,
+             tracking_number = coalesce(s.tracking_number, t.tracking_number),
+             shipped_at = coalesce(s.shipped_at, now()),
+             delivered_at = CASE t.state WHEN 'delivered' THEN now() END,
+             next_look_at = CASE t.state WHEN 'shipped' THEN now() + t.look_again END
+         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::interval[])
+              AS t (id, state, tracking_number, look_again)
+         WHERE s.id = t.id
+           AND (s.state, t.state) IN (('preparing', 'shipped'), ('shipped', 'delivered'))
+         RETURNING s.id, s.order_id, s.state, now(), s.tracking_number",
+    )
+    .bind(tracked.iter().map(|t| t.shipment_id).collect::<Vec<_>>())
+    .bind(tracked.iter().map(|t| t.state.as_str()).collect::<Vec<_>>())
+    .bind(tracked.iter().map(|t| t.tracking_number.as_str()).collect::<Vec<_>>())
+    .bind(tracked.iter().map(|t| interval(t.look_again)).collect::<Vec<_>>())
+    .fetch_all(&mut *connection)
+    .await?;
+    let moved_ids: HashSet<Uuid> = moved.iter().map(|(id, ..)| *id).collect();
+    let at_rest: Vec<Uuid> =
+        parcels.iter().map(|p| p.shipment_id).filter(|id| !moved_ids.contains(id)).collect();
+    look_again(connection, &at_rest, retry).await?;
+    let events: Vec<Event> = moved
+        .iter()
+        .filter_map(|(id, order, state, at, number)| {
+            let state = ShipmentState::parse(state)?;
+            Some(events::shipment_updated(*id, *order, state, *at, Some(number)))
+        })
+        .collect();
+    outbox::put(connection, events::DELIVERIES, &events).await?;
+    Ok(moved.len())
+}
+
+async fn look_again(connection: &mut PgConnection, ids: &[Uuid], after: Duration) -> sqlx::Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("UPDATE shipments SET next_look_at = now() + $2 WHERE id = ANY($1)")
+        .bind(ids)
+        .bind(interval(after))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn interval(duration: Duration) -> PgInterval {
+    let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    PgInterval { months: 0, days: 0, microseconds }
+}

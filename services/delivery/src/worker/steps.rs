@@ -1,0 +1,61 @@
+//! The timed part: shipments whose time has come are asked about and take their next step.
+//!
+//! A batch is locked, asked about and written in one transaction, so several workers never take the
+//! same step twice; after a downtime the overdue ones are simply due. The simulated carrier answers at
+//! once. One that is asked over a network would need a lease instead of the lock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::carrier::Carrier;
+use crate::store::shipments;
+
+const BATCH: i64 = 1_000;
+/// How often due shipments are looked for when there were none.
+const POLL: Duration = Duration::from_millis(200);
+/// The pause after PostgreSQL or the carrier failed, and until a parcel that did not move is looked at
+/// again.
+const RETRY: Duration = Duration::from_secs(2);
+
+pub(super) struct Steps {
+    pool: PgPool,
+    carrier: Arc<dyn Carrier>,
+}
+
+impl Steps {
+    pub(super) fn new(pool: PgPool, carrier: Arc<dyn Carrier>) -> Self {
+        Self { pool, carrier }
+    }
+
+    pub(super) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        while !stop.is_cancelled() {
+            let pause = match self.advance_batch().await {
+                Ok(looked_at) if looked_at == usize::try_from(BATCH)? => continue,
+                Ok(_) => POLL,
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "shipments could not be moved");
+                    RETRY
+                }
+            };
+            stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+        }
+        Ok(())
+    }
+
+    /// Answers how many shipments were looked at.
+    async fn advance_batch(&self) -> anyhow::Result<usize> {
+        let mut tx = self.pool.begin().await?;
+        let parcels = shipments::due(&mut tx, BATCH).await?;
+        if parcels.is_empty() {
+            return Ok(0);
+        }
+        let tracked = self.carrier.track(&parcels).await?;
+        let moved = shipments::record(&mut tx, &parcels, &tracked, RETRY).await?;
+        tx.commit().await?;
+        metrics::counter!("delivery_steps_total").increment(moved as u64);
+        Ok(parcels.len())
+    }
+}

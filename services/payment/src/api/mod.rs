@@ -1,0 +1,95 @@
+//! `payment`: what members see and keep, and what the provider calls back.
+
+mod callbacks;
+mod methods;
+mod payments;
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use rocketmart_kit::auth::Verifier;
+use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, ListenConfig};
+use rocketmart_kit::service::Service;
+use sqlx::PgPool;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::MIGRATIONS;
+
+const COMPONENT: &str = "payment";
+
+#[derive(Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub listen: ListenConfig,
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    #[command(flatten)]
+    pub auth: AuthConfig,
+    /// The secret call-backs of the provider are signed with.
+    #[arg(long, env = "PAYMENT_PROVIDER_SECRET", hide_env_values = true)]
+    pub payment_provider_secret: String,
+}
+
+/// What handlers share.
+#[derive(Clone)]
+struct App {
+    pool: PgPool,
+    verifier: Verifier,
+    provider_secret: Arc<str>,
+}
+
+impl FromRef<App> for Verifier {
+    fn from_ref(app: &App) -> Self {
+        app.verifier.clone()
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(info(title = "Rocket Mart payment", description = "Payment methods, payments and refunds."))]
+struct Description;
+
+fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(methods::list, methods::add))
+        .routes(routes!(methods::remove))
+        .routes(routes!(methods::make_default))
+        .routes(routes!(payments::list))
+        .routes(routes!(payments::one))
+        .routes(routes!(callbacks::take))
+}
+
+/// The description of this API, as served at `/openapi.json`.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    router().into_openapi()
+}
+
+/// Runs until SIGTERM.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    service(args).await?.run().await
+}
+
+/// The process, put together and its schema up to date.
+pub async fn service(args: Args) -> anyhow::Result<Service> {
+    let pool = args.database.connect().await?;
+    config::migrate(&pool, &MIGRATIONS).await?;
+    let verifier = Verifier::from_jwks_url(&args.auth)?;
+    let app = App {
+        pool: pool.clone(),
+        verifier: verifier.clone(),
+        provider_secret: args.payment_provider_secret.into(),
+    };
+    let keys = verifier.clone();
+    Ok(Service::new(COMPONENT, &args.listen)
+        .api(router().with_state(app))
+        .ready("postgresql", move || {
+            let pool = pool.clone();
+            async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(drop)?) }
+        })
+        .ready("signing-keys", move || {
+            let keys = keys.clone();
+            async move { keys.ready().await }
+        })
+        .task("signing-keys", move |stop| verifier.refresh_loop(stop)))
+}

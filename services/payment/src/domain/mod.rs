@@ -1,0 +1,5 @@
+//! The rules of payments, free of any store, broker or protocol.
+
+pub mod backoff;
+pub mod method;
+pub mod payment;

@@ -1,0 +1,108 @@
+//! The events payments read and write (docs/contracts.md, "Events").
+
+use rocketmart_kit::event::Event;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+const SOURCE: &str = "/rocketmart/payment-worker";
+
+/// Where payment events go.
+pub(crate) const PAYMENTS: &str = "payments";
+/// Where the orders' events come from.
+pub(crate) const ORDERS: &str = "orders";
+
+pub(crate) const PAYMENT_REQUESTED: &str = "rocketmart.order.payment_requested.v1";
+pub(crate) const ORDER_RELEASED: &str = "rocketmart.order.released.v1";
+pub(crate) const REFUND_REQUESTED: &str = "rocketmart.order.refund_requested.v1";
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct PaymentRequested {
+    pub(crate) order_id: Uuid,
+    pub(crate) buyer_id: Uuid,
+    pub(crate) amount: i64,
+    pub(crate) currency: String,
+    #[serde(default)]
+    pub(crate) payment_method_id: Option<Uuid>,
+    pub(crate) pay_by_ms: i64,
+}
+
+impl PaymentRequested {
+    /// What is outside the calendar counts as long past, and is then not charged.
+    pub(crate) fn pay_by(&self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.pay_by_ms) * 1_000_000)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct OrderReleased {
+    pub(crate) order_id: Uuid,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RefundRequested {
+    pub(crate) order_id: Uuid,
+    pub(crate) payment_id: Uuid,
+    pub(crate) amount: i64,
+    pub(crate) currency: String,
+    pub(crate) reason: String,
+}
+
+#[derive(Serialize)]
+struct Succeeded<'a> {
+    payment_id: Uuid,
+    order_id: Uuid,
+    amount: i64,
+    currency: &'a str,
+    succeeded_at_ms: i64,
+}
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    payment_id: Uuid,
+    order_id: Uuid,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct Refunded<'a> {
+    payment_id: Uuid,
+    refund_id: Uuid,
+    order_id: Uuid,
+    amount: i64,
+    currency: &'a str,
+    reason: &'a str,
+}
+
+pub(crate) fn succeeded(
+    payment_id: Uuid,
+    order_id: Uuid,
+    amount: i64,
+    currency: &str,
+    at: OffsetDateTime,
+) -> Event {
+    let data = Succeeded { payment_id, order_id, amount, currency, succeeded_at_ms: milliseconds(at) };
+    Event::new(SOURCE, "rocketmart.payment.succeeded.v1", order_id, &data)
+}
+
+pub(crate) fn failed(payment_id: Uuid, order_id: Uuid, reason: &str) -> Event {
+    let data = Failed { payment_id, order_id, reason };
+    Event::new(SOURCE, "rocketmart.payment.failed.v1", order_id, &data)
+}
+
+pub(crate) fn refunded(
+    payment_id: Uuid,
+    refund_id: Uuid,
+    order_id: Uuid,
+    amount: i64,
+    currency: &str,
+    reason: &str,
+) -> Event {
+    let data = Refunded { payment_id, refund_id, order_id, amount, currency, reason };
+    Event::new(SOURCE, "rocketmart.payment.refunded.v1", order_id, &data)
+}
+
+fn milliseconds(at: OffsetDateTime) -> i64 {
+    at.unix_timestamp() * 1_000 + i64::from(at.millisecond())
+}

@@ -1,0 +1,165 @@
+//! The provider over HTTP.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use reqwest::{RequestBuilder, StatusCode, Url};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use super::{Charge, ChargeOrder, ChargePage, PaymentProvider, ProviderError};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const PAGE: &str = "1000";
+
+/// A client with pooled connections; every call ends within its time-out.
+pub struct HttpProvider {
+    http: reqwest::Client,
+    base: Url,
+}
+
+impl HttpProvider {
+    /// `base` is the provider's address without `/v1`; `timeout` limits a whole call.
+    pub fn new(base: &Url, timeout: Duration) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(timeout)
+            .pool_max_idle_per_host(512)
+            .build()
+            .context("building the provider's HTTP client")?;
+        let mut base = base.clone();
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
+        }
+        base.join("v1/").context("PAYMENT_PROVIDER_URL must be an http address")?;
+        Ok(Self { http, base })
+    }
+
+    fn url(&self, path: &str) -> Result<Url, ProviderError> {
+        self.base.join(path).map_err(|error| ProviderError::Unreachable(format!("{path}: {error}")))
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        name: &'static str,
+        request: RequestBuilder,
+    ) -> Result<T, ProviderError> {
+        let started = std::time::Instant::now();
+        let answer = exchange(request).await;
+        let outcome = match &answer {
+            Ok(_) => "answered",
+            Err(ProviderError::Unreachable(_)) => "unreachable",
+            Err(ProviderError::Unknown(_)) => "unknown",
+            Err(ProviderError::Refused { .. }) => "refused",
+        };
+        metrics::histogram!("payment_provider_seconds", "call" => name, "outcome" => outcome)
+            .record(started.elapsed());
+        answer
+    }
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+async fn exchange<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, ProviderError> {
+    let response = request.send().await.map_err(|error| {
+        // Only a failed connect proves that nothing was sent; any later error leaves it open.
+        if error.is_connect() {
+            ProviderError::Unreachable(chain(&error))
+        } else {
+            ProviderError::Unknown(chain(&error))
+        }
+    })?;
+    let status = response.status();
+    if status.is_success() {
+        return response.json().await.map_err(|error| ProviderError::Unknown(chain(&error)));
+    }
+    let may_succeed_later = status.is_server_error()
+        || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+    if may_succeed_later || !status.is_client_error() {
+        return Err(ProviderError::Unknown(format!("HTTP {status}")));
+    }
+    let refusal = response
+        .json::<Refusal>()
+        .await
+        .unwrap_or(Refusal { code: status.to_string(), message: String::new() });
+    Err(ProviderError::Refused { code: refusal.code, message: refusal.message })
+}
+
+/// An HTTP error hides what happened in its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+#[derive(Deserialize)]
+struct Voided {
+    charge: Option<Charge>,
+}
+
+#[derive(Deserialize)]
+struct RefundMade {
+    id: String,
+}
+
+#[async_trait]
+impl PaymentProvider for HttpProvider {
+    async fn charge(&self, order: &ChargeOrder) -> Result<Charge, ProviderError> {
+        let request = self
+            .http
+            .post(self.url("v1/charges")?)
+            .header("idempotency-key", order.idempotency_key.to_string())
+            .json(&json!({
+                "token": order.token,
+                "amount": order.amount,
+                "currency": order.currency,
+                "reference": order.reference,
+            }));
+        self.call("charge", request).await
+    }
+
+    async fn settle(&self, reference: Uuid) -> Result<Option<Charge>, ProviderError> {
+        let request = self.http.post(self.url("v1/voids")?).json(&json!({ "reference": reference }));
+        Ok(self.call::<Voided>("settle", request).await?.charge)
+    }
+
+    async fn refund(&self, key: Uuid, charge_id: &str, amount: i64) -> Result<String, ProviderError> {
+        let request = self
+            .http
+            .post(self.url(&format!("v1/charges/{charge_id}/refunds"))?)
+            .header("idempotency-key", key.to_string())
+            .json(&json!({ "amount": amount }));
+        Ok(self.call::<RefundMade>("refund", request).await?.id)
+    }
+
+    async fn charges(
+        &self,
+        since: OffsetDateTime,
+        until: OffsetDateTime,
+        cursor: Option<&str>,
+    ) -> Result<ChargePage, ProviderError> {
+        let formatted = |at: OffsetDateTime| {
+            at.format(&Rfc3339).map_err(|error| ProviderError::Unreachable(format!("{at}: {error}")))
+        };
+        let mut query =
+            vec![("since", formatted(since)?), ("until", formatted(until)?), ("limit", PAGE.to_owned())];
+        if let Some(cursor) = cursor {
+            query.push(("cursor", cursor.to_owned()));
+        }
+        self.call("charges", self.http.get(self.url("v1/charges")?).query(&query)).await
+    }
+}

@@ -1,0 +1,122 @@
+//! The payment provider as this service sees it.
+//!
+//! Every call may end without an answer, and that is the case the trait is shaped around:
+//! [`ProviderError::Unreachable`] says nothing was sent, [`ProviderError::Unknown`] that it may have
+//! happened. Calls repeat safely: charges and refunds under their idempotency key, the rest by nature.
+
+mod http;
+pub mod signature;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use thiserror::Error;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+pub use http::HttpProvider;
+
+use crate::domain::payment::{Settlement, reason};
+
+/// What a charge is made from.
+#[derive(Clone, Debug)]
+pub struct ChargeOrder {
+    pub idempotency_key: Uuid,
+    /// How the charge is found again: the order's id, so that the provider's own list shows whether
+    /// an order was charged once.
+    pub reference: Uuid,
+    pub token: String,
+    /// Minor units.
+    pub amount: i64,
+    pub currency: String,
+}
+
+/// A charge as the provider has it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Charge {
+    pub id: String,
+    pub reference: String,
+    pub status: ChargeStatus,
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Minor units.
+    pub amount: i64,
+    pub currency: String,
+    /// Minor units given back so far.
+    #[serde(default)]
+    pub refunded: i64,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChargeStatus {
+    Succeeded,
+    Declined,
+}
+
+/// Why the provider declines a charge whose reference was closed by [`PaymentProvider::settle`].
+const VOIDED: &str = "voided";
+
+impl Charge {
+    /// It was declined because we had closed its reference: our own doing, not the card's.
+    pub fn was_voided(&self) -> bool {
+        self.status == ChargeStatus::Declined && self.reason.as_deref() == Some(VOIDED)
+    }
+
+    /// What this charge means for its payment; `void_reason` says why its reference was closed, if
+    /// it was.
+    pub fn settlement(self, void_reason: &str) -> Settlement {
+        if self.was_voided() {
+            return Settlement::Voided { reason: void_reason.to_owned() };
+        }
+        match self.status {
+            ChargeStatus::Succeeded => {
+                Settlement::Charged { charge_id: self.id, charged_at: self.created_at }
+            }
+            ChargeStatus::Declined => {
+                Settlement::Failed { reason: self.reason.unwrap_or_else(|| reason::DECLINED.to_owned()) }
+            }
+        }
+    }
+}
+
+/// A part of the provider's list of charges.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ChargePage {
+    pub data: Vec<Charge>,
+    pub next_cursor: Option<String>,
+}
+
+#[derive(Debug, Error)]
+pub enum ProviderError {
+    /// No connection: the provider has surely seen nothing of this call.
+    #[error("the payment provider cannot be reached: {0}")]
+    Unreachable(String),
+    /// No answer, or none that says how it ended: it may have happened.
+    #[error("the payment provider gave no usable answer: {0}")]
+    Unknown(String),
+    /// The provider refuses this very request and would refuse it again.
+    #[error("the payment provider refused the request: {code}: {message}")]
+    Refused { code: String, message: String },
+}
+
+#[async_trait]
+pub trait PaymentProvider: Send + Sync {
+    /// Charges, or answers with the charge made under the same key before.
+    async fn charge(&self, order: &ChargeOrder) -> Result<Charge, ProviderError>;
+
+    /// The last word on `reference`: the charge that was made, or `None` and none will follow.
+    async fn settle(&self, reference: Uuid) -> Result<Option<Charge>, ProviderError>;
+
+    /// Gives `amount` minor units of a charge back; answers with the provider's id of the refund.
+    async fn refund(&self, key: Uuid, charge_id: &str, amount: i64) -> Result<String, ProviderError>;
+
+    /// Charges made within `[since, until)` by the provider's clock, oldest first.
+    async fn charges(
+        &self,
+        since: OffsetDateTime,
+        until: OffsetDateTime,
+        cursor: Option<&str>,
+    ) -> Result<ChargePage, ProviderError>;
+}

@@ -1,0 +1,9 @@
+//! The payment database. Batches go in as arrays and come out of `RETURNING`; a fact and the event
+//! that tells it are written in one transaction.
+
+pub(crate) mod charging;
+pub(crate) mod intake;
+pub(crate) mod methods;
+pub(crate) mod reading;
+pub(crate) mod reconciliation;
+pub(crate) mod refunding;

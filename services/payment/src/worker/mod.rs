@@ -1,0 +1,120 @@
+//! `payment-worker`: from an order that wants to be paid to money that moved, or surely did not.
+//!
+//! ```text
+//! orders ──> [orders] ──> payments, refunds ──> [charging], [refunding] ──> provider
+//!                              ^                        │ results, in batches
+//!                              └────────────────────────┴──> outbox ──> payments
+//! ```
+//! Any number of replicas work at once: rows are taken with `SKIP LOCKED` under a lease, the outbox
+//! and the daily [`reconciliation`] have one worker at a time by advisory lock.
+
+mod charging;
+mod orders;
+mod pipeline;
+mod reconciliation;
+mod refunding;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
+use rocketmart_kit::kafka::Consumer;
+use rocketmart_kit::outbox;
+use rocketmart_kit::service::Service;
+use tokio::sync::Notify;
+use url::Url;
+
+use crate::MIGRATIONS;
+use crate::events::ORDERS;
+use crate::provider::{HttpProvider, PaymentProvider};
+
+const COMPONENT: &str = "payment-worker";
+/// Most events of one batch, and how long a smaller batch waits for more.
+const BATCH: usize = 500;
+const BATCH_LINGER: Duration = Duration::from_millis(10);
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub listen: ListenConfig,
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    #[command(flatten)]
+    pub kafka: KafkaConfig,
+    #[command(flatten)]
+    pub provider: ProviderArgs,
+    #[command(flatten)]
+    pub reconciliation: ReconciliationArgs,
+}
+
+/// How the provider is called.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ProviderArgs {
+    /// The provider's address, without `/v1`.
+    #[arg(long, env = "PAYMENT_PROVIDER_URL")]
+    pub payment_provider_url: Url,
+    /// How long one call may take, in milliseconds; then its outcome is unknown.
+    #[arg(long, env = "PAYMENT_PROVIDER_TIMEOUT_MS", default_value_t = 5_000,
+          value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub payment_provider_timeout_ms: u64,
+    /// How many calls of this process may be on their way at once.
+    #[arg(long, env = "PAYMENT_PROVIDER_CONCURRENCY", default_value_t = 128,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub payment_provider_concurrency: u16,
+}
+
+/// When the provider's list is compared with ours.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ReconciliationArgs {
+    /// Seconds between two reconciliations.
+    #[arg(long, env = "RECONCILIATION_SECONDS", default_value_t = 86_400,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub reconciliation_seconds: u32,
+    /// Charges younger than this are left to the next one, in seconds: their results may still be
+    /// on the way.
+    #[arg(long, env = "RECONCILIATION_SETTLING_SECONDS", default_value_t = 600)]
+    pub reconciliation_settling_seconds: u32,
+}
+
+/// Runs until SIGTERM.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    service(args).await?.run().await
+}
+
+/// The process, put together and its schema up to date.
+pub async fn service(args: Args) -> anyhow::Result<Service> {
+    let pool = args.database.connect().await?;
+    config::migrate(&pool, &MIGRATIONS).await?;
+    let timeout = Duration::from_millis(args.provider.payment_provider_timeout_ms);
+    let concurrency = usize::from(args.provider.payment_provider_concurrency);
+    let provider: Arc<dyn PaymentProvider> =
+        Arc::new(HttpProvider::new(&args.provider.payment_provider_url, timeout)?);
+    let producer = args.kafka.producer()?;
+    let consumer = Consumer::new(&args.kafka, COMPONENT, &[ORDERS]).batch(BATCH, BATCH_LINGER);
+    let gate = consumer.gate();
+
+    let charges_due = Arc::new(Notify::new());
+    let refunds_due = Arc::new(Notify::new());
+    let orders = orders::Orders::new(pool.clone(), charges_due.clone(), refunds_due.clone());
+    let charging = Arc::new(charging::Charging::new(pool.clone(), provider.clone(), timeout));
+    let refunding = Arc::new(refunding::Refunding::new(pool.clone(), provider.clone(), timeout));
+    let reconciliation = reconciliation::Reconciliation::new(pool.clone(), provider, &args.reconciliation);
+
+    let database = pool.clone();
+    let broker = producer.clone();
+    Ok(Service::new(COMPONENT, &args.listen)
+        .ready("postgresql", move || {
+            let database = database.clone();
+            async move { Ok(sqlx::query("SELECT 1").execute(&database).await.map(drop)?) }
+        })
+        .ready("kafka", move || {
+            let broker = broker.clone();
+            async move { broker.ready().await }
+        })
+        .ready("orders", gate)
+        .task("orders", move |stop| consumer.run(Arc::new(orders), stop))
+        .task("charging", move |stop| pipeline::run(charging, concurrency, charges_due, stop))
+        .task("refunding", move |stop| pipeline::run(refunding, concurrency, refunds_due, stop))
+        .task("reconciliation", move |stop| reconciliation.run(stop))
+        .task("outbox", move |stop| outbox::publish_loop(pool, producer, stop)))
+}

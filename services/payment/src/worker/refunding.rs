@@ -1,0 +1,70 @@
+//! One attempt at one refund. The provider's key is the refund's id, so repeating it is always safe;
+//! there is no deadline after which money need not go back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::PgPool;
+
+use super::pipeline::Work;
+use crate::domain::backoff::pause_after;
+use crate::provider::{PaymentProvider, ProviderError};
+use crate::store::refunding::{self, DueRefund, RefundResult};
+
+/// What a lease has beyond the provider's time-out, for writing the result.
+const LEASE_MARGIN: Duration = Duration::from_secs(25);
+
+pub(super) struct Refunding {
+    pool: PgPool,
+    provider: Arc<dyn PaymentProvider>,
+    lease: Duration,
+}
+
+impl Refunding {
+    pub(super) fn new(pool: PgPool, provider: Arc<dyn PaymentProvider>, timeout: Duration) -> Self {
+        Self { pool, provider, lease: timeout + LEASE_MARGIN }
+    }
+}
+
+#[async_trait]
+impl Work for Refunding {
+    const NAME: &'static str = "refunding";
+    type Item = DueRefund;
+    type Done = (DueRefund, RefundResult);
+
+    async fn claim(&self, limit: usize) -> sqlx::Result<Vec<DueRefund>> {
+        refunding::claim(&self.pool, limit, self.lease).await
+    }
+
+    async fn perform(&self, refund: DueRefund) -> Self::Done {
+        let answer = self.provider.refund(refund.id, &refund.charge_id, refund.amount).await;
+        let result = match answer {
+            Ok(provider_refund_id) => RefundResult::Refunded { provider_refund_id },
+            Err(ProviderError::Refused { code, message }) => {
+                tracing::error!(refund_id = %refund.id, code, message, "the provider refused a refund");
+                RefundResult::Refused { failure: format!("{code}: {message}") }
+            }
+            Err(error) => {
+                tracing::info!(refund_id = %refund.id, attempt = refund.attempts, %error, "refund still open");
+                RefundResult::Postponed { pause: pause_after(refund.attempts, rand::random()) }
+            }
+        };
+        (refund, result)
+    }
+
+    async fn record(&self, done: &[Self::Done]) -> sqlx::Result<()> {
+        let mut tx = self.pool.begin().await?;
+        refunding::record(&mut tx, done).await?;
+        tx.commit().await?;
+        for (_, result) in done {
+            let outcome = match result {
+                RefundResult::Refunded { .. } => "refunded",
+                RefundResult::Refused { .. } => "refused",
+                RefundResult::Postponed { .. } => "open",
+            };
+            metrics::counter!("payment_refund_attempts_total", "outcome" => outcome).increment(1);
+        }
+        Ok(())
+    }
+}
