@@ -1,0 +1,95 @@
+//! The HTTP API: one file per resource. A handler reads *authorize, load, act*.
+
+mod admin;
+mod client_address;
+mod form;
+pub(crate) mod html;
+mod jwks;
+mod me;
+mod members;
+mod password_resets;
+mod session;
+mod sessions;
+mod validate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRef;
+use axum::http::StatusCode;
+use rocketmart_kit::auth::Verifier;
+use rocketmart_kit::problem::{Problem, Result};
+use sqlx::PgPool;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::domain::limit::{Limit, Limits};
+use crate::mail::Doorbell;
+use crate::passwords::Passwords;
+use crate::store::attempts;
+use crate::tokens::Issuer;
+
+/// What handlers work with.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) pool: PgPool,
+    pub(crate) passwords: Passwords,
+    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) verifier: Verifier,
+    pub(crate) refresh_lifetime: time::Duration,
+    pub(crate) limits: Limits,
+    /// Proxies of ours between a client and us; each adds one address to `X-Forwarded-For`.
+    pub(crate) trusted_proxies: usize,
+    pub(crate) doorbell: Doorbell,
+}
+
+impl App {
+    /// Counts one attempt; 429 `too-many-requests` when that is one too many.
+    async fn admit(&self, limits: &[Limit]) -> Result<()> {
+        match attempts::count(&self.pool, limits).await? {
+            None => Ok(()),
+            Some(wait) => Err(too_many_requests(wait)),
+        }
+    }
+}
+
+fn too_many_requests(wait: Duration) -> Problem {
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many attempts").retry_after(wait)
+}
+
+impl FromRef<App> for Verifier {
+    fn from_ref(app: &App) -> Self {
+        app.verifier.clone()
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Rocket Mart: member", description = "Sign-up, sessions, tokens and profiles."),
+    tags(
+        (name = "members", description = "Becoming a member"),
+        (name = "sessions", description = "Logging in and out; access and refresh tokens"),
+        (name = "password-resets", description = "Setting a new password by a link in a mail"),
+        (name = "me", description = "One's own account"),
+        (name = "admin", description = "For administrators"),
+        (name = "keys", description = "What access tokens are verified with"),
+    )
+)]
+struct Description;
+
+pub(crate) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(members::sign_up))
+        .routes(routes!(members::verification_page, members::verify))
+        .routes(routes!(sessions::log_in, sessions::log_out_everywhere))
+        .routes(routes!(sessions::refresh))
+        .routes(routes!(sessions::log_out))
+        .routes(routes!(password_resets::request))
+        .routes(routes!(password_resets::confirmation_page, password_resets::confirm))
+        .routes(routes!(me::show, me::change, me::delete))
+        .routes(routes!(me::change_password))
+        .routes(routes!(admin::import))
+        .routes(routes!(admin::issue_tokens))
+        .routes(routes!(jwks::published))
+}

@@ -1,0 +1,119 @@
+//! `/api/v1/password-resets`: a forgotten password, replaced by way of a mailed link.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use rocketmart_kit::extract::{Json, Query};
+use rocketmart_kit::problem::{Problem, Result};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::client_address::ClientAddress;
+use super::form::FormOrJson;
+use super::members::link_invalid;
+use super::validate::Fields;
+use super::{App, html};
+use crate::domain::email::EmailAddress;
+use crate::domain::password::Password;
+use crate::domain::secret;
+use crate::store::password_resets;
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Forgotten {
+    #[schema(format = "email", max_length = 254)]
+    email: String,
+}
+
+/// Ask for a link. The answer is the same whether or not the address has an account.
+#[utoipa::path(
+    post, path = "/api/v1/password-resets", tag = "password-resets", request_body = Forgotten,
+    responses(
+        (status = 202, description = "If the address has an account, a mail is on its way"),
+        (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn request(
+    State(app): State<App>,
+    ClientAddress(address): ClientAddress,
+    Json(body): Json<Forgotten>,
+) -> Result<StatusCode> {
+    let mut fields = Fields::default();
+    let Some(email) = fields.check("email", EmailAddress::parse(&body.email)) else {
+        return Err(fields.into_problem());
+    };
+    app.admit(&app.limits.password_reset(&email, address)).await?;
+    password_resets::request(&app.pool, &email).await?;
+    app.doorbell.ring();
+    Ok(StatusCode::ACCEPTED)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Link {
+    /// From the mail.
+    token: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewPassword {
+    /// From the mail.
+    token: String,
+    /// Not among the passwords that are guessed first.
+    #[schema(min_length = 10, max_length = 128)]
+    password: String,
+}
+
+/// Where the mailed link leads: a form for the new password.
+#[utoipa::path(
+    get, path = "/api/v1/password-resets/confirm", tag = "password-resets", params(Link),
+    responses(
+        (status = 200, description = "A form for the new password", body = String, content_type = "text/html"),
+        (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn confirmation_page(Query(link): Query<Link>) -> Response {
+    let form = format!(
+        "<form action=\"confirm\" method=\"post\"><input type=\"hidden\" name=\"token\" value=\"{}\">\
+         <p><label>New password <input type=\"password\" name=\"password\" minlength=\"10\" maxlength=\"128\" \
+         autocomplete=\"new-password\" required></label></p><button>Set the password</button></form>",
+        html::escape(&link.token)
+    );
+    html::response(StatusCode::OK, "Set a new password", &form)
+}
+
+/// Set the new password: the link is used up and every session ends. Browsers get a page.
+#[utoipa::path(
+    post, path = "/api/v1/password-resets/confirm", tag = "password-resets",
+    request_body(content((NewPassword = "application/json"), (NewPassword = "application/x-www-form-urlencoded"))),
+    responses(
+        (status = 204, description = "The new password is set"),
+        (status = 200, description = "The same, as a page for browsers", body = String, content_type = "text/html"),
+        (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn confirm(
+    State(app): State<App>,
+    headers: HeaderMap,
+    FormOrJson(body): FormOrJson<NewPassword>,
+) -> Response {
+    html::outcome(&headers, set_password(&app, body).await, "Your new password is set")
+}
+
+async fn set_password(app: &App, body: NewPassword) -> Result<()> {
+    let link = secret::hash(&body.token);
+    // Looked up first: a made-up link must not cost a hash, nor a weak password the link.
+    let owner = password_resets::owner(&app.pool, link).await?.ok_or_else(link_invalid)?;
+    let mut fields = Fields::default();
+    let chosen = Password::chosen(body.password, EmailAddress::parse(&owner).ok().as_ref());
+    let Some(password) = fields.check("password", chosen) else {
+        return Err(fields.into_problem());
+    };
+    let hash = app.passwords.hash(password).await?;
+    if !password_resets::confirm(&app.pool, link, &hash).await? {
+        return Err(link_invalid());
+    }
+    app.doorbell.ring();
+    Ok(())
+}

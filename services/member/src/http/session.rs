@@ -1,0 +1,52 @@
+//! The caller as this service knows them: an access token whose session has not ended.
+//!
+//! Other services believe a token until it expires. Here, where passwords change and accounts end,
+//! one look into the database makes a log-out count at once.
+
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use rocketmart_kit::auth;
+use rocketmart_kit::auth::Role;
+use rocketmart_kit::problem::Problem;
+use uuid::Uuid;
+
+use super::App;
+use crate::store::members::{self, Member};
+
+/// 401 `unauthenticated` without a token, 401 `session-ended` after a log-out.
+pub(super) struct Caller {
+    pub(super) member: Member,
+    pub(super) session: Uuid,
+}
+
+/// A caller who is an administrator now, whatever the token says; 403 `forbidden` otherwise.
+pub(super) struct Administrator;
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let auth::Member(claims) = auth::Member::from_request_parts(parts, app).await?;
+        let member =
+            members::in_session(&app.pool, claims.sub, claims.sid).await?.ok_or_else(session_ended)?;
+        Ok(Self { member, session: claims.sid })
+    }
+}
+
+impl FromRequestParts<App> for Administrator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        if caller.member.roles.contains(&Role::Admin) {
+            Ok(Self)
+        } else {
+            Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "Only administrators may do this"))
+        }
+    }
+}
+
+pub(super) fn session_ended() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "session-ended", "The session has ended; log in again")
+}

@@ -1,0 +1,172 @@
+//! `/api/v1/sessions`: logging in and out, and trading a refresh token for new tokens.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use rocketmart_kit::auth::Member;
+use rocketmart_kit::extract::Json;
+use rocketmart_kit::problem::{Problem, Result};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::App;
+use super::client_address::ClientAddress;
+use super::validate::Fields;
+use crate::domain::email::EmailAddress;
+use crate::domain::password::Password;
+use crate::domain::secret::{self, Secret};
+use crate::store::sessions::{self, Refreshed};
+use crate::store::{attempts, members};
+use crate::tokens::Bearer;
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credentials {
+    #[schema(max_length = 254)]
+    email: String,
+    #[schema(max_length = 128)]
+    password: String,
+}
+
+impl Credentials {
+    fn parse(self) -> Result<(EmailAddress, Password)> {
+        let mut fields = Fields::default();
+        let email = fields.check("email", EmailAddress::parse(&self.email));
+        let password = fields.check("password", Password::given(self.password));
+        email.zip(password).ok_or_else(|| fields.into_problem())
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Tokens {
+    /// A JWT for `Authorization: Bearer`.
+    access_token: String,
+    /// Always `Bearer`.
+    token_type: &'static str,
+    /// Of the access token, in seconds.
+    expires_in: i64,
+    /// Works once; the answer to using it holds the next one.
+    refresh_token: String,
+}
+
+impl Tokens {
+    fn new(app: &App, bearer: &Bearer<'_>, refresh: &Secret) -> Result<Self> {
+        Ok(Self {
+            access_token: app.issuer.issue(bearer)?,
+            token_type: "Bearer",
+            expires_in: app.issuer.lifetime().whole_seconds(),
+            refresh_token: refresh.reveal().to_owned(),
+        })
+    }
+}
+
+/// Log in. A wrong password, an unknown address and one that is not yet confirmed are answered
+/// alike: any difference would tell strangers who has an account.
+#[utoipa::path(
+    post, path = "/api/v1/sessions", tag = "sessions", request_body = Credentials,
+    responses(
+        (status = 201, description = "Logged in", body = Tokens),
+        (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn log_in(
+    State(app): State<App>,
+    ClientAddress(address): ClientAddress,
+    Json(body): Json<Credentials>,
+) -> Result<(StatusCode, Json<Tokens>)> {
+    let (email, password) = body.parse()?;
+    let limits = app.limits.log_in(&email, address);
+    app.admit(&limits).await?;
+
+    let member = members::by_email(&app.pool, &email).await?;
+    let stored = member.as_ref().and_then(|member| member.password_hash.clone());
+    let matches = app.passwords.verify(password, stored).await?;
+    let Some(member) = member.filter(|_| matches) else {
+        metrics::counter!("member_log_ins_total", "outcome" => "refused").increment(1);
+        return Err(wrong_credentials());
+    };
+
+    attempts::forgive(&app.pool, &limits).await?;
+    let refresh = Secret::random();
+    let opened = sessions::open(
+        &app.pool,
+        member.id,
+        member.password_hash.as_deref(),
+        refresh.hash(),
+        app.refresh_lifetime,
+    );
+    let session = opened.await?.ok_or_else(wrong_credentials)?;
+    metrics::counter!("member_log_ins_total", "outcome" => "opened").increment(1);
+    let bearer = Bearer { member: member.id, session, roles: &member.roles };
+    Ok((StatusCode::CREATED, Json(Tokens::new(&app, &bearer, &refresh)?)))
+}
+
+fn wrong_credentials() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "invalid-credentials", "E-mail address or password is wrong")
+        .detail("or the address has not been confirmed yet: follow the link in the mail")
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Refresh {
+    refresh_token: String,
+}
+
+/// Trade a refresh token for new tokens. The old one stays good for ten seconds, for answers that
+/// got lost; used later, it ends the session, since somebody else must have a copy.
+#[utoipa::path(
+    post, path = "/api/v1/sessions/refresh", tag = "sessions", request_body = Refresh,
+    responses(
+        (status = 200, description = "New tokens", body = Tokens),
+        (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn refresh(State(app): State<App>, Json(body): Json<Refresh>) -> Result<Json<Tokens>> {
+    let presented = secret::hash(&body.refresh_token);
+    let replacement = Secret::random();
+    match sessions::refresh(&app.pool, presented, replacement.hash(), app.refresh_lifetime).await? {
+        Refreshed::Renewed(issued) => {
+            let bearer = Bearer { member: issued.member, session: issued.session, roles: &issued.roles };
+            Ok(Json(Tokens::new(&app, &bearer, &replacement)?))
+        }
+        Refreshed::Revoked { session } => {
+            tracing::warn!(%session, "an old refresh token came back; its session was ended");
+            metrics::counter!("member_refresh_tokens_reused_total").increment(1);
+            Err(refresh_token_invalid())
+        }
+        Refreshed::Refused => Err(refresh_token_invalid()),
+    }
+}
+
+fn refresh_token_invalid() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "refresh-token-invalid",
+        "The refresh token is unknown, used or expired; log in again",
+    )
+}
+
+/// Log out here.
+#[utoipa::path(
+    delete, path = "/api/v1/sessions/current", tag = "sessions", security(("bearer" = [])),
+    responses(
+        (status = 204, description = "Logged out, also when it was already"),
+        (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn log_out(State(app): State<App>, Member(claims): Member) -> Result<StatusCode> {
+    sessions::end(&app.pool, claims.sid).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Log out everywhere.
+#[utoipa::path(
+    delete, path = "/api/v1/sessions", tag = "sessions", security(("bearer" = [])),
+    responses(
+        (status = 204, description = "Every session of the member has ended"),
+        (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn log_out_everywhere(State(app): State<App>, Member(claims): Member) -> Result<StatusCode> {
+    sessions::end_all(&app.pool, claims.sub).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
