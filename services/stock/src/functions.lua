@@ -143,7 +143,7 @@ end
 
 -- Records ----------------------------------------------------------------------------------------
 
-local RECORD = '^' .. string.rep('([^|]*)|', 7) .. '(.*)$'
+local RECORD = '^([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|(.*)$'
 
 local function parse_record(order, text)
   local state, buyer, amount, reserved_at, pay_by, method, address, lines = text:match(RECORD)

@@ -114,7 +114,7 @@ pub(crate) fn parse_record(
         state: parse_state(state).ok_or_else(broken)?,
         reserved_at_ms: reserved_at.parse().map_err(|_| broken())?,
         pay_by_ms: pay_by.parse().map_err(|_| broken())?,
-        payment_prepared: matches!(state, "prepared" | "submitted"),
+        payment_prepared: state == "prepared",
         payment_method_id: parse_id(method).ok_or_else(broken)?,
         delivery_address_id: parse_id(address).ok_or_else(broken)?,
     })

@@ -105,7 +105,7 @@ pub struct Reservation {
     pub reserved_at_ms: i64,
     /// Unix milliseconds by Redis' clock: from then on an unpaid reservation is expired.
     pub pay_by_ms: i64,
-    /// The buyer has said how to pay (perhaps not yet that it should be done).
+    /// The buyer has said how to pay, and has yet to say that it should be done.
     pub payment_prepared: bool,
     pub payment_method_id: Option<Uuid>,
     pub delivery_address_id: Option<Uuid>,

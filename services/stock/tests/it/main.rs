@@ -1,0 +1,10 @@
+//! The engine against a real Redis with `appendfsync always`.
+
+mod against_the_model;
+mod coalescing;
+mod durability;
+mod loading;
+mod model;
+mod promises;
+mod stream;
+mod support;

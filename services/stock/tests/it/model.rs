@@ -1,0 +1,262 @@
+//! The engine as one would write it on a blackboard: a list of reservations, and every figure
+//! computed from it anew. Slow, obvious, and the judge of the real one.
+
+use std::collections::BTreeMap;
+
+use rocketmart_stock::{
+    BuyerId, ConfirmOutcome, ItemCounters, ItemSpec, OrderId, PaymentDetails, PaymentOutcome, PricedLine,
+    ReleaseOutcome, ReleaseReason, Reservation, ReservationState, Reserve, ReserveOutcome, SaleSpec, SaleState,
+};
+
+use crate::support::PAST_DEADLINE;
+
+pub(crate) struct Model {
+    pub(crate) spec: SaleSpec,
+    pub(crate) state: SaleState,
+    pub(crate) reservations: BTreeMap<OrderId, Reservation>,
+    /// Buyer and key: order and request hash.
+    keys: BTreeMap<(BuyerId, String), (OrderId, String)>,
+    /// Event types and orders, in the order they must be appended.
+    pub(crate) events: Vec<(&'static str, OrderId)>,
+}
+
+impl Model {
+    pub(crate) fn new(spec: SaleSpec) -> Self {
+        Self {
+            spec,
+            state: SaleState::Ready,
+            reservations: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            events: Vec::new(),
+        }
+    }
+
+    pub(crate) fn counters(&self) -> Vec<ItemCounters> {
+        let mut items: Vec<_> = self.spec.items.iter().map(|item| self.counters_of(item)).collect();
+        items.sort_by(|a, b| a.sku.cmp(&b.sku));
+        items
+    }
+
+    fn counters_of(&self, item: &ItemSpec) -> ItemCounters {
+        let units_where = |wanted: fn(ReservationState) -> bool| -> u32 {
+            let those = self.reservations.values().filter(|reservation| wanted(reservation.state));
+            those.map(|reservation| units_of(reservation, &item.sku)).sum()
+        };
+        let reserved = units_where(is_outstanding);
+        let sold = units_where(|state| state == ReservationState::Confirmed);
+        ItemCounters {
+            sku: item.sku.clone(),
+            preloaded: item.units,
+            remaining: item.units - reserved - sold,
+            reserved,
+            sold,
+            price: item.price,
+            limit: item.per_buyer_limit,
+        }
+    }
+
+    pub(crate) fn outstanding(&self) -> u64 {
+        self.reservations.values().filter(|reservation| is_outstanding(reservation.state)).count() as u64
+    }
+
+    fn held_by(&self, buyer: BuyerId, sku: &str) -> u32 {
+        let theirs = self.reservations.values().filter(|reservation| reservation.buyer == buyer);
+        theirs
+            .filter(|reservation| !matches!(reservation.state, ReservationState::Released(_)))
+            .map(|reservation| units_of(reservation, sku))
+            .sum()
+    }
+
+    /// `now_ms` is what Redis said the time was.
+    pub(crate) fn reserve(&mut self, now_ms: i64, wish: &Reserve) -> ReserveOutcome {
+        let invalid = |field: &str, rule: &str| ReserveOutcome::Invalid { field: field.into(), rule: rule.into() };
+        if wish.lines.iter().any(|line| line.quantity == 0) {
+            return invalid("lines.quantity", "must be at least 1");
+        }
+        let key = (wish.buyer, wish.key.clone());
+        if let Some((order, hash)) = self.keys.get(&key) {
+            if *hash != wish.request_hash {
+                return ReserveOutcome::KeyReused;
+            }
+            return ReserveOutcome::Duplicate(self.reservations[order].clone());
+        }
+        match self.state {
+            SaleState::Ready => {}
+            SaleState::Suspended => return ReserveOutcome::Suspended,
+            SaleState::Closed => return ReserveOutcome::Closed,
+        }
+        if self.reservations.contains_key(&wish.order) {
+            return invalid("order", "must not be in use");
+        }
+        let mut lines = Vec::new();
+        for (at, line) in wish.lines.iter().enumerate() {
+            let sku = line.sku.clone();
+            if wish.lines[..at].iter().any(|earlier| earlier.sku == sku) {
+                return invalid("lines.sku", "must not be listed twice");
+            }
+            let Some(item) = self.spec.items.iter().find(|item| item.sku == sku) else {
+                return ReserveOutcome::UnknownSku { sku };
+            };
+            let held = self.held_by(wish.buyer, &sku);
+            if let Some(limit) = item.per_buyer_limit
+                && held + line.quantity > limit
+            {
+                return ReserveOutcome::LimitExceeded { sku, limit, held };
+            }
+            let remaining = self.counters_of(item).remaining;
+            if remaining < line.quantity {
+                return ReserveOutcome::SoldOut { sku, remaining };
+            }
+            lines.push(PricedLine { sku, quantity: line.quantity, unit_price: item.price });
+        }
+        let reservation = Reservation {
+            order: wish.order,
+            sale: wish.sale,
+            buyer: wish.buyer,
+            amount: lines.iter().map(|line| i64::from(line.quantity) * line.unit_price).sum(),
+            lines,
+            currency: self.spec.currency.clone(),
+            state: ReservationState::Reserved,
+            reserved_at_ms: now_ms,
+            pay_by_ms: now_ms + i64::from(self.spec.payment_seconds) * 1_000,
+            payment_prepared: false,
+            payment_method_id: None,
+            delivery_address_id: None,
+        };
+        self.keys.insert(key, (wish.order, wish.request_hash.clone()));
+        self.reservations.insert(wish.order, reservation.clone());
+        self.events.push(("rocketmart.reservation.reserved.v1", wish.order));
+        ReserveOutcome::Reserved(reservation)
+    }
+
+    pub(crate) fn prepare(&mut self, order: OrderId, buyer: BuyerId, details: PaymentDetails) -> PaymentOutcome {
+        match self.payable(order, buyer) {
+            Err(outcome) => outcome,
+            Ok(reservation) => {
+                set_details(reservation, details);
+                reservation.payment_prepared = true;
+                PaymentOutcome::Prepared(reservation.clone())
+            }
+        }
+    }
+
+    pub(crate) fn submit(
+        &mut self,
+        order: OrderId,
+        buyer: BuyerId,
+        details: Option<PaymentDetails>,
+    ) -> PaymentOutcome {
+        let reservation = match self.payable(order, buyer) {
+            Err(outcome) => return outcome,
+            Ok(reservation) => reservation,
+        };
+        match details {
+            Some(details) => set_details(reservation, details),
+            None if !reservation.payment_prepared => return PaymentOutcome::NotPrepared,
+            None => {}
+        }
+        reservation.state = ReservationState::PaymentSubmitted;
+        reservation.payment_prepared = false;
+        let submitted = reservation.clone();
+        self.events.push(("rocketmart.reservation.payment_submitted.v1", order));
+        PaymentOutcome::Submitted(submitted)
+    }
+
+    fn payable(&mut self, order: OrderId, buyer: BuyerId) -> Result<&mut Reservation, PaymentOutcome> {
+        let reservation = self
+            .reservations
+            .get_mut(&order)
+            .filter(|reservation| reservation.buyer == buyer)
+            .ok_or(PaymentOutcome::Unknown)?;
+        match reservation.state {
+            ReservationState::Released(reason) => Err(PaymentOutcome::Released(reason)),
+            ReservationState::Reserved if is_past(reservation) => {
+                Err(PaymentOutcome::Released(ReleaseReason::Expired))
+            }
+            ReservationState::Reserved => Ok(reservation),
+            ReservationState::PaymentSubmitted | ReservationState::Confirmed => {
+                Err(PaymentOutcome::AlreadySubmitted(reservation.clone()))
+            }
+        }
+    }
+
+    pub(crate) fn confirm(&mut self, order: OrderId) -> ConfirmOutcome {
+        let Some(reservation) = self.reservations.get_mut(&order) else { return ConfirmOutcome::Unknown };
+        match reservation.state {
+            ReservationState::Confirmed => ConfirmOutcome::AlreadyConfirmed,
+            ReservationState::Released(reason) => ConfirmOutcome::Released(reason),
+            ReservationState::Reserved | ReservationState::PaymentSubmitted => {
+                reservation.state = ReservationState::Confirmed;
+                reservation.payment_prepared = false;
+                ConfirmOutcome::Confirmed
+            }
+        }
+    }
+
+    pub(crate) fn release(
+        &mut self,
+        order: OrderId,
+        buyer: Option<BuyerId>,
+        reason: ReleaseReason,
+    ) -> ReleaseOutcome {
+        let Some(reservation) = self.reservations.get_mut(&order) else { return ReleaseOutcome::Unknown };
+        if buyer.is_some_and(|buyer| buyer != reservation.buyer) {
+            return ReleaseOutcome::Unknown;
+        }
+        match reservation.state {
+            ReservationState::Confirmed => return ReleaseOutcome::AlreadyConfirmed,
+            ReservationState::Released(reason) => return ReleaseOutcome::AlreadyReleased(reason),
+            ReservationState::Reserved if reason == ReleaseReason::Expired && !is_past(reservation) => {
+                return ReleaseOutcome::NotDue;
+            }
+            ReservationState::PaymentSubmitted if reason == ReleaseReason::Expired => {
+                return ReleaseOutcome::NotDue;
+            }
+            ReservationState::Reserved | ReservationState::PaymentSubmitted => {}
+        }
+        reservation.state = ReservationState::Released(reason);
+        reservation.payment_prepared = false;
+        if reason != ReleaseReason::PaymentFailed {
+            self.events.push(("rocketmart.reservation.released.v1", order));
+        }
+        ReleaseOutcome::Released
+    }
+
+    pub(crate) fn expire(&mut self, limit: usize) -> usize {
+        // All past deadlines are the same moment here, so the order ids decide.
+        let due: Vec<OrderId> = self
+            .reservations
+            .values()
+            .filter(|reservation| reservation.state == ReservationState::Reserved && is_past(reservation))
+            .map(|reservation| reservation.order)
+            .take(limit)
+            .collect();
+        for &order in &due {
+            self.release(order, None, ReleaseReason::Expired);
+        }
+        due.len()
+    }
+
+    pub(crate) fn let_deadline_pass(&mut self, order: OrderId) {
+        if let Some(reservation) = self.reservations.get_mut(&order) {
+            reservation.pay_by_ms = PAST_DEADLINE;
+        }
+    }
+}
+
+fn units_of(reservation: &Reservation, sku: &str) -> u32 {
+    reservation.lines.iter().filter(|line| line.sku == sku).map(|line| line.quantity).sum()
+}
+
+fn is_outstanding(state: ReservationState) -> bool {
+    matches!(state, ReservationState::Reserved | ReservationState::PaymentSubmitted)
+}
+
+fn is_past(reservation: &Reservation) -> bool {
+    reservation.pay_by_ms == PAST_DEADLINE
+}
+
+fn set_details(reservation: &mut Reservation, details: PaymentDetails) {
+    reservation.payment_method_id = details.payment_method_id;
+    reservation.delivery_address_id = details.delivery_address_id;
+}
