@@ -22,6 +22,8 @@ pub struct Cluster {
     helm: PathBuf,
     /// What a command line begins with to reach the cluster's addresses.
     enter: Vec<String>,
+    /// Where kubectl keeps what it learnt about the API; `None`: where it always does.
+    kubectl_cache: Option<PathBuf>,
 }
 
 impl Cluster {
@@ -39,16 +41,19 @@ impl Cluster {
             kubectl: prepare::kubernetes_binaries()?.join("kubectl"),
             helm: prepare::helm()?,
             enter: vec![],
+            kubectl_cache: None,
         })
     }
 
+    /// A cluster in a network namespace of this machine, which `enter` enters.
     pub(crate) fn in_namespace(
         kubeconfig: PathBuf,
         kubectl: PathBuf,
         helm: PathBuf,
         enter: Vec<String>,
     ) -> Self {
-        Self { kubeconfig, kubectl, helm, enter }
+        let kubectl_cache = Some(kubeconfig.with_file_name("kubectl-cache"));
+        Self { kubeconfig, kubectl, helm, enter, kubectl_cache }
     }
 
     /// A kubeconfig of an administrator.
@@ -67,6 +72,9 @@ impl Cluster {
             None => Command::new(program.as_ref()),
         };
         command.env("KUBECONFIG", &self.kubeconfig);
+        if let Some(folder) = &self.kubectl_cache {
+            command.env("KUBECACHEDIR", folder);
+        }
         command
     }
 

@@ -88,16 +88,20 @@ pub(super) fn kill_members() -> Result<()> {
 
 /// Removes the node's group from every hierarchy, from the leaves up.
 pub(super) fn delete() -> Result<()> {
-    for hierarchy in hierarchies()? {
-        remove_tree(&hierarchy.join(NAME))?;
-    }
-    Ok(())
+    groups()?.iter().try_for_each(|group| remove_tree(group))
 }
 
-fn members() -> Result<BTreeSet<u32>> {
+/// The node's group in each hierarchy where it is.
+pub(super) fn groups() -> Result<Vec<PathBuf>> {
+    let groups = hierarchies()?.into_iter().map(|hierarchy| hierarchy.join(NAME));
+    Ok(groups.filter(|group| group.exists()).collect())
+}
+
+/// The processes of the node.
+pub(super) fn members() -> Result<BTreeSet<u32>> {
     let mut members = BTreeSet::new();
-    for hierarchy in hierarchies()? {
-        collect_members(&hierarchy.join(NAME), &mut members)?;
+    for group in groups()? {
+        collect_members(&group, &mut members)?;
     }
     Ok(members)
 }

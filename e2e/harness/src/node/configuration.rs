@@ -58,7 +58,7 @@ nodeRegistration:
 fn containerd(layout: &Layout) -> String {
     format!(
         r#"version = 2
-root = "{root}/content"
+root = "{store}"
 state = "{root}/state"
 disabled_plugins = [
   "io.containerd.internal.v1.opt",
@@ -83,7 +83,11 @@ disabled_plugins = [
 
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
+
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+  Root = "{root}/runc"
 "#,
+        store = layout.image_store().join("containerd").display(),
         root = layout.containerd().display(),
         socket = layout.containerd_socket().display(),
         cni = layout.root().join("cni").display(),
@@ -91,7 +95,7 @@ disabled_plugins = [
 }
 
 /// Debian's plugins: a bridge for the pods, addresses from a range, and host ports for the ingress.
-/// They do not enforce NetworkPolicy.
+/// They do not enforce network policies.
 pub(super) fn cni(layout: &Layout) -> String {
     format!(
         r#"{{
@@ -150,11 +154,12 @@ oomScoreAdj: 0
 podLogsDir: {root}/pods
 resolvConf: {root}/configuration/resolv.conf
 rotateCertificates: false
-volumePluginDir: {root}/plugins
+volumePluginDir: {plugins}
 ",
         ca = layout.pki().join("ca.crt").display(),
         socket = layout.containerd_socket().display(),
         root = layout.root().display(),
+        plugins = layout.plugins().display(),
     )
 }
 

@@ -18,6 +18,7 @@ use crate::step;
 const ENTER_CGROUP: &str = r#"echo $$ > "$0" && exec setsid "$@""#;
 
 const ENTER_LIMIT: Duration = Duration::from_secs(10);
+const END_LIMIT: Duration = Duration::from_secs(30);
 
 /// A program to run in the node's namespace and cgroup, with its log and process id in files.
 pub(super) struct Daemon {
@@ -45,6 +46,12 @@ impl Daemon {
         step::wait_until(self.name, ENTER_LIMIT, || cgroup::has(child.id()) || cgroup::ended(child.id()))
     }
 
+    /// Ends the program that was started last and waits until it is gone.
+    pub(super) fn end(&self, layout: &Layout) -> Result<()> {
+        signal(layout, self.name, "TERM")?;
+        step::wait_until(self.name, END_LIMIT, || !runs(layout, self.name))
+    }
+
     /// Fails, with the end of its log, when the program has ended.
     pub(super) fn check(&self, layout: &Layout) -> Result<()> {
         if runs(layout, self.name) {
@@ -58,6 +65,18 @@ impl Daemon {
 pub(super) fn runs(layout: &Layout, name: &str) -> bool {
     // Membership guards against another process that got the same id later.
     pid(layout, name).is_some_and(|pid| cgroup::has(pid) && !cgroup::ended(pid))
+}
+
+/// Ends a program as a crash would.
+pub(super) fn kill(layout: &Layout, name: &str) -> Result<()> {
+    signal(layout, name, "KILL")
+}
+
+fn signal(layout: &Layout, name: &str, signal: &str) -> Result<()> {
+    if let Some(pid) = pid(layout, name).filter(|_| runs(layout, name)) {
+        Command::new("kill").args(["-s", signal, &pid.to_string()]).status().context("running kill")?;
+    }
+    Ok(())
 }
 
 fn pid(layout: &Layout, name: &str) -> Option<u32> {

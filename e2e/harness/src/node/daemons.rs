@@ -9,9 +9,9 @@ use super::{
 
 const ETCD: &str = "http://127.0.0.1:2379";
 
-/// Started first, side by side: they need nothing but their files.
-pub(super) fn foundation(layout: &Layout, kubernetes: &Path) -> Vec<Daemon> {
-    vec![etcd(layout), containerd(layout), kube_apiserver(layout, kubernetes)]
+/// Started first, side by side with containerd: they need nothing but their files.
+pub(super) fn control_plane(layout: &Layout, kubernetes: &Path) -> Vec<Daemon> {
+    vec![etcd(layout), kube_apiserver(layout, kubernetes)]
 }
 
 /// Started when the API server is ready: before that its RBAC rules are not there, and they would end.
@@ -40,7 +40,7 @@ fn etcd(layout: &Layout) -> Daemon {
     }
 }
 
-fn containerd(layout: &Layout) -> Daemon {
+pub(super) fn containerd(layout: &Layout) -> Daemon {
     Daemon {
         name: "containerd",
         program: "containerd".into(),
@@ -94,6 +94,7 @@ fn kube_controller_manager(layout: &Layout, kubernetes: &Path) -> Daemon {
             ("cluster-cidr", POD_SUBNET),
             ("cluster-signing-cert-file", &pki("ca.crt")),
             ("cluster-signing-key-file", &pki("ca.key")),
+            ("flex-volume-plugin-dir", &path(&layout.plugins())),
             ("kubeconfig", &kubeconfig),
             ("leader-elect", "false"),
             ("requestheader-client-ca-file", &pki("front-proxy-ca.crt")),
@@ -124,6 +125,7 @@ fn kubelet(layout: &Layout, kubernetes: &Path) -> Daemon {
         name: "kubelet",
         program: kubernetes.join("kubelet"),
         arguments: flags(&[
+            ("cert-dir", &path(&layout.pki().join("kubelet"))),
             ("config", &path(&layout.configuration("kubelet.yaml"))),
             ("hostname-override", NAME),
             ("kubeconfig", &path(&layout.kubeconfig("kubelet"))),

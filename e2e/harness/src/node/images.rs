@@ -1,8 +1,11 @@
 //! Images on the node: archives imported into containerd, each content once.
+//!
+//! containerd's store outlives the node, and with the images it keeps records of the containers that
+//! a node had when it was taken apart. They are forgotten before a kubelet could take them for its own.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use super::layout::Layout;
 use crate::{prepare::Image, step};
@@ -14,24 +17,52 @@ pub(super) fn import(layout: &Layout, image: &Image) -> Result<()> {
     if is_imported(layout, image) {
         return Ok(());
     }
-    step::run(&mut command(layout, &image.archive), &layout.log("image-import"), LIMIT)?;
+    step::run(
+        ctr(layout).args(["images", "import"]).arg(&image.archive),
+        &layout.log("image-import"),
+        LIMIT,
+    )?;
     // An archive's path names its content, so the path is what has to be remembered.
     fs::write(layout.imported(&image.name), image.archive.display().to_string())?;
     Ok(())
 }
 
-/// Whether the node has the image with exactly this content.
+/// Whether the store has the image with exactly this content.
 pub(super) fn is_imported(layout: &Layout, image: &Image) -> bool {
     fs::read_to_string(layout.imported(&image.name))
         .is_ok_and(|archive| archive == image.archive.display().to_string())
 }
 
-fn command(layout: &Layout, archive: &Path) -> Command {
+/// Whether containerd is up.
+pub(super) fn store_answers(layout: &Layout) -> bool {
+    layout.containerd_socket().exists() && containers(layout).is_ok()
+}
+
+/// Forgets the containers of an earlier node; answers whether there were any. containerd has to be
+/// started again then, because it read them when it started.
+pub(super) fn forget_containers(layout: &Layout) -> Result<bool> {
+    let containers = containers(layout)?;
+    if containers.is_empty() {
+        return Ok(false);
+    }
+    step::run(
+        ctr(layout).args(["containers", "rm"]).args(containers),
+        &layout.log("containers-remove"),
+        LIMIT,
+    )?;
+    Ok(true)
+}
+
+fn containers(layout: &Layout) -> Result<Vec<String>> {
+    let output = ctr(layout).args(["containers", "ls", "--quiet"]).output().context("running ctr")?;
+    if !output.status.success() {
+        bail!("ctr containers ls: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
+}
+
+fn ctr(layout: &Layout) -> Command {
     let mut command = Command::new("ctr");
-    command
-        .arg("--address")
-        .arg(layout.containerd_socket())
-        .args(["--namespace", "k8s.io", "images", "import"])
-        .arg(archive);
+    command.arg("--address").arg(layout.containerd_socket()).args(["--namespace", "k8s.io"]);
     command
 }

@@ -17,15 +17,16 @@ pub(super) const SERVICE_SUBNET: &str = "10.96.0.0/16";
 pub(super) const DNS_ADDRESS: &str = "10.96.0.10";
 pub(super) const API_PORT: u16 = 6443;
 
-/// The files of a node, all below one directory.
+/// The files of a node, all below one directory but the images.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     root: PathBuf,
+    image_store: PathBuf,
 }
 
 impl Layout {
     pub(super) fn new() -> Self {
-        Self { root: cache::root().join("node") }
+        Self { root: cache::root().join("node"), image_store: cache::root().join("image-store") }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -63,6 +64,12 @@ impl Layout {
         self.root.join("containerd")
     }
 
+    /// Images and their unpacked layers. It outlives the node: importing takes longer than all of the
+    /// rest.
+    pub(super) fn image_store(&self) -> &Path {
+        &self.image_store
+    }
+
     pub(super) fn containerd_socket(&self) -> PathBuf {
         self.root.join("containerd.sock")
     }
@@ -71,14 +78,19 @@ impl Layout {
         self.root.join("kubelet")
     }
 
+    /// Where volume plugins would be; there are none.
+    pub(super) fn plugins(&self) -> PathBuf {
+        self.root.join("plugins")
+    }
+
     /// The folder of a persistent volume.
     pub(super) fn volume(&self, number: usize) -> PathBuf {
         self.root.join("volumes").join(format!("{number:02}"))
     }
 
-    /// The marker of an imported image.
+    /// The marker of an imported image, next to the store that holds it.
     pub(super) fn imported(&self, image: &str) -> PathBuf {
-        self.root.join("imported").join(image.replace(['/', ':'], "_"))
+        self.image_store.join("imported").join(image.replace(['/', ':'], "_"))
     }
 
     /// The marker of a node that came up, naming the binaries it runs.
@@ -88,8 +100,10 @@ impl Layout {
 
     /// All folders that have to exist before anything starts.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
-        let named =
-            ["kubeconfigs", "configuration", "cni", "logs", "pids", "pods", "imported", "volumes", "plugins"];
-        named.iter().map(|folder| self.root.join(folder)).chain([self.etcd(), self.kubelet()]).collect()
+        ["kubeconfigs", "configuration", "cni", "logs", "pids", "pods", "volumes"]
+            .iter()
+            .map(|folder| self.root.join(folder))
+            .chain([self.etcd(), self.kubelet(), self.plugins(), self.image_store.join("imported")])
+            .collect()
     }
 }

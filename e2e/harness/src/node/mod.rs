@@ -28,7 +28,7 @@ use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Result, bail};
 
-pub use self::layout::ADDRESS;
+pub use self::{check::survives_a_crash_and_leaves_nothing, layout::ADDRESS};
 use self::{daemon::Daemon, layout::Layout};
 use crate::{
     cluster::Cluster,
@@ -71,7 +71,7 @@ impl Node {
         // The kubelet needs the image of `pause` before any other.
         node.import_images(&prepared.images)?;
         step::step("Start the node and its DNS", || node.start_kubelet(prepared))?;
-        step::step("Start the ingress (Contour and Envoy)", || node.start_ingress(prepared))?;
+        step::step("Start the ingress (Contour and Envoy)", || node.wait_for_ingress())?;
         fs::write(node.layout.complete(), identity(prepared))?;
         Ok(node)
     }
@@ -148,7 +148,8 @@ impl Node {
     }
 
     fn daemons(&self, prepared: &Prepared) -> Vec<Daemon> {
-        let mut daemons = daemons::foundation(&self.layout, &prepared.kubernetes);
+        let mut daemons = vec![daemons::containerd(&self.layout)];
+        daemons.extend(daemons::control_plane(&self.layout, &prepared.kubernetes));
         daemons.extend(daemons::the_rest(&self.layout, &prepared.kubernetes));
         daemons
     }
@@ -168,11 +169,17 @@ impl Node {
         certificates::create(&self.layout, &prepared.kubernetes)?;
         cgroup::create()?;
         namespace::create()?;
-        let daemons = daemons::foundation(&self.layout, &prepared.kubernetes);
-        self.start(&daemons)?;
-        self.wait_until("the API server and containerd", &daemons, || {
-            self.layout.containerd_socket().exists() && self.api_server_is_ready()
-        })?;
+        let containerd = [daemons::containerd(&self.layout)];
+        let control_plane = daemons::control_plane(&self.layout, &prepared.kubernetes);
+        self.start(&containerd)?;
+        self.start(&control_plane)?;
+        self.wait_until("containerd", &containerd, || images::store_answers(&self.layout))?;
+        if images::forget_containers(&self.layout)? {
+            containerd.iter().try_for_each(|daemon| daemon.end(&self.layout))?;
+            self.start(&containerd)?;
+            self.wait_until("containerd", &containerd, || images::store_answers(&self.layout))?;
+        }
+        self.wait_until("the API server", &control_plane, || self.api_server_is_ready())?;
         self.cluster.apply(ACCESS)
     }
 
@@ -181,6 +188,13 @@ impl Node {
         self.start(&daemons)?;
         self.cluster.apply(&volumes::create(&self.layout)?)?;
         self.cluster.apply(DNS)?;
+        // All pods start side by side; what they need of each other they wait for by themselves.
+        self.kubectl(&[
+            "apply",
+            "--server-side",
+            "--filename",
+            &prepared.contour_manifests.display().to_string(),
+        ])?;
         self.wait_until("the node to register itself", &daemons, || {
             self.kubectl(&["get", "node", layout::NAME]).is_ok()
         })?;
@@ -188,9 +202,7 @@ impl Node {
         self.wait_for_rollout("kube-system", "deployment/coredns")
     }
 
-    fn start_ingress(&self, prepared: &Prepared) -> Result<()> {
-        let manifests = prepared.contour_manifests.display().to_string();
-        self.kubectl(&["apply", "--server-side", "--filename", &manifests])?;
+    fn wait_for_ingress(&self) -> Result<()> {
         self.wait_for_rollout("projectcontour", "deployment/contour")?;
         self.wait_for_rollout("projectcontour", "daemonset/envoy")
     }

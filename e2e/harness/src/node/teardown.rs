@@ -15,14 +15,34 @@ use anyhow::{Context, Result, bail};
 
 use super::{cgroup, layout::Layout, namespace};
 
-/// Removes everything a node made. Does nothing when there is none.
+/// Removes everything a node made. Does nothing when there is none. What stays is the store of
+/// images, a cache like the others.
 pub(super) fn run(layout: &Layout) -> Result<()> {
     cgroup::kill_members()?;
-    unmount_below(layout.root())?;
+    for directory in [layout.root(), layout.image_store()] {
+        unmount_below(directory)?;
+    }
     namespace::delete()?;
     cgroup::delete()?;
     remove_traces(layout)?;
     remove_directory(layout.root())
+}
+
+/// What is still there of a node after [`run`]: nothing, or each thing by its kind.
+pub(super) fn remains(layout: &Layout) -> Result<Vec<String>> {
+    let mut remains: Vec<String> =
+        cgroup::members()?.iter().map(|process| format!("process {process}")).collect();
+    for directory in [layout.root(), layout.image_store()] {
+        remains.extend(mounts_below(directory)?.iter().map(|mount| format!("mount {}", mount.display())));
+    }
+    remains.extend(cgroup::groups()?.iter().map(|group| format!("cgroup {}", group.display())));
+    if namespace::exists() {
+        remains.push("its network namespace".to_owned());
+    }
+    if layout.root().exists() {
+        remains.push(format!("directory {}", layout.root().display()));
+    }
+    Ok(remains)
 }
 
 /// Unmounts what lies deepest first; lazily, because what a killed container held may still be busy.
@@ -54,17 +74,37 @@ fn parse_mounts_below(mountinfo: &str, root: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Removes what containerd, the CNI plugins and the kubelet write outside the node's directory.
+/// Removes what containerd, the CNI plugins and the kubelet write outside the node's directory, at
+/// paths that cannot be configured; and the folders around it, if nothing else is in them.
 fn remove_traces(layout: &Layout) -> Result<()> {
-    // Results of CNI calls, kept by containerd under the name of our network.
-    remove_if("/var/lib/cni/results", |path| name_starts_with(path, &format!("{}-", super::layout::NAME)))?;
+    let root = layout.root().display().to_string();
+    // Results of CNI calls, kept by containerd; each names the pod's network namespace.
+    remove_if("/var/lib/cni/results", |path| {
+        fs::read_to_string(path).is_ok_and(|result| result.contains(&root))
+    })?;
     // Links to the logs of our pods.
     remove_if("/var/log/containers", |path| {
         fs::read_link(path).is_ok_and(|target| target.starts_with(layout.root()))
     })?;
-    // Sockets of shims that were killed; one that still answers is another containerd's.
-    remove_if("/run/containerd/s", |path| UnixStream::connect(path).is_err())
+    // Sockets of shims and of the kubelet that were killed; one that answers is another node's.
+    remove_if("/run/containerd/s", |path| UnixStream::connect(path).is_err())?;
+    remove_if("/var/lib/kubelet/device-plugins", |path| UnixStream::connect(path).is_err())?;
+    for folder in FOLDERS_AROUND {
+        // Fails, as it should, when there is something in it.
+        let _ = fs::remove_dir(folder);
+    }
+    Ok(())
 }
+
+const FOLDERS_AROUND: [&str; 7] = [
+    "/run/containerd/s",
+    "/run/containerd",
+    "/var/lib/cni/results",
+    "/var/lib/cni",
+    "/var/lib/kubelet/device-plugins",
+    "/var/lib/kubelet",
+    "/var/log/containers",
+];
 
 fn remove_if(folder: &str, ours: impl Fn(&Path) -> bool) -> Result<()> {
     let entries = match fs::read_dir(folder) {
@@ -79,10 +119,6 @@ fn remove_if(folder: &str, ours: impl Fn(&Path) -> bool) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn name_starts_with(path: &Path, prefix: &str) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
 }
 
 /// Removes the node's directory, and refuses while anything is mounted in it: that would be emptied.

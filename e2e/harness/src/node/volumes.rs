@@ -1,4 +1,4 @@
-//! Storage: a default StorageClass and a shelf of volumes made beforehand.
+//! Storage: a default storage class and a shelf of volumes made beforehand.
 //!
 //! They are `local` volumes, whose folders the kubelet gives to a pod's `fsGroup`, so servers that do
 //! not run as root can write. A claim binds when its pod is scheduled. A volume whose claim was

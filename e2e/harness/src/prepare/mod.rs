@@ -54,6 +54,13 @@ pub fn node() -> Result<Prepared> {
     Ok(Prepared { kubernetes, helm, contour_manifests: contour.manifests(), images })
 }
 
+/// Prepares what the tests without a node need: servers as plain processes and an API server.
+pub fn for_tests() -> Result<()> {
+    packages()?;
+    crate::maven::libraries("kafka")?;
+    kubernetes_binaries().map(drop)
+}
+
 /// Installs the Debian packages that are missing, those of the service tests among them.
 pub fn packages() -> Result<()> {
     debian::install_missing()
