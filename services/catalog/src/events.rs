@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::{Content, Product, State};
 
-pub const TOPIC: &str = "products";
+pub(crate) const TOPIC: &str = "products";
 const SOURCE: &str = "/rocketmart/catalog";
 const CHANGED: &str = "rocketmart.product.changed.v1";
 
@@ -25,7 +25,7 @@ struct ProductChanged<'a> {
 }
 
 /// The product as it now is.
-pub fn changed(product: &Product) -> Event {
+pub(crate) fn changed(product: &Product) -> Event {
     Event::new(
         SOURCE,
         CHANGED,
@@ -42,6 +42,6 @@ pub fn changed(product: &Product) -> Event {
 }
 
 /// The product is gone: after compaction nothing of it is left in the topic.
-pub fn deleted(product_id: Uuid) -> Event {
+pub(crate) fn deleted(product_id: Uuid) -> Event {
     Event::tombstone(SOURCE, CHANGED, product_id)
 }

@@ -1,1 +1,15 @@
-//! 
+//! Search: what shoppers look for among the published products.
+//!
+//! ```text
+//!   topic `products` ──▶ feed ──▶ index (in memory) ◀── http ◀── shoppers
+//! ```
+//!
+//! The topic is the only source: it is compacted, so it holds every product there is, and a replica
+//! builds its whole index from it on start ([`feed`]). Until that is done it is not ready. Nothing
+//! is kept on disk, replicas know nothing of each other, and one more is one more reader.
+
+pub mod api;
+mod feed;
+mod http;
+mod index;
+mod product;

@@ -42,7 +42,12 @@ impl State {
 #[serde(deny_unknown_fields)]
 pub struct Variant {
     /// Unique in the whole shop: 1–64 letters, digits, `.`, `_`, `-`, starting with a letter or digit.
-    #[schema(example = "MUG-BLUE-300", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    #[schema(
+        example = "MUG-BLUE-300",
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$"
+    )]
     pub sku: String,
     /// Minor units of the product's currency.
     #[schema(example = 12_900, minimum = 0, maximum = 1_000_000_000_000_i64)]

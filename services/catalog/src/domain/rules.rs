@@ -31,7 +31,11 @@ impl Content {
         broken.text("title", &self.title, 1, TITLE_CHARS, Lines::One);
         broken.text("description", &self.description, 0, DESCRIPTION_CHARS, Lines::Many);
         if self.currency.len() != 3 || !self.currency.bytes().all(|b| b.is_ascii_uppercase()) {
-            broken.rule("currency", "iso4217", "must be an ISO 4217 code of three capital letters, such as KRW");
+            broken.rule(
+                "currency",
+                "iso4217",
+                "must be an ISO 4217 code of three capital letters, such as KRW",
+            );
         }
         broken.labels("categories", &self.categories, CATEGORIES);
         broken.labels("tags", &self.tags, TAGS);
@@ -77,7 +81,8 @@ impl Broken {
         if chars > max {
             self.rule(field, "max_length", format!("must have at most {max} characters, has {chars}"));
         }
-        let is_allowed = |c: char| !c.is_control() || (lines == Lines::Many && matches!(c, '\n' | '\r' | '\t'));
+        let is_allowed =
+            |c: char| !c.is_control() || (lines == Lines::Many && matches!(c, '\n' | '\r' | '\t'));
         if !text.chars().all(is_allowed) {
             self.rule(field, "no_control_characters", "must not contain control characters");
         }
@@ -128,7 +133,11 @@ impl Broken {
                     "must be 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit",
                 );
             } else if !seen.insert(&variant.sku) {
-                self.rule(at("sku"), "unique", format!("{} is used by another variant of this product", variant.sku));
+                self.rule(
+                    at("sku"),
+                    "unique",
+                    format!("{} is used by another variant of this product", variant.sku),
+                );
             }
             if !(0..=MAX_PRICE).contains(&variant.price) {
                 self.rule(at("price"), "range", format!("must be between 0 and {MAX_PRICE} minor units"));

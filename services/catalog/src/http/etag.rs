@@ -10,11 +10,11 @@ use crate::domain::Product;
 
 /// `If-Match` with exactly one version: 428 without, 400 when it is not one of ours.
 #[derive(Clone, Copy, Debug)]
-pub struct IfMatch(i64);
+pub(super) struct IfMatch(i64);
 
 impl IfMatch {
     /// The product, if it still has the version the caller saw.
-    pub fn check(self, product: Product) -> Result<Product, Problem> {
+    pub(super) fn check(self, product: Product) -> Result<Product, Problem> {
         if product.version == self.0 { Ok(product) } else { Err(version_conflict()) }
     }
 }
@@ -35,22 +35,26 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
 }
 
 /// The `ETag` of a version.
-pub fn etag(product: &Product) -> (header::HeaderName, String) {
+pub(super) fn etag(product: &Product) -> (header::HeaderName, String) {
     (header::ETAG, format!("\"{}\"", product.version))
 }
 
 /// 412: the change was made for a version that is no longer there.
-pub fn version_conflict() -> Problem {
-    Problem::new(
-        StatusCode::PRECONDITION_FAILED,
-        "version-conflict",
-        "The product was changed meanwhile",
-    )
-    .detail("read it again and repeat the change with its new ETag")
+pub(super) fn version_conflict() -> Problem {
+    Problem::new(StatusCode::PRECONDITION_FAILED, "version-conflict", "The product was changed meanwhile")
+        .detail("read it again and repeat the change with its new ETag")
 }
 
 fn version_in(value: &HeaderValue) -> Option<i64> {
-    value.to_str().ok()?.trim().strip_prefix('"')?.strip_suffix('"')?.parse().ok().filter(|version| *version > 0)
+    value
+        .to_str()
+        .ok()?
+        .trim()
+        .strip_prefix('"')?
+        .strip_suffix('"')?
+        .parse()
+        .ok()
+        .filter(|version| *version > 0)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::store::{Mark, MarkKind, MarkPlace};
 
 /// A noted product.
 #[derive(Serialize, ToSchema)]
-pub struct Noted {
+pub(super) struct Noted {
     product_id: Uuid,
     #[serde(with = "time::serde::rfc3339")]
     noted_at: OffsetDateTime,
@@ -28,7 +28,7 @@ pub struct Noted {
 /// The products this member likes, latest first
 #[utoipa::path(get, path = "/api/v1/likes", tag = "likes", params(PageQuery),
     responses((status = 200, body = Page<Noted>), (status = 401, body = Problem)), security(("bearer" = [])))]
-pub async fn likes(
+pub(super) async fn likes(
     State(catalog): State<Catalog>,
     member: Member,
     Query(query): Query<PageQuery>,
@@ -40,7 +40,7 @@ pub async fn likes(
 #[utoipa::path(put, path = "/api/v1/likes/{product_id}", tag = "likes", params(("product_id" = Uuid, Path)),
     responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem)),
     security(("bearer" = [])))]
-pub async fn like(
+pub(super) async fn like(
     State(catalog): State<Catalog>,
     member: Member,
     Path(product_id): Path<Uuid>,
@@ -51,7 +51,7 @@ pub async fn like(
 /// Like it no longer
 #[utoipa::path(delete, path = "/api/v1/likes/{product_id}", tag = "likes", params(("product_id" = Uuid, Path)),
     responses((status = 204), (status = 401, body = Problem)), security(("bearer" = [])))]
-pub async fn unlike(
+pub(super) async fn unlike(
     State(catalog): State<Catalog>,
     member: Member,
     Path(product_id): Path<Uuid>,
@@ -62,7 +62,7 @@ pub async fn unlike(
 /// The products this member wishes for, latest first
 #[utoipa::path(get, path = "/api/v1/wishlist", tag = "wishlist", params(PageQuery),
     responses((status = 200, body = Page<Noted>), (status = 401, body = Problem)), security(("bearer" = [])))]
-pub async fn wishlist(
+pub(super) async fn wishlist(
     State(catalog): State<Catalog>,
     member: Member,
     Query(query): Query<PageQuery>,
@@ -74,7 +74,7 @@ pub async fn wishlist(
 #[utoipa::path(put, path = "/api/v1/wishlist/{product_id}", tag = "wishlist", params(("product_id" = Uuid, Path)),
     responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem)),
     security(("bearer" = [])))]
-pub async fn wish(
+pub(super) async fn wish(
     State(catalog): State<Catalog>,
     member: Member,
     Path(product_id): Path<Uuid>,
@@ -85,7 +85,7 @@ pub async fn wish(
 /// Take it off the wishlist
 #[utoipa::path(delete, path = "/api/v1/wishlist/{product_id}", tag = "wishlist", params(("product_id" = Uuid, Path)),
     responses((status = 204), (status = 401, body = Problem)), security(("bearer" = [])))]
-pub async fn unwish(
+pub(super) async fn unwish(
     State(catalog): State<Catalog>,
     member: Member,
     Path(product_id): Path<Uuid>,
@@ -93,7 +93,12 @@ pub async fn unwish(
     remove(&catalog, MarkKind::Wish, &member, product_id).await
 }
 
-async fn list(catalog: &Catalog, kind: MarkKind, member: &Member, query: &PageQuery) -> Result<Json<Page<Noted>>> {
+async fn list(
+    catalog: &Catalog,
+    kind: MarkKind,
+    member: &Member,
+    query: &PageQuery,
+) -> Result<Json<Page<Noted>>> {
     let limit = query.limit()?;
     let after: Option<MarkPlace> = query.after()?;
     let marks = catalog.store.marks(kind, member.0.sub, after, limit + 1).await.map_err(refusal)?;

@@ -32,7 +32,7 @@ impl FromRef<Catalog> for Verifier {
 }
 
 /// All routes, still without their state, so that the OpenAPI document needs none.
-pub fn routes() -> OpenApiRouter<Catalog> {
+pub(crate) fn routes() -> OpenApiRouter<Catalog> {
     OpenApiRouter::new()
         .routes(routes!(products::list, products::create))
         .routes(routes!(products::show, products::edit, products::delete))

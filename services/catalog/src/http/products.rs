@@ -27,7 +27,7 @@ const TRANSITION_ATTEMPTS: usize = 5;
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct ListQuery {
+pub(super) struct ListQuery {
     /// `me`: the caller's own products in every state, instead of everybody's published ones.
     #[param(pattern = "^me$")]
     seller: Option<String>,
@@ -43,7 +43,7 @@ pub struct ListQuery {
     responses((status = 200, body = Page<Product>), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 422, body = Problem)),
     security((), ("bearer" = [])))]
-pub async fn list(
+pub(super) async fn list(
     State(catalog): State<Catalog>,
     Viewer(viewer): Viewer,
     Query(query): Query<ListQuery>,
@@ -52,10 +52,18 @@ pub async fn list(
         (None, _) => Listing::Published,
         (Some("me"), Some(member)) => Listing::OfSeller(member),
         (Some("me"), None) => {
-            return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Log in to see your own products"));
+            return Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "Log in to see your own products",
+            ));
         }
         (Some(_), _) => {
-            return Err(Problem::validation(vec![FieldError::new("seller", "enum", "must be `me` or left out")]));
+            return Err(Problem::validation(vec![FieldError::new(
+                "seller",
+                "enum",
+                "must be `me` or left out",
+            )]));
         }
     };
     let page = PageQuery { cursor: query.cursor, limit: query.limit };
@@ -69,7 +77,7 @@ pub async fn list(
     responses((status = 200, body = Product, headers(("ETag" = String, description = "the version"))),
         (status = 401, body = Problem), (status = 404, body = Problem)),
     security((), ("bearer" = [])))]
-pub async fn show(
+pub(super) async fn show(
     State(catalog): State<Catalog>,
     Viewer(viewer): Viewer,
     Path(id): Path<Uuid>,
@@ -92,7 +100,7 @@ pub async fn show(
         (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 422, body = Problem)),
     security(("bearer" = [])))]
-pub async fn create(
+pub(super) async fn create(
     State(catalog): State<Catalog>,
     Seller(seller): Seller,
     key: IdempotencyKey,
@@ -118,7 +126,7 @@ fn created(product: Product, outcome: store::Result<()>) -> Result<Response> {
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 412, body = Problem),
         (status = 422, body = Problem), (status = 428, body = Problem)),
     security(("bearer" = [])))]
-pub async fn edit(
+pub(super) async fn edit(
     State(catalog): State<Catalog>,
     Seller(seller): Seller,
     Path(id): Path<Uuid>,
@@ -141,7 +149,7 @@ pub async fn edit(
         (status = 403, body = Problem), (status = 404, body = Problem), (status = 412, body = Problem),
         (status = 428, body = Problem)),
     security(("bearer" = [])))]
-pub async fn delete(
+pub(super) async fn delete(
     State(catalog): State<Catalog>,
     Seller(seller): Seller,
     Path(id): Path<Uuid>,
@@ -158,7 +166,7 @@ pub async fn delete(
         (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 412, body = Problem)),
     security(("bearer" = [])))]
-pub async fn publish(
+pub(super) async fn publish(
     State(catalog): State<Catalog>,
     Seller(seller): Seller,
     Path(id): Path<Uuid>,
@@ -172,7 +180,7 @@ pub async fn publish(
         (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 412, body = Problem)),
     security(("bearer" = [])))]
-pub async fn withdraw(
+pub(super) async fn withdraw(
     State(catalog): State<Catalog>,
     Seller(seller): Seller,
     Path(id): Path<Uuid>,
@@ -219,7 +227,9 @@ async fn owned(catalog: &Catalog, id: Uuid, seller: Uuid) -> Result<Product> {
 fn refusal_of_skus(error: StoreError, content: &Content) -> Problem {
     let StoreError::SkusTaken(taken) = error else { return refusal(error) };
     let mut problem = Problem::conflict("sku-taken", "another product has this SKU already");
-    for (i, variant) in content.variants.iter().enumerate().filter(|(_, variant)| taken.contains(&variant.sku)) {
+    for (i, variant) in
+        content.variants.iter().enumerate().filter(|(_, variant)| taken.contains(&variant.sku))
+    {
         let detail = format!("{} belongs to another product", variant.sku);
         problem = problem.field(format!("variants[{i}].sku"), "taken", detail);
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 /// The member behind the request, if it carries a token. A bad token is refused all the same: a
 /// seller whose token has expired should learn that, not see the shop as a stranger.
-pub struct Viewer(pub Option<Uuid>);
+pub(super) struct Viewer(pub Option<Uuid>);
 
 impl<S> FromRequestParts<S> for Viewer
 where

@@ -102,5 +102,11 @@ pub trait ProductStore: Send + Sync + 'static {
     async fn unmark(&self, kind: MarkKind, member: Uuid, product_id: Uuid) -> Result<()>;
 
     /// Up to `count` marks of a member after `after`, latest first.
-    async fn marks(&self, kind: MarkKind, member: Uuid, after: Option<MarkPlace>, count: u32) -> Result<Vec<Mark>>;
+    async fn marks(
+        &self,
+        kind: MarkKind,
+        member: Uuid,
+        after: Option<MarkPlace>,
+        count: u32,
+    ) -> Result<Vec<Mark>>;
 }

@@ -216,7 +216,10 @@ impl ProductStore for PostgresStore {
     async fn unmark(&self, kind: MarkKind, member: Uuid, product_id: Uuid) -> Result<()> {
         let mut tx = self.pool.begin().await?;
         // The product first, as everywhere, so that no two transactions wait for each other.
-        sqlx::query("SELECT 1 FROM products WHERE id = $1 FOR NO KEY UPDATE").bind(product_id).execute(&mut *tx).await?;
+        sqlx::query("SELECT 1 FROM products WHERE id = $1 FOR NO KEY UPDATE")
+            .bind(product_id)
+            .execute(&mut *tx)
+            .await?;
         let removed = sqlx::query("DELETE FROM marks WHERE kind = $1 AND member_id = $2 AND product_id = $3")
             .bind(kind.as_str())
             .bind(member)
@@ -230,7 +233,13 @@ impl ProductStore for PostgresStore {
         Ok(tx.commit().await?)
     }
 
-    async fn marks(&self, kind: MarkKind, member: Uuid, after: Option<MarkPlace>, count: u32) -> Result<Vec<Mark>> {
+    async fn marks(
+        &self,
+        kind: MarkKind,
+        member: Uuid,
+        after: Option<MarkPlace>,
+        count: u32,
+    ) -> Result<Vec<Mark>> {
         let places: Vec<(OffsetDateTime, Uuid)> = sqlx::query_as(
             "SELECT marked_at, product_id FROM marks WHERE kind = $1 AND member_id = $2 \
              AND ($3::timestamptz IS NULL OR (marked_at, product_id) < ($3, $4)) \

@@ -68,7 +68,8 @@ async fn a_bad_edit_names_field_and_rule() {
         (json!({ "variants": [variant("A", -5)] }), "variants[0].price", "range"),
         (json!({ "tags": "blue" }), "tags", "type"),
     ] {
-        let refused = seller.edit(&created.id(), &created.etag, &edit).await.refused(422, "validation-failed");
+        let refused =
+            seller.edit(&created.id(), &created.etag, &edit).await.refused(422, "validation-failed");
         assert_eq!(
             (&refused.body["errors"][0]["field"], &refused.body["errors"][0]["rule"]),
             (&json!(field), &json!(rule)),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::message::{Headers, Message};
-use rdkafka::ClientConfig;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -74,7 +74,10 @@ async fn every_change_is_an_event_with_the_whole_product_and_deletion_a_tombston
         [(1, "draft", "Blue mug"), (2, "draft", "Red mug"), (3, "published", "Red mug")]
     {
         let heard = listener.next().await;
-        assert_eq!((heard.key.as_str(), heard.event_type.as_str()), (id.as_str(), "rocketmart.product.changed.v1"));
+        assert_eq!(
+            (heard.key.as_str(), heard.event_type.as_str()),
+            (id.as_str(), "rocketmart.product.changed.v1")
+        );
         let mut expected = json!({
             "product_id": id,
             "seller_id": seller.id,

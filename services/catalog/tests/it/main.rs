@@ -1,5 +1,7 @@
 //! The catalog as its callers see it: over HTTP, with real PostgreSQL and Kafka.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
+
 mod bad_input;
 mod events;
 mod marks;

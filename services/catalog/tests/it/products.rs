@@ -27,7 +27,11 @@ async fn a_product_is_created_edited_published_withdrawn_and_deleted() {
     seller.post(&format!("{path}/withdraw")).await.refused(409, "product-not-published");
     let published = seller.post(&format!("{path}/publish")).await.expect(200);
     assert_eq!((published.etag.as_str(), published.body["state"].as_str()), ("\"3\"", Some("published")));
-    assert_eq!(seller.post(&format!("{path}/publish")).await.expect(200).etag, "\"3\"", "again changes nothing");
+    assert_eq!(
+        seller.post(&format!("{path}/publish")).await.expect(200).etag,
+        "\"3\"",
+        "again changes nothing"
+    );
     assert_eq!(stranger.get(&path).await.expect(200).body, published.body);
 
     let withdrawn = seller.post(&format!("{path}/withdraw")).await.expect(200);
@@ -46,7 +50,10 @@ async fn another_sellers_product_cannot_be_changed() {
     let product = owner.published(&mug()).await;
     let path = format!("/api/v1/products/{}", product.id());
 
-    other.edit(&product.id(), &product.etag, &json!({ "title": "Mine" })).await.refused(404, "product-unknown");
+    other
+        .edit(&product.id(), &product.etag, &json!({ "title": "Mine" }))
+        .await
+        .refused(404, "product-unknown");
     other.post(&format!("{path}/withdraw")).await.refused(404, "product-unknown");
     other.delete(&path, Some(&product.etag)).await.refused(404, "product-unknown");
     buyer.create(&mug()).await.refused(403, "forbidden");
@@ -100,7 +107,8 @@ async fn a_sku_belongs_to_one_product_and_is_free_after_deletion() {
     };
     let owner = first.create(&with(vec![variant(&taken, 1)])).await.expect(201);
 
-    let refused = second.create(&with(vec![variant(&sku(), 1), variant(&taken, 1)])).await.refused(409, "sku-taken");
+    let refused =
+        second.create(&with(vec![variant(&sku(), 1), variant(&taken, 1)])).await.refused(409, "sku-taken");
     assert_eq!(refused.body["errors"][0]["field"], "variants[1].sku");
     assert_eq!(refused.body["errors"][0]["rule"], "taken");
     assert_eq!(refused.body["errors"].as_array().unwrap().len(), 1);

@@ -18,7 +18,7 @@ const SIGNING_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
     -----END PRIVATE KEY-----\n";
 const PUBLIC_KEY: &str = "Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE";
 
-pub struct Shop {
+pub(crate) struct Shop {
     url: String,
     pub kafka: KafkaConfig,
     _stop: DropGuard,
@@ -26,7 +26,7 @@ pub struct Shop {
 
 impl Shop {
     /// A catalog of its own: empty database, empty topic.
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let (database_url, kafka_brokers) = tokio::task::spawn_blocking(|| {
             let database = Postgres::shared().unwrap().create_database("catalog").unwrap();
             (database, Kafka::shared().unwrap().brokers())
@@ -51,21 +51,21 @@ impl Shop {
         let service = api::service(&args, Verifier::from_jwks(&args.auth, &jwks)).await.unwrap();
         let stop = CancellationToken::new();
         let (bound, is_bound) = oneshot::channel();
-        let running = service.run_until(stop.clone(), |at| drop(bound.send(at)));
+        let running = service.run_until(stop.clone(), |at| bound.send(at).unwrap());
         tokio::spawn(async move { running.await.unwrap() });
         let url = format!("http://{}", is_bound.await.unwrap().api);
         Self { url, kafka: args.kafka, _stop: stop.drop_guard() }
     }
 
-    pub fn seller(&self) -> Caller {
+    pub(crate) fn seller(&self) -> Caller {
         self.caller(&[Role::Buyer, Role::Seller])
     }
 
-    pub fn buyer(&self) -> Caller {
+    pub(crate) fn buyer(&self) -> Caller {
         self.caller(&[Role::Buyer])
     }
 
-    pub fn stranger(&self) -> Caller {
+    pub(crate) fn stranger(&self) -> Caller {
         Caller { id: Uuid::nil(), token: None, ..self.buyer() }
     }
 
@@ -90,7 +90,7 @@ impl Shop {
 }
 
 /// Someone with or without a token.
-pub struct Caller {
+pub(crate) struct Caller {
     pub id: Uuid,
     token: Option<String>,
     url: String,
@@ -98,7 +98,7 @@ pub struct Caller {
 }
 
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub etag: String,
     pub body: Value,
@@ -106,65 +106,71 @@ pub struct Answer {
 
 impl Answer {
     #[track_caller]
-    pub fn expect(self, status: u16) -> Self {
+    pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{:#}", self.body);
         self
     }
 
     #[track_caller]
-    pub fn refused(self, status: u16, code: &str) -> Self {
+    pub(crate) fn refused(self, status: u16, code: &str) -> Self {
         let answer = self.expect(status);
         assert_eq!(answer.body["code"], code, "{:#}", answer.body);
         answer
     }
 
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.body["id"].as_str().unwrap().to_owned()
     }
 
     /// One member of each entry of a page.
-    pub fn each(&self, member: &str) -> Vec<Value> {
+    pub(crate) fn each(&self, member: &str) -> Vec<Value> {
         self.body["data"].as_array().unwrap().iter().map(|entry| entry[member].clone()).collect()
     }
 }
 
 impl Caller {
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(reqwest::Method::GET, path, &[], None).await
     }
 
-    pub async fn put(&self, path: &str) -> Answer {
+    pub(crate) async fn put(&self, path: &str) -> Answer {
         self.send(reqwest::Method::PUT, path, &[], None).await
     }
 
-    pub async fn post(&self, path: &str) -> Answer {
+    pub(crate) async fn post(&self, path: &str) -> Answer {
         self.send(reqwest::Method::POST, path, &[], None).await
     }
 
-    pub async fn create(&self, product: &Value) -> Answer {
+    pub(crate) async fn create(&self, product: &Value) -> Answer {
         self.create_with_key(&Uuid::new_v4().to_string(), product).await
     }
 
-    pub async fn create_with_key(&self, key: &str, product: &Value) -> Answer {
+    pub(crate) async fn create_with_key(&self, key: &str, product: &Value) -> Answer {
         self.send(reqwest::Method::POST, "/api/v1/products", &[("Idempotency-Key", key)], Some(product)).await
     }
 
-    pub async fn edit(&self, id: &str, etag: &str, edit: &Value) -> Answer {
-        self.send(reqwest::Method::PATCH, &format!("/api/v1/products/{id}"), &[("If-Match", etag)], Some(edit)).await
+    pub(crate) async fn edit(&self, id: &str, etag: &str, edit: &Value) -> Answer {
+        self.send(
+            reqwest::Method::PATCH,
+            &format!("/api/v1/products/{id}"),
+            &[("If-Match", etag)],
+            Some(edit),
+        )
+        .await
     }
 
-    pub async fn delete(&self, path: &str, etag: Option<&str>) -> Answer {
+    pub(crate) async fn delete(&self, path: &str, etag: Option<&str>) -> Answer {
         let if_match: Vec<_> = etag.iter().map(|etag| ("If-Match", *etag)).collect();
         self.send(reqwest::Method::DELETE, path, &if_match, None).await
     }
 
     /// A product of this seller that everyone sees.
-    pub async fn published(&self, product: &Value) -> Answer {
+    pub(crate) async fn published(&self, product: &Value) -> Answer {
         let id = self.create(product).await.expect(201).id();
         self.post(&format!("/api/v1/products/{id}/publish")).await.expect(200)
     }
 
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         method: reqwest::Method,
         path: &str,
@@ -192,7 +198,7 @@ impl Caller {
 }
 
 /// A good product with one variant, its SKU new.
-pub fn mug() -> Value {
+pub(crate) fn mug() -> Value {
     json!({
         "title": "Blue mug",
         "description": "Holds 300 ml.",
@@ -204,10 +210,10 @@ pub fn mug() -> Value {
     })
 }
 
-pub fn variant(sku: &str, price: i64) -> Value {
+pub(crate) fn variant(sku: &str, price: i64) -> Value {
     json!({ "sku": sku, "price": price, "quantity": 5, "options": { "colour": "blue" } })
 }
 
-pub fn sku() -> String {
+pub(crate) fn sku() -> String {
     format!("MUG-{}", Uuid::new_v4().simple())
 }

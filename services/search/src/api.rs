@@ -1,0 +1,69 @@
+//! The process `rocketmart search`: the API over an index that follows the topic.
+
+use std::sync::Arc;
+
+use rocketmart_kit::config::{KafkaConfig, ListenConfig};
+use rocketmart_kit::kafka;
+use rocketmart_kit::service::Service;
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::feed::{self, Feed};
+use crate::http::{self, Search};
+use crate::index::ProductIndex;
+
+const COMPONENT: &str = "search";
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    pub listen: ListenConfig,
+    #[command(flatten)]
+    pub kafka: KafkaConfig,
+}
+
+/// Serves searches until told to stop.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    service(&args)?.run().await
+}
+
+/// Search, ready to run; ready to be asked once its index is complete.
+pub fn service(args: &Args) -> anyhow::Result<Service> {
+    let index = Arc::new(ProductIndex::in_memory()?);
+    let feed = Arc::new(Feed::new(Arc::clone(&index)));
+    let search = Search { index, feed: Arc::clone(&feed) };
+
+    let gate = Arc::clone(&feed);
+    let kafka = args.kafka.clone();
+    Ok(Service::new(COMPONENT, &args.listen)
+        .api(described().with_state(search))
+        .ready("index", move || {
+            let is_caught_up = gate.is_caught_up();
+            async move {
+                anyhow::ensure!(
+                    is_caught_up,
+                    "the index is still being built from the topic {}",
+                    feed::TOPIC
+                );
+                Ok(())
+            }
+        })
+        .task("feed", move |stop| async move {
+            let tell = Arc::clone(&feed);
+            kafka::read_all_then_follow(&kafka, COMPONENT, feed::TOPIC, feed, move || tell.catch_up(), stop)
+                .await
+        }))
+}
+
+/// The description of the API.
+pub fn openapi() -> OpenApi {
+    described().into_openapi()
+}
+
+fn described() -> OpenApiRouter<Search> {
+    let info = InfoBuilder::new()
+        .title("Rocket Mart search")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Finds published products"));
+    OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build()).merge(http::routes())
+}

@@ -1,0 +1,197 @@
+//! `GET /api/v1/search`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use rocketmart_kit::extract::{Json, Query};
+use rocketmart_kit::page::{PageQuery, encode_cursor};
+use rocketmart_kit::problem::{FieldError, Problem, Result};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::feed::Feed;
+use crate::index::{self, Cursor, Filters, Found, ProductIndex, Sort};
+
+/// Longest text searched for, in characters.
+const TEXT_CHARS: usize = 200;
+
+/// What the handler needs.
+#[derive(Clone)]
+pub(crate) struct Search {
+    pub index: Arc<ProductIndex>,
+    pub feed: Arc<Feed>,
+}
+
+pub(crate) fn routes() -> OpenApiRouter<Search> {
+    OpenApiRouter::new().routes(routes!(search))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SearchQuery {
+    /// What is looked for; every word must match, the last one also as a beginning, longer ones with
+    /// one typo. Left out or empty: every product.
+    #[serde(default)]
+    #[param(max_length = 200)]
+    q: String,
+    /// Only products of this category.
+    category: Option<String>,
+    /// Only products priced in this currency (ISO 4217).
+    currency: Option<String>,
+    /// Only products with a variant of at least this price, minor units.
+    #[param(minimum = 0)]
+    min_price: Option<i64>,
+    /// Only products with a variant of at most this price, minor units.
+    #[param(minimum = 0)]
+    max_price: Option<i64>,
+    /// `true`: only products with units to sell.
+    #[serde(default)]
+    in_stock: bool,
+    #[serde(default)]
+    #[param(inline)]
+    sort: Sort,
+    /// Where to go on, from `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Hits per page.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    limit: Option<u32>,
+}
+
+/// One page of hits.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SearchPage {
+    data: Vec<Hit>,
+    /// Pass as `cursor`, all else the same, for the next page; null on the last.
+    next_cursor: Option<String>,
+    has_more: bool,
+    facets: Facets,
+}
+
+/// A product found.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Hit {
+    product_id: Uuid,
+    title: String,
+    /// The title as HTML, what matched in `<em>`.
+    title_highlighted: String,
+    /// The part of the description around what matched, as HTML.
+    snippet: String,
+    /// The lowest price among the variants, minor units.
+    price_from: i64,
+    currency: String,
+    in_stock: bool,
+    categories: Vec<String>,
+}
+
+/// How the products found are spread, whatever the filter on the same field.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Facets {
+    /// The categories with most products first, at most 50.
+    categories: Vec<FacetValue>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FacetValue {
+    value: String,
+    count: u64,
+}
+
+/// Search the published products
+#[utoipa::path(get, path = "/api/v1/search", tag = "search", params(SearchQuery),
+    responses((status = 200, body = SearchPage), (status = 400, body = Problem), (status = 422, body = Problem),
+        (status = 503, body = Problem)))]
+async fn search(State(search): State<Search>, Query(query): Query<SearchQuery>) -> Result<Json<SearchPage>> {
+    if !search.feed.is_caught_up() {
+        return Err(Problem::unavailable(
+            "index-rebuilding",
+            "the index is being built from the product topic",
+        ));
+    }
+    let request = query.into_request()?;
+    let index = Arc::clone(&search.index);
+    let found = tokio::task::spawn_blocking(move || index.search(&request))
+        .await
+        .map_err(Problem::internal)?
+        .map_err(Problem::internal)?;
+    Ok(Json(found.into()))
+}
+
+impl SearchQuery {
+    fn into_request(self) -> Result<index::Request> {
+        let mut broken = Vec::new();
+        if self.q.chars().count() > TEXT_CHARS {
+            broken.push(FieldError::new(
+                "q",
+                "max_length",
+                format!("must have at most {TEXT_CHARS} characters"),
+            ));
+        }
+        for (field, price) in [("min_price", self.min_price), ("max_price", self.max_price)] {
+            if price.is_some_and(|price| price < 0) {
+                broken.push(FieldError::new(field, "range", "must not be negative"));
+            }
+        }
+        if let (Some(min), Some(max)) = (self.min_price, self.max_price)
+            && min > max
+        {
+            broken.push(FieldError::new("max_price", "range", "must not be below min_price"));
+        }
+        let page = PageQuery { cursor: self.cursor, limit: self.limit };
+        let after: Option<Cursor> = page.after()?;
+        if after.is_some_and(|after| after.sort != self.sort) {
+            broken.push(FieldError::new("cursor", "sort", "belongs to a list with another sort"));
+        }
+        if !broken.is_empty() {
+            return Err(Problem::validation(broken));
+        }
+        Ok(index::Request {
+            text: self.q,
+            filters: Filters {
+                category: self.category,
+                currency: self.currency,
+                min_price: self.min_price,
+                max_price: self.max_price,
+                in_stock_only: self.in_stock,
+            },
+            sort: self.sort,
+            after,
+            limit: page.limit()? as usize,
+        })
+    }
+}
+
+impl From<Found> for SearchPage {
+    fn from(found: Found) -> Self {
+        Self {
+            data: found.hits.into_iter().map(Hit::from).collect(),
+            has_more: found.next.is_some(),
+            next_cursor: found.next.as_ref().map(encode_cursor),
+            facets: Facets {
+                categories: found
+                    .categories
+                    .into_iter()
+                    .map(|(value, count)| FacetValue { value, count })
+                    .collect(),
+            },
+        }
+    }
+}
+
+impl From<index::Hit> for Hit {
+    fn from(hit: index::Hit) -> Self {
+        Self {
+            product_id: hit.product_id,
+            title: hit.title,
+            title_highlighted: hit.title_highlighted,
+            snippet: hit.snippet,
+            price_from: hit.price_from,
+            currency: hit.currency,
+            in_stock: hit.in_stock,
+            categories: hit.categories,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The product as the topic tells it: the data of `rocketmart.product.changed.v1`.
+//!
+//! Fields this service does not index are ignored, so that the event may grow without it.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A whole product at one version. Unit prices are minor units of `currency`.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ProductSnapshot {
+    pub product_id: Uuid,
+    pub state: State,
+    pub title: String,
+    pub description: String,
+    pub currency: String,
+    #[serde(default)]
+    pub categories: BTreeSet<String>,
+    #[serde(default)]
+    pub tags: Vec<String>,
+    pub variants: Vec<Variant>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    Draft,
+    Published,
+    Withdrawn,
+    /// A state this version does not know: whatever it is, it is not for sale.
+    #[serde(other)]
+    Unknown,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Variant {
+    pub price: i64,
+    pub quantity: i64,
+}
+
+impl ProductSnapshot {
+    /// Only a published product with something to buy is found by shoppers.
+    pub(crate) fn is_searchable(&self) -> bool {
+        self.state == State::Published && !self.variants.is_empty()
+    }
+
+    /// The lowest price among the variants, in minor units.
+    pub(crate) fn price_from(&self) -> i64 {
+        self.variants.iter().map(|variant| variant.price).min().unwrap_or_default()
+    }
+
+    pub(crate) fn in_stock(&self) -> bool {
+        self.variants.iter().any(|variant| variant.quantity > 0)
+    }
+
+    /// When the product was first made, Unix milliseconds: its id is a UUID version 7, which holds
+    /// that instant. For an id of another version the time of the last change stands in.
+    pub(crate) fn created_ms(&self) -> u64 {
+        let of_id = self.product_id.get_timestamp().map(|made| {
+            let (seconds, nanoseconds) = made.to_unix();
+            seconds * 1000 + u64::from(nanoseconds) / 1_000_000
+        });
+        of_id.unwrap_or_else(|| {
+            u64::try_from(self.updated_at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
+        })
+    }
+}

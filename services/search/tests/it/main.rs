@@ -1,0 +1,7 @@
+//! Search as its callers see it: over HTTP, fed through a real Kafka topic.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
+
+mod feed;
+mod queries;
+mod shop;

@@ -1,0 +1,156 @@
+//! A running search service and the topic that feeds it.
+
+use std::time::Duration;
+
+use rocketmart_harness::backing::Kafka;
+use rocketmart_kit::config::{KafkaConfig, ListenConfig};
+use rocketmart_kit::event::Event;
+use rocketmart_kit::kafka::{Producer, TopicSpec, create_topics};
+use rocketmart_kit::service::Bound;
+use rocketmart_kit::telemetry;
+use rocketmart_search::api::{self, Args};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+const CHANGED: &str = "rocketmart.product.changed.v1";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A product topic of its own.
+pub struct Shop {
+    pub kafka: KafkaConfig,
+    producer: Producer,
+}
+
+impl Shop {
+    pub async fn open() -> Self {
+        let brokers = tokio::task::spawn_blocking(|| Kafka::shared().unwrap().brokers()).await.unwrap();
+        let kafka =
+            KafkaConfig { kafka_brokers: brokers, kafka_topic_prefix: format!("{}.", Uuid::new_v4()) };
+        create_topics(&kafka, &[TopicSpec { name: "products", partitions: 3, compacted: true }])
+            .await
+            .unwrap();
+        let producer = kafka.producer().unwrap();
+        Self { kafka, producer }
+    }
+
+    /// What the catalog would say about these products.
+    pub async fn announce(&self, products: &[Value]) {
+        let event = |product: &Value| {
+            Event::new("/rocketmart/catalog", CHANGED, product["product_id"].as_str().unwrap(), product)
+        };
+        let events: Vec<_> = products.iter().map(event).collect();
+        self.producer.send_all("products", &events).await.unwrap();
+    }
+
+    pub async fn delete(&self, product: &Value) {
+        let key = product["product_id"].as_str().unwrap();
+        self.producer
+            .send_all("products", &[Event::tombstone("/rocketmart/catalog", CHANGED, key)])
+            .await
+            .unwrap();
+    }
+
+    /// What is no product at all.
+    pub async fn announce_nonsense(&self) {
+        let nonsense =
+            Event::new("/rocketmart/catalog", CHANGED, Uuid::now_v7(), &json!({ "product_id": 7 }));
+        self.producer.send_all("products", &[nonsense]).await.unwrap();
+    }
+
+    /// A search service on this topic, at once.
+    pub async fn search(&self) -> Search {
+        telemetry::metrics_handle();
+        let anywhere = "127.0.0.1:0".parse().unwrap();
+        let args = Args {
+            listen: ListenConfig { listen: anywhere, admin_listen: anywhere },
+            kafka: self.kafka.clone(),
+        };
+        let stop = CancellationToken::new();
+        let (bound, is_bound) = oneshot::channel();
+        let running = api::service(&args).unwrap().run_until(stop.clone(), |at| bound.send(at).unwrap());
+        tokio::spawn(async move { running.await.unwrap() });
+        Search { at: is_bound.await.unwrap(), http: reqwest::Client::new(), _stop: stop.drop_guard() }
+    }
+
+    /// A search service whose index is complete.
+    pub async fn ready_search(&self) -> Search {
+        let search = self.search().await;
+        search.is_ready_soon().await;
+        search
+    }
+}
+
+pub struct Search {
+    at: Bound,
+    http: reqwest::Client,
+    _stop: DropGuard,
+}
+
+impl Search {
+    pub async fn get(&self, query: &[(&str, &str)]) -> (u16, Value) {
+        let url = format!("http://{}/api/v1/search", self.at.api);
+        let response = self.http.get(url).query(query).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    pub async fn page(&self, query: &[(&str, &str)]) -> Value {
+        let (status, body) = self.get(query).await;
+        assert_eq!(status, 200, "{body:#}");
+        body
+    }
+
+    pub async fn titles(&self, query: &[(&str, &str)]) -> Vec<String> {
+        titles(&self.page(query).await)
+    }
+
+    /// Waits until the query finds exactly these titles, in this order.
+    pub async fn finds(&self, query: &[(&str, &str)], expected: &[&str]) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = self.titles(query).await;
+            if found == expected {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{query:?} finds {found:?}, not {expected:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn admin(&self, path: &str) -> (u16, String) {
+        let response = self.http.get(format!("http://{}{path}", self.at.admin)).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    pub async fn is_ready_soon(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.admin("/readyz").await.0 != 200 {
+            assert!(Instant::now() < deadline, "not ready: {}", self.admin("/readyz").await.1);
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+pub fn titles(page: &Value) -> Vec<String> {
+    page["data"].as_array().unwrap().iter().map(|hit| hit["title"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A published product as the catalog announces it, with one variant.
+pub fn product(title: &str, price: i64) -> Value {
+    json!({
+        "product_id": Uuid::now_v7(),
+        "seller_id": Uuid::now_v7(),
+        "version": 2,
+        "state": "published",
+        "title": title,
+        "description": "",
+        "currency": "KRW",
+        "categories": [],
+        "tags": [],
+        "pictures": [],
+        "variants": [{ "sku": Uuid::new_v4(), "price": price, "quantity": 5, "options": {} }],
+        "updated_at": "2026-01-01T00:00:00Z",
+    })
+}
