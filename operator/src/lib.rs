@@ -1,1 +1,30 @@
-//! 
+//! The operator of Rocket Mart.
+//!
+//! ```text
+//!            Lease ── leader ──┐ (fence)
+//!                              ▼
+//!   Shop ──────────► controllers::shop ──► Deployments, Services, routes, keys, topics
+//!                              ▲
+//!   FlashSale ───────► its phase raises the floor of replicas
+//! ```
+//!
+//! Two replicas run; the one that holds the Lease ([`leader`]) runs the controllers, the other waits.
+//! Since a lease alone does not keep a paused leader from acting later, every command that moves stock
+//! carries a fencing token made from the Lease. [`admin`] answers probes and metrics on both.
+
+pub mod admin;
+pub mod conditions;
+pub mod config;
+pub mod context;
+pub mod controllers;
+pub mod kafka;
+pub mod leader;
+mod run;
+pub mod telemetry;
+
+pub use config::Config;
+pub use context::Context;
+pub use run::run;
+
+/// Name of the operator as field manager, in events and in labels.
+pub const OPERATOR: &str = "rocketmart-operator";

@@ -136,7 +136,7 @@ const fn preload_lead_seconds() -> i64 {
     60
 }
 
-/// Schema of a value of `preScale`.
+/// Replicas below which the component does not go.
 #[derive(schemars::JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct ReplicaFloor(#[schemars(range(min = 1, max = 1000))] i32);

@@ -1,0 +1,89 @@
+//! Conditions in a status: set by value, with the time of the last change kept.
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+
+/// The reason of a condition that holds as it should, when there is nothing more to say.
+pub const AS_EXPECTED: &str = "AsExpected";
+
+/// A condition as it should stand from now on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Verdict {
+    pub kind: &'static str,
+    pub status: bool,
+    pub reason: String,
+    pub message: String,
+}
+
+impl Verdict {
+    pub fn new(kind: &'static str, status: bool, reason: &str, message: impl Into<String>) -> Self {
+        // Messages name what other systems said; the status has to stay small.
+        let message = message.into().chars().take(2_000).collect();
+        Self { kind, status, reason: reason.to_owned(), message }
+    }
+}
+
+/// The conditions after these verdicts. A condition whose status stays keeps its transition time, so
+/// that nothing is written while nothing changes.
+pub fn merge(old: &[Condition], verdicts: &[Verdict], generation: Option<i64>) -> Vec<Condition> {
+    let mut conditions = old.to_vec();
+    for verdict in verdicts {
+        let status = if verdict.status { "True" } else { "False" };
+        let position = conditions.iter().position(|condition| condition.type_ == verdict.kind);
+        let since = position.map(|at| &conditions[at]).filter(|condition| condition.status == status);
+        let condition = Condition {
+            type_: verdict.kind.to_owned(),
+            status: status.to_owned(),
+            reason: verdict.reason.clone(),
+            message: verdict.message.clone(),
+            observed_generation: generation,
+            last_transition_time: since.map_or_else(
+                || Time(to_seconds(Timestamp::now())),
+                |condition| condition.last_transition_time.clone(),
+            ),
+        };
+        match position {
+            Some(at) => conditions[at] = condition,
+            None => conditions.push(condition),
+        }
+    }
+    conditions
+}
+
+/// Whether the condition of this type is true.
+pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
+    conditions.iter().any(|condition| condition.type_ == kind && condition.status == "True")
+}
+
+/// Times in a status have whole seconds.
+fn to_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_that_stays_keeps_its_time_and_one_that_changes_gets_a_new_one() {
+        let long_ago = Time(Timestamp::from_second(1_000).unwrap());
+        let verdict = |status| [Verdict::new("Ready", status, AS_EXPECTED, "")];
+        let mut old = merge(&[], &verdict(true), Some(1));
+        old[0].last_transition_time = long_ago.clone();
+
+        let same = merge(&old, &verdict(true), Some(1));
+        assert_eq!(same, old);
+        let changed = merge(&old, &verdict(false), Some(2));
+        assert_ne!(changed[0].last_transition_time, long_ago);
+        assert_eq!(changed[0].observed_generation, Some(2));
+        assert!(is_true(&same, "Ready") && !is_true(&changed, "Ready"));
+    }
+
+    #[test]
+    fn conditions_of_others_are_left_alone() {
+        let others = merge(&[], &[Verdict::new("Elsewhere", true, AS_EXPECTED, "")], None);
+        assert_eq!(merge(&others, &[Verdict::new("Ready", true, AS_EXPECTED, "")], None).len(), 2);
+    }
+}

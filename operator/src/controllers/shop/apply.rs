@@ -1,0 +1,259 @@
+//! Step 5: bring what is live to what was built.
+//!
+//! An object is written only when it differs, so a quiet shop costs no writes: either the built value
+//! is another one than was last applied (its digest stands in an annotation), or somebody changed one
+//! of our fields by hand. Fields that others added stay.
+//!
+//! The order has a reason: what pods need at their start comes before the Deployments, the topics
+//! included; what leads traffic to them comes after.
+
+use std::fmt::Debug;
+
+use k8s_openapi::{NamespaceResourceScope, api::apps::v1::Deployment};
+use kube::{
+    Resource, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{build::Children, dereference::Facts, validate::ValidatedShop};
+use crate::{Context, OPERATOR, kafka, telemetry};
+
+const DIGEST: &str = "rocketmart.dev/applied-digest";
+
+/// A write failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("applying {kind} {name}: {source}")]
+    Apply { kind: String, name: String, source: kube::Error },
+    #[error("deleting {kind} {name}: {source}")]
+    Delete { kind: String, name: String, source: kube::Error },
+    #[error("{kind} {name} cannot be written as JSON: {source}")]
+    Serialize { kind: String, name: String, source: serde_json::Error },
+}
+
+/// What was done.
+#[derive(Default)]
+pub(super) struct Applied {
+    /// The Deployments as they are now.
+    pub(super) deployments: Vec<Deployment>,
+    /// Objects that had been changed by hand.
+    pub(super) repaired: Vec<String>,
+    /// Why the topics are not as they should be.
+    pub(super) kafka: Option<kafka::Error>,
+}
+
+pub(super) async fn apply(
+    shop: &ValidatedShop,
+    children: Children,
+    facts: &Facts,
+    context: &Context,
+) -> Result<Applied, Error> {
+    let Children {
+        service_account,
+        config_maps,
+        network_policies,
+        services,
+        topics,
+        mut deployments,
+        pod_disruption_budgets,
+        ingress,
+    } = children;
+    let live = &facts.live;
+    let mut applied = Applied::default();
+    let mut writer = Writer { shop, context, repaired: Vec::new() };
+
+    writer.bring(vec![service_account], &live.service_accounts).await?;
+    writer.bring(config_maps, &live.config_maps).await?;
+    writer.bring(network_policies, &live.network_policies).await?;
+    writer.bring(services, &live.services).await?;
+
+    applied.kafka = ensure_topics(shop, &topics, facts, context).await;
+    if applied.kafka.is_some() {
+        // A component that starts without its topics might make them by itself, with the broker's
+        // defaults. Those that run already go on.
+        deployments.retain(|new| live.deployments.iter().any(|old| old.name_any() == new.name_any()));
+    }
+    applied.deployments = writer.bring(deployments, &live.deployments).await?;
+
+    writer.bring(pod_disruption_budgets, &live.pod_disruption_budgets).await?;
+    writer.bring(vec![ingress], &live.ingresses).await?;
+    applied.repaired = writer.repaired;
+    Ok(applied)
+}
+
+/// Why the topics could not be ensured, if they could not.
+async fn ensure_topics(
+    shop: &ValidatedShop,
+    topics: &[kafka::Topic],
+    facts: &Facts,
+    context: &Context,
+) -> Option<kafka::Error> {
+    let ensure = async {
+        // Already asked in the first step; if Kafka did not answer then, it is asked once more.
+        let cluster = context.kafka.get(&shop.spec.kafka.brokers)?;
+        let existing = match &facts.topics {
+            Ok(existing) => existing.clone(),
+            Err(_) => cluster.topics(&shop.topic_prefix()).await?,
+        };
+        let made = cluster.ensure(topics, &existing).await?;
+        if !made.is_empty() {
+            tracing::info!(topics = ?made, "topics made");
+        }
+        Ok(())
+    };
+    ensure.await.err()
+}
+
+struct Writer<'a> {
+    shop: &'a ValidatedShop,
+    context: &'a Context,
+    repaired: Vec<String>,
+}
+
+impl Writer<'_> {
+    /// Writes the wanted objects of a kind that differ and deletes those of ours that are not wanted.
+    /// Answers the wanted objects as they are now.
+    async fn bring<K>(&mut self, wanted: Vec<K>, live: &[K]) -> Result<Vec<K>, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + k8s_openapi::Resource
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Serialize,
+    {
+        let api = self.context.namespaced::<K>(&self.shop.namespace);
+        let kind = <K as k8s_openapi::Resource>::KIND;
+        let orphans = live.iter().filter(|old| wanted.iter().all(|new| new.name_any() != old.name_any()));
+        let orphans: Vec<_> = orphans.filter(|old| self.is_ours(*old)).map(ResourceExt::name_any).collect();
+        let mut current = Vec::with_capacity(wanted.len());
+        for new in wanted {
+            let name = new.name_any();
+            let value = with_digest(&new).map_err(|source| Error::Serialize {
+                kind: kind.to_owned(),
+                name: name.clone(),
+                source,
+            })?;
+            let old = live.iter().find(|old| old.name_any() == name);
+            let difference = old.map_or(Difference::Absent, |old| difference(&value, old));
+            if let (Difference::None, Some(old)) = (difference, old) {
+                current.push(old.clone());
+                continue;
+            }
+            if difference == Difference::Drift {
+                self.repaired.push(format!("{kind} {name}"));
+            }
+            tracing::info!(kind, name, why = ?difference, "applying");
+            metrics::counter!(telemetry::WRITES, "kind" => kind, "verb" => "apply").increment(1);
+            let parameters = PatchParams::apply(OPERATOR).force();
+            let written = api.patch(&name, &parameters, &Patch::Apply(&value)).await;
+            current.push(written.map_err(|source| Error::Apply { kind: kind.to_owned(), name, source })?);
+        }
+        for name in orphans {
+            tracing::info!(kind, name, "deleting an orphan");
+            metrics::counter!(telemetry::WRITES, "kind" => kind, "verb" => "delete").increment(1);
+            match api.delete(&name, &DeleteParams::background()).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(source) => return Err(Error::Delete { kind: kind.to_owned(), name, source }),
+                Ok(_) => {}
+            }
+        }
+        Ok(current)
+    }
+
+    fn is_ours(&self, object: &impl ResourceExt) -> bool {
+        object.owner_references().iter().any(|owner| owner.uid == self.shop.owner.uid)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Difference {
+    None,
+    /// It does not exist.
+    Absent,
+    /// Another value is wanted than was last applied.
+    Changed,
+    /// What was last applied is wanted still, but was changed by somebody else.
+    Drift,
+}
+
+/// The object with the digest of itself in an annotation.
+fn with_digest<K: Serialize>(object: &K) -> serde_json::Result<Value> {
+    let mut value = serde_json::to_value(object)?;
+    let digest = hex::encode(&Sha256::digest(value.to_string())[..16]);
+    value["metadata"]["annotations"][DIGEST] = digest.into();
+    Ok(value)
+}
+
+fn difference<K: Resource + Serialize>(wanted: &Value, live: &K) -> Difference {
+    let digest = &wanted["metadata"]["annotations"][DIGEST];
+    if live.annotations().get(DIGEST).map(String::as_str) != digest.as_str() {
+        return Difference::Changed;
+    }
+    match serde_json::to_value(live) {
+        Ok(live) if contains(&live, wanted) => Difference::None,
+        _ => Difference::Drift,
+    }
+}
+
+/// Whether `live` has everything in `wanted`. Objects may have more fields (defaults, other owners);
+/// lists may not have more items.
+fn contains(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => {
+            wanted.iter().all(|(name, wanted)| match live.get(name) {
+                Some(live) => contains(live, wanted),
+                // An empty value is as good as none.
+                None => wanted.is_null() || wanted.as_object().is_some_and(serde_json::Map::is_empty),
+            })
+        }
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| contains(live, wanted))
+        }
+        _ => live == wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+
+    fn config(data: &Value) -> ConfigMap {
+        serde_json::from_value(json!({ "metadata": { "name": "config" }, "data": data })).unwrap()
+    }
+
+    #[test]
+    fn an_object_as_it_was_applied_is_not_written_again() {
+        let wanted = with_digest(&config(&json!({ "a": "1" }))).unwrap();
+        let mut live = wanted.clone();
+        live["metadata"]["resourceVersion"] = "7".into();
+        live["metadata"]["labels"] = json!({ "somebody": "else" });
+        let live: ConfigMap = serde_json::from_value(live).unwrap();
+        assert_eq!(difference(&wanted, &live), Difference::None);
+    }
+
+    #[test]
+    fn a_new_value_is_a_change_and_a_foreign_hand_is_drift() {
+        let wanted = with_digest(&config(&json!({ "a": "1" }))).unwrap();
+        let other: ConfigMap =
+            serde_json::from_value(with_digest(&config(&json!({ "a": "2" }))).unwrap()).unwrap();
+        assert_eq!(difference(&wanted, &other), Difference::Changed);
+        let mut tampered = wanted.clone();
+        tampered["data"]["a"] = "2".into();
+        let tampered: ConfigMap = serde_json::from_value(tampered).unwrap();
+        assert_eq!(difference(&wanted, &tampered), Difference::Drift);
+    }
+
+    #[test]
+    fn an_item_added_to_a_list_by_hand_is_drift() {
+        assert!(contains(&json!({ "a": [{ "b": 1, "defaulted": 2 }] }), &json!({ "a": [{ "b": 1 }] })));
+        assert!(!contains(&json!({ "a": [{ "b": 1 }, { "b": 2 }] }), &json!({ "a": [{ "b": 1 }] })));
+        assert!(!contains(&json!({ "a": 2 }), &json!({ "a": 1 })));
+    }
+}

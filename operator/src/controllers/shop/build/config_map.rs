@@ -1,0 +1,58 @@
+//! The plain configuration of a component: docs/contracts.md, "Configuration". What is secret comes
+//! from Secrets, see the Deployment.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use rocketmart_crds::Component;
+
+use super::component_child;
+use crate::controllers::shop::{names, profile, validate::ValidatedShop};
+
+pub(super) fn build(shop: &ValidatedShop, component: Component) -> ConfigMap {
+    ConfigMap {
+        metadata: component_child(shop, component),
+        data: Some(
+            variables(shop, component).into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        ),
+        ..ConfigMap::default()
+    }
+}
+
+fn variables(shop: &ValidatedShop, component: Component) -> BTreeMap<&'static str, String> {
+    let (profile, spec) = (profile::of(component), &shop.spec);
+    let mut variables = BTreeMap::from([("LOG_FORMAT", "json".to_owned())]);
+    if profile.serves_http() {
+        let member = names::of_component(&shop.name, Component::Member);
+        variables.insert("AUTH_JWKS_URL", format!("http://{member}/.well-known/jwks.json"));
+    }
+    if profile::database(component, spec).is_some() {
+        variables.insert("DATABASE_MAX_CONNECTIONS", spec.postgresql.max_connections.to_string());
+    }
+    if profile.redis
+        && let Some(url) = &spec.redis.url
+    {
+        variables.insert("REDIS_URL", url.clone());
+    }
+    if profile.kafka {
+        variables.insert("KAFKA_BROKERS", spec.kafka.brokers.clone());
+        variables.insert("KAFKA_TOPIC_PREFIX", shop.topic_prefix());
+    }
+    if profile.payment_provider {
+        variables.insert("PAYMENT_PROVIDER_URL", spec.payment_provider.url.clone());
+    }
+    match component {
+        Component::Member => {
+            variables.insert("PUBLIC_URL", shop.public_url.clone());
+            variables.insert("MAIL_FROM", spec.smtp.from.clone());
+            variables.insert("ACCESS_TOKEN_SECONDS", spec.tokens.access_seconds.to_string());
+            variables.insert("REFRESH_TOKEN_SECONDS", spec.tokens.refresh_seconds.to_string());
+            if let Some(url) = &spec.smtp.url {
+                variables.insert("SMTP_URL", url.clone());
+            }
+        }
+        Component::Catalog => _ = variables.insert("CATALOG_STORE", spec.catalog.store.as_str().to_owned()),
+        _ => {}
+    }
+    variables
+}

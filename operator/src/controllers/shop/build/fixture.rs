@@ -1,0 +1,77 @@
+//! A shop and its surroundings, for tests.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use rocketmart_crds::Shop;
+use serde_json::json;
+
+use crate::controllers::shop::{
+    dereference::{Facts, Live},
+    names,
+    validate::{ValidatedShop, validate},
+};
+
+pub(crate) fn shop() -> Shop {
+    serde_json::from_value(json!({
+        "apiVersion": "rocketmart.dev/v1alpha1",
+        "kind": "Shop",
+        "metadata": {
+            "name": "rocket",
+            "namespace": "mart",
+            "uid": "5d1f7d0e-8a43-4c0b-9a43-2d3c9f0f6a01",
+            "generation": 1,
+        },
+        "spec": {
+            "host": "shop.example",
+            "ingressClassName": "contour",
+            "redis": { "url": "redis://redis:6379" },
+            "kafka": { "brokers": "kafka:9092" },
+            "postgresql": { "secretRef": { "name": "databases" } },
+            "smtp": { "url": "smtp://mail:1025" },
+            "paymentProvider": {
+                "url": "http://provider:8090",
+                "secretRef": { "name": "payment-provider", "key": "secret" },
+            },
+            "components": {
+                "order": { "replicas": 2 },
+                "order-worker": { "autoscaling": { "maxReplicaCount": 4 } },
+            },
+        },
+    }))
+    .unwrap()
+}
+
+pub(crate) fn secret(keys: &[&str]) -> Secret {
+    let value = |key: &str| ByteString(format!("value of {key}").into_bytes());
+    Secret {
+        data: Some(keys.iter().map(|key| ((*key).to_owned(), value(key))).collect()),
+        ..Secret::default()
+    }
+}
+
+pub(crate) fn facts() -> Facts {
+    Facts {
+        secrets: BTreeMap::from([
+            ("databases".into(), Some(secret(&["member", "catalog", "order", "payment", "delivery"]))),
+            ("payment-provider".into(), Some(secret(&["secret"]))),
+        ]),
+        keys: keys(),
+        live: Live::default(),
+        sales: Vec::new(),
+        topics: Ok(BTreeMap::new()),
+        pods: Vec::new(),
+    }
+}
+
+pub(crate) fn keys() -> BTreeMap<String, Secret> {
+    BTreeMap::from([
+        (names::signing_key("rocket"), secret(&[names::SIGNING_KEY])),
+        (names::operator_token("rocket"), secret(&[names::OPERATOR_TOKEN])),
+        (names::admin("rocket"), secret(&[names::ADMIN_EMAIL, names::ADMIN_PASSWORD])),
+    ])
+}
+
+pub(crate) fn valid(shop: &Shop) -> ValidatedShop {
+    validate(shop, &facts(), "rocketmart:0.1.0").ok().unwrap()
+}

@@ -1,0 +1,53 @@
+//! Who may connect to the shop's pods: everybody to the probes and metrics, everybody to the HTTP port
+//! of components that serve HTTP (the ingress controller's namespace is not known), nobody to anything
+//! else. Where pods connect to is not limited: the outside world of a shop can be anywhere.
+
+use k8s_openapi::{
+    api::networking::v1::{NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPort, NetworkPolicySpec},
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
+        util::intstr::IntOrString,
+    },
+};
+use rocketmart_crds::Component;
+
+use super::{ADMIN_PORT, HTTP_PORT, shop_child};
+use crate::controllers::shop::{names, profile, validate::ValidatedShop};
+
+pub(super) fn build(shop: &ValidatedShop) -> [NetworkPolicy; 2] {
+    let pods = [(names::NAME, "rocketmart"), (names::INSTANCE, shop.name.as_str())]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let all = LabelSelector { match_labels: Some(pods.clone().into()), ..LabelSelector::default() };
+    let serving = Component::ALL.into_iter().filter(|component| profile::of(*component).serves_http());
+    let http = LabelSelector {
+        match_labels: Some(pods.into()),
+        match_expressions: Some(vec![LabelSelectorRequirement {
+            key: names::COMPONENT.to_owned(),
+            operator: "In".to_owned(),
+            values: Some(serving.map(|component| component.to_string()).collect()),
+        }]),
+    };
+    [
+        policy(shop, shop.name.clone(), all, ADMIN_PORT),
+        policy(shop, format!("{}-http", shop.name), http, HTTP_PORT),
+    ]
+}
+
+fn policy(shop: &ValidatedShop, name: String, pods: LabelSelector, port: i32) -> NetworkPolicy {
+    NetworkPolicy {
+        metadata: shop_child(shop, name),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(pods),
+            policy_types: Some(vec!["Ingress".to_owned()]),
+            ingress: Some(vec![NetworkPolicyIngressRule {
+                ports: Some(vec![NetworkPolicyPort {
+                    port: Some(IntOrString::Int(port)),
+                    protocol: Some("TCP".to_owned()),
+                    end_port: None,
+                }]),
+                from: None,
+            }]),
+            egress: None,
+        }),
+    }
+}

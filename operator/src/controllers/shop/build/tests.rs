@@ -1,0 +1,133 @@
+//! What a shop is made of, as snapshots, and what a change of the spec changes.
+
+use super::*;
+use crate::controllers::shop::validate::Replicas;
+
+fn children(change: impl FnOnce(&mut rocketmart_crds::Shop)) -> Children {
+    let mut shop = fixture::shop();
+    change(&mut shop);
+    build(&fixture::valid(&shop), &fixture::keys(), &Live::default())
+}
+
+fn deployment(children: &Children, component: Component) -> &Deployment {
+    let name = names::of_component("rocket", component);
+    children.deployments.iter().find(|deployment| deployment.name_any() == name).unwrap()
+}
+
+/// The components whose pods differ, so would be rolled.
+fn rolled(before: &Children, after: &Children) -> Vec<&'static str> {
+    let template = |children: &Children, component| {
+        deployment(children, component).spec.as_ref().unwrap().template.clone()
+    };
+    Component::ALL
+        .into_iter()
+        .filter(|component| template(before, *component) != template(after, *component))
+        .map(Component::as_str)
+        .collect()
+}
+
+#[test]
+fn the_children_of_a_shop() {
+    let children = children(|_| {});
+    insta::assert_yaml_snapshot!("member-deployment", deployment(&children, Component::Member));
+    insta::assert_yaml_snapshot!("order-deployment", deployment(&children, Component::Order));
+    insta::assert_yaml_snapshot!("order-worker-deployment", deployment(&children, Component::OrderWorker));
+    insta::assert_yaml_snapshot!("config-maps", children.config_maps);
+    insta::assert_yaml_snapshot!("services", children.services);
+    insta::assert_yaml_snapshot!("ingress", children.ingress);
+    insta::assert_yaml_snapshot!("network-policies", children.network_policies);
+    insta::assert_yaml_snapshot!("pod-disruption-budgets", children.pod_disruption_budgets[0]);
+    insta::assert_yaml_snapshot!("service-account", children.service_account);
+    insta::assert_yaml_snapshot!("topics", children.topics);
+}
+
+#[test]
+fn every_child_belongs_to_the_shop() {
+    let children = serde_json::to_value(children(|_| {})).unwrap();
+    let objects = children.as_object().unwrap().iter().filter(|(kind, _)| *kind != "topics");
+    for child in objects.flat_map(|(_, v)| v.as_array().cloned().unwrap_or_else(|| vec![v.clone()])) {
+        let metadata = &child["metadata"];
+        assert_eq!(metadata["ownerReferences"][0]["name"], "rocket", "{metadata}");
+        assert_eq!(metadata["labels"][names::MANAGED_BY], "rocketmart-operator", "{metadata}");
+    }
+}
+
+#[test]
+fn a_change_of_configuration_rolls_the_pods_that_read_it_and_no_others() {
+    let before = children(|_| {});
+    let mail = children(|shop| shop.spec.smtp.from = "Other <other@shop.example>".into());
+    assert_eq!(rolled(&before, &mail), ["member"]);
+    let redis = children(|shop| shop.spec.redis.url = Some("redis://other:6379".into()));
+    assert_eq!(rolled(&before, &redis), ["order", "order-relay", "order-worker"]);
+    let scaled = children(|shop| shop.spec.components.get_mut(&Component::Order).unwrap().replicas = Some(5));
+    assert!(rolled(&before, &scaled).is_empty());
+}
+
+#[test]
+fn a_changed_secret_rolls_the_pods_that_read_it_and_no_others() {
+    let shop = fixture::shop();
+    let mut valid = fixture::valid(&shop);
+    let before = build(&valid, &fixture::keys(), &Live::default());
+    valid.secret_digests.insert(("databases".into(), "payment".into()), "other".into());
+    let after = build(&valid, &fixture::keys(), &Live::default());
+    assert_eq!(rolled(&before, &after), ["payment", "payment-worker"]);
+
+    let mut keys = fixture::keys();
+    keys.insert(names::operator_token("rocket"), fixture::secret(&[]));
+    assert_eq!(rolled(&after, &build(&valid, &keys, &Live::default())), ["order"]);
+}
+
+#[test]
+fn a_variable_of_the_users_wins_over_the_operators() {
+    let children = children(|shop| {
+        let own = shop.spec.components.entry(Component::Payment).or_default();
+        own.env = vec![k8s_openapi::api::core::v1::EnvVar {
+            name: "DATABASE_URL".into(),
+            value: Some("postgres://elsewhere".into()),
+            value_from: None,
+        }];
+    });
+    let pod = deployment(&children, Component::Payment).spec.clone().unwrap().template.spec.unwrap();
+    let env = pod.containers[0].env.clone().unwrap();
+    let urls: Vec<_> = env.iter().filter(|variable| variable.name == "DATABASE_URL").collect();
+    assert_eq!(urls.len(), 1);
+    assert_eq!(urls[0].value.as_deref(), Some("postgres://elsewhere"));
+}
+
+#[test]
+fn no_secret_value_stands_in_a_child() {
+    let children = serde_json::to_string(&children(|_| {})).unwrap();
+    assert!(!children.contains("value of"), "a Secret's value leaked");
+}
+
+#[test]
+fn a_catalog_in_cassandra_needs_no_sql() {
+    let children = children(|shop| shop.spec.catalog.store = rocketmart_crds::shop::CatalogStore::Cassandra);
+    let catalog = serde_json::to_string(deployment(&children, Component::Catalog)).unwrap();
+    assert!(!catalog.contains("DATABASE_URL"));
+}
+
+#[test]
+fn a_sale_under_way_raises_the_floor() {
+    let mut facts = fixture::facts();
+    facts.sales = vec![
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "rocketmart.dev/v1alpha1",
+            "kind": "FlashSale",
+            "metadata": { "name": "sale" },
+            "spec": {
+                "shop": "rocket",
+                "items": [{ "sku": "A", "units": 1, "price": 1 }],
+                "currency": "KRW",
+                "opensAt": "2030-01-01T10:00:00Z",
+                "closesAt": "2030-01-01T11:00:00Z",
+                "preScale": { "order": 4, "order-worker": 3 },
+            },
+            "status": { "phase": "Preloading" },
+        }))
+        .unwrap(),
+    ];
+    let valid = crate::controllers::shop::validate::validate(&fixture::shop(), &facts, "i").ok().unwrap();
+    assert_eq!(valid.replicas[&Component::Order], Replicas::Fixed(4));
+    assert_eq!(valid.replicas[&Component::OrderWorker], Replicas::Autoscaled { from: 3 });
+}

@@ -1,0 +1,153 @@
+//! Step 1: everything that has to be asked of the API server or of Kafka.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
+    networking::v1::{Ingress, NetworkPolicy},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::ListParams,
+    core::{DeserializeGuard, NamespaceResourceScope},
+};
+use rocketmart_crds::{FlashSale, Shop};
+use serde::de::DeserializeOwned;
+
+use super::{names, status};
+use crate::{Context, kafka};
+
+/// The API server did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("listing {kind}: {source}")]
+    List { kind: String, source: kube::Error },
+    #[error("reading Secret {name}: {source}")]
+    Secret { name: String, source: kube::Error },
+}
+
+/// What is known beside the spec.
+pub(super) struct Facts {
+    /// The Secrets that the spec names; `None` for one that does not exist.
+    pub(super) secrets: BTreeMap<String, Option<Secret>>,
+    /// The Secrets that the operator generates, as far as they exist.
+    pub(super) keys: BTreeMap<String, Secret>,
+    pub(super) live: Live,
+    /// The sales in the shop's namespace.
+    pub(super) sales: Vec<FlashSale>,
+    /// Topics of the shop with their partitions.
+    pub(super) topics: Result<BTreeMap<String, i32>, kafka::Error>,
+    /// Pods of the shop, if one of its Deployments is not ready: they tell why.
+    pub(super) pods: Vec<Pod>,
+}
+
+/// The children of a shop as they are.
+#[derive(Default)]
+pub struct Live {
+    pub(super) config_maps: Vec<ConfigMap>,
+    pub(super) deployments: Vec<Deployment>,
+    pub(super) ingresses: Vec<Ingress>,
+    pub(super) network_policies: Vec<NetworkPolicy>,
+    pub(super) pod_disruption_budgets: Vec<PodDisruptionBudget>,
+    pub(super) service_accounts: Vec<ServiceAccount>,
+    pub(super) services: Vec<Service>,
+}
+
+pub(super) async fn dereference(shop: &Shop, context: &Context) -> Result<Facts, Error> {
+    let namespace = shop.namespace().unwrap_or_default();
+    let name = shop.name_any();
+    let secrets: Api<Secret> = context.namespaced(&namespace);
+    let prefix = names::topic_prefix(&namespace, &name);
+    let everything = ListParams::default();
+
+    let (live, (named, keys), topics, sales) = tokio::join!(
+        live(&name, &namespace, context),
+        async { (read(&secrets, named_secrets(shop)).await, read(&secrets, generated(&name)).await) },
+        topics(shop, &prefix, context),
+        list::<DeserializeGuard<FlashSale>>(context.namespaced(&namespace), &everything),
+    );
+    let live = live?;
+    let pods = if live.deployments.iter().all(status::is_rolled_out) {
+        Vec::new()
+    } else {
+        list(context.namespaced(&namespace), &ListParams::default().labels(&names::children(&name))).await?
+    };
+    let keys = keys?.into_iter().filter_map(|(name, secret)| Some((name, secret?))).collect();
+    let sales = sales?.into_iter().filter_map(|sale| sale.0.ok()).collect();
+    Ok(Facts { secrets: named?, keys, live, sales, topics, pods })
+}
+
+/// The names of the Secrets that the spec refers to.
+fn named_secrets(shop: &Shop) -> BTreeSet<String> {
+    let spec = &shop.spec;
+    [
+        Some(&spec.postgresql.secret_ref.name),
+        spec.redis.url_secret_ref.as_ref().map(|r| &r.name),
+        spec.smtp.url_secret_ref.as_ref().map(|r| &r.name),
+        Some(&spec.payment_provider.secret_ref.name),
+    ]
+    .into_iter()
+    .flatten()
+    .cloned()
+    .collect()
+}
+
+fn generated(shop: &str) -> BTreeSet<String> {
+    [names::signing_key(shop), names::operator_token(shop), names::admin(shop)].into()
+}
+
+async fn read(api: &Api<Secret>, names: BTreeSet<String>) -> Result<BTreeMap<String, Option<Secret>>, Error> {
+    let mut secrets = BTreeMap::new();
+    for name in names {
+        let secret =
+            api.get_opt(&name).await.map_err(|source| Error::Secret { name: name.clone(), source })?;
+        secrets.insert(name, secret);
+    }
+    Ok(secrets)
+}
+
+async fn topics(shop: &Shop, prefix: &str, context: &Context) -> Result<BTreeMap<String, i32>, kafka::Error> {
+    context.kafka.get(&shop.spec.kafka.brokers)?.topics(prefix).await
+}
+
+async fn live(shop: &str, namespace: &str, context: &Context) -> Result<Live, Error> {
+    let ours = ListParams::default().labels(&names::children(shop));
+    let (
+        config_maps,
+        deployments,
+        ingresses,
+        network_policies,
+        pod_disruption_budgets,
+        service_accounts,
+        services,
+    ) = tokio::try_join!(
+        list(context.namespaced(namespace), &ours),
+        list(context.namespaced(namespace), &ours),
+        list(context.namespaced(namespace), &ours),
+        list(context.namespaced(namespace), &ours),
+        list(context.namespaced(namespace), &ours),
+        list(context.namespaced(namespace), &ours),
+        list(context.namespaced(namespace), &ours),
+    )?;
+    Ok(Live {
+        config_maps,
+        deployments,
+        ingresses,
+        network_policies,
+        pod_disruption_budgets,
+        service_accounts,
+        services,
+    })
+}
+
+async fn list<K>(api: Api<K>, parameters: &ListParams) -> Result<Vec<K>, Error>
+where
+    K: Resource<Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    K::DynamicType: Default,
+{
+    let list = api.list(parameters).await;
+    list.map(|list| list.items)
+        .map_err(|source| Error::List { kind: K::plural(&K::DynamicType::default()).into_owned(), source })
+}

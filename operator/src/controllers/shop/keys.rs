@@ -1,0 +1,112 @@
+//! Step 3: the Secrets that exist once per shop: the key that signs tokens, the token of the side
+//! door, the first administrator's password.
+//!
+//! They are made when missing and never changed: a new signing key would log everybody out. To rotate
+//! one, delete its Secret; the pods that use it are rolled.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose};
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::api::{ObjectMeta, PostParams};
+use rand::{TryRng, rngs::SysRng};
+
+use super::{names, validate::ValidatedShop};
+use crate::{Context, telemetry};
+
+/// A generated Secret could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the system gives no random numbers: {0}")]
+    Random(#[from] rand::rngs::SysError),
+    #[error("creating Secret {name}: {source}")]
+    Create { name: String, source: kube::Error },
+}
+
+/// The generated Secrets of a shop, by name.
+pub(super) async fn ensure(
+    shop: &ValidatedShop,
+    existing: &BTreeMap<String, Secret>,
+    context: &Context,
+) -> Result<BTreeMap<String, Secret>, Error> {
+    let mut keys = existing.clone();
+    for wanted in
+        [names::signing_key(&shop.name), names::operator_token(&shop.name), names::admin(&shop.name)]
+    {
+        if keys.contains_key(&wanted) {
+            continue;
+        }
+        let secret = generate(shop, &wanted)?;
+        metrics::counter!(telemetry::WRITES, "kind" => "Secret", "verb" => "create").increment(1);
+        let api = context.namespaced::<Secret>(&shop.namespace);
+        // `create` and not `apply`: of two operators at once, one makes the key and the other fails
+        // and looks again.
+        let created = api
+            .create(
+                &PostParams { field_manager: Some(crate::OPERATOR.into()), ..PostParams::default() },
+                &secret,
+            )
+            .await
+            .map_err(|source| Error::Create { name: wanted.clone(), source })?;
+        keys.insert(wanted, created);
+    }
+    Ok(keys)
+}
+
+fn generate(shop: &ValidatedShop, name: &str) -> Result<Secret, Error> {
+    let data: Vec<(&str, String)> = if name == names::signing_key(&shop.name) {
+        vec![(names::SIGNING_KEY, ed25519_pem(&random()?))]
+    } else if name == names::operator_token(&shop.name) {
+        vec![(names::OPERATOR_TOKEN, general_purpose::URL_SAFE_NO_PAD.encode(random::<32>()?))]
+    } else {
+        vec![
+            (names::ADMIN_EMAIL, format!("admin@{}", shop.spec.host)),
+            (names::ADMIN_PASSWORD, general_purpose::URL_SAFE_NO_PAD.encode(random::<18>()?)),
+        ]
+    };
+    Ok(Secret {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(shop.namespace.clone()),
+            labels: Some(names::shop_labels(&shop.name)),
+            owner_references: Some(vec![shop.owner.clone()]),
+            ..ObjectMeta::default()
+        },
+        type_: Some("Opaque".to_owned()),
+        data: Some(
+            data.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes()))).collect(),
+        ),
+        ..Secret::default()
+    })
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    SysRng.try_fill_bytes(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// An Ed25519 private key is any 32 random bytes; RFC 8410 wraps them in PKCS#8.
+fn ed25519_pem(seed: &[u8; 32]) -> String {
+    const PKCS8_PREFIX: [u8; 16] =
+        [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+    let der = [PKCS8_PREFIX.as_slice(), seed].concat();
+    format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        general_purpose::STANDARD.encode(der)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{Algorithm, EncodingKey, Header};
+
+    use super::*;
+
+    #[test]
+    fn the_generated_key_signs_tokens() {
+        let key = EncodingKey::from_ed_pem(ed25519_pem(&random().unwrap()).as_bytes()).unwrap();
+        let claims = serde_json::json!({ "sub": "somebody" });
+        jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &key).unwrap();
+    }
+}

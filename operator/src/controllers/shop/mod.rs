@@ -1,0 +1,183 @@
+//! The Shop controller: from a declared shop to running services.
+//!
+//! One reconcile goes through steps, each in its own file, and nothing flows back:
+//!
+//! 1. [`dereference`] gathers what the API server and Kafka know: the Secrets that the spec names, the
+//!    live children, the sales under way, the topics;
+//! 2. [`validate`] turns the spec and those facts into a [`ValidatedShop`] that the rest can trust, or
+//!    into a list of problems in a platform team's words;
+//! 3. [`keys`] makes the Secrets that exist once per shop;
+//! 4. [`build`] computes all children as values, without a client;
+//! 5. [`apply`] writes those that differ from what is live, in an order with a reason, and deletes
+//!    orphans;
+//! 6. [`status`] reports.
+//!
+//! A shop with problems keeps running as it was: nothing of an invalid spec is applied.
+
+mod apply;
+pub mod build;
+mod dereference;
+pub mod keys;
+pub mod names;
+mod profile;
+pub mod sale_floor;
+mod status;
+mod validate;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Service, ServiceAccount},
+    networking::v1::{Ingress, NetworkPolicy},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{
+    Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{Controller, controller, controller::Action, events::EventType, reflector::ObjectRef, watcher},
+};
+use rocketmart_crds::{FlashSale, Shop};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+pub use self::validate::ValidatedShop;
+use super::retry_delay;
+use crate::{Context, telemetry};
+
+/// Bursts of changes (ten Deployments becoming ready) make one reconcile.
+const DEBOUNCE: Duration = Duration::from_millis(300);
+/// Secrets and Kafka are not watched but looked at this often.
+const RESYNC: Duration = Duration::from_mins(1);
+/// The same while something is missing, so that a shop recovers soon after it appeared.
+const RESYNC_DEGRADED: Duration = Duration::from_secs(5);
+const CONCURRENCY: u16 = 4;
+
+/// A reconcile could not be completed; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("dereferencing: {0}")]
+    Dereference(#[from] dereference::Error),
+    #[error("making keys: {0}")]
+    Keys(#[from] keys::Error),
+    #[error("applying: {0}")]
+    Apply(#[from] apply::Error),
+    #[error("writing the status: {0}")]
+    Status(#[source] kube::Error),
+    #[error("the Shop has no {0}")]
+    Anonymous(&'static str),
+}
+
+impl Error {
+    /// For the metric.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Dereference(_) => "dereference",
+            Self::Keys(_) => "keys",
+            Self::Apply(_) => "apply",
+            Self::Status(_) => "status",
+            Self::Anonymous(_) => "anonymous",
+        }
+    }
+}
+
+type Guarded = DeserializeGuard<Shop>;
+
+struct State {
+    context: Arc<Context>,
+    /// Failures in a row, by object.
+    failures: Mutex<HashMap<ObjectRef<Guarded>, u32>>,
+}
+
+/// Runs until `stop`, then until the reconciles under way are through.
+pub async fn run(context: Arc<Context>, stop: CancellationToken) {
+    let state = Arc::new(State { context: context.clone(), failures: Mutex::default() });
+    let ours = watcher::Config::default().labels(names::MANAGED);
+    Controller::new(context.watched::<Guarded>(), watcher::Config::default())
+        .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
+        .owns(context.watched::<Deployment>(), ours.clone())
+        .owns(context.watched::<Service>(), ours.clone())
+        .owns(context.watched::<ConfigMap>(), ours.clone())
+        .owns(context.watched::<ServiceAccount>(), ours.clone())
+        .owns(context.watched::<Ingress>(), ours.clone())
+        .owns(context.watched::<NetworkPolicy>(), ours.clone())
+        .owns(context.watched::<PodDisruptionBudget>(), ours)
+        // A sale that is about to open raises the floor of replicas.
+        .watches(context.watched::<DeserializeGuard<FlashSale>>(), watcher::Config::default(), shop_of)
+        .graceful_shutdown_on(async move { stop.cancelled().await })
+        .run(reconcile, on_error, state)
+        .for_each(async |result| {
+            if let Err(controller::Error::QueueError(error)) = result {
+                tracing::warn!(%error, "a watch was interrupted");
+            }
+        })
+        .instrument(tracing::info_span!("shops"))
+        .await;
+}
+
+/// Only a sale that raises a floor concerns its shop; the counters of others change every second. A
+/// floor that was taken out of a sale is noticed at the next resync.
+fn shop_of(sale: DeserializeGuard<FlashSale>) -> Option<ObjectRef<Guarded>> {
+    let sale = sale.0.ok().filter(|sale| !sale.spec.pre_scale.is_empty())?;
+    Some(ObjectRef::new(&sale.spec.shop).within(&sale.namespace()?))
+}
+
+async fn reconcile(shop: Arc<Guarded>, state: Arc<State>) -> Result<Action, Error> {
+    let started = Instant::now();
+    let outcome = match &shop.0 {
+        Ok(valid) => reconcile_shop(valid, &state.context).await,
+        Err(invalid) => {
+            tracing::error!(error = invalid.error, "a Shop that does not fit its schema is left alone");
+            let note = format!("the Shop does not fit its schema: {}", invalid.error);
+            state.context.tell(&shop.object_ref(&()), EventType::Warning, "Malformed", note).await;
+            Ok(Action::await_change())
+        }
+    };
+    metrics::histogram!(telemetry::RECONCILE_SECONDS, "controller" => "shop")
+        .record(started.elapsed().as_secs_f64());
+    if outcome.is_ok() {
+        let mut failures = state.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.remove(&ObjectRef::from_obj(&*shop));
+    }
+    outcome
+}
+
+async fn reconcile_shop(shop: &Shop, context: &Context) -> Result<Action, Error> {
+    if shop.meta().deletion_timestamp.is_some() {
+        // Owner references take the children along.
+        return Ok(Action::await_change());
+    }
+    let facts = dereference::dereference(shop, context).await?;
+    let report = match validate::validate(shop, &facts, &context.config.shop_image) {
+        Err(problems) => status::Report::refused(problems, &facts.live),
+        Ok(valid) => {
+            let keys = keys::ensure(&valid, &facts.keys, context).await?;
+            let children = build::build(&valid, &keys, &facts.live);
+            let applied = apply::apply(&valid, children, &facts, context).await?;
+            for note in &applied.repaired {
+                let note = format!("{note} was changed by hand and has been set back");
+                context.tell(&shop.object_ref(&()), EventType::Normal, "DriftRepaired", note).await;
+            }
+            status::Report::of(&valid, &applied, &facts)
+        }
+    };
+    let healthy = report.is_healthy();
+    status::write(shop, report, context).await.map_err(Error::Status)?;
+    Ok(Action::requeue(if healthy { RESYNC } else { RESYNC_DEGRADED }))
+}
+
+fn on_error(shop: Arc<Guarded>, error: &Error, state: Arc<State>) -> Action {
+    let mut failures = state.failures.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = failures.entry(ObjectRef::from_obj(&*shop)).or_default();
+    let delay = retry_delay(*count);
+    *count += 1;
+    metrics::counter!(telemetry::RECONCILE_ERRORS, "controller" => "shop", "error" => error.kind())
+        .increment(1);
+    tracing::warn!(%error, attempt = *count, retry_in_ms = delay.as_millis(), "reconcile failed");
+    Action::requeue(delay)
+}

@@ -1,0 +1,73 @@
+//! The sale's clock: replicas below which a shop does not go while a sale is near or under way.
+
+use std::collections::BTreeMap;
+
+use rocketmart_crds::{Component, FlashSale, Phase};
+
+/// The largest `preScale` per component over the sales of a shop that are loading, open or draining.
+pub fn of<'a>(sales: impl IntoIterator<Item = &'a FlashSale>, shop: &str) -> BTreeMap<Component, i32> {
+    let mut floors = BTreeMap::new();
+    for sale in sales.into_iter().filter(|sale| sale.spec.shop == shop && holds_replicas(sale)) {
+        for (component, replicas) in &sale.spec.pre_scale {
+            let floor = floors.entry(*component).or_insert(*replicas);
+            *floor = (*floor).max(*replicas);
+        }
+    }
+    floors
+}
+
+/// From the pre-load until the sale has drained.
+pub fn holds_replicas(sale: &FlashSale) -> bool {
+    let phase = sale.status.as_ref().and_then(|status| status.phase);
+    matches!(
+        phase,
+        Some(
+            Phase::Preloading | Phase::Ready | Phase::Open | Phase::SoldOut | Phase::Draining | Phase::Paused
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn sale(shop: &str, phase: &str, pre_scale: serde_json::Value) -> FlashSale {
+        serde_json::from_value(json!({
+            "apiVersion": "rocketmart.dev/v1alpha1",
+            "kind": "FlashSale",
+            "metadata": { "name": "sale" },
+            "spec": {
+                "shop": shop,
+                "items": [{ "sku": "A", "units": 1, "price": 1 }],
+                "currency": "KRW",
+                "opensAt": "2030-01-01T10:00:00Z",
+                "closesAt": "2030-01-01T11:00:00Z",
+                "preScale": pre_scale,
+            },
+            "status": { "phase": phase },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_largest_floor_of_the_sales_under_way_holds() {
+        let sales = [
+            sale("rocket", "Open", json!({ "order": 3, "order-worker": 2 })),
+            sale("rocket", "Preloading", json!({ "order": 5 })),
+        ];
+        let floors = of(&sales, "rocket");
+        assert_eq!(floors, BTreeMap::from([(Component::Order, 5), (Component::OrderWorker, 2)]));
+    }
+
+    #[test]
+    fn sales_of_other_shops_and_sales_far_off_or_over_hold_nothing() {
+        let sales = [
+            sale("other", "Open", json!({ "order": 3 })),
+            sale("rocket", "Scheduled", json!({ "order": 3 })),
+            sale("rocket", "Closed", json!({ "order": 3 })),
+        ];
+        assert!(of(&sales, "rocket").is_empty());
+    }
+}

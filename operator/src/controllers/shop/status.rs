@@ -1,0 +1,297 @@
+//! Step 6: what people see. Written only when it says something new.
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{
+    Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::events::EventType,
+};
+use rocketmart_crds::{Component, Shop, ShopStatus, shop::ComponentStatus};
+use serde_json::json;
+
+use super::{
+    apply::Applied,
+    dereference::{Facts, Live},
+    names,
+    validate::{Problem, ValidatedShop},
+};
+use crate::{
+    Context, OPERATOR,
+    conditions::{self, AS_EXPECTED, Verdict},
+    telemetry,
+};
+
+const READY: &str = "Ready";
+const PROGRESSING: &str = "Progressing";
+const DEGRADED: &str = "Degraded";
+
+/// What a reconcile found.
+pub(super) struct Report {
+    problems: Vec<Problem>,
+    /// Components whose Deployment is not where it should be.
+    waiting: Vec<String>,
+    components: Vec<ComponentStatus>,
+    ready: usize,
+    /// The version, once all pods run it.
+    version: Option<String>,
+    suspended: bool,
+}
+
+impl Report {
+    /// The spec could not be used; the shop goes on as it was.
+    pub(super) fn refused(problems: Vec<Problem>, live: &Live) -> Self {
+        Self { problems, version: None, suspended: false, ..Self::observed(&live.deployments) }
+    }
+
+    pub(super) fn of(shop: &ValidatedShop, applied: &Applied, facts: &Facts) -> Self {
+        let mut report = Self::observed(&applied.deployments);
+        if let Some(error) = &applied.kafka {
+            report
+                .problems
+                .push(Problem { reason: "KafkaUnreachable", message: format!("spec.kafka: {error}") });
+        }
+        report.problems.extend(applied.deployments.iter().filter_map(|it| failure(it, &facts.pods)));
+        report.version = report.waiting.is_empty().then(|| shop.version());
+        report.suspended = shop.spec.suspend;
+        report
+    }
+
+    fn observed(deployments: &[Deployment]) -> Self {
+        let mut report = Self {
+            problems: Vec::new(),
+            waiting: Vec::new(),
+            components: Vec::new(),
+            ready: 0,
+            version: None,
+            suspended: false,
+        };
+        for component in Component::ALL {
+            let deployment = deployments.iter().find(|deployment| {
+                deployment.labels().get(names::COMPONENT).map(String::as_str) == Some(component.as_str())
+            });
+            let numbers = deployment.map(|deployment| (desired(deployment), ready(deployment)));
+            match (deployment, numbers) {
+                (Some(deployment), Some(_)) if is_rolled_out(deployment) => report.ready += 1,
+                (_, Some((desired, ready))) => {
+                    report.waiting.push(format!("{component} ({ready} of {desired})"))
+                }
+                _ => report.waiting.push(format!("{component} (not made yet)")),
+            }
+            report.components.push(ComponentStatus {
+                name: component.to_string(),
+                desired: numbers.map(|(desired, _)| desired),
+                ready: numbers.map(|(_, ready)| ready),
+                autoscaling: None,
+            });
+        }
+        report
+    }
+
+    pub(super) fn is_healthy(&self) -> bool {
+        self.problems.is_empty() && self.waiting.is_empty()
+    }
+
+    fn verdicts(&self) -> [Verdict; 3] {
+        let problems: Vec<_> = self.problems.iter().map(|problem| problem.message.as_str()).collect();
+        let problems = problems.join("; ");
+        let waiting = format!("waiting for {}", self.waiting.join(", "));
+        let all = format!("all {} components serve", Component::ALL.len());
+        let ready = match self.problems.first() {
+            Some(problem) => Verdict::new(READY, false, problem.reason, problems.clone()),
+            None if self.suspended => {
+                Verdict::new(READY, false, "Suspended", "spec.suspend stops all components")
+            }
+            None if !self.waiting.is_empty() => {
+                Verdict::new(READY, false, "ComponentsNotReady", waiting.clone())
+            }
+            None => Verdict::new(READY, true, AS_EXPECTED, all),
+        };
+        let progressing = if self.waiting.is_empty() {
+            Verdict::new(PROGRESSING, false, "RolledOut", "every component runs as declared")
+        } else {
+            Verdict::new(PROGRESSING, true, "RollingOut", waiting)
+        };
+        let degraded = match self.problems.first() {
+            Some(problem) => Verdict::new(DEGRADED, true, problem.reason, problems),
+            None => Verdict::new(DEGRADED, false, AS_EXPECTED, ""),
+        };
+        [ready, progressing, degraded]
+    }
+}
+
+/// Writes the status if it differs, and an Event when the shop becomes ready, stops being ready, or
+/// finds another reason for it.
+pub(super) async fn write(shop: &Shop, report: Report, context: &Context) -> kube::Result<()> {
+    let old = shop.status.clone().unwrap_or_default();
+    let verdicts = report.verdicts();
+    let new = ShopStatus {
+        observed_generation: shop.metadata.generation,
+        conditions: conditions::merge(&old.conditions, &verdicts, shop.metadata.generation),
+        version: report.version.or_else(|| old.version.clone()),
+        services: Some(format!("{}/{}", report.ready, Component::ALL.len())),
+        components: report.components,
+    };
+    // The decisions in it are the autoscaler's.
+    let mut ours = old.clone();
+    ours.components.iter_mut().for_each(|component| component.autoscaling = None);
+    if new == ours {
+        return Ok(());
+    }
+    let patch = json!({
+        "apiVersion": Shop::api_version(&()),
+        "kind": Shop::kind(&()),
+        "metadata": { "name": shop.name_any() },
+        "status": new,
+    });
+    let api = context.namespaced::<Shop>(&shop.namespace().unwrap_or_default());
+    metrics::counter!(telemetry::WRITES, "kind" => "Shop", "verb" => "status").increment(1);
+    api.patch_status(&shop.name_any(), &PatchParams::apply(OPERATOR).force(), &Patch::Apply(&patch)).await?;
+
+    let verdict = &verdicts[0];
+    let before = old.conditions.iter().find(|condition| condition.type_ == READY);
+    if before.is_none_or(|before| before.reason != verdict.reason) {
+        tracing::info!(ready = verdict.status, reason = verdict.reason, message = verdict.message, "status");
+        let type_ = if report.problems.is_empty() { EventType::Normal } else { EventType::Warning };
+        let reason = if verdict.status { READY } else { verdict.reason.as_str() };
+        context.tell(&shop.object_ref(&()), type_, reason, verdict.message.clone()).await;
+    }
+    Ok(())
+}
+
+fn desired(deployment: &Deployment) -> i32 {
+    deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+}
+
+fn ready(deployment: &Deployment) -> i32 {
+    deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default()
+}
+
+/// Whether all pods of a Deployment are of the current template, and ready.
+pub(super) fn is_rolled_out(deployment: &Deployment) -> bool {
+    let Some(status) = &deployment.status else { return false };
+    let desired = desired(deployment);
+    status.observed_generation >= deployment.metadata.generation
+        && status.updated_replicas.unwrap_or_default() >= desired
+        && status.available_replicas.unwrap_or_default() >= desired
+        && status.replicas.unwrap_or_default() <= status.updated_replicas.unwrap_or_default()
+}
+
+/// Why a Deployment does not get ready, if it says so.
+fn failure(deployment: &Deployment, pods: &[Pod]) -> Option<Problem> {
+    if is_rolled_out(deployment) {
+        return None;
+    }
+    let component = deployment.labels().get(names::COMPONENT);
+    let stuck = pods.iter().filter(|pod| pod.labels().get(names::COMPONENT) == component).find_map(stuck);
+    let conditions = deployment.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let failed = conditions
+        .filter(|condition| {
+            (condition.type_ == "Progressing" && condition.status == "False")
+                || (condition.type_ == "ReplicaFailure" && condition.status == "True")
+        })
+        .find_map(|condition| condition.message.clone());
+    let why = stuck.or(failed)?;
+    Some(Problem {
+        reason: "DeploymentFailing",
+        message: format!("Deployment {}: {why}", deployment.name_any()),
+    })
+}
+
+/// What a container that cannot run is waiting for.
+fn stuck(pod: &Pod) -> Option<String> {
+    const PASSING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+    let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    containers
+        .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
+        .find(|waiting| waiting.reason.as_deref().is_some_and(|reason| !PASSING.contains(&reason)))
+        .map(|waiting| {
+            let reason = waiting.reason.as_deref().unwrap_or_default();
+            let message = waiting.message.as_deref().unwrap_or_default();
+            format!("pod {}: {reason}: {message}", pod.name_any())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn deployment(component: &str, ready: i32, conditions: Value) -> Deployment {
+        serde_json::from_value(json!({
+            "metadata": {
+                "name": format!("rocket-{component}"),
+                "generation": 2,
+                "labels": { names::COMPONENT: component },
+            },
+            "spec": { "replicas": 1, "selector": {}, "template": {} },
+            "status": {
+                "observedGeneration": 2,
+                "replicas": 1,
+                "updatedReplicas": 1,
+                "readyReplicas": ready,
+                "availableReplicas": ready,
+                "conditions": conditions,
+            },
+        }))
+        .unwrap()
+    }
+
+    fn all_ready() -> Vec<Deployment> {
+        Component::ALL.iter().map(|component| deployment(component.as_str(), 1, json!([]))).collect()
+    }
+
+    #[test]
+    fn a_shop_is_ready_when_every_component_is() {
+        let report = Report::observed(&all_ready());
+        assert_eq!(report.ready, 10);
+        assert!(report.is_healthy());
+        assert!(report.verdicts()[0].status);
+    }
+
+    #[test]
+    fn a_component_that_is_not_ready_is_named() {
+        let mut deployments = all_ready();
+        deployments[3] = deployment("order", 0, json!([]));
+        deployments.remove(0);
+        let [ready, progressing, degraded] = Report::observed(&deployments).verdicts();
+        assert_eq!(ready.message, "waiting for member (not made yet), order (0 of 1)");
+        assert!(!ready.status && progressing.status && !degraded.status);
+    }
+
+    #[test]
+    fn an_old_generation_is_not_rolled_out_however_ready_it_is() {
+        let mut deployment = deployment("order", 1, json!([]));
+        deployment.metadata.generation = Some(3);
+        assert!(!is_rolled_out(&deployment));
+    }
+
+    #[test]
+    fn a_failing_deployment_says_what_its_pods_say() {
+        let failing = deployment("order", 0, json!([]));
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": { "name": "rocket-order-1", "labels": { names::COMPONENT: "order" } },
+            "status": { "containerStatuses": [{
+                "name": "order", "image": "i", "imageID": "", "ready": false, "restartCount": 3,
+                "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } },
+            }] },
+        }))
+        .unwrap();
+        let problem = failure(&failing, &[pod]).unwrap();
+        assert_eq!(
+            problem.message,
+            "Deployment rocket-order: pod rocket-order-1: ImagePullBackOff: no such image"
+        );
+        assert_eq!(failure(&failing, &[]), None);
+    }
+
+    #[test]
+    fn a_problem_makes_the_shop_degraded_with_its_reason() {
+        let problem =
+            Problem { reason: "SecretMissing", message: "Secret `databases` does not exist".into() };
+        let live = Live { deployments: all_ready(), ..Live::default() };
+        let [ready, _, degraded] = Report::refused(vec![problem], &live).verdicts();
+        assert_eq!((ready.status, ready.reason.as_str()), (false, "SecretMissing"));
+        assert_eq!((degraded.status, degraded.message.as_str()), (true, "Secret `databases` does not exist"));
+    }
+}

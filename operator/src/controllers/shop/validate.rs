@@ -1,0 +1,203 @@
+//! Step 2: from a spec and the facts around it to a shop that the later steps can trust.
+//!
+//! What the schema can refuse has been refused by the API server; here is what needs to look around.
+//! All problems are found, not only the first.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use kube::{Resource, ResourceExt};
+use rocketmart_crds::{Component, Shop, ShopSpec, shop::SecretKeyReference};
+use sha2::{Digest, Sha256};
+
+use super::{dereference::Facts, names, profile, sale_floor};
+
+/// Something that keeps the shop from being as declared, in a platform team's words.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// Stable, for conditions.
+    pub reason: &'static str,
+    pub message: String,
+}
+
+/// A shop whose inputs exist.
+pub struct ValidatedShop {
+    pub name: String,
+    pub namespace: String,
+    pub owner: OwnerReference,
+    pub image: String,
+    pub public_url: String,
+    pub spec: ShopSpec,
+    pub replicas: BTreeMap<Component, Replicas>,
+    /// Digests of the values that components take from Secrets of the user, by Secret and key.
+    pub secret_digests: BTreeMap<(String, String), String>,
+}
+
+/// Who says how many pods a component has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Replicas {
+    /// The spec, raised by a sale that is under way.
+    Fixed(i32),
+    /// The autoscaler; it starts with this many.
+    Autoscaled { from: i32 },
+}
+
+impl ValidatedShop {
+    pub fn topic_prefix(&self) -> String {
+        names::topic_prefix(&self.namespace, &self.name)
+    }
+
+    /// The image's tag, which is the version people see.
+    pub fn version(&self) -> String {
+        version_of(&self.image)
+    }
+}
+
+/// Tag of an image, or the start of its digest.
+pub(super) fn version_of(image: &str) -> String {
+    if let Some((_, digest)) = image.split_once("@sha256:") {
+        return digest.chars().take(12).collect();
+    }
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split_once(':').map_or("latest", |(_, tag)| tag).to_owned()
+}
+
+pub(super) fn validate(
+    shop: &Shop,
+    facts: &Facts,
+    default_image: &str,
+) -> Result<ValidatedShop, Vec<Problem>> {
+    let mut wanted = Wanted { secrets: &facts.secrets, digests: BTreeMap::new(), problems: Vec::new() };
+    let spec = &shop.spec;
+    for component in Component::ALL {
+        if let Some(key) = profile::database(component, spec) {
+            wanted.key(&spec.postgresql.secret_ref.name, key, "spec.postgresql.secretRef");
+        }
+    }
+    wanted.reference(spec.redis.url_secret_ref.as_ref(), "spec.redis.urlSecretRef");
+    wanted.reference(spec.smtp.url_secret_ref.as_ref(), "spec.smtp.urlSecretRef");
+    wanted.reference(Some(&spec.payment_provider.secret_ref), "spec.paymentProvider.secretRef");
+    let Wanted { digests, problems, .. } = wanted;
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+
+    let name = shop.name_any();
+    let floors = sale_floor::of(&facts.sales, &name);
+    let Some(owner) = shop.controller_owner_ref(&()) else {
+        return Err(vec![Problem { reason: "Invalid", message: "the Shop has no uid".to_owned() }]);
+    };
+    let scheme = if spec.tls.is_some() { "https" } else { "http" };
+    Ok(ValidatedShop {
+        namespace: shop.namespace().unwrap_or_default(),
+        owner,
+        image: spec.image.clone().unwrap_or_else(|| default_image.to_owned()),
+        public_url: spec.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", spec.host)),
+        replicas: Component::ALL.map(|component| (component, replicas(spec, component, &floors))).into(),
+        secret_digests: digests,
+        spec: spec.clone(),
+        name,
+    })
+}
+
+fn replicas(spec: &ShopSpec, component: Component, floors: &BTreeMap<Component, i32>) -> Replicas {
+    if spec.suspend {
+        return Replicas::Fixed(0);
+    }
+    let floor = floors.get(&component).copied().unwrap_or_default();
+    let own = spec.components.get(&component);
+    match own.and_then(|own| own.autoscaling.as_ref()) {
+        Some(autoscaling) => Replicas::Autoscaled { from: autoscaling.min_replica_count.max(floor) },
+        None => Replicas::Fixed(own.and_then(|own| own.replicas).unwrap_or(1).max(floor)),
+    }
+}
+
+/// Checks that values named by the spec exist.
+struct Wanted<'a> {
+    secrets: &'a BTreeMap<String, Option<Secret>>,
+    digests: BTreeMap<(String, String), String>,
+    problems: Vec<Problem>,
+}
+
+impl Wanted<'_> {
+    fn reference(&mut self, reference: Option<&SecretKeyReference>, field: &str) {
+        if let Some(reference) = reference {
+            self.key(&reference.name, &reference.key, field);
+        }
+    }
+
+    fn key(&mut self, secret: &str, key: &str, field: &str) {
+        let Some(Some(found)) = self.secrets.get(secret) else {
+            return self.problem("SecretMissing", format!("{field}: Secret `{secret}` does not exist"));
+        };
+        match found.data.as_ref().and_then(|data| data.get(key)) {
+            Some(value) if !value.0.is_empty() => {
+                let digest = hex::encode(Sha256::digest(&value.0));
+                self.digests.insert((secret.to_owned(), key.to_owned()), digest);
+            }
+            _ => self.problem("SecretKeyMissing", format!("{field}: Secret `{secret}` has no key `{key}`")),
+        }
+    }
+
+    /// Several components may want the same value; it is missing once.
+    fn problem(&mut self, reason: &'static str, message: String) {
+        let problem = Problem { reason, message };
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controllers::shop::build::fixture;
+
+    #[test]
+    fn a_missing_secret_is_named_once_with_the_field_that_asks_for_it() {
+        let shop = fixture::shop();
+        let mut facts = fixture::facts();
+        facts.secrets.insert("databases".into(), None);
+        let problems = validate(&shop, &facts, "rocketmart:1").err().unwrap();
+        assert_eq!(
+            problems,
+            [Problem {
+                reason: "SecretMissing",
+                message: "spec.postgresql.secretRef: Secret `databases` does not exist".into()
+            }]
+        );
+    }
+
+    #[test]
+    fn every_missing_key_is_named() {
+        let shop = fixture::shop();
+        let mut facts = fixture::facts();
+        facts.secrets.insert("databases".into(), Some(fixture::secret(&["member", "order"])));
+        let problems = validate(&shop, &facts, "rocketmart:1").err().unwrap();
+        let messages: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "spec.postgresql.secretRef: Secret `databases` has no key `catalog`",
+                "spec.postgresql.secretRef: Secret `databases` has no key `payment`",
+                "spec.postgresql.secretRef: Secret `databases` has no key `delivery`",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_suspended_shop_runs_nothing() {
+        let mut shop = fixture::shop();
+        shop.spec.suspend = true;
+        let valid = validate(&shop, &fixture::facts(), "rocketmart:1").ok().unwrap();
+        assert!(valid.replicas.values().all(|replicas| *replicas == Replicas::Fixed(0)));
+    }
+
+    #[test]
+    fn the_version_is_the_tag_of_the_image() {
+        assert_eq!(version_of("rocketmart:0.1.0"), "0.1.0");
+        assert_eq!(version_of("registry.example:5000/shop/rocketmart:2"), "2");
+        assert_eq!(version_of("registry.example:5000/rocketmart"), "latest");
+        assert_eq!(version_of("rocketmart@sha256:0123456789abcdef"), "0123456789ab");
+    }
+}

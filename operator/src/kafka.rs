@@ -1,0 +1,147 @@
+//! Kafka, seen by the operator: topics, and one connection per cluster.
+//!
+//! librdkafka connects in the background and blocks while it asks; everything here runs on blocking
+//! threads with a limit of time, so that a cluster that does not answer holds up only its own shops.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    error::KafkaError,
+    types::RDKafkaErrorCode,
+};
+
+/// Longest wait for an answer of a broker.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections by bootstrap servers.
+#[derive(Clone, Default)]
+pub struct Clusters {
+    open: Arc<Mutex<HashMap<String, Cluster>>>,
+}
+
+impl Clusters {
+    /// The connection to a cluster; opened on first use, and kept.
+    pub fn get(&self, brokers: &str) -> Result<Cluster, Error> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cluster) = open.get(brokers) {
+            return Ok(cluster.clone());
+        }
+        let admin = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("client.id", crate::OPERATOR)
+            .create()
+            .map_err(|source| Error::Connect { brokers: brokers.to_owned(), source })?;
+        let cluster = Cluster { brokers: brokers.to_owned(), admin: Arc::new(admin) };
+        open.insert(brokers.to_owned(), cluster.clone());
+        Ok(cluster)
+    }
+}
+
+/// A connection to one cluster.
+#[derive(Clone)]
+pub struct Cluster {
+    brokers: String,
+    admin: Arc<AdminClient<DefaultClientContext>>,
+}
+
+/// A topic as it should be.
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+pub struct Topic {
+    pub name: String,
+    pub partitions: i32,
+    pub replication_factor: i32,
+    pub compacted: bool,
+}
+
+/// Kafka could not be asked, or refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("kafka.brokers `{brokers}` cannot be used: {source}")]
+    Connect { brokers: String, source: KafkaError },
+    #[error("no broker of `{brokers}` answers: {source}")]
+    Unreachable { brokers: String, source: KafkaError },
+    #[error("Kafka refused topic `{topic}`: {reason}")]
+    Refused { topic: String, reason: String },
+    #[error("the thread that asked Kafka ended: {0}")]
+    Ended(#[from] tokio::task::JoinError),
+}
+
+impl Cluster {
+    /// Partitions of each existing topic whose name starts with `prefix`.
+    pub async fn topics(&self, prefix: &str) -> Result<BTreeMap<String, i32>, Error> {
+        let (admin, prefix) = (self.admin.clone(), prefix.to_owned());
+        let metadata = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, TIMEOUT))
+            .await?
+            .map_err(|source| self.unreachable(source))?;
+        let partitions = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+        Ok(metadata
+            .topics()
+            .iter()
+            .filter(|topic| topic.name().starts_with(&prefix))
+            .map(|topic| (topic.name().to_owned(), partitions(topic.partitions().len())))
+            .collect())
+    }
+
+    /// Makes topics that are missing and adds partitions that are; never takes anything away. Answers
+    /// the names of topics that were made or grown.
+    pub async fn ensure(
+        &self,
+        topics: &[Topic],
+        existing: &BTreeMap<String, i32>,
+    ) -> Result<Vec<String>, Error> {
+        let missing: Vec<_> = topics.iter().filter(|topic| !existing.contains_key(&topic.name)).collect();
+        let small: Vec<_> = topics
+            .iter()
+            .filter(|topic| {
+                existing.get(&topic.name).is_some_and(|partitions| *partitions < topic.partitions)
+            })
+            .collect();
+        let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
+        if !missing.is_empty() {
+            let new: Vec<_> = missing.iter().map(|topic| new_topic(topic)).collect();
+            let results = self.admin.create_topics(&new, &options).await.map_err(|e| self.unreachable(e))?;
+            accept(results, RDKafkaErrorCode::TopicAlreadyExists)?;
+        }
+        if !small.is_empty() {
+            let grown: Vec<_> = small
+                .iter()
+                .map(|topic| NewPartitions::new(&topic.name, usize::try_from(topic.partitions).unwrap_or(1)))
+                .collect();
+            let results =
+                self.admin.create_partitions(&grown, &options).await.map_err(|e| self.unreachable(e))?;
+            // Another replica of the operator was faster.
+            accept(results, RDKafkaErrorCode::InvalidPartitions)?;
+        }
+        Ok(missing.iter().chain(&small).map(|topic| topic.name.clone()).collect())
+    }
+
+    fn unreachable(&self, source: KafkaError) -> Error {
+        Error::Unreachable { brokers: self.brokers.clone(), source }
+    }
+}
+
+fn new_topic(topic: &Topic) -> NewTopic<'_> {
+    let new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(topic.replication_factor));
+    // With three copies, a message is acknowledged when two have it.
+    let new = if topic.replication_factor >= 3 { new.set("min.insync.replicas", "2") } else { new };
+    if topic.compacted { new.set("cleanup.policy", "compact") } else { new }
+}
+
+fn accept(results: Vec<rdkafka::admin::TopicResult>, harmless: RDKafkaErrorCode) -> Result<(), Error> {
+    for result in results {
+        match result {
+            Err((topic, code)) if code != harmless => {
+                return Err(Error::Refused { topic, reason: code.to_string() });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

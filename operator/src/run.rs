@@ -1,0 +1,100 @@
+//! The life of an operator process: probes first, then the election, then the controllers, until it is
+//! asked to stop or loses the Lease.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use kube::Client;
+use tokio::{net::TcpListener, signal::unix, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Config, Context,
+    admin::{self, Gate, Readiness},
+    controllers,
+    leader::{Election, Fence},
+    telemetry,
+};
+
+/// How long reconciles that are under way may take once the process is asked to stop.
+const DRAIN_TIME: Duration = Duration::from_secs(20);
+
+/// Runs until SIGTERM, SIGINT, or the loss of the Lease (an error: the process starts afresh).
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    // Two of our dependencies bring rustls with different providers; this one is used by all.
+    _ = rustls::crypto::ring::default_provider().install_default();
+    let metrics = telemetry::init(config.log_format)?;
+    let stop = stop_on_signal()?;
+    let readiness = Readiness::default();
+    let listener = TcpListener::bind(config.admin_listen)
+        .await
+        .with_context(|| format!("listening on ADMIN_LISTEN {}", config.admin_listen))?;
+    let ended = CancellationToken::new();
+    let probes = tokio::spawn(admin::serve(listener, readiness.clone(), metrics, ended.clone()));
+
+    let outcome = operate(config, &readiness, &stop).await;
+    ended.cancel();
+    probes.await.context("the probes' task")??;
+    outcome
+}
+
+async fn operate(config: Config, readiness: &Readiness, stop: &CancellationToken) -> anyhow::Result<()> {
+    let client = Client::try_default().await.context("finding the cluster")?;
+    let version = client.apiserver_version().await.context("asking the API server for its version")?;
+    tracing::info!(version = version.git_version, "API server found");
+    readiness.open(Gate::ApiServer);
+
+    let duration = Duration::from_secs(config.lease_seconds.into());
+    let election =
+        Election::new(client.clone(), &config.namespace, &config.lease_name, &config.identity, duration);
+    metrics::gauge!(telemetry::LEADER).set(0);
+    let leadership = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        leadership = election.lead(|| readiness.open(Gate::Election)) => leadership,
+    };
+    metrics::gauge!(telemetry::LEADER).set(1);
+
+    let fence = Fence::default();
+    leadership.raise(&fence);
+    let stop_leading = CancellationToken::new();
+    let mut lease = tokio::spawn(leadership.keep(stop_leading.clone()));
+    let context = Arc::new(Context::new(client, config, fence));
+    let stop_controllers = CancellationToken::new();
+    let mut controllers = tokio::spawn(controllers::run(context, stop_controllers.clone()));
+
+    tokio::select! {
+        () = stop.cancelled() => {
+            readiness.close(Gate::Running);
+            stop_controllers.cancel();
+            // The Lease is kept until the last reconcile is through.
+            if tokio::time::timeout(DRAIN_TIME, &mut controllers).await.is_err() {
+                tracing::warn!("reconciles did not end in time");
+                controllers.abort();
+            }
+            stop_leading.cancel();
+            lease.await.context("the lease's task")?;
+            Ok(())
+        }
+        _ = &mut lease => {
+            controllers.abort();
+            bail!("the lease was lost")
+        }
+        ended = &mut controllers => bail!("the controllers ended by themselves: {ended:?}"),
+    }
+}
+
+/// Cancelled by SIGTERM or SIGINT.
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let mut terminate = unix::signal(unix::SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = unix::signal(unix::SignalKind::interrupt()).context("listening for SIGINT")?;
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    let _: JoinHandle<()> = tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM"),
+            _ = interrupt.recv() => tracing::info!("SIGINT"),
+        }
+        token.cancel();
+    });
+    Ok(stop)
+}

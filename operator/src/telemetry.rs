@@ -1,0 +1,41 @@
+//! Log lines and metrics.
+//!
+//! `kube`'s controllers run each reconcile inside a span that names the object, so every line of a
+//! reconcile says which object it is about.
+
+use anyhow::Context as _;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::config::LogFormat;
+
+/// Time of reconciles, in seconds, by `controller`.
+pub const RECONCILE_SECONDS: &str = "rocketmart_operator_reconcile_seconds";
+/// Reconciles that failed, by `controller` and `error` (the kind of error).
+pub const RECONCILE_ERRORS: &str = "rocketmart_operator_reconcile_errors_total";
+/// Writes to the API server, by `kind` and `verb`.
+pub const WRITES: &str = "rocketmart_operator_writes_total";
+/// 1 on the replica that leads.
+pub const LEADER: &str = "rocketmart_operator_leader";
+
+/// Starts logging (`RUST_LOG` selects, by default everything from `info`) and recording metrics.
+pub fn init(format: LogFormat) -> anyhow::Result<PrometheusHandle> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Json => {
+            registry.with(tracing_subscriber::fmt::layer().json().with_span_list(false)).try_init()
+        }
+        LogFormat::Text => registry.with(tracing_subscriber::fmt::layer()).try_init(),
+    }
+    .context("starting the log")?;
+    let metrics = PrometheusBuilder::new()
+        .set_buckets(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])?
+        .install_recorder()
+        .context("starting the metrics")?;
+    metrics::describe_histogram!(RECONCILE_SECONDS, metrics::Unit::Seconds, "Time of reconciles");
+    metrics::describe_counter!(RECONCILE_ERRORS, "Reconciles that failed");
+    metrics::describe_counter!(WRITES, "Writes to the API server");
+    metrics::describe_gauge!(LEADER, "1 on the replica that leads");
+    Ok(metrics)
+}

@@ -1,0 +1,120 @@
+//! The API server's verdict on bad objects is the one of the rules' unit tests.
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, shop};
+
+fn sale() -> Value {
+    json!({
+        "apiVersion": "rocketmart.dev/v1alpha1",
+        "kind": "FlashSale",
+        "metadata": { "name": "launch" },
+        "spec": {
+            "shop": "rocket",
+            "items": [{ "sku": "RM-1", "units": 100, "price": 19900, "perBuyerLimit": 2 }],
+            "currency": "KRW",
+            "opensAt": "2030-01-01T10:00:00Z",
+            "closesAt": "2030-01-01T11:00:00Z",
+        },
+    })
+}
+
+fn with(mut object: Value, pointer: &str, value: Value) -> Value {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    match object.pointer_mut(parent).unwrap() {
+        Value::Array(items) if key == "-" => items.push(value),
+        parent => parent[key] = value,
+    }
+    object
+}
+
+async fn refused(cluster: &Cluster, object: Value, message: &str) {
+    let text = object.to_string();
+    let error = cluster.apply(object).await.expect_err(&text).to_string();
+    assert!(error.contains(message), "{text}\nshould say: {message}\nsays: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_sales_are_refused_with_a_reason() {
+    let cluster = Cluster::new("bad-sales").await;
+    let item = |field: &str, value: i64| {
+        with(sale()["spec"]["items"][0].clone(), &format!("/{field}"), json!(value))
+    };
+    for (object, message) in [
+        (with(sale(), "/spec/closesAt", json!("2030-01-01T09:00:00Z")), "closesAt has to be after opensAt"),
+        (with(sale(), "/spec/items", json!([item("units", 0)])), "spec.items[0].units"),
+        (with(sale(), "/spec/items", json!([item("units", -1)])), "spec.items[0].units"),
+        (with(sale(), "/spec/items", json!([item("price", -1)])), "spec.items[0].price"),
+        (
+            with(sale(), "/spec/items", json!([item("perBuyerLimit", 101)])),
+            "perBuyerLimit has to be at most units",
+        ),
+        (with(sale(), "/spec/items/-", item("units", 100)), "duplicate"),
+        (with(sale(), "/spec/items", json!([])), "spec.items"),
+        (with(sale(), "/spec/currency", json!("won")), "spec.currency"),
+        (with(sale(), "/spec/preScale", json!({ "orders": 2 })), "a key of spec.preScale is one of"),
+        (with(sale(), "/spec/opensAt", json!("tomorrow")), "spec.opensAt"),
+        (with(sale(), "/spec/unknown", json!(1)), "unknown"),
+    ] {
+        refused(&cluster, object, message).await;
+    }
+    cluster.apply(sale()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_sale_loses_neither_units_nor_time_nor_its_price() {
+    let cluster = Cluster::new("open-sale").await;
+    cluster.apply(sale()).await.unwrap();
+    // Before it is loaded, anything but the shop may change.
+    cluster.apply(with(sale(), "/spec/items/0/units", json!(50))).await.unwrap();
+    cluster.apply(sale()).await.unwrap();
+    let open = json!({ "status": { "phase": "Open" } });
+    let api = cluster.api::<rocketmart_crds::FlashSale>();
+    let parameters = kube::api::PatchParams::default();
+    api.patch_status("launch", &parameters, &kube::api::Patch::Merge(&open)).await.unwrap();
+
+    for (pointer, value, message) in [
+        ("/spec/items/0/units", json!(99), "units can grow but not shrink"),
+        ("/spec/items/0/price", json!(1), "price can no longer change"),
+        ("/spec/items/0/perBuyerLimit", json!(1), "perBuyerLimit can no longer change"),
+        ("/spec/items/-", json!({ "sku": "RM-2", "units": 1, "price": 1 }), "can no longer be added"),
+        ("/spec/items/0/sku", json!("RM-2"), "can no longer be taken out"),
+        ("/spec/opensAt", json!("2030-01-01T09:00:00Z"), "opensAt can no longer change"),
+        ("/spec/closesAt", json!("2030-01-01T10:30:00Z"), "closesAt can move later but not earlier"),
+        ("/spec/shop", json!("other"), "a sale stays with its shop"),
+    ] {
+        refused(&cluster, with(sale(), pointer, value), message).await;
+    }
+    cluster.apply(with(sale(), "/spec/items/0/units", json!(101))).await.unwrap();
+    let longer = with(sale(), "/spec/closesAt", json!("2030-01-01T12:00:00Z"));
+    cluster
+        .apply(with(with(longer, "/spec/items/0/units", json!(101)), "/spec/suspend", json!(true)))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_shops_are_refused_with_a_reason() {
+    let cluster = Cluster::new("bad-shops").await;
+    let shop = || shop("kafka:9092");
+    let order = |spec: Value| json!({ "order": spec });
+    for (object, message) in [
+        (with(shop(), "/spec/redis", json!({})), "exactly one of redis.url and redis.urlSecretRef"),
+        (with(shop(), "/spec/components", json!({ "orders": {} })), "a key of spec.components is one of"),
+        (
+            with(shop(), "/spec/components", order(json!({ "autoscaling": {} }))),
+            "autoscaling on Kafka lag is for",
+        ),
+        (
+            with(shop(), "/spec/components", json!({ "order-worker": { "replicas": 1, "autoscaling": {} } })),
+            "either replicas or autoscaling",
+        ),
+        (with(shop(), "/spec/kafka/brokers", json!("kafka")), "spec.kafka.brokers"),
+        (with(shop(), "/spec/host", json!("Not A Host")), "spec.host"),
+        (with(shop(), "/metadata/name", json!("a".repeat(41))), "at most 40 characters"),
+    ] {
+        refused(&cluster, object, message).await;
+    }
+    cluster.apply(shop()).await.unwrap();
+    refused(&cluster, with(shop(), "/spec/kafka/partitions", json!(1)), "can grow but not shrink").await;
+}
