@@ -88,7 +88,8 @@ pub(crate) async fn cancel(
 ) -> Result<Json<OrderView>> {
     let reason = body.reason.unwrap_or_default();
     if reason.chars().count() > REASON_LIMIT {
-        let error = FieldError::new("reason", "length", format!("must have at most {REASON_LIMIT} characters"));
+        let error =
+            FieldError::new("reason", "length", format!("must have at most {REASON_LIMIT} characters"));
         return Err(Problem::validation(vec![error]));
     }
     for sale in app.sales.loaded() {
@@ -120,7 +121,10 @@ impl App {
                 return Err(Problem::conflict("order-expired", "the time to pay has passed already"));
             }
             ReleaseOutcome::AlreadyReleased(reason) => {
-                return Err(Problem::conflict("order-not-cancellable", format!("the order is {}", reason.as_str())));
+                return Err(Problem::conflict(
+                    "order-not-cancellable",
+                    format!("the order is {}", reason.as_str()),
+                ));
             }
             ReleaseOutcome::AlreadyConfirmed | ReleaseOutcome::NotDue => {
                 return Err(Problem::conflict("order-not-cancellable", "the order is paid"));

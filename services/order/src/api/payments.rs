@@ -10,7 +10,8 @@ use rocketmart_kit::extract::{Json, Path};
 use rocketmart_kit::problem::{Problem, Result};
 use rocketmart_kit::trace;
 use rocketmart_stock::{
-    BuyerId, OrderId, PaymentDetails, PaymentOutcome, ReleaseReason, Reservation, SaleId, StockError, SubmitPayment,
+    BuyerId, OrderId, PaymentDetails, PaymentOutcome, ReleaseReason, Reservation, SaleId, StockError,
+    SubmitPayment,
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -99,7 +100,8 @@ enum Step {
 impl App {
     async fn advance(&self, id: Uuid, buyer: Uuid, step: Step) -> Result<(StatusCode, Json<OrderView>)> {
         for sale in self.sales.loaded() {
-            let outcome = self.try_in(sale, OrderId(id), BuyerId(buyer), step).await.map_err(problems::stock)?;
+            let outcome =
+                self.try_in(sale, OrderId(id), BuyerId(buyer), step).await.map_err(problems::stock)?;
             if let Some(decided) = decided(outcome) {
                 return Ok((StatusCode::ACCEPTED, Json(decided?.into())));
             }
@@ -141,9 +143,10 @@ fn decided(outcome: PaymentOutcome) -> Option<Result<Reservation>> {
         PaymentOutcome::Released(reason) => {
             Err(Problem::conflict("order-not-payable", format!("the order is {}", reason.as_str())))
         }
-        PaymentOutcome::NotPrepared => {
-            Err(Problem::conflict("order-not-payable", "there is no payment to confirm: say first how to pay"))
-        }
+        PaymentOutcome::NotPrepared => Err(Problem::conflict(
+            "order-not-payable",
+            "there is no payment to confirm: say first how to pay",
+        )),
         PaymentOutcome::Unknown => return None,
     })
 }

@@ -15,14 +15,14 @@ pub(super) fn stock(error: StockError) -> Problem {
             "outcome-unknown",
             "the stock did not answer in time; repeat the request with the same Idempotency-Key to learn the outcome",
         ),
-        StockError::Unavailable(_) => Problem::unavailable("stock-unavailable", "nothing was changed; try again"),
-        StockError::Overloaded => Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "overloaded",
-            "Too many requests at once",
-        )
-        .detail("nothing was changed; try again")
-        .retry_after(SOON),
+        StockError::Unavailable(_) => {
+            Problem::unavailable("stock-unavailable", "nothing was changed; try again")
+        }
+        StockError::Overloaded => {
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", "Too many requests at once")
+                .detail("nothing was changed; try again")
+                .retry_after(SOON)
+        }
         StockError::Protocol(_) => Problem::internal(error),
     }
 }

@@ -139,10 +139,12 @@ fn accepted(app: &App, sale: SaleId, outcome: ReserveOutcome) -> Result<Reservat
         ReserveOutcome::Closed => conflict("sale-closed", "The sale is closed"),
         ReserveOutcome::Suspended => suspended(app, sale),
         ReserveOutcome::UnknownSale => not_loaded(app, sale),
-        ReserveOutcome::UnknownSku { sku } => {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "sku-not-in-sale", "The sale does not sell this SKU")
-                .field("sku", "in-sale", format!("{sku} is not part of this sale"))
-        }
+        ReserveOutcome::UnknownSku { sku } => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "sku-not-in-sale",
+            "The sale does not sell this SKU",
+        )
+        .field("sku", "in-sale", format!("{sku} is not part of this sale")),
         ReserveOutcome::KeyReused => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "idempotency-key-reused",

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use crate::domain::order::{Line, Order, PaymentState};
 use crate::domain::state::OrderState;
-use crate::store::clock::at;
 use crate::reservations;
+use crate::store::clock::at;
 
 /// An order.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -119,7 +119,9 @@ impl From<Order> for OrderView {
 impl From<Reservation> for OrderView {
     fn from(reservation: Reservation) -> Self {
         let progress = match reservation.state {
-            ReservationState::Reserved if reservation.payment_prepared => Some(PaymentProgress::AwaitingConfirmation),
+            ReservationState::Reserved if reservation.payment_prepared => {
+                Some(PaymentProgress::AwaitingConfirmation)
+            }
             ReservationState::PaymentSubmitted => Some(PaymentProgress::Requested),
             ReservationState::Confirmed => Some(PaymentProgress::Succeeded),
             ReservationState::Reserved | ReservationState::Released(_) => None,

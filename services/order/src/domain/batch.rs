@@ -368,8 +368,7 @@ mod tests {
 
     #[test]
     fn a_failure_that_lost_to_expiry_only_notes_that_the_payment_failed() {
-        let outcome =
-            run([reserved(), submitted(), released(ReleaseReason::Expired), failed(Verdict::Lost)]);
+        let outcome = run([reserved(), submitted(), released(ReleaseReason::Expired), failed(Verdict::Lost)]);
         assert_eq!(outcome.made[0].state, OrderState::Expired);
         assert_eq!(outcome.made[0].payment.state, PaymentState::Failed);
     }

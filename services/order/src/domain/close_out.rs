@@ -156,7 +156,11 @@ pub fn compare(books: &Books) -> Comparison {
         matched += u64::from(found.total == before);
     }
     for held in books.redis.iter().filter(|held| !known.contains(&held.order_id)) {
-        found.order("order-missing", held.order_id, format!("Redis has this order ({}), SQL does not", held.state));
+        found.order(
+            "order-missing",
+            held.order_id,
+            format!("Redis has this order ({}), SQL does not", held.state),
+        );
     }
     for charge in charges.into_values().flatten() {
         found.order("payment-without-order", charge.order_id, format!("payment {}", charge.payment_id));
@@ -164,7 +168,8 @@ pub fn compare(books: &Books) -> Comparison {
     compare_items(&books.items, &totals, &mut found);
     check_limits(&books.items, &bought, &mut found);
 
-    let items = books.items.iter().map(|item| ItemCount { sku: item.sku.clone(), units: item.ledger }).collect();
+    let items =
+        books.items.iter().map(|item| ItemCount { sku: item.sku.clone(), units: item.ledger }).collect();
     Comparison { matched, endings, items, differences: found.differences, differences_total: found.total }
 }
 
@@ -185,7 +190,8 @@ fn compare_with_redis(held: &Held, order: &Booked, found: &mut Found) {
         found.order("buyer-differs", id, format!("Redis: {}, SQL: {}", held.buyer_id, order.buyer_id));
     }
     if held.amount != order.amount || sorted(&held.lines) != sorted(&order.lines) {
-        let detail = format!("Redis: {:?} = {}, SQL: {:?} = {}", held.lines, held.amount, order.lines, order.amount);
+        let detail =
+            format!("Redis: {:?} = {}, SQL: {:?} = {}", held.lines, held.amount, order.lines, order.amount);
         found.order("content-differs", id, detail);
     }
 }
@@ -207,13 +213,25 @@ fn compare_with_charges(order: &Booked, charges: &[&Charge], found: &mut Found) 
     match (owes, kept.as_slice()) {
         (true, []) => found.order("payment-missing", id, "the order is paid, no successful charge was told"),
         (false, [_, ..]) => {
-            found.order("payment-not-refunded", id, format!("the order is {}, its charge was kept", order.state));
+            found.order(
+                "payment-not-refunded",
+                id,
+                format!("the order is {}, its charge was kept", order.state),
+            );
         }
         (true, [charge]) if charge.amount != Some(order.amount) => {
-            found.order("payment-amount-differs", id, format!("{:?} charged, {} due", charge.amount, order.amount));
+            found.order(
+                "payment-amount-differs",
+                id,
+                format!("{:?} charged, {} due", charge.amount, order.amount),
+            );
         }
         (true, [charge]) if order.payment_id != Some(charge.payment_id) => {
-            found.order("payment-differs", id, format!("{:?} booked, {} told", order.payment_id, charge.payment_id));
+            found.order(
+                "payment-differs",
+                id,
+                format!("{:?} booked, {} told", order.payment_id, charge.payment_id),
+            );
         }
         _ => {}
     }
@@ -253,7 +271,9 @@ fn compare_items(items: &[ItemBooks], totals: &BTreeMap<&str, Counters>, found: 
             found.sku("ledger-unbalanced", &item.sku, format!("{ledger:?}"));
         }
         match item.redis {
-            Some(redis) if !redis.balanced() => found.sku("redis-unbalanced", &item.sku, format!("{redis:?}")),
+            Some(redis) if !redis.balanced() => {
+                found.sku("redis-unbalanced", &item.sku, format!("{redis:?}"))
+            }
             Some(redis) if redis != ledger => {
                 found.sku("counters-differ", &item.sku, format!("Redis: {redis:?}, SQL: {ledger:?}"));
             }
@@ -262,14 +282,16 @@ fn compare_items(items: &[ItemBooks], totals: &BTreeMap<&str, Counters>, found: 
         }
         let orders = totals.get(item.sku.as_str()).copied().unwrap_or_default();
         if (orders.reserved, orders.sold) != (ledger.reserved, ledger.sold) {
-            let detail = format!("orders: {} sold, {} reserved; ledger: {ledger:?}", orders.sold, orders.reserved);
+            let detail =
+                format!("orders: {} sold, {} reserved; ledger: {ledger:?}", orders.sold, orders.reserved);
             found.sku("orders-differ-from-ledger", &item.sku, detail);
         }
     }
 }
 
 fn check_limits(items: &[ItemBooks], bought: &HashMap<(Uuid, &str), i64>, found: &mut Found) {
-    let limits: HashMap<&str, i64> = items.iter().map(|item| (item.sku.as_str(), item.per_buyer_limit)).collect();
+    let limits: HashMap<&str, i64> =
+        items.iter().map(|item| (item.sku.as_str(), item.per_buyer_limit)).collect();
     for ((buyer, sku), units) in bought {
         if limits.get(sku).is_some_and(|limit| units > limit) {
             found.sku("limit-exceeded", sku, format!("buyer {buyer} holds {units}"));
@@ -285,11 +307,21 @@ struct Found {
 
 impl Found {
     fn order(&mut self, kind: &str, order_id: Uuid, detail: impl Into<String>) {
-        self.add(Difference { kind: kind.into(), order_id: Some(order_id), sku: None, detail: detail.into() });
+        self.add(Difference {
+            kind: kind.into(),
+            order_id: Some(order_id),
+            sku: None,
+            detail: detail.into(),
+        });
     }
 
     fn sku(&mut self, kind: &str, sku: &str, detail: impl Into<String>) {
-        self.add(Difference { kind: kind.into(), order_id: None, sku: Some(sku.into()), detail: detail.into() });
+        self.add(Difference {
+            kind: kind.into(),
+            order_id: None,
+            sku: Some(sku.into()),
+            detail: detail.into(),
+        });
     }
 
     fn add(&mut self, difference: Difference) {
@@ -339,7 +371,12 @@ mod tests {
                 outcome: ChargeOutcome::Succeeded,
                 amount: Some(5),
             }],
-            items: vec![ItemBooks { sku: "MUG".into(), per_buyer_limit: 1, redis: Some(units), ledger: units }],
+            items: vec![ItemBooks {
+                sku: "MUG".into(),
+                per_buyer_limit: 1,
+                redis: Some(units),
+                ledger: units,
+            }],
         }
     }
 

@@ -217,7 +217,11 @@ impl Order {
 
     /// Shipments only move forward: an update that is late or repeated changes nothing, and one
     /// that skips a step takes the steps between.
-    pub fn ship(&mut self, event: &ShipmentUpdated, effects: &mut Effects) -> Result<(), ImpossibleTransition> {
+    pub fn ship(
+        &mut self,
+        event: &ShipmentUpdated,
+        effects: &mut Effects,
+    ) -> Result<(), ImpossibleTransition> {
         const STEPS: [OrderState; 4] =
             [OrderState::Paid, OrderState::Preparing, OrderState::Shipped, OrderState::Delivered];
         let target = match event.state {

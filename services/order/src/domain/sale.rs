@@ -78,7 +78,9 @@ impl SaleState {
             (Action::Suspend | Action::Resume, over) if over.is_over() => Err(SaleOver(over)),
             (Action::Suspend, _) => Ok(Self::Suspended),
             (Action::Resume, _) => Ok(if loaded { Self::Ready } else { Self::Loading }),
-            (Action::Close, Self::Cancelled | Self::ClosedOut) | (Action::Cancel, Self::ClosedOut) => Ok(self),
+            (Action::Close, Self::Cancelled | Self::ClosedOut) | (Action::Cancel, Self::ClosedOut) => {
+                Ok(self)
+            }
             (Action::Close, _) => Ok(Self::Closed),
             (Action::Cancel, _) => Ok(Self::Cancelled),
         }
@@ -154,7 +156,13 @@ impl Terms {
 struct Broken(Vec<Violation>);
 
 impl Broken {
-    fn unless(&mut self, holds: bool, field: impl Into<String>, rule: &'static str, detail: impl Into<String>) {
+    fn unless(
+        &mut self,
+        holds: bool,
+        field: impl Into<String>,
+        rule: &'static str,
+        detail: impl Into<String>,
+    ) {
         if !holds {
             self.0.push(Violation { field: field.into(), rule, detail: detail.into() });
         }
@@ -176,15 +184,35 @@ impl Broken {
             let at = |field: &str| format!("items[{index}].{field}");
             let sku = (1..=128).contains(&item.sku.len())
                 && item.sku.bytes().all(|b| b.is_ascii_graphic() && !br#""\|,*"#.contains(&b));
-            self.unless(sku, at("sku"), "format", r#"must be 1 to 128 visible ASCII characters without " \ | , *"#);
+            self.unless(
+                sku,
+                at("sku"),
+                "format",
+                r#"must be 1 to 128 visible ASCII characters without " \ | , *"#,
+            );
             self.unless(seen.insert(&item.sku), at("sku"), "unique", "is listed twice");
             self.unless(item.units >= 1, at("units"), "at-least-one", "must be at least 1");
-            self.unless(item.units <= MAX_UNITS, at("units"), "maximum", format!("must be at most {MAX_UNITS}"));
+            self.unless(
+                item.units <= MAX_UNITS,
+                at("units"),
+                "maximum",
+                format!("must be at most {MAX_UNITS}"),
+            );
             self.unless(item.price >= 0, at("price"), "not-negative", "must not be below zero");
-            self.unless(item.price <= MAX_PRICE, at("price"), "maximum", format!("must be at most {MAX_PRICE}"));
+            self.unless(
+                item.price <= MAX_PRICE,
+                at("price"),
+                "maximum",
+                format!("must be at most {MAX_PRICE}"),
+            );
             let limit = item.per_buyer_limit;
             self.unless(limit >= 1, at("per_buyer_limit"), "at-least-one", "must be at least 1");
-            self.unless(limit <= item.units, at("per_buyer_limit"), "within-units", "must not exceed the units");
+            self.unless(
+                limit <= item.units,
+                at("per_buyer_limit"),
+                "within-units",
+                "must not exceed the units",
+            );
         }
     }
 
@@ -203,10 +231,20 @@ impl Broken {
         // What was agreed stays agreed, also when the seller withdraws the product afterwards.
         self.unless(known.published || promised > 0, &sku, "published", "its product is not published");
         let detail = format!("the catalog prices it in {}", known.currency);
-        self.unless(known.currency == terms.currency, "currency", "same-as-catalog", format!("{}: {detail}", item.sku));
+        self.unless(
+            known.currency == terms.currency,
+            "currency",
+            "same-as-catalog",
+            format!("{}: {detail}", item.sku),
+        );
         let wanted = item.units - promised;
         let detail = format!("{wanted} more units are wanted, {} are available", known.available);
-        self.unless(wanted <= known.available.max(0), format!("items[{index}].units"), "within-stock", detail);
+        self.unless(
+            wanted <= known.available.max(0),
+            format!("items[{index}].units"),
+            "within-stock",
+            detail,
+        );
     }
 
     fn check_against_agreed(&mut self, terms: &Terms, agreed: &Terms, now_ms: i64) {
@@ -260,7 +298,10 @@ mod tests {
         if agreed.is_some() {
             catalog.get_mut("MUG").unwrap().available = 5;
         }
-        check(terms, &catalog, agreed, now_ms).into_iter().map(|v| format!("{} {}", v.field, v.rule)).collect()
+        check(terms, &catalog, agreed, now_ms)
+            .into_iter()
+            .map(|v| format!("{} {}", v.field, v.rule))
+            .collect()
     }
 
     #[test]

@@ -77,11 +77,7 @@ pub struct UnknownState(String);
 impl OrderState {
     /// `to`, if the table allows going there from here.
     pub fn to(self, to: Self) -> Result<Self, ImpossibleTransition> {
-        if TRANSITIONS.contains(&(self, to)) {
-            Ok(to)
-        } else {
-            Err(ImpossibleTransition { from: self, to })
-        }
+        if TRANSITIONS.contains(&(self, to)) { Ok(to) } else { Err(ImpossibleTransition { from: self, to }) }
     }
 
     /// Whether the buyer's money was taken for this order at some time.
@@ -122,7 +118,11 @@ impl FromStr for OrderState {
     type Err = UnknownState;
 
     fn from_str(text: &str) -> Result<Self, UnknownState> {
-        STATES.iter().copied().find(|state| state.as_str() == text).ok_or_else(|| UnknownState(text.to_owned()))
+        STATES
+            .iter()
+            .copied()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| UnknownState(text.to_owned()))
     }
 }
 

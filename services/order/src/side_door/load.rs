@@ -46,7 +46,11 @@ pub(super) async fn put(
     Json(offer): Json<Offer>,
 ) -> Result<Json<SaleStatus>> {
     if !(0..=MAX_FENCE).contains(&offer.fence) {
-        return Err(Problem::validation(vec![FieldError::new("fence", "range", format!("must be 0 to {MAX_FENCE}"))]));
+        return Err(Problem::validation(vec![FieldError::new(
+            "fence",
+            "range",
+            format!("must be 0 to {MAX_FENCE}"),
+        )]));
     }
     let terms = Terms {
         name: offer.name,
@@ -84,7 +88,8 @@ impl SideDoor {
         let known = skus::lock(&mut tx, &wanted).await.map_err(database)?;
         let broken = sale::check(terms, &known, agreed.as_ref(), now_ms);
         if !broken.is_empty() {
-            let errors = broken.into_iter().map(|broken| FieldError::new(broken.field, broken.rule, broken.detail));
+            let errors =
+                broken.into_iter().map(|broken| FieldError::new(broken.field, broken.rule, broken.detail));
             return Err(Problem::validation(errors.collect()));
         }
         let mut units: BTreeMap<String, i64> =
@@ -104,7 +109,9 @@ impl SideDoor {
         let id = SaleId(sale.id);
         match self.stock.load(&spec(sale)?).await.map_err(away)? {
             LoadOutcome::Loaded | LoadOutcome::AlreadyLoaded => {}
-            LoadOutcome::StaleFence { seen } => return Err(stale_fence(i64::try_from(seen).unwrap_or(MAX_FENCE))),
+            LoadOutcome::StaleFence { seen } => {
+                return Err(stale_fence(i64::try_from(seen).unwrap_or(MAX_FENCE)));
+            }
             LoadOutcome::ConflictingSpec(conflicts) => {
                 let errors = conflicts.into_iter().map(|c| FieldError::new(c.field, "redis-refused", c.rule));
                 return Err(Problem::validation(errors.collect()));
@@ -117,7 +124,8 @@ impl SideDoor {
         if !sales::set_loaded(&self.pool, sale.id, sale.fence).await.map_err(database)? {
             return Err(stale_fence(sale.fence));
         }
-        let ready = sales::find(&self.pool, sale.id).await.map_err(database)?.ok_or_else(super::sale_unknown)?;
+        let ready =
+            sales::find(&self.pool, sale.id).await.map_err(database)?.ok_or_else(super::sale_unknown)?;
         self.align(&ready).await
     }
 }

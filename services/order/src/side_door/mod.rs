@@ -86,7 +86,9 @@ impl SideDoor {
         match outcome {
             // A sale Redis does not know is shown as a difference in the status.
             SetStateOutcome::Set | SetStateOutcome::UnknownSale => Ok(()),
-            SetStateOutcome::StaleFence { seen } => Err(stale_fence(i64::try_from(seen).unwrap_or(MAX_FENCE))),
+            SetStateOutcome::StaleFence { seen } => {
+                Err(stale_fence(i64::try_from(seen).unwrap_or(MAX_FENCE)))
+            }
             SetStateOutcome::AlreadyClosed => {
                 Err(Problem::conflict("sale-closed", "Redis has closed this sale for good"))
             }

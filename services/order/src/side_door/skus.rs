@@ -46,7 +46,11 @@ pub(super) async fn list(
     Query(Question { sku: mut asked }): Query<Question>,
 ) -> Result<Json<Answer>> {
     if asked.len() > LIMIT {
-        return Err(Problem::validation(vec![FieldError::new("sku", "length", format!("at most {LIMIT} at once"))]));
+        return Err(Problem::validation(vec![FieldError::new(
+            "sku",
+            "length",
+            format!("at most {LIMIT} at once"),
+        )]));
     }
     let known = skus::find(&door.pool, &asked).await.map_err(database)?;
     asked.sort();

@@ -13,9 +13,9 @@ use super::{SideDoor, away, database, sale_unknown};
 use crate::domain::close_out::{Difference, ItemCount};
 use crate::domain::sale::SaleState;
 use crate::reservations;
+use crate::store::books;
 use crate::store::clock::ms;
 use crate::store::sales::{self, Sale};
-use crate::store::books;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SaleStatus {
@@ -113,7 +113,10 @@ pub(super) fn differences(sale: &Sale, counters: Option<&SaleCounters>) -> Vec<D
     let Some(counters) = counters else {
         // Signed off, Redis may have forgotten it; never loaded, it has yet to learn of it.
         let expected = sale.loaded && sale.state != SaleState::ClosedOut;
-        return expected.then(|| difference("redis-lost", None, "Redis does not know this sale any more")).into_iter().collect();
+        return expected
+            .then(|| difference("redis-lost", None, "Redis does not know this sale any more"))
+            .into_iter()
+            .collect();
     };
     let mut found = Vec::new();
     let mut compare = |what: &str, sku: Option<&str>, redis: String, sql: String| {
@@ -123,7 +126,12 @@ pub(super) fn differences(sale: &Sale, counters: Option<&SaleCounters>) -> Vec<D
     };
     compare("currency", None, counters.currency.clone(), sale.currency.clone());
     compare("opens_at_ms", None, counters.opens_at_ms.to_string(), sale.opens_at_ms.to_string());
-    compare("closes_at_ms", None, counters.closes_at_ms.unwrap_or_default().to_string(), sale.closes_at_ms.to_string());
+    compare(
+        "closes_at_ms",
+        None,
+        counters.closes_at_ms.unwrap_or_default().to_string(),
+        sale.closes_at_ms.to_string(),
+    );
     compare("payment_seconds", None, counters.payment_seconds.to_string(), sale.payment_seconds.to_string());
     for item in &sale.items {
         let sku = Some(item.sku.as_str());

@@ -82,7 +82,7 @@ pub async fn charges(connection: &mut PgConnection, orders: &[Uuid]) -> sqlx::Re
 pub async fn outstanding(pool: &PgPool, sale: Uuid) -> sqlx::Result<(i64, i64)> {
     sqlx::query_as(
         "SELECT
-             (SELECT count(*) FROM outbox JOIN orders ON orders.id::text = outbox.key WHERE sale_id = $1),
+             (SELECT count(*) FROM outbox JOIN orders ON orders.id = outbox.key::uuid WHERE sale_id = $1),
              (SELECT count(*) FROM orders
               WHERE sale_id = $1 AND payment_state IN ('requested', 'refund_requested'))",
     )
@@ -94,4 +94,13 @@ pub async fn outstanding(pool: &PgPool, sale: Uuid) -> sqlx::Result<(i64, i64)> 
 /// Those of `ids` that a worker has received and committed.
 pub async fn received(pool: &PgPool, ids: &[String]) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar("SELECT id FROM inbox WHERE id = ANY($1)").bind(ids).fetch_all(pool).await
+}
+
+/// Forgets ids received more than `age` ago; how many.
+pub async fn forget_received(pool: &PgPool, age: time::Duration) -> sqlx::Result<u64> {
+    let done = sqlx::query("DELETE FROM inbox WHERE received_at < $1")
+        .bind(time::OffsetDateTime::now_utc() - age)
+        .execute(pool)
+        .await?;
+    Ok(done.rows_affected())
 }

@@ -20,7 +20,8 @@ pub(crate) fn unreadable(column: &'static str, value: &str) -> sqlx::Error {
 /// same again cannot help.
 pub fn is_violation(error: &sqlx::Error) -> bool {
     // class 22: data exception, class 23: integrity constraint violation
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| {
-        code.starts_with("22") || code.starts_with("23")
-    })
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
 }

@@ -207,7 +207,8 @@ fn read(row: &PgRow) -> sqlx::Result<Order> {
         reserved_at_ms: ms(row.try_get("reserved_at")?),
         pay_by_ms: ms(row.try_get("pay_by")?),
         payment: Payment {
-            state: PaymentState::parse(payment_state).ok_or_else(|| unreadable("payment_state", payment_state))?,
+            state: PaymentState::parse(payment_state)
+                .ok_or_else(|| unreadable("payment_state", payment_state))?,
             id: row.try_get("payment_id")?,
             method_id: row.try_get("payment_method_id")?,
             reason: row.try_get("payment_reason")?,

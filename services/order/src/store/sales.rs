@@ -63,7 +63,8 @@ impl Sale {
 
 pub async fn find(pool: &PgPool, id: Uuid) -> sqlx::Result<Option<Sale>> {
     let mut connection = pool.acquire().await?;
-    let row = sqlx::query("SELECT * FROM sales WHERE id = $1").bind(id).fetch_optional(&mut *connection).await?;
+    let row =
+        sqlx::query("SELECT * FROM sales WHERE id = $1").bind(id).fetch_optional(&mut *connection).await?;
     Ok(with_items(&mut connection, row.into_iter().collect()).await?.pop())
 }
 

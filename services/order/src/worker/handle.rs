@@ -13,8 +13,6 @@
 //! never half-written and never retried for ever: the batch is taken apart, and the event at fault
 //! is parked.
 
-
-
 use anyhow::{Context, anyhow};
 use async_trait::async_trait;
 use rocketmart_kit::event::Event;
@@ -76,7 +74,11 @@ impl Worker {
         for (index, delivery) in batch.iter().enumerate() {
             match self.handle_together(std::slice::from_ref(delivery)).await {
                 Err(HandleError::Retry(error)) if is_violation(&error) => {
-                    tracing::error!(event = delivery.event.id, error = format!("{error:#}"), "the books refuse an event");
+                    tracing::error!(
+                        event = delivery.event.id,
+                        error = format!("{error:#}"),
+                        "the books refuse an event"
+                    );
                     metrics::counter!("order_worker_violations_total").increment(1);
                     return Err(HandleError::Poison { index, error });
                 }
@@ -132,10 +134,13 @@ impl Worker {
                         Ok(Applied::NotYet) => not_yet.push(ids[index].clone()),
                         Ok(Applied::OrderMissing) => {
                             let event = &deliveries[index].event;
-                            let error = anyhow!("{} of order {}, which is not known", event.event_type, event.key);
+                            let error =
+                                anyhow!("{} of order {}, which is not known", event.event_type, event.key);
                             return Err(HandleError::Retry(error));
                         }
-                        Err(impossible) => return Err(HandleError::Poison { index, error: impossible.into() }),
+                        Err(impossible) => {
+                            return Err(HandleError::Poison { index, error: impossible.into() });
+                        }
                     }
                 }
             }
@@ -164,7 +169,10 @@ async fn forget(tx: &mut PgConnection, ids: &[String]) -> sqlx::Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
-    tracing::warn!(events = ids.len(), "events came before their orders; waiting for the relay to repeat them");
+    tracing::warn!(
+        events = ids.len(),
+        "events came before their orders; waiting for the relay to repeat them"
+    );
     metrics::counter!("order_worker_out_of_order_total").increment(ids.len() as u64);
     sqlx::query("DELETE FROM inbox WHERE id = ANY($1)").bind(ids).execute(tx).await?;
     Ok(())
@@ -186,6 +194,7 @@ async fn write(tx: &mut PgConnection, deliveries: &[Delivery], outcome: Outcome)
         })
         .collect();
     outbox::put(tx, ORDERS, &told).await?;
-    ledger::apply(tx, &outcome.effects.ledger).await?;
-    ledger::take_sold(tx, &outcome.effects.sold).await
+    // Stock before ledger, as the side door does: whoever locks both locks them in one order.
+    ledger::take_sold(tx, &outcome.effects.sold).await?;
+    ledger::apply(tx, &outcome.effects.ledger).await
 }

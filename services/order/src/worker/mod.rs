@@ -12,10 +12,13 @@ use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::kafka::Consumer;
 use rocketmart_kit::outbox;
 use rocketmart_kit::service::Service;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 
 pub use handle::Worker;
 
 use crate::events::{DELIVERIES, PAYMENTS, PRODUCTS, RESERVATIONS};
+use crate::store::books;
 use crate::{MIGRATOR, StockConfig};
 
 const COMPONENT: &str = "order-worker";
@@ -23,6 +26,9 @@ const COMPONENT: &str = "order-worker";
 const BATCH: usize = 500;
 /// How long a batch may wait to become full.
 const LINGER: Duration = Duration::from_millis(20);
+/// Ids of received events are kept this long: far longer than Kafka keeps events.
+const REMEMBER: time::Duration = time::Duration::days(30);
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -50,8 +56,24 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let topics = [RESERVATIONS, PAYMENTS, DELIVERIES, PRODUCTS];
     let consumer = Consumer::new(&args.kafka, COMPONENT, &topics).batch(BATCH, LINGER);
     let worker = Arc::new(Worker::new(pool.clone(), stock));
+    let inbox = pool.clone();
     Ok(Service::new(COMPONENT, &args.listen)
         .ready("kafka", consumer.gate())
         .task("events", move |stop| consumer.run(worker, stop))
+        .task("inbox", move |stop| forget_loop(inbox, stop))
         .task("outbox", move |stop| outbox::publish_loop(pool, producer, stop)))
+}
+
+/// Keeps the inbox from growing for ever.
+async fn forget_loop(pool: PgPool, stop: CancellationToken) -> anyhow::Result<()> {
+    while !stop.is_cancelled() {
+        if let Err(error) = books::forget_received(&pool, REMEMBER).await {
+            tracing::warn!(%error, "cannot forget old events");
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(FORGET_EVERY) => {}
+        }
+    }
+    Ok(())
 }

@@ -48,7 +48,9 @@ impl News {
 /// Understands an event; one that cannot be understood never will be.
 pub(super) fn read(event: &Event) -> anyhow::Result<News> {
     if event.is_tombstone() {
-        return Ok(News::ProductDeleted(event.key.parse().context("the key of a tombstone is not a product id")?));
+        return Ok(News::ProductDeleted(
+            event.key.parse().context("the key of a tombstone is not a product id")?,
+        ));
     }
     Ok(match event.event_type.as_str() {
         types::RESERVED => {

@@ -67,7 +67,10 @@ pub(super) async fn ask(stock: &Stock, news: &[News], orders: &[Order]) -> Resul
         let (News::PaymentSucceeded(_) | News::PaymentFailed(_)) = news else { continue };
         let Some((id, order)) = news.order_id().and_then(|id| Some((id, *known.get(&id)?))) else {
             // Payments are asked for once an order is in SQL, so it must appear.
-            return Err(HandleError::Retry(anyhow!("a payment of an order that is not known: {:?}", news.order_id())));
+            return Err(HandleError::Retry(anyhow!(
+                "a payment of an order that is not known: {:?}",
+                news.order_id()
+            )));
         };
         match decided(news, order) {
             Some(verdict) => drop(verdicts.insert(index, verdict)),
@@ -94,7 +97,8 @@ fn known<'a>(news: &'a [News], orders: &'a [Order]) -> HashMap<Uuid, Known<'a>> 
     let mut known: HashMap<Uuid, Known<'a>> = HashMap::with_capacity(orders.len());
     for news in news {
         if let News::Fact(Fact::Reserved(event)) = news {
-            let of = Known::JustReserved { sale: event.sale_id, amount: event.amount, currency: &event.currency };
+            let of =
+                Known::JustReserved { sale: event.sale_id, amount: event.amount, currency: &event.currency };
             known.insert(event.order_id, of);
         }
     }
@@ -146,9 +150,9 @@ async fn release(
             ReleaseOutcome::Released | ReleaseOutcome::AlreadyReleased(ReleaseReason::PaymentFailed) => {
                 Ok((*index, Verdict::Won))
             }
-            ReleaseOutcome::AlreadyReleased(_) | ReleaseOutcome::AlreadyConfirmed | ReleaseOutcome::NotDue => {
-                Ok((*index, Verdict::Lost))
-            }
+            ReleaseOutcome::AlreadyReleased(_)
+            | ReleaseOutcome::AlreadyConfirmed
+            | ReleaseOutcome::NotDue => Ok((*index, Verdict::Lost)),
             ReleaseOutcome::Unknown => Err(lost(sale, *order)),
         })
         .collect()
