@@ -27,15 +27,25 @@ const BASE: &str = "docker.io/library/debian:bookworm-slim";
 /// again takes what was imported last.
 const ROCKETMART: &str = "docker.io/library/rocketmart:dev";
 
-/// Keeps manuals and translations out of the base: nobody reads them in a container. Copyright files
-/// stay, as their licences ask.
-const SLIM: [&str; 6] = [
+/// What the base is made of and what is left out. `usr-is-merged` takes the place of a package that
+/// needs all of Perl. Nobody reads manuals and translations in a container; copyright files stay, as
+/// their licences ask. apt keeps no archives and no index of its own, as in the official image, so a
+/// Containerfile need not clean up after it.
+const BASE_OPTIONS: [&str; 10] = [
+    "--variant=minbase",
+    "--include=ca-certificates,usr-is-merged",
+    "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
     "--dpkgopt=path-exclude=/usr/share/doc/*",
     "--dpkgopt=path-include=/usr/share/doc/*/copyright",
     "--dpkgopt=path-exclude=/usr/share/info/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
     "--dpkgopt=path-exclude=/usr/share/man/*",
     "--aptopt=APT::Install-Recommends \"false\"",
+    r#"--customize-hook=printf '%s\n' \
+        'APT::Update::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb"; };' \
+        'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb"; };' \
+        'Dir::Cache::pkgcache ""; Dir::Cache::srcpkgcache "";' \
+        >"$1/etc/apt/apt.conf.d/keep-nothing" && rm -f "$1"/var/cache/apt/*.bin"#,
 ];
 
 /// An image in a file, ready to be imported by containerd.
@@ -136,7 +146,10 @@ impl Recipe {
 
     /// Contexts count by their path: they lie in the cache, under a key of their content.
     fn key(&self, folder: &Path) -> Result<String> {
-        let mut parts = vec![base_key(), self.name.clone(), cache::key_of_files(&files_of(folder)?)?];
+        let mut parts = vec![self.name.clone(), cache::key_of_files(&files_of(folder)?)?];
+        if base_of(folder)? == BASE {
+            parts.push(base_key());
+        }
         for (name, context) in &self.contexts {
             parts.push(format!("{name}={}", context.display()));
         }
@@ -171,7 +184,7 @@ fn push(name: &str, archive: &Path) -> Result<()> {
 }
 
 fn base_key() -> String {
-    cache::key(&[&[BASE, "bookworm", "minbase"], SLIM.as_slice()].concat())
+    cache::key(&[&[BASE, "bookworm"], BASE_OPTIONS.as_slice()].concat())
 }
 
 /// The root file system of the base image as a tar file.
@@ -179,11 +192,7 @@ fn base_archive() -> Result<PathBuf> {
     let entry = cache::entry("base-image", &base_key(), |into| {
         step::step("Make the base image from Debian's packages", || {
             step::run(
-                Command::new("mmdebstrap")
-                    .args(["--variant=minbase", "--include=ca-certificates"])
-                    .args(SLIM)
-                    .arg("bookworm")
-                    .arg(into.join("base.tar")),
+                Command::new("mmdebstrap").args(BASE_OPTIONS).arg("bookworm").arg(into.join("base.tar")),
                 &log("base-image"),
                 LIMIT,
             )?;
@@ -194,14 +203,15 @@ fn base_archive() -> Result<PathBuf> {
     Ok(entry)
 }
 
-/// Puts the base into buildah's store under the name that Containerfiles use.
+/// Puts the base into buildah's store under the name that Containerfiles use, and under one that says
+/// which base it is.
 fn load_base(entry: &Path) -> Result<()> {
-    let present = buildah().args(["inspect", "--type", "image", BASE]).output()?.status.success();
-    if present {
+    let this_base = format!("localhost/rocketmart-base:{}", base_key());
+    if buildah().args(["inspect", "--type", "image", &this_base]).output()?.status.success() {
         return Ok(());
     }
     step::run(
-        buildah().args(["build", "--pull=never", "--tag", BASE]).arg(entry),
+        buildah().args(["build", "--pull=never", "--tag", BASE, "--tag", &this_base]).arg(entry),
         &log("base-image-load"),
         LIMIT,
     )
