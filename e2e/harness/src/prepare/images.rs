@@ -18,35 +18,19 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{checkout, envoy, go::Contour, log};
-use crate::{cache, maven, step};
+use super::{
+    base::{self, buildah},
+    checkout, envoy,
+    go::Contour,
+    log,
+};
+use crate::{cache, maven, programs::Programs, step};
 
 const LIMIT: Duration = Duration::from_mins(20);
-const BASE: &str = "docker.io/library/debian:bookworm-slim";
+const KEPT_BESIDES_NEWEST: usize = 1;
 /// A fixed name: a running container keeps the binary it was started from, and a pod that is started
 /// again takes what was imported last.
 const ROCKETMART: &str = "docker.io/library/rocketmart:dev";
-
-/// What the base is made of and what is left out. `usr-is-merged` takes the place of a package that
-/// needs all of Perl. Nobody reads manuals and translations in a container; copyright files stay, as
-/// their licences ask. apt keeps no archives and no index of its own, as in the official image, so a
-/// Containerfile need not clean up after it.
-const BASE_OPTIONS: [&str; 10] = [
-    "--variant=minbase",
-    "--include=ca-certificates,usr-is-merged",
-    "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
-    "--dpkgopt=path-exclude=/usr/share/doc/*",
-    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-    "--dpkgopt=path-exclude=/usr/share/info/*",
-    "--dpkgopt=path-exclude=/usr/share/locale/*",
-    "--dpkgopt=path-exclude=/usr/share/man/*",
-    "--aptopt=APT::Install-Recommends \"false\"",
-    r#"--customize-hook=printf '%s\n' \
-        'APT::Update::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb"; };' \
-        'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb"; };' \
-        'Dir::Cache::pkgcache ""; Dir::Cache::srcpkgcache "";' \
-        >"$1/etc/apt/apt.conf.d/keep-nothing" && rm -f "$1"/var/cache/apt/*.bin"#,
-];
 
 /// An image in a file, ready to be imported by containerd.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,18 +85,10 @@ pub(super) fn of_the_node(kubernetes: &Path, contour: &Contour) -> Result<Vec<Im
 
 /// The image with all of our own programs, from what cargo builds now.
 pub fn rocketmart_image() -> Result<Image> {
-    step::step("Build our own programs", || {
-        step::run(
-            Command::new("cargo")
-                .args(["build", "--package", "rocketmart", "--package", "rocketmart-operator"])
-                .current_dir(checkout()),
-            &log("cargo"),
-            Duration::from_mins(30),
-        )
-    })?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout().join("target"), PathBuf::from);
-    let programs = ["rocketmart", "rocketmart-operator"].map(|program| target.join("debug").join(program));
+    let programs = step::step("Build our own programs", Programs::build)?;
+    let programs =
+        ["rocketmart", "rocketmart-operator"].map(|name| programs.program(name).map(Path::to_owned));
+    let programs = programs.into_iter().collect::<Result<Vec<_>>>()?;
     let binaries = cache::entry("rocketmart-binaries", &cache::key_of_files(&programs)?, |into| {
         // Debug information is most of a binary; symbols stay, so that a panic names functions.
         programs.iter().try_for_each(|program| {
@@ -124,6 +100,7 @@ pub fn rocketmart_image() -> Result<Image> {
             )
         })
     })?;
+    forget_older("rocketmart-binaries", &binaries)?;
     Recipe { folder: "rocketmart", name: ROCKETMART.to_owned(), contexts: vec![("binaries", binaries)] }
         .build()
 }
@@ -131,24 +108,26 @@ pub fn rocketmart_image() -> Result<Image> {
 impl Recipe {
     fn build(&self) -> Result<Image> {
         let folder = checkout().join("images").join(self.folder);
-        let archive = cache::entry(&format!("image-{}", self.folder), &self.key(&folder)?, |into| {
-            let base = base_archive()?;
+        let kind = format!("image-{}", self.folder);
+        let archive = cache::entry(&kind, &self.key(&folder)?, |into| {
+            let base = base::root_file_system()?;
             step::step(&format!("Build image {}", self.name), || {
-                if base_of(&folder)? == BASE {
-                    load_base(&base)?;
+                if base_of(&folder)? == base::NAME {
+                    base::load(&base)?;
                 }
-                step::run(&mut self.build_command(&folder), &log(&format!("image-{}", self.folder)), LIMIT)?;
+                step::run(&mut self.build_command(&folder), &log(&kind), LIMIT)?;
                 push(&self.name, &into.join("image.tar"))
             })
         })?;
+        forget_older(&kind, &archive)?;
         Ok(Image { name: self.name.clone(), archive: archive.join("image.tar") })
     }
 
     /// Contexts count by their path: they lie in the cache, under a key of their content.
     fn key(&self, folder: &Path) -> Result<String> {
         let mut parts = vec![self.name.clone(), cache::key_of_files(&files_of(folder)?)?];
-        if base_of(folder)? == BASE {
-            parts.push(base_key());
+        if base_of(folder)? == base::NAME {
+            parts.push(base::key());
         }
         for (name, context) in &self.contexts {
             parts.push(format!("{name}={}", context.display()));
@@ -167,54 +146,11 @@ impl Recipe {
     }
 }
 
-/// Buildah with a store of its own, so that nothing of the machine's is touched. Only chroot
-/// isolation works where cgroups are mounted in both versions.
-fn buildah() -> Command {
-    let mut command = Command::new("buildah");
-    command.arg("--root").arg(cache::root().join("buildah")).args(["--runroot", "/run/rocketmart-buildah"]);
-    command.env("BUILDAH_ISOLATION", "chroot");
-    command
-}
-
 /// Writes an image to an archive and forgets it: what stays in the store is the base alone.
 fn push(name: &str, archive: &Path) -> Result<()> {
     let target = format!("docker-archive:{}:{name}", archive.display());
     step::run(buildah().args(["push", "--quiet", name, &target]), &log("image-push"), LIMIT)?;
     step::run(buildah().args(["rmi", name]), &log("image-remove"), LIMIT)
-}
-
-fn base_key() -> String {
-    cache::key(&[&[BASE, "bookworm"], BASE_OPTIONS.as_slice()].concat())
-}
-
-/// The root file system of the base image as a tar file.
-fn base_archive() -> Result<PathBuf> {
-    let entry = cache::entry("base-image", &base_key(), |into| {
-        step::step("Make the base image from Debian's packages", || {
-            step::run(
-                Command::new("mmdebstrap").args(BASE_OPTIONS).arg("bookworm").arg(into.join("base.tar")),
-                &log("base-image"),
-                LIMIT,
-            )?;
-            fs::write(into.join("Containerfile"), "FROM scratch\nADD base.tar /\nCMD [\"bash\"]\n")?;
-            Ok(())
-        })
-    })?;
-    Ok(entry)
-}
-
-/// Puts the base into buildah's store under the name that Containerfiles use, and under one that says
-/// which base it is.
-fn load_base(entry: &Path) -> Result<()> {
-    let this_base = format!("localhost/rocketmart-base:{}", base_key());
-    if buildah().args(["inspect", "--type", "image", &this_base]).output()?.status.success() {
-        return Ok(());
-    }
-    step::run(
-        buildah().args(["build", "--pull=never", "--tag", BASE, "--tag", &this_base]).arg(entry),
-        &log("base-image-load"),
-        LIMIT,
-    )
 }
 
 /// The image that the last stage of a Containerfile starts from.
@@ -224,7 +160,7 @@ fn base_of(folder: &Path) -> Result<String> {
     let last = text.lines().rev().find_map(|line| line.strip_prefix("FROM "));
     let name =
         last.and_then(|from| from.split_whitespace().next()).context("a Containerfile without FROM")?;
-    Ok(if name == "debian:bookworm-slim" { BASE.to_owned() } else { name.to_owned() })
+    Ok(if name == "debian:bookworm-slim" { base::NAME.to_owned() } else { name.to_owned() })
 }
 
 /// All files of a folder in the order of their names.
@@ -235,6 +171,23 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
         .collect::<Result<Vec<_>, _>>()?;
     files.sort();
     Ok(files)
+}
+
+/// Removes all but the newest entries of a kind: each build of ours makes a large one, and an older
+/// one is of use only while somebody goes back and forth between two versions.
+fn forget_older(kind: &str, newest: &Path) -> Result<()> {
+    let mut others = Vec::new();
+    for entry in fs::read_dir(cache::root().join(kind))? {
+        let entry = entry?;
+        let is_finished = !entry.file_name().to_string_lossy().starts_with('.');
+        if is_finished && entry.path() != newest {
+            others.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    others.sort();
+    others.iter().rev().skip(KEPT_BESIDES_NEWEST).try_for_each(|(_, path)| {
+        fs::remove_dir_all(path).with_context(|| format!("removing {}", path.display()))
+    })
 }
 
 /// The static program that holds a pod's namespaces.
@@ -282,7 +235,7 @@ mod tests {
             let folder = folder?.path();
             if folder.is_dir() {
                 let base = base_of(&folder)?;
-                assert!(base == BASE || base == "scratch", "{} starts from {base}", folder.display());
+                assert!(base == base::NAME || base == "scratch", "{} starts from {base}", folder.display());
             }
         }
         Ok(())

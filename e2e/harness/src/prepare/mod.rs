@@ -11,6 +11,7 @@
 //!
 //! [cache]: crate::cache
 
+mod base;
 mod debian;
 mod envoy;
 mod go;

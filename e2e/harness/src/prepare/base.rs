@@ -1,0 +1,81 @@
+//! The image that others build on: a minimal Debian 12 from its packages, under the name of the
+//! official one.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::Result;
+
+use super::log;
+use crate::{cache, step};
+
+pub(super) const NAME: &str = "docker.io/library/debian:bookworm-slim";
+const LIMIT: Duration = Duration::from_mins(10);
+
+/// What the base is made of and what is left out. `usr-is-merged` takes the place of a package that
+/// needs all of Perl. Nobody reads manuals and translations in a container; copyright files stay, as
+/// their licences ask. apt keeps no archives and no index of its own, as in the official image, so a
+/// Containerfile need not clean up after it.
+const OPTIONS: [&str; 10] = [
+    "--variant=minbase",
+    "--include=ca-certificates,usr-is-merged",
+    "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+    "--dpkgopt=path-exclude=/usr/share/info/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--aptopt=APT::Install-Recommends \"false\"",
+    r#"--customize-hook=printf '%s\n' \
+        'APT::Update::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb"; };' \
+        'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb"; };' \
+        'Dir::Cache::pkgcache ""; Dir::Cache::srcpkgcache "";' \
+        >"$1/etc/apt/apt.conf.d/keep-nothing" && rm -f "$1"/var/cache/apt/*.bin"#,
+];
+
+pub(super) fn key() -> String {
+    cache::key(&[&[NAME, "bookworm"], OPTIONS.as_slice()].concat())
+}
+
+/// The root file system of the base image as a tar file.
+pub(super) fn root_file_system() -> Result<PathBuf> {
+    let entry = cache::entry("base-image", &key(), |into| {
+        step::step("Make the base image from Debian's packages", || {
+            step::run(
+                Command::new("mmdebstrap").args(OPTIONS).arg("bookworm").arg(into.join("base.tar")),
+                &log("base-image"),
+                LIMIT,
+            )?;
+            fs::write(into.join("Containerfile"), "FROM scratch\nADD base.tar /\nCMD [\"bash\"]\n")?;
+            Ok(())
+        })
+    })?;
+    Ok(entry)
+}
+
+/// Puts the base into buildah's store under the name that Containerfiles use, and under one that says
+/// which base it is.
+pub(super) fn load(entry: &Path) -> Result<()> {
+    let this_base = format!("localhost/rocketmart-base:{}", key());
+    if buildah().args(["inspect", "--type", "image", &this_base]).output()?.status.success() {
+        return Ok(());
+    }
+    step::run(
+        buildah().args(["build", "--pull=never", "--tag", NAME, "--tag", &this_base]).arg(entry),
+        &log("base-image-load"),
+        LIMIT,
+    )
+}
+
+/// Buildah with a store of its own, so that nothing of the machine's is touched. Only chroot
+/// isolation works where cgroups are mounted in both versions.
+pub(super) fn buildah() -> Command {
+    let mut command = Command::new("buildah");
+    command.arg("--root").arg(cache::root().join("buildah")).args(["--runroot", "/run/rocketmart-buildah"]);
+    command.env("BUILDAH_ISOLATION", "chroot");
+    command
+}
