@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use kube::Client;
-use tokio::{net::TcpListener, signal::unix, task::JoinHandle};
+use tokio::{net::TcpListener, signal::unix};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -89,12 +89,12 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     let mut interrupt = unix::signal(unix::SignalKind::interrupt()).context("listening for SIGINT")?;
     let stop = CancellationToken::new();
     let token = stop.clone();
-    let _: JoinHandle<()> = tokio::spawn(async move {
+    drop(tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM"),
             _ = interrupt.recv() => tracing::info!("SIGINT"),
         }
         token.cancel();
-    });
+    }));
     Ok(stop)
 }

@@ -130,7 +130,8 @@ fn shop_of(sale: DeserializeGuard<FlashSale>) -> Option<ObjectRef<Guarded>> {
 async fn reconcile(shop: Arc<Guarded>, state: Arc<State>) -> Result<Action, Error> {
     let started = Instant::now();
     let outcome = match &shop.0 {
-        Ok(valid) => reconcile_shop(valid, &state.context).await,
+        // Boxed: what a reconcile holds is large, and there is one per object.
+        Ok(valid) => Box::pin(reconcile_shop(valid, &state.context)).await,
         Err(invalid) => {
             tracing::error!(error = invalid.error, "a Shop that does not fit its schema is left alone");
             let note = format!("the Shop does not fit its schema: {}", invalid.error);
@@ -152,7 +153,7 @@ async fn reconcile_shop(shop: &Shop, context: &Context) -> Result<Action, Error>
         // Owner references take the children along.
         return Ok(Action::await_change());
     }
-    let facts = dereference::dereference(shop, context).await?;
+    let facts = Box::pin(dereference::dereference(shop, context)).await?;
     let report = match validate::validate(shop, &facts, &context.config.shop_image) {
         Err(problems) => status::Report::refused(problems, &facts.live),
         Ok(valid) => {

@@ -73,7 +73,7 @@ impl Report {
             match (deployment, numbers) {
                 (Some(deployment), Some(_)) if is_rolled_out(deployment) => report.ready += 1,
                 (_, Some((desired, ready))) => {
-                    report.waiting.push(format!("{component} ({ready} of {desired})"))
+                    report.waiting.push(format!("{component} ({ready} of {desired})"));
                 }
                 _ => report.waiting.push(format!("{component} (not made yet)")),
             }

@@ -14,10 +14,10 @@ use super::{dereference::Facts, names, profile, sale_floor};
 
 /// Something that keeps the shop from being as declared, in a platform team's words.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Problem {
+pub(super) struct Problem {
     /// Stable, for conditions.
-    pub reason: &'static str,
-    pub message: String,
+    pub(super) reason: &'static str,
+    pub(super) message: String,
 }
 
 /// A shop whose inputs exist.

@@ -244,7 +244,7 @@ fn environment(shop: &ValidatedShop, component: Component) -> Vec<EnvVar> {
     }
     match component {
         Component::Order => {
-            from_secret("OPERATOR_TOKEN", &names::operator_token(&shop.name), names::OPERATOR_TOKEN)
+            from_secret("OPERATOR_TOKEN", &names::operator_token(&shop.name), names::OPERATOR_TOKEN);
         }
         Component::Member => {
             if let Some(reference) = &spec.smtp.url_secret_ref {
