@@ -32,6 +32,10 @@ pub struct Config {
     #[arg(long, env = "SHOP_IMAGE", default_value = concat!("rocketmart:", env!("CARGO_PKG_VERSION")))]
     pub shop_image: String,
 
+    /// Address of a shop's order service, with `{shop}` and `{namespace}` filled in.
+    #[arg(long, env = "ORDER_URL", default_value = "http://{shop}-order.{namespace}.svc")]
+    pub order_url: String,
+
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
     #[arg(long, env = "ADMIN_LISTEN", default_value = "0.0.0.0:9090")]
     pub admin_listen: SocketAddr,

@@ -5,7 +5,9 @@
 //!                              ▼
 //!   Shop ──────────► controllers::shop ──► Deployments, Services, routes, keys, topics
 //!                              ▲
-//!   FlashSale ───────► its phase raises the floor of replicas
+//!   FlashSale ─────► controllers::flash_sale ──► the shop's order service: load, open, close, books
+//!                              ▲
+//!   Kafka lag ─────► autoscaler ──► replicas of workers, never below the sale's floor
 //! ```
 //!
 //! Two replicas run; the one that holds the Lease ([`leader`]) runs the controllers, the other waits.
@@ -13,6 +15,7 @@
 //! carries a fencing token made from the Lease. [`admin`] answers probes and metrics on both.
 
 pub mod admin;
+pub mod autoscaler;
 pub mod conditions;
 pub mod config;
 pub mod context;

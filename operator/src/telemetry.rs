@@ -18,6 +18,13 @@ pub const WRITES: &str = "rocketmart_operator_writes_total";
 /// 1 on the replica that leads.
 pub const LEADER: &str = "rocketmart_operator_leader";
 
+/// Replicas that the autoscaler decided on, by `namespace`, `shop` and `component`.
+pub const DESIRED_REPLICAS: &str = "rocketmart_operator_desired_replicas";
+/// Replicas that are ready, of autoscaled components.
+pub const READY_REPLICAS: &str = "rocketmart_operator_ready_replicas";
+/// Messages that the consumer group of an autoscaled component is behind.
+pub const LAG: &str = "rocketmart_operator_lag_messages";
+
 /// Starts logging (`RUST_LOG` selects, by default everything from `info`) and recording metrics.
 pub fn init(format: LogFormat) -> anyhow::Result<PrometheusHandle> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));

@@ -72,7 +72,8 @@ impl ApiServer {
     /// Runs kubectl as the administrator and answers what it printed.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let program = prepare::kubernetes_binaries()?.join("kubectl");
-        let output = Command::new(program).arg("--kubeconfig").arg(self.kubeconfig()).args(arguments).output()?;
+        let output =
+            Command::new(program).arg("--kubeconfig").arg(self.kubeconfig()).args(arguments).output()?;
         if !output.status.success() {
             bail!("kubectl {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
         }
@@ -80,8 +81,10 @@ impl ApiServer {
     }
 
     fn wait_until_ready(&self) -> Result<()> {
-        step::wait_until("the API server's /readyz", START_LIMIT, || self.kubectl(&["get", "--raw", "/readyz"]).is_ok())
-            .with_context(|| step::tail(&self.server.log))
+        step::wait_until("the API server's /readyz", START_LIMIT, || {
+            self.kubectl(&["get", "--raw", "/readyz"]).is_ok()
+        })
+        .with_context(|| step::tail(&self.server.log))
     }
 }
 

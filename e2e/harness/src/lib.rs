@@ -9,8 +9,13 @@
 //! The crate has almost no dependencies on purpose: it is compiled before anything else can show a
 //! first line of progress.
 
+pub mod apiserver;
 pub mod backing;
 pub mod cache;
+pub mod cluster;
 pub mod maven;
+pub mod node;
+pub mod prepare;
 pub mod process;
+pub mod programs;
 pub mod step;

@@ -46,7 +46,6 @@ fn run(arguments: Vec<String>) -> Result<()> {
         "demo" => demo::run(&demo::Options::parse(rest)?),
         "test" => tests::run(rest),
         "up" => {
-            rocketmart_harness::prepare::all()?;
             Node::up().map(|node| println!("the node is up; kubeconfig: {}", node.kubeconfig().display()))
         }
         "down" => Node::down(),

@@ -1,16 +1,21 @@
 //! The controllers, each a watch of one kind with its reconcile.
 
+pub mod flash_sale;
 pub mod shop;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::Context;
+use crate::{Context, autoscaler};
 
-/// Runs all controllers until `stop`, then until the reconciles under way are through.
+/// Runs all controllers and the autoscaler until `stop`, then until the reconciles under way are through.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
-    tokio::join!(shop::run(context.clone(), stop.clone()));
+    tokio::join!(
+        shop::run(context.clone(), stop.clone()),
+        flash_sale::run(context.clone(), stop.clone()),
+        autoscaler::run(context.clone(), stop.clone()),
+    );
 }
 
 /// Pause before an object that failed `attempts` times in a row is tried again: 1, 2, 4 … 60 seconds,

@@ -43,7 +43,7 @@ impl Tools {
     }
 
     pub(crate) fn people(&self, sale: &Sale, options: &Options) -> Result<()> {
-        let administrator = secret(&self.cluster, SHOP_NAMESPACE, &format!("{SHOP}-administrator"))?;
+        let administrator = secret(&self.cluster, SHOP_NAMESPACE, &format!("{SHOP}-admin"))?;
         let mut command = self.command("rocketmart-loadtest")?;
         command
             .arg("people")

@@ -1,0 +1,155 @@
+//! Balanced books pass; each planted error is found by the invariant it breaks.
+
+use uuid::Uuid;
+
+use super::*;
+use crate::books::{Counters, Payment, Reservation, Units};
+
+const SKU: &str = "ROCKET";
+
+fn id(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
+
+/// Two units: order 1 of buyer 11 is paid and shipped, order 2 of buyer 12 expired.
+fn balanced() -> (Vec<Told>, Books) {
+    let units = Units::from([(SKU.to_owned(), 1)]);
+    let counters = Counters { preloaded: 2, remaining: 1, reserved: 0, sold: 1 };
+    let mut books = Books {
+        counters: BTreeMap::from([(SKU.to_owned(), counters)]),
+        ledger: BTreeMap::from([(SKU.to_owned(), counters)]),
+        limits: BTreeMap::from([(SKU.to_owned(), 1)]),
+        charges: vec![Charge { reference: id(21).to_string(), succeeded: true, amount: 100, refunded: 0 }],
+        reserved_events: BTreeSet::from([id(1), id(2)]),
+        succeeded_events: BTreeSet::from([id(1)]),
+        ..Books::default()
+    };
+    books.payments.insert(id(1), Payment { id: id(21), state: "succeeded".into(), amount: 100, refunded: 0 });
+    books.shipments.insert(id(1), "preparing".into());
+    let mut history = Vec::new();
+    for (number, in_redis, in_sql) in [(1, "confirmed", "paid"), (2, "expired", "expired")] {
+        let (order, buyer, key) = (id(number), id(10 + number), id(30 + number));
+        books.reservations.insert(order, Reservation { state: in_redis.into(), buyer, units: units.clone() });
+        books.orders.insert(
+            order,
+            Order { state: in_sql.into(), buyer, amount: 100, units: units.clone(), paid_at: None },
+        );
+        books.keys.insert((buyer, key.to_string()), order);
+        history.push(Told {
+            operation: "purchase".into(),
+            buyer,
+            key: Some(key),
+            outcome: "ok".into(),
+            order: Some(order),
+        });
+    }
+    (history, books)
+}
+
+/// The invariants that are broken after `plant`.
+fn broken(plant: impl FnOnce(&mut Vec<Told>, &mut Books)) -> Vec<&'static str> {
+    let (mut history, mut books) = balanced();
+    plant(&mut history, &mut books);
+    all(&history, &books)
+        .into_iter()
+        .filter(|(_, verdict)| verdict.difference > 0)
+        .map(|(name, _)| name)
+        .collect()
+}
+
+fn order(books: &mut Books, number: u128) -> &mut Order {
+    books.orders.get_mut(&id(number)).expect("an order of the fixture")
+}
+
+#[test]
+fn balanced_books_have_no_difference() {
+    assert_eq!(broken(|_, _| {}), Vec::<&str>::new());
+}
+
+#[test]
+fn a_lost_order_is_found() {
+    assert!(broken(|_, books| drop(books.orders.remove(&id(2)))).contains(&"I3"));
+}
+
+#[test]
+fn an_order_that_never_ends_is_found() {
+    assert!(broken(|_, books| order(books, 2).state = "reserved".into()).contains(&"I3"));
+}
+
+#[test]
+fn an_extra_unit_is_found() {
+    let found = broken(|_, books| books.counters.get_mut(SKU).expect("the SKU").remaining += 1);
+    assert!(found.contains(&"I1"));
+}
+
+#[test]
+fn a_unit_sold_beyond_the_stock_is_found() {
+    let found = broken(|_, books| {
+        for items in [&mut books.counters, &mut books.ledger] {
+            *items.get_mut(SKU).expect("the SKU") =
+                Counters { preloaded: 0, remaining: -1, reserved: 0, sold: 1 };
+        }
+    });
+    assert!(found.contains(&"I2"));
+}
+
+#[test]
+fn a_double_charge_is_found() {
+    let found = broken(|_, books| {
+        let again = books.charges[0].clone();
+        books.charges.push(again);
+    });
+    assert_eq!(found, ["I4"]);
+}
+
+#[test]
+fn a_charge_for_an_expired_order_that_was_not_refunded_is_found() {
+    let charge = |books: &mut Books, refunded| {
+        books
+            .payments
+            .insert(id(2), Payment { id: id(22), state: "succeeded".into(), amount: 100, refunded });
+        books.charges.push(Charge { reference: id(22).to_string(), succeeded: true, amount: 100, refunded });
+        books.succeeded_events.insert(id(2));
+    };
+    assert!(broken(|_, books| charge(books, 0)).contains(&"I4"));
+    assert_eq!(broken(|_, books| charge(books, 100)), Vec::<&str>::new());
+}
+
+#[test]
+fn a_shipment_of_an_unpaid_order_is_found() {
+    assert_eq!(broken(|_, books| drop(books.shipments.insert(id(2), "preparing".into()))), ["I4"]);
+}
+
+#[test]
+fn a_buyer_over_the_limit_is_found() {
+    let found = broken(|_, books| drop(order(books, 1).units.insert(SKU.into(), 2)));
+    assert!(found.contains(&"I5"));
+}
+
+#[test]
+fn a_key_answered_with_two_orders_is_found() {
+    let found = broken(|history, _| {
+        let mut again = history[0].clone();
+        again.order = Some(id(2));
+        history.push(again);
+    });
+    assert_eq!(found, ["I6"]);
+}
+
+#[test]
+fn a_difference_between_redis_and_postgresql_is_found() {
+    let found = broken(|_, books| {
+        books.reservations.get_mut(&id(2)).expect("a reservation").state = "cancelled".into();
+    });
+    assert_eq!(found, ["I7"]);
+}
+
+#[test]
+fn an_event_missing_in_kafka_is_found() {
+    assert_eq!(broken(|_, books| drop(books.reserved_events.remove(&id(1)))), ["I7"]);
+}
+
+#[test]
+fn a_paid_order_without_a_shipment_is_found() {
+    assert_eq!(broken(|_, books| drop(books.shipments.remove(&id(1)))), ["I7"]);
+}

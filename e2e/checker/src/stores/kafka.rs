@@ -1,0 +1,69 @@
+//! Kafka: which orders have a `reserved` event, and which a `payment.succeeded`.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rdkafka::{
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    message::Headers as _,
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::books::Books;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Reads both topics from their beginning to their present end. Blocking.
+pub fn read(brokers: &str, prefix: &str, sale: Uuid, books: &mut Books) -> Result<()> {
+    let sale = sale.to_string();
+    each(brokers, &format!("{prefix}reservations"), |event_type, data| {
+        if event_type == "rocketmart.reservation.reserved.v1" && data["sale_id"] == sale.as_str() {
+            books.reserved_events.extend(order_of(data));
+        }
+    })?;
+    each(brokers, &format!("{prefix}payments"), |event_type, data| {
+        if event_type == "rocketmart.payment.succeeded.v1" {
+            books.succeeded_events.extend(order_of(data).filter(|order| books.orders.contains_key(order)));
+        }
+    })
+}
+
+fn order_of(data: &Value) -> Option<Uuid> {
+    data["order_id"].as_str()?.parse().ok()
+}
+
+fn each(brokers: &str, topic: &str, mut see: impl FnMut(&str, &Value)) -> Result<()> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "rocketmart-checker")
+        .set("enable.auto.commit", "false")
+        .create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).context("asking Kafka for partitions")?;
+    let partitions = metadata.topics().first().context("no such topic")?.partitions();
+    for partition in partitions {
+        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT)?;
+        if low == high {
+            continue;
+        }
+        let mut assignment = TopicPartitionList::new();
+        assignment.add_partition_offset(topic, partition.id(), Offset::Offset(low))?;
+        consumer.assign(&assignment)?;
+        loop {
+            let message = consumer.poll(TIMEOUT).with_context(|| format!("{topic} fell silent"))??;
+            let event_type = message
+                .headers()
+                .and_then(|headers| headers.iter().find(|header| header.key == "ce_type")?.value)
+                .map(String::from_utf8_lossy)
+                .unwrap_or_default();
+            if let Some(payload) = message.payload() {
+                see(&event_type, &serde_json::from_slice(payload).unwrap_or_default());
+            }
+            if message.offset() + 1 >= high {
+                break;
+            }
+        }
+    }
+    Ok(())
+}

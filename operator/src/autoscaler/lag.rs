@@ -1,0 +1,122 @@
+//! How far a consumer group is behind, partition by partition.
+
+use std::{sync::Arc, time::Duration};
+
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+};
+use rocketmart_crds::shop::{Autoscaling, OffsetReset};
+
+/// Longest wait for one answer of a broker.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// One partition of a topic the group reads.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Partition {
+    pub topic: String,
+    pub number: i32,
+    /// Next message the group will handle; `None` when it has never committed.
+    pub committed: Option<i64>,
+    /// First message still in the log.
+    pub low: i64,
+    /// One past the last message.
+    pub high: i64,
+}
+
+impl Partition {
+    /// Messages to handle. A commit older than the log counts from the log's start, one beyond its end
+    /// (a topic made anew) as nothing.
+    pub fn lag(&self, config: &Autoscaling) -> i64 {
+        match (self.committed, config.offset_reset_policy) {
+            (Some(committed), _) => (self.high - committed.max(self.low)).max(0),
+            (None, OffsetReset::Earliest) => (self.high - self.low).max(0),
+            // Something has to run to commit a first offset.
+            (None, OffsetReset::Latest) => i64::from(!config.scale_to_zero_on_invalid_offset),
+        }
+    }
+}
+
+/// A look at the group's offsets; the connection is not a member of the group.
+#[derive(Clone)]
+pub struct Observer {
+    consumer: Arc<BaseConsumer>,
+    topics: Vec<String>,
+}
+
+impl Observer {
+    pub fn new(brokers: &str, group: &str, topics: Vec<String>) -> Result<Self, KafkaError> {
+        let consumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("group.id", group)
+            .set("client.id", crate::OPERATOR)
+            .set("enable.auto.commit", "false")
+            .create()?;
+        Ok(Self { consumer: Arc::new(consumer), topics })
+    }
+
+    /// All partitions of all topics. Blocking.
+    pub fn look(&self) -> Result<Vec<Partition>, KafkaError> {
+        let mut wanted = TopicPartitionList::new();
+        for topic in &self.topics {
+            let metadata = self.consumer.fetch_metadata(Some(topic), TIMEOUT)?;
+            for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+                wanted.add_partition(topic, partition.id());
+            }
+        }
+        let committed = self.consumer.committed_offsets(wanted, TIMEOUT)?;
+        committed
+            .elements()
+            .iter()
+            .map(|element| {
+                let (low, high) =
+                    self.consumer.fetch_watermarks(element.topic(), element.partition(), TIMEOUT)?;
+                let committed = match element.offset() {
+                    Offset::Offset(offset) => Some(offset),
+                    _ => None,
+                };
+                Ok(Partition {
+                    topic: element.topic().to_owned(),
+                    number: element.partition(),
+                    committed,
+                    low,
+                    high,
+                })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn partition(committed: Option<i64>) -> Partition {
+        Partition { topic: "t".into(), number: 0, committed, low: 100, high: 150 }
+    }
+
+    fn config(extra: serde_json::Value) -> Autoscaling {
+        serde_json::from_value(extra).unwrap()
+    }
+
+    #[test]
+    fn a_group_that_never_committed_counts_from_the_logs_start_not_from_zero() {
+        let earliest = config(json!({"offsetResetPolicy": "earliest"}));
+        assert_eq!(partition(None).lag(&earliest), 50);
+        assert_eq!(partition(Some(7)).lag(&earliest), 50, "committed before the log was cut");
+    }
+
+    #[test]
+    fn a_group_that_never_committed_keeps_one_replica_unless_told_otherwise() {
+        assert_eq!(partition(None).lag(&config(json!({}))), 1);
+        assert_eq!(partition(None).lag(&config(json!({"scaleToZeroOnInvalidOffset": true}))), 0);
+    }
+
+    #[test]
+    fn a_commit_beyond_the_end_is_no_negative_lag() {
+        assert_eq!(partition(Some(200)).lag(&config(json!({}))), 0);
+    }
+}

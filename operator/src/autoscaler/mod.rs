@@ -1,0 +1,301 @@
+//! The autoscaler: replicas of workers by the lag of their consumer groups, and by the sale's clock.
+//!
+//! One loop looks at every autoscaled component when its polling interval is over: [`lag`] asks Kafka,
+//! [`decide`] decides, purely, and the Deployment's number of replicas is applied under a field manager
+//! of its own, so that the Shop controller leaves it alone. The last decision and its reason stand in the
+//! Shop's status. Shops, sales and Deployments come from watches: a quiet minute costs the API server
+//! nothing.
+
+pub mod decide;
+pub mod lag;
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, future::join_all};
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{
+    Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store},
+        watcher,
+    },
+};
+use rocketmart_crds::{Component, FlashSale, Shop, shop::Autoscaling};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    decide::{Decision, Look, Memory, Situation, decide},
+    lag::Observer,
+};
+use crate::{
+    Context,
+    controllers::shop::{names, sale_floor},
+    telemetry,
+};
+
+/// Owner of the field `spec.replicas` of autoscaled Deployments.
+pub const FIELD_MANAGER: &str = "rocketmart-autoscaler";
+const TICK: Duration = Duration::from_millis(500);
+/// A decision whose replicas stay the same is written to the status this often at the most.
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What a component's consumer group reads; docs/contracts.md, "Events".
+const fn topics(component: Component) -> &'static [&'static str] {
+    match component {
+        Component::OrderWorker => &["reservations", "payments", "deliveries", "products"],
+        Component::PaymentWorker | Component::DeliveryWorker => &["orders"],
+        _ => &[],
+    }
+}
+
+/// A component of a shop that is scaled by lag.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Target {
+    namespace: String,
+    shop: String,
+    component: Component,
+}
+
+/// What is kept about a target between looks.
+struct Scaled {
+    brokers: String,
+    observer: Observer,
+    memory: Memory,
+    looked: Option<Instant>,
+    written: Option<(Instant, Decision)>,
+    last_scale: Option<Time>,
+}
+
+struct Watched {
+    shops: Store<Shop>,
+    sales: Store<FlashSale>,
+    deployments: Store<Deployment>,
+}
+
+/// Runs until `stop`.
+pub async fn run(context: Arc<Context>, stop: CancellationToken) {
+    let (shops, shop_writer) = reflector::store();
+    let (sales, sale_writer) = reflector::store();
+    let (deployments, deployment_writer) = reflector::store();
+    let ours = watcher::Config::default().labels(names::MANAGED);
+    let watched = Watched { shops, sales, deployments };
+    let everything = watcher::Config::default();
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = keep(watcher(context.watched(), everything.clone()).default_backoff().reflect(shop_writer)) => {}
+        () = keep(watcher(context.watched(), everything).default_backoff().reflect(sale_writer)) => {}
+        () = keep(watcher(context.watched(), ours).default_backoff().reflect(deployment_writer)) => {}
+        () = scale(&context, &watched) => {}
+    }
+}
+
+/// Drives a watch; its trouble is told and retried by itself.
+async fn keep<T>(watch: impl futures::Stream<Item = Result<T, watcher::Error>>) {
+    let mut watch = std::pin::pin!(watch);
+    while let Some(event) = watch.next().await {
+        if let Err(error) = event {
+            tracing::warn!(%error, "a watch of the autoscaler was interrupted");
+        }
+    }
+}
+
+async fn scale(context: &Context, watched: &Watched) {
+    let mut scaled: HashMap<Target, Scaled> = HashMap::new();
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let wanted = wanted(watched);
+        scaled.retain(|target, _| wanted.contains_key(target));
+        let mut due = Vec::new();
+        for (target, (shop, config)) in wanted {
+            let state = scaled.remove(&target).or_else(|| watch_group(&target, &shop));
+            due.extend(state.map(|state| (target, shop, config, state)));
+        }
+        // A broker that does not answer holds up one round by its time-out, not the rounds after it.
+        let looks = due.into_iter().map(|(target, shop, config, mut state)| async move {
+            let interval = Duration::from_secs(config.polling_interval_seconds.unsigned_abs());
+            if state.looked.is_none_or(|at| at.elapsed() + TICK / 2 >= interval) {
+                state.looked = Some(Instant::now());
+                one(context, watched, &target, &shop, &config, &mut state).await;
+            }
+            (target, state)
+        });
+        scaled = join_all(looks).await.into_iter().collect();
+    }
+}
+
+/// Autoscaled components, with their shop and configuration.
+type Targets = HashMap<Target, (Arc<Shop>, Autoscaling)>;
+
+/// All components with autoscaling, of shops that run.
+fn wanted(watched: &Watched) -> Targets {
+    let mut wanted = HashMap::new();
+    for shop in watched.shops.state() {
+        if shop.spec.suspend || shop.meta().deletion_timestamp.is_some() {
+            continue;
+        }
+        for (component, own) in &shop.spec.components {
+            let Some(config) = own.autoscaling.clone() else { continue };
+            let namespace = shop.namespace().unwrap_or_default();
+            let target = Target { namespace, shop: shop.name_any(), component: *component };
+            wanted.insert(target, (shop.clone(), config));
+        }
+    }
+    wanted
+}
+
+fn watch_group(target: &Target, shop: &Shop) -> Option<Scaled> {
+    let prefix = names::topic_prefix(&target.namespace, &target.shop);
+    let topics = topics(target.component).iter().map(|topic| format!("{prefix}{topic}")).collect();
+    let brokers = shop.spec.kafka.brokers.clone();
+    match Observer::new(&brokers, &format!("{prefix}{}", target.component), topics) {
+        Ok(observer) => Some(Scaled {
+            brokers,
+            observer,
+            memory: Memory::default(),
+            looked: None,
+            written: None,
+            last_scale: None,
+        }),
+        Err(error) => {
+            tracing::warn!(%error, shop = target.shop, component = %target.component, "cannot look at a group");
+            None
+        }
+    }
+}
+
+/// One look, one decision, and what follows from it.
+async fn one(
+    context: &Context,
+    watched: &Watched,
+    target: &Target,
+    shop: &Shop,
+    config: &Autoscaling,
+    state: &mut Scaled,
+) {
+    if state.brokers != shop.spec.kafka.brokers {
+        match watch_group(target, shop) {
+            Some(other) => *state = other,
+            None => return,
+        }
+    }
+    let name = names::of_component(&target.shop, target.component);
+    let reference = ObjectRef::<Deployment>::new(&name).within(&target.namespace);
+    let Some(deployment) = watched.deployments.get(&reference) else { return };
+    let current = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let ready = deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
+
+    let observer = state.observer.clone();
+    let look = tokio::task::spawn_blocking(move || observer.look()).await;
+    let now_ms = Timestamp::now().as_millisecond();
+    let partitions = match look {
+        Ok(Ok(partitions)) => Some(partitions),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, shop = target.shop, component = %target.component, "lag is unknown");
+            None
+        }
+        Err(_) => None,
+    };
+    state.memory.remember(now_ms, partitions.map(|partitions| Look { at_ms: now_ms, partitions, ready }));
+
+    let sales: Vec<Arc<FlashSale>> = watched
+        .sales
+        .state()
+        .into_iter()
+        .filter(|sale| {
+            sale.namespace().as_deref() == Some(&target.namespace) && sale.spec.shop == target.shop
+        })
+        .collect();
+    let floors = sale_floor::of(sales.iter().map(AsRef::as_ref), &target.shop);
+    let situation = Situation {
+        now_ms,
+        current,
+        floor: floors.get(&target.component).copied().unwrap_or_default(),
+        sale_under_way: sales.iter().any(|sale| sale_floor::holds_replicas(sale)),
+    };
+    let decision = decide(&mut state.memory, config, situation);
+    record(target, &decision, ready);
+    if decision.replicas != current {
+        match apply(context, target, &name, decision.replicas).await {
+            Ok(()) => {
+                state.last_scale = Some(Time(Timestamp::from_second(now_ms / 1_000).unwrap_or_default()));
+                tracing::info!(
+                    shop = target.shop, component = %target.component, from = current, to = decision.replicas,
+                    reason = decision.reason, limited_by = decision.limited_by, "scaled"
+                );
+            }
+            Err(error) => tracing::warn!(%error, deployment = name, "cannot scale"),
+        }
+    }
+    report(context, target, state, decision).await;
+}
+
+async fn apply(context: &Context, target: &Target, name: &str, replicas: i32) -> kube::Result<()> {
+    let patch = json!({
+        "apiVersion": Deployment::api_version(&()),
+        "kind": Deployment::kind(&()),
+        "metadata": { "name": name },
+        "spec": { "replicas": replicas },
+    });
+    metrics::counter!(telemetry::WRITES, "kind" => "Deployment", "verb" => "scale").increment(1);
+    let api = context.namespaced::<Deployment>(&target.namespace);
+    api.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await.map(drop)
+}
+
+fn record(target: &Target, decision: &Decision, ready: i32) {
+    let labels = [
+        ("namespace", target.namespace.clone()),
+        ("shop", target.shop.clone()),
+        ("component", target.component.to_string()),
+    ];
+    metrics::gauge!(telemetry::DESIRED_REPLICAS, &labels).set(decision.replicas);
+    metrics::gauge!(telemetry::READY_REPLICAS, &labels).set(ready);
+    if let Some(lag) = decision.lag {
+        #[expect(clippy::cast_precision_loss, reason = "a lag is far below 2^52")]
+        metrics::gauge!(telemetry::LAG, &labels).set(lag as f64);
+    }
+}
+
+/// The decision in the Shop's status: at once when the replicas change, otherwise at a bounded rate.
+async fn report(context: &Context, target: &Target, state: &mut Scaled, decision: Decision) {
+    let fresh = state.written.as_ref().is_some_and(|(at, last)| {
+        *last == decision || (last.replicas == decision.replicas && at.elapsed() < STATUS_INTERVAL)
+    });
+    if fresh {
+        return;
+    }
+    let patch = json!({
+        "apiVersion": Shop::api_version(&()),
+        "kind": Shop::kind(&()),
+        "metadata": { "name": target.shop },
+        "status": { "components": [{
+            "name": target.component,
+            "autoscaling": {
+                "replicas": decision.replicas,
+                "reason": decision.reason,
+                "limitedBy": decision.limited_by,
+                "lag": decision.lag,
+                "partitions": decision.partitions,
+                "arrivalsPerSecond": decision.arrivals_per_second,
+                "ratePerReplica": decision.rate_per_replica,
+                "lastScaleTime": state.last_scale,
+            },
+        }] },
+    });
+    // Each component has a manager of its own: an apply takes back what its manager had set elsewhere.
+    let params = PatchParams::apply(&format!("{FIELD_MANAGER}-{}", target.component)).force();
+    metrics::counter!(telemetry::WRITES, "kind" => "Shop", "verb" => "status").increment(1);
+    let api = context.namespaced::<Shop>(&target.namespace);
+    match api.patch_status(&target.shop, &params, &Patch::Apply(&patch)).await {
+        Ok(_) => state.written = Some((Instant::now(), decision)),
+        Err(error) => tracing::warn!(%error, shop = target.shop, "cannot report a decision"),
+    }
+}

@@ -1,0 +1,80 @@
+//! Step 1: the shop of a sale, the way to its order service, and how the sale stands there.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use rocketmart_crds::{FlashSale, Shop};
+
+use super::side_door::{self, SideDoor, Standing};
+use crate::{Context, controllers::shop::names};
+
+/// The API server did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("reading Shop {name}: {source}")]
+    Shop { name: String, source: kube::Error },
+    #[error("reading Secret {name}: {source}")]
+    Secret { name: String, source: kube::Error },
+}
+
+/// Why a sale has no way to its order service: reason and message for the condition.
+pub(super) type Obstacle = (&'static str, String);
+
+/// What is known beside the spec.
+pub(super) struct Facts {
+    pub(super) door: SideDoor,
+    /// `None`: the shop has never heard of the sale.
+    pub(super) standing: Option<Standing>,
+}
+
+/// The outer result is the API server's, the inner one the shop's.
+pub(super) async fn dereference(
+    sale: &FlashSale,
+    uid: &str,
+    context: &Context,
+    http: &reqwest::Client,
+) -> Result<Result<Facts, Obstacle>, Error> {
+    let namespace = sale.namespace().unwrap_or_default();
+    let shop = sale.spec.shop.clone();
+    let found = context
+        .namespaced::<Shop>(&namespace)
+        .get_opt(&shop)
+        .await
+        .map_err(|source| Error::Shop { name: shop.clone(), source })?;
+    if found.is_none() {
+        let message = format!("spec.shop: there is no Shop `{shop}` in namespace `{namespace}`");
+        return Ok(Err(("ShopNotFound", message)));
+    }
+    let secret_name = names::operator_token(&shop);
+    let secret = context
+        .namespaced::<Secret>(&namespace)
+        .get_opt(&secret_name)
+        .await
+        .map_err(|source| Error::Secret { name: secret_name.clone(), source })?;
+    let Some(token) = secret.as_ref().and_then(token) else {
+        return Ok(Err(("ShopNotReady", format!("Shop `{shop}` has no Secret `{secret_name}` yet"))));
+    };
+    let url = context.config.order_url.replace("{shop}", &shop).replace("{namespace}", &namespace);
+    let door = SideDoor::new(http.clone(), url, token);
+    Ok(match door.look(uid).await {
+        Ok(standing) => Ok(Facts { door, standing }),
+        Err(error) => Err(obstacle(&error)),
+    })
+}
+
+/// A failed command or look, as reason and message.
+pub(super) fn obstacle(error: &side_door::Error) -> Obstacle {
+    use side_door::Error;
+    let reason = match error {
+        Error::Unavailable { .. } => "OrderServiceUnavailable",
+        Error::Refused(_) => "Refused",
+        Error::StaleFence(_) => "SupersededOperator",
+        Error::NotDrained => "NotDrained",
+        Error::Unexpected(_) => "UnexpectedAnswer",
+    };
+    (reason, error.to_string())
+}
+
+fn token(secret: &Secret) -> Option<String> {
+    let bytes = secret.data.as_ref()?.get(names::OPERATOR_TOKEN)?;
+    String::from_utf8(bytes.0.clone()).ok()
+}

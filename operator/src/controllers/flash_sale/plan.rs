@@ -1,0 +1,222 @@
+//! What to do next about a sale: a pure function of its spec, how it stands, and the time.
+//!
+//! ```text
+//! Scheduled ─(opensAt − preloadLeadSeconds)→ Preloading ─(verified)→ Ready ─(opensAt)→ Open ⇄ SoldOut
+//!                                                                                  └──────┬──────┘
+//!                    (closesAt, closeEarly, all sold) Draining ←──────────────────────────┘
+//!                                                        └─(drained, books agree)→ Closed
+//! ```
+//!
+//! The phase follows from what is observed, never from what this process remembers: restarted at any
+//! point, the operator comes to the same next step. Opening needs no step at all; Redis' clock decides.
+
+use std::time::Duration;
+
+use rocketmart_crds::{FlashSaleSpec, Phase};
+
+use super::side_door::{Command, Standing, State};
+
+/// How often a sale under way is looked at; also the rate at which its counters are written.
+const POLL: Duration = Duration::from_secs(1);
+/// A sale that was refused is tried again: its SKU may be published meanwhile.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// The sale as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    pub spec: &'a FlashSaleSpec,
+    /// The phase in the status.
+    pub phase: Option<Phase>,
+    /// The FlashSale is being deleted.
+    pub deleting: bool,
+    /// The status holds a close-out that was signed off.
+    pub signed_off: bool,
+    /// How the order service says it stands; `None` when it was never loaded.
+    pub standing: Option<&'a Standing>,
+    /// The operator's clock, Unix milliseconds. Only used before a sale is loaded; after that, Redis'.
+    pub now_ms: i64,
+}
+
+/// The next step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The phase from now on; written before the command is given.
+    pub phase: Phase,
+    pub command: Option<Command>,
+    /// When to look again; `None` waits for a change.
+    pub again: Option<Duration>,
+    /// Why the sale is not on its way as declared: reason and message.
+    pub trouble: Option<(&'static str, String)>,
+    /// Nothing holds the FlashSale any more.
+    pub let_go: bool,
+}
+
+impl Plan {
+    fn phase(phase: Phase) -> Self {
+        Self { phase, command: None, again: None, trouble: None, let_go: false }
+    }
+
+    fn doing(self, command: Command) -> Self {
+        Self { command: Some(command), ..self }
+    }
+
+    fn after(self, pause: Duration) -> Self {
+        Self { again: Some(pause), ..self }
+    }
+
+    fn because(self, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { trouble: Some((reason, message.into())), ..self }
+    }
+
+    fn letting_go(self) -> Self {
+        Self { let_go: true, ..self }
+    }
+}
+
+pub fn plan(facts: Facts<'_>) -> Plan {
+    match facts.standing {
+        None => before_loading(facts),
+        Some(standing) => match standing.state {
+            State::Loading => loading(facts, standing),
+            State::Ready | State::Suspended => loaded(facts, standing),
+            State::Closed | State::Cancelled => draining(standing),
+            State::ClosedOut => closed_out(facts),
+        },
+    }
+}
+
+fn before_loading(facts: Facts<'_>) -> Plan {
+    if facts.deleting || facts.spec.close_early {
+        return Plan::phase(Phase::Cancelled).letting_go();
+    }
+    if facts.phase == Some(Phase::Cancelled) {
+        return Plan::phase(Phase::Cancelled);
+    }
+    let opens_at = facts.spec.opens_at.0.as_millisecond();
+    if facts.now_ms >= facts.spec.closes_at.0.as_millisecond() {
+        return Plan::phase(Phase::Failed).because(
+            "WindowMissed",
+            "spec.closesAt passed before the stock could be loaded; make another FlashSale",
+        );
+    }
+    let load_at = opens_at - facts.spec.preload_lead_seconds * 1_000;
+    if facts.now_ms < load_at {
+        return Plan::phase(Phase::Scheduled).after(until(load_at, facts.now_ms));
+    }
+    Plan::phase(loading_phase(facts.phase)).doing(Command::Load)
+}
+
+/// A sale that failed stays failed until loading succeeds, instead of going back and forth.
+fn loading_phase(phase: Option<Phase>) -> Phase {
+    if phase == Some(Phase::Failed) { Phase::Failed } else { Phase::Preloading }
+}
+
+fn loading(facts: Facts<'_>, standing: &Standing) -> Plan {
+    if facts.deleting || facts.spec.close_early {
+        return Plan::phase(Phase::Draining).doing(Command::Cancel);
+    }
+    let plan = Plan::phase(loading_phase(facts.phase)).doing(Command::Load).after(RETRY);
+    match standing.differences.first() {
+        Some(found) => {
+            plan.because("PreloadNotVerified", format!("the pre-load does not read back: {}", found.detail))
+        }
+        None => plan,
+    }
+}
+
+fn loaded(facts: Facts<'_>, standing: &Standing) -> Plan {
+    let has_opened = standing.now_ms >= standing.opens_at_ms;
+    if facts.deleting || facts.spec.close_early {
+        let end = if has_opened { Command::Close } else { Command::Cancel };
+        return Plan::phase(Phase::Draining).doing(end);
+    }
+    if !standing.verified {
+        return unverified(standing);
+    }
+    if terms_changed(facts.spec, standing) {
+        return Plan::phase(selling_phase(standing)).doing(Command::Load).after(POLL);
+    }
+    if standing.now_ms >= standing.closes_at_ms {
+        return Plan::phase(Phase::Draining).doing(Command::Close);
+    }
+    match (facts.spec.suspend, standing.state) {
+        (true, State::Ready) => return Plan::phase(Phase::Paused).doing(Command::Suspend),
+        (false, State::Suspended) => return Plan::phase(selling_phase(standing)).doing(Command::Resume),
+        (true, _) => return Plan::phase(Phase::Paused).after(POLL),
+        (false, _) => {}
+    }
+    let phase = selling_phase(standing);
+    match phase {
+        Phase::Ready => Plan::phase(phase).after(until(standing.opens_at_ms, standing.now_ms)),
+        // A sold unit does not come back into a sale, so there is nothing left to wait for.
+        Phase::SoldOut if standing.items.iter().all(|item| item.sold == item.preloaded) => {
+            Plan::phase(phase).doing(Command::Close)
+        }
+        _ => Plan::phase(phase).after(POLL),
+    }
+}
+
+/// Redis does not hold what SQL promises: selling stops, and people are told.
+fn unverified(standing: &Standing) -> Plan {
+    let found = standing.differences.first().map_or("no detail", |found| found.detail.as_str());
+    let plan = Plan::phase(Phase::Paused)
+        .because(
+            "StockNotVerified",
+            format!("selling is paused, Redis does not hold what was promised: {found}"),
+        )
+        .after(POLL);
+    if standing.state == State::Ready { plan.doing(Command::Suspend) } else { plan }
+}
+
+/// Ready, Open or SoldOut, by Redis' clock and counters.
+fn selling_phase(standing: &Standing) -> Phase {
+    if standing.now_ms < standing.opens_at_ms {
+        Phase::Ready
+    } else if standing.items.iter().all(|item| item.remaining == 0) {
+        Phase::SoldOut
+    } else {
+        Phase::Open
+    }
+}
+
+fn terms_changed(spec: &FlashSaleSpec, standing: &Standing) -> bool {
+    let more_time = spec.closes_at.0.as_millisecond() != standing.closes_at_ms;
+    let other_opening = spec.opens_at.0.as_millisecond() != standing.opens_at_ms;
+    let more_units = spec.items.iter().any(|wanted| {
+        standing
+            .items
+            .iter()
+            .find(|item| item.sku == wanted.sku)
+            .is_none_or(|item| item.preloaded != wanted.units)
+    });
+    more_time || other_opening || more_units
+}
+
+fn draining(standing: &Standing) -> Plan {
+    let plan = Plan::phase(Phase::Draining).after(POLL);
+    if standing.outstanding == super::side_door::Outstanding::default() {
+        plan.doing(Command::CloseOut)
+    } else {
+        plan
+    }
+}
+
+fn closed_out(facts: Facts<'_>) -> Plan {
+    // The report is asked for again if the status that held it was never written.
+    let plan = Plan::phase(Phase::Closed);
+    if facts.deleting {
+        plan.letting_go()
+    } else if facts.signed_off {
+        plan
+    } else {
+        plan.doing(Command::CloseOut)
+    }
+}
+
+fn until(deadline_ms: i64, now_ms: i64) -> Duration {
+    // A moment more, so that the next look is after the deadline and not just before it.
+    Duration::from_millis(u64::try_from(deadline_ms - now_ms).unwrap_or_default()) + Duration::from_millis(20)
+}
+
+#[cfg(test)]
+mod tests;

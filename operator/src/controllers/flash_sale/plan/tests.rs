@@ -1,0 +1,185 @@
+//! Each phase with what leads out of it.
+
+use serde_json::json;
+
+use super::*;
+use crate::controllers::flash_sale::side_door::{Discrepancy, Item, Outstanding};
+
+/// 10:00 to 11:00, loaded 60 s before.
+const OPENS: i64 = 1_900_000_000_000;
+const CLOSES: i64 = OPENS + 3_600_000;
+
+fn spec(extra: serde_json::Value) -> FlashSaleSpec {
+    let time = |ms: i64| k8s_openapi::jiff::Timestamp::from_millisecond(ms).unwrap().to_string();
+    let mut spec = json!({
+        "shop": "rocket", "currency": "KRW", "opensAt": time(OPENS), "closesAt": time(CLOSES),
+        "items": [{"sku": "A", "units": 10, "price": 100}],
+    });
+    spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    serde_json::from_value(spec).unwrap()
+}
+
+fn standing(state: State, now_ms: i64, remaining: i64, sold: i64) -> Standing {
+    let item = Item { sku: "A".into(), preloaded: 10, remaining, reserved: 10 - remaining - sold, sold };
+    Standing {
+        state,
+        verified: true,
+        now_ms,
+        opens_at_ms: OPENS,
+        closes_at_ms: CLOSES,
+        items: vec![item.clone()],
+        ledger: vec![item],
+        outstanding: Outstanding::default(),
+        differences: vec![],
+    }
+}
+
+fn facts<'a>(spec: &'a FlashSaleSpec, standing: Option<&'a Standing>, now_ms: i64) -> Facts<'a> {
+    Facts { spec, phase: None, deleting: false, signed_off: false, standing, now_ms }
+}
+
+#[test]
+fn a_sale_far_off_waits_until_its_stock_is_to_be_loaded() {
+    let spec = spec(json!({}));
+    let plan = plan(facts(&spec, None, OPENS - 100_000));
+    assert_eq!((plan.phase, plan.command), (Phase::Scheduled, None));
+    assert!(plan.again.unwrap() >= Duration::from_secs(40) && plan.again.unwrap() < Duration::from_secs(41));
+}
+
+#[test]
+fn stock_is_loaded_ahead_of_the_opening() {
+    let spec = spec(json!({}));
+    let plan = plan(facts(&spec, None, OPENS - 60_000));
+    assert_eq!((plan.phase, plan.command), (Phase::Preloading, Some(Command::Load)));
+}
+
+#[test]
+fn a_sale_whose_preload_does_not_read_back_never_becomes_ready() {
+    let spec = spec(json!({}));
+    let mut standing = standing(State::Loading, OPENS + 1, 9, 0);
+    standing.verified = false;
+    standing.differences = vec![Discrepancy {
+        kind: "terms-differ".into(),
+        order_id: None,
+        sku: None,
+        detail: "preloaded: Redis 9, SQL 10".into(),
+    }];
+    let plan = plan(facts(&spec, Some(&standing), OPENS + 1));
+    assert_eq!((plan.phase, plan.command), (Phase::Preloading, Some(Command::Load)));
+    assert_eq!(plan.trouble.unwrap().0, "PreloadNotVerified");
+}
+
+#[test]
+fn a_loaded_sale_is_ready_until_redis_clock_says_that_it_is_open() {
+    let spec = spec(json!({}));
+    // The operator's own clock is an hour ahead and does not matter.
+    let before = standing(State::Ready, OPENS - 1, 10, 0);
+    assert_eq!(plan(facts(&spec, Some(&before), OPENS + 3_600_000)).phase, Phase::Ready);
+    let after = standing(State::Ready, OPENS, 10, 0);
+    assert_eq!(plan(facts(&spec, Some(&after), OPENS - 3_600_000)).phase, Phase::Open);
+}
+
+#[test]
+fn sold_out_is_not_the_end_while_units_are_only_reserved() {
+    let spec = spec(json!({}));
+    let reserved = standing(State::Ready, OPENS + 1, 0, 9);
+    let plan_now = plan(facts(&spec, Some(&reserved), 0));
+    assert_eq!((plan_now.phase, plan_now.command), (Phase::SoldOut, None));
+    let returned = standing(State::Ready, OPENS + 1, 1, 9);
+    assert_eq!(plan(facts(&spec, Some(&returned), 0)).phase, Phase::Open);
+}
+
+#[test]
+fn a_sale_ends_when_everything_is_sold() {
+    let spec = spec(json!({}));
+    let sold = standing(State::Ready, OPENS + 1, 0, 10);
+    let plan = plan(facts(&spec, Some(&sold), 0));
+    assert_eq!((plan.phase, plan.command), (Phase::SoldOut, Some(Command::Close)));
+}
+
+#[test]
+fn a_sale_ends_at_its_closing_time_by_redis_clock() {
+    let spec = spec(json!({}));
+    let late = standing(State::Ready, CLOSES, 5, 5);
+    let plan = plan(facts(&spec, Some(&late), 0));
+    assert_eq!((plan.phase, plan.command), (Phase::Draining, Some(Command::Close)));
+}
+
+#[test]
+fn the_books_are_closed_only_once_nothing_is_on_its_way() {
+    let spec = spec(json!({}));
+    let mut closed = standing(State::Closed, CLOSES, 5, 4);
+    closed.outstanding.reservations = 1;
+    assert_eq!(plan(facts(&spec, Some(&closed), 0)).command, None);
+    closed.outstanding = Outstanding::default();
+    assert_eq!(plan(facts(&spec, Some(&closed), 0)).command, Some(Command::CloseOut));
+}
+
+#[test]
+fn a_report_that_was_lost_is_asked_for_again() {
+    let spec = spec(json!({}));
+    let over = standing(State::ClosedOut, CLOSES, 0, 10);
+    assert_eq!(plan(facts(&spec, Some(&over), 0)).command, Some(Command::CloseOut));
+    let signed = Facts { signed_off: true, ..facts(&spec, Some(&over), 0) };
+    assert_eq!(plan(signed), Plan::phase(Phase::Closed));
+}
+
+#[test]
+fn suspend_pauses_and_its_removal_resumes() {
+    let suspended = spec(json!({"suspend": true}));
+    let ready = standing(State::Ready, OPENS + 1, 5, 0);
+    assert_eq!(plan(facts(&suspended, Some(&ready), 0)).command, Some(Command::Suspend));
+    let spec = spec(json!({}));
+    let paused = standing(State::Suspended, OPENS + 1, 5, 0);
+    assert_eq!(plan(facts(&spec, Some(&paused), 0)).command, Some(Command::Resume));
+}
+
+#[test]
+fn more_units_and_more_time_are_loaded_while_open() {
+    let more = spec(json!({"items": [{"sku": "A", "units": 20, "price": 100}]}));
+    let open = standing(State::Ready, OPENS + 1, 5, 0);
+    let plan = plan(facts(&more, Some(&open), 0));
+    assert_eq!((plan.phase, plan.command), (Phase::Open, Some(Command::Load)));
+}
+
+#[test]
+fn a_sale_that_redis_lost_is_paused_and_says_so() {
+    let spec = spec(json!({}));
+    let mut lost = standing(State::Ready, OPENS + 1, 0, 0);
+    lost.verified = false;
+    lost.differences =
+        vec![Discrepancy { kind: "redis-lost".into(), order_id: None, sku: None, detail: "gone".into() }];
+    let plan = plan(facts(&spec, Some(&lost), 0));
+    assert_eq!((plan.phase, plan.command), (Phase::Paused, Some(Command::Suspend)));
+    assert_eq!(plan.trouble.unwrap().0, "StockNotVerified");
+}
+
+#[test]
+fn a_deleted_sale_stops_selling_settles_and_only_then_lets_go() {
+    let spec = spec(json!({}));
+    let deleted = |standing| Facts { deleting: true, ..facts(&spec, standing, OPENS + 1) };
+    let open = standing(State::Ready, OPENS + 1, 5, 0);
+    assert_eq!(plan(deleted(Some(&open))).command, Some(Command::Close));
+    let early = standing(State::Ready, OPENS - 1, 10, 0);
+    assert_eq!(plan(deleted(Some(&early))).command, Some(Command::Cancel));
+    let closed = standing(State::Closed, OPENS + 1, 5, 0);
+    assert!(!plan(deleted(Some(&closed))).let_go);
+    let over = standing(State::ClosedOut, OPENS + 1, 5, 0);
+    assert!(plan(deleted(Some(&over))).let_go);
+    assert!(plan(deleted(None)).let_go);
+}
+
+#[test]
+fn a_sale_whose_window_passed_unloaded_fails() {
+    let spec = spec(json!({}));
+    let plan = plan(facts(&spec, None, CLOSES));
+    assert_eq!((plan.phase, plan.command), (Phase::Failed, None));
+    assert_eq!(plan.trouble.unwrap().0, "WindowMissed");
+}
+
+#[test]
+fn a_refused_sale_stays_failed_while_it_is_tried_again() {
+    let spec = spec(json!({}));
+    let failed = Facts { phase: Some(Phase::Failed), ..facts(&spec, None, OPENS - 1_000) };
+    assert_eq!((plan(failed).phase, plan(failed).command), (Phase::Failed, Some(Command::Load)));
+}

@@ -1,0 +1,202 @@
+//! The status of a sale: phase, counters, conditions and the close-out, written when something changed.
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{
+    Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::events::EventType,
+};
+use rocketmart_crds::{
+    FlashSale, FlashSaleStatus, Phase,
+    flash_sale::{CloseOutReport, PhaseTime, Totals},
+};
+use serde_json::json;
+
+use super::side_door::{Standing, State, item_status};
+use crate::{
+    Context, OPERATOR,
+    conditions::{self, AS_EXPECTED, Verdict},
+    telemetry,
+};
+
+const READY: &str = "Ready";
+const PRELOADED: &str = "Preloaded";
+const RECONCILED: &str = "Reconciled";
+
+/// The status as it becomes in the course of one reconcile.
+pub(super) struct Progress<'a> {
+    sale: &'a FlashSale,
+    written: FlashSaleStatus,
+    pub(super) status: FlashSaleStatus,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn of(sale: &'a FlashSale) -> Self {
+        let written = sale.status.clone().unwrap_or_default();
+        let mut status = written.clone();
+        status.observed_generation = sale.metadata.generation;
+        status.totals.get_or_insert_default().units = sale.spec.items.iter().map(|item| item.units).sum();
+        Self { sale, written, status }
+    }
+
+    pub(super) fn sale(&self) -> &'a FlashSale {
+        self.sale
+    }
+
+    /// Enters a phase. A sale that opened or sold out between two looks did so all the same: both are
+    /// facts of Redis' clock and counters.
+    pub(super) fn enter(&mut self, phase: Phase) {
+        let now = Time(seconds(Timestamp::now()));
+        let selling = matches!(phase, Phase::SoldOut | Phase::Draining);
+        if self.status.phase == Some(Phase::Ready) && selling && self.sale.spec.opens_at.0 <= now.0 {
+            self.push(Phase::Open, self.sale.spec.opens_at.clone());
+        }
+        if self.status.phase != Some(phase) {
+            let at = if phase == Phase::Open { self.opened_at(now) } else { now };
+            self.push(phase, at);
+        }
+    }
+
+    fn push(&mut self, phase: Phase, at: Time) {
+        self.status.phase = Some(phase);
+        self.status.phase_times.push(PhaseTime { phase, at });
+    }
+
+    /// The first opening is at the declared time, whenever it was noticed.
+    fn opened_at(&self, now: Time) -> Time {
+        let first = !self.status.phase_times.iter().any(|entered| entered.phase == Phase::Open);
+        if first && self.status.phase == Some(Phase::Ready) { self.sale.spec.opens_at.clone() } else { now }
+    }
+
+    /// Takes over what the order service reports.
+    pub(super) fn observe(&mut self, standing: &Standing, fence: i64) {
+        // While Redis has nothing to say (lost, or purged after the end), the ledger does.
+        let items = if standing.items.is_empty() { &standing.ledger } else { &standing.items };
+        self.status.items = items.iter().map(item_status).collect();
+        let sum = |count: fn(&super::side_door::Item) -> i64| items.iter().map(count).sum();
+        self.status.totals = Some(Totals {
+            units: self.sale.spec.items.iter().map(|item| item.units).sum(),
+            preloaded: sum(|item| item.preloaded),
+            remaining: sum(|item| item.remaining),
+            reserved: sum(|item| item.reserved),
+            sold: sum(|item| item.sold),
+        });
+        self.status.fence = Some(self.status.fence.unwrap_or_default().max(fence));
+        let verified = match standing.state {
+            State::Loading => Verdict::new(PRELOADED, false, "NotVerified", "the stock is being loaded"),
+            _ if standing.verified || standing.state == State::ClosedOut => {
+                Verdict::new(PRELOADED, true, "Verified", "the stock was loaded, read back and matches")
+            }
+            _ => Verdict::new(PRELOADED, false, "NotVerified", differences(standing)),
+        };
+        self.judge(&verified);
+    }
+
+    pub(super) fn sign_off(&mut self, report: CloseOutReport) {
+        let verdict = if report.differences_total == 0 && report.closed_out_at.is_some() {
+            let message = format!("Redis, PostgreSQL and payments agree on {} orders", report.matched);
+            Verdict::new(RECONCILED, true, "BooksAgree", message)
+        } else {
+            let message = format!("{} differences; the first are in status.report", report.differences_total);
+            Verdict::new(RECONCILED, false, "BooksDiffer", message)
+        };
+        self.judge(&verdict);
+        self.status.report = Some(report);
+    }
+
+    /// `Ready`, with what stands in the way, or with what happens next.
+    pub(super) fn ready(&mut self, trouble: Option<&(&'static str, String)>) {
+        let verdict = match (trouble, self.status.phase) {
+            (Some((reason, message)), _) => Verdict::new(READY, false, reason, message.as_str()),
+            (None, phase) => Verdict::new(READY, true, AS_EXPECTED, next(phase, self.sale)),
+        };
+        self.judge(&verdict);
+    }
+
+    fn judge(&mut self, verdict: &Verdict) {
+        self.status.conditions = conditions::merge(
+            &self.status.conditions,
+            std::slice::from_ref(verdict),
+            self.sale.metadata.generation,
+        );
+    }
+
+    /// Writes the status if it differs from what was written last, and says new phases and troubles in
+    /// Events.
+    pub(super) async fn write(&mut self, context: &Context) -> kube::Result<()> {
+        if self.status == self.written {
+            return Ok(());
+        }
+        let patch = json!({
+            "apiVersion": FlashSale::api_version(&()),
+            "kind": FlashSale::kind(&()),
+            "metadata": { "name": self.sale.name_any() },
+            "status": self.status,
+        });
+        let api = context.namespaced::<FlashSale>(&self.sale.namespace().unwrap_or_default());
+        metrics::counter!(telemetry::WRITES, "kind" => "FlashSale", "verb" => "status").increment(1);
+        let params = PatchParams::apply(OPERATOR).force();
+        api.patch_status(&self.sale.name_any(), &params, &Patch::Apply(&patch)).await?;
+        self.announce(context).await;
+        self.written = self.status.clone();
+        Ok(())
+    }
+
+    async fn announce(&self, context: &Context) {
+        let about = self.sale.object_ref(&());
+        for entered in &self.status.phase_times[self.written.phase_times.len()..] {
+            tracing::info!(phase = %entered.phase, "phase");
+            let note = next(Some(entered.phase), self.sale);
+            context.tell(&about, EventType::Normal, &entered.phase.to_string(), note).await;
+        }
+        let reason = |status: &FlashSaleStatus| {
+            status
+                .conditions
+                .iter()
+                .find(|condition| condition.type_ == READY)
+                .map(|condition| condition.reason.clone())
+        };
+        if reason(&self.status) == reason(&self.written) {
+            return;
+        }
+        let condition = self.status.conditions.iter().find(|c| c.type_ == READY && c.status == "False");
+        if let Some(condition) = condition {
+            tracing::warn!(reason = condition.reason, message = condition.message, "not ready");
+            context.tell(&about, EventType::Warning, &condition.reason, condition.message.clone()).await;
+        }
+    }
+}
+
+fn differences(standing: &Standing) -> String {
+    let details: Vec<&str> = standing.differences.iter().map(|found| found.detail.as_str()).collect();
+    details.join("; ")
+}
+
+/// What a phase means, and what comes next, in a sentence.
+fn next(phase: Option<Phase>, sale: &FlashSale) -> String {
+    let spec = &sale.spec;
+    match phase {
+        None | Some(Phase::Scheduled) => {
+            format!(
+                "stock is loaded {} s before the opening at {}",
+                spec.preload_lead_seconds, spec.opens_at.0
+            )
+        }
+        Some(Phase::Preloading) => "stock is being loaded and read back".to_owned(),
+        Some(Phase::Ready) => format!("stock is loaded and verified; opens at {}", spec.opens_at.0),
+        Some(Phase::Open) => format!("selling until {}", spec.closes_at.0),
+        Some(Phase::SoldOut) => {
+            "every unit is reserved or sold; unpaid units come back at their deadline".to_owned()
+        }
+        Some(Phase::Draining) => "no longer selling; reservations are paid or expire".to_owned(),
+        Some(Phase::Closed) => "over; the close-out is in status.report".to_owned(),
+        Some(Phase::Paused) => "selling is paused; orders already reserved can still be paid".to_owned(),
+        Some(Phase::Cancelled) => "cancelled before it opened".to_owned(),
+        Some(Phase::Failed) => "cannot go on without a change".to_owned(),
+    }
+}
+
+/// Times in a status have whole seconds.
+fn seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
