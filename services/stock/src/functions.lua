@@ -126,6 +126,7 @@ local function read_item(key, sku)
     reserved = tonumber(row[3]),
     sold = tonumber(row[4]),
     price = tonumber(row[5]),
+    price_text = row[5],
     limit = row[6] and tonumber(row[6]),
   }
   refuse_unless_balanced(item)
@@ -154,10 +155,8 @@ local function parse_record(order, text)
 end
 
 local function pack_record(record)
-  return table.concat({
-    record.state, record.buyer, record.amount, record.reserved_at, record.pay_by,
-    record.method, record.address, record.lines,
-  }, '|')
+  return record.state .. '|' .. record.buyer .. '|' .. record.amount .. '|' .. record.reserved_at .. '|'
+    .. record.pay_by .. '|' .. record.method .. '|' .. record.address .. '|' .. record.lines
 end
 
 -- One call ---------------------------------------------------------------------------------------
@@ -457,36 +456,31 @@ end
 
 -- Reserving --------------------------------------------------------------------------------------
 
+-- Reads the wishes, and with three commands all that their decisions will look at.
 -- ARGV from 3: order, buyer, idempotency key, request hash, traceparent or '', number of lines,
 -- then per line: sku, quantity.
-local function parse_wishes(argv)
-  local wishes, at = {}, 3
+local function parse_wishes(work, argv)
+  local wishes, orders, keys, held, at = {}, {}, {}, {}, 3
   for i = 1, tonumber(argv[2]) do
-    local wish = {
-      order = argv[at], buyer = argv[at + 1], key = argv[at + 1] .. '|' .. argv[at + 2],
-      hash = argv[at + 3], traceparent = argv[at + 4], lines = {},
-    }
+    local order, buyer, lines = argv[at], argv[at + 1], {}
+    local key = buyer .. '|' .. argv[at + 2]
     for l = 1, tonumber(argv[at + 5]) do
-      wish.lines[l] = { sku = argv[at + 4 + 2 * l], quantity = tonumber(argv[at + 5 + 2 * l]) }
+      local sku = argv[at + 4 + 2 * l]
+      local line = { sku = sku, quantity = argv[at + 5 + 2 * l], held = buyer .. '|' .. sku }
+      lines[l] = line
+      held[#held + 1] = line.held
     end
-    at = at + 6 + 2 * #wish.lines
-    wishes[i] = wish
+    wishes[i] = {
+      order = order, buyer = buyer, key = key, hash = argv[at + 3], traceparent = argv[at + 4], lines = lines,
+    }
+    orders[i] = order
+    keys[i] = key
+    at = at + 6 + 2 * #lines
   end
-  return wishes
-end
-
-local function prefetch_for(work, wishes)
-  local idempotency, orders, held = {}, {}, {}
-  for i, wish in ipairs(wishes) do
-    idempotency[i] = wish.key
-    orders[i] = wish.order
-    for _, line in ipairs(wish.lines) do
-      held[#held + 1] = wish.buyer .. '|' .. line.sku
-    end
-  end
-  prefetch(work.idempotency, idempotency)
+  prefetch(work.idempotency, keys)
   prefetch(work.reservations, orders)
   prefetch(work.held, held)
+  return wishes
 end
 
 local function why_not_open(sale, now)
@@ -502,50 +496,52 @@ local function why_not_open(sale, now)
   end
 end
 
-local function why_not_line(work, buyer, line)
-  if not line.quantity or line.quantity < 1 or line.quantity % 1 ~= 0 then
+-- Why this line cannot be had; or nil, having noted on the line what it takes.
+local function why_not_line(work, line)
+  if not line.quantity:find('^[1-9]%d*$') then
     return { 'invalid', 'lines.quantity', 'must be a whole number of at least 1' }
   end
   local item = item_of(work, line.sku)
   if not item then
     return { 'unknown_sku', line.sku }
   end
-  local held = held_by(work, buyer, line.sku)
-  if item.limit and held + line.quantity > item.limit then
+  local units, held = tonumber(line.quantity), tonumber(get(work.held, line.held) or 0)
+  if item.limit and held + units > item.limit then
     return { 'limit_exceeded', line.sku, item.limit, held }
   end
-  if item.remaining < line.quantity then
+  if item.remaining < units then
     return { 'sold_out', line.sku, item.remaining }
   end
+  line.item, line.units, line.held_after = item, units, held + units
 end
 
-local function accept(work, sale, sale_id, wish, amount)
-  local packed, json = {}, {}
-  for i, line in ipairs(wish.lines) do
-    local item = item_of(work, line.sku)
-    item.remaining = item.remaining - line.quantity
-    item.reserved = item.reserved + line.quantity
+local function accept(work, wish, amount)
+  local packed, json, separator = '', '', ''
+  for _, line in ipairs(wish.lines) do
+    local item = line.item
+    item.remaining = item.remaining - line.units
+    item.reserved = item.reserved + line.units
     item.changed = true
-    set_held(work, wish.buyer, line.sku, held_by(work, wish.buyer, line.sku) + line.quantity)
-    packed[i] = string.format('%s*%d*%d', line.sku, line.quantity, item.price)
-    json[i] = string.format('{"sku":"%s","quantity":%d,"unit_price":%d}', line.sku, line.quantity, item.price)
+    put(work.held, line.held, int(line.held_after))
+    packed = packed .. separator .. line.sku .. '*' .. line.quantity .. '*' .. item.price_text
+    json = json .. separator .. '{"sku":"' .. line.sku .. '","quantity":' .. line.quantity
+      .. ',"unit_price":' .. item.price_text .. '}'
+    separator = ','
   end
-  local pay_by = work.now + sale.payment_seconds * 1000
-  local record = pack_record({
-    state = 'reserved', buyer = wish.buyer, amount = int(amount), reserved_at = int(work.now),
-    pay_by = int(pay_by), method = '', address = '', lines = table.concat(packed, ','),
-  })
+  local sale, amount_text = work.sale, int(amount)
+  local record = 'reserved|' .. wish.buyer .. '|' .. amount_text .. sale.times_in_record .. '|||' .. packed
   put(work.reservations, wish.order, record)
   put(work.idempotency, wish.key, wish.order .. '|' .. wish.hash)
-  append(work.deadlines_set, int(pay_by), wish.order)
+  local deadlines = work.deadlines_set
+  deadlines[#deadlines + 1] = sale.pay_by
+  deadlines[#deadlines + 1] = wish.order
   work.outstanding = work.outstanding + 1
-  emit(work, 'reserved', wish.order, wish.traceparent, string.format(
-    '"sale_id":"%s","buyer_id":"%s","lines":[%s],"amount":%d,"currency":"%s","reserved_at_ms":%d,"pay_by_ms":%d',
-    sale_id, wish.buyer, table.concat(json, ','), amount, sale.currency, work.now, pay_by))
+  emit(work, 'reserved', wish.order, wish.traceparent, '"sale_id":"' .. sale.id .. '","buyer_id":"' .. wish.buyer
+    .. '","lines":[' .. json .. '],"amount":' .. amount_text .. sale.times_in_event)
   return { 'reserved', wish.order, record }
 end
 
-local function decide(work, sale, sale_id, not_open, wish)
+local function decide(work, wish)
   local known = get(work.idempotency, wish.key)
   if known then
     local order, hash = known:match('^([^|]*)|(.*)$')
@@ -554,8 +550,8 @@ local function decide(work, sale, sale_id, not_open, wish)
     end
     return { 'duplicate', order, get(work.reservations, order) }
   end
-  if not_open then
-    return not_open
+  if work.sale.not_open then
+    return work.sale.not_open
   end
   if get(work.reservations, wish.order) then
     return { 'invalid', 'order', 'must not be in use' }
@@ -567,32 +563,48 @@ local function decide(work, sale, sale_id, not_open, wish)
         return { 'invalid', 'lines.sku', 'must not be listed twice' }
       end
     end
-    local reason = why_not_line(work, wish.buyer, line)
+    local reason = why_not_line(work, line)
     if reason then
       return reason
     end
-    amount = amount + line.quantity * item_of(work, line.sku).price
+    amount = amount + line.units * line.item.price
   end
   if amount > MAX_MONEY then
     return { 'invalid', 'lines', 'the amount must be at most 2^53 - 1 minor units' }
   end
-  return accept(work, sale, sale_id, wish, amount)
+  return accept(work, wish, amount)
+end
+
+-- What is the same for every wish of a call, worked out once.
+local function sale_for_reserving(keys, id, now)
+  local sale = read_sale(keys[SALE])
+  if not sale then
+    return nil
+  end
+  sale.id = id
+  sale.not_open = why_not_open(sale, now)
+  sale.pay_by = int(now + tonumber(sale.payment_seconds) * 1000)
+  sale.times_in_record = '|' .. int(now) .. '|' .. sale.pay_by
+  sale.times_in_event = ',"currency":"' .. sale.currency .. '","reserved_at_ms":' .. int(now)
+    .. ',"pay_by_ms":' .. sale.pay_by
+  return sale
 end
 
 -- ARGV: sale id, number of wishes, then the wishes. First come, first served.
 -- Answers the currency ('' for an unknown sale) and one answer per wish.
 local function reserve(keys, argv)
   local work = begin(keys)
-  local sale = read_sale(keys[SALE])
-  local answers = { sale and sale.currency or '' }
-  local wishes = parse_wishes(argv)
-  if sale then
-    sale.payment_seconds = tonumber(sale.payment_seconds)
-    prefetch_for(work, wishes)
+  work.sale = sale_for_reserving(keys, argv[1], work.now)
+  if not work.sale then
+    local answers = { '' }
+    for i = 1, tonumber(argv[2]) do
+      answers[i + 1] = { 'unknown_sale' }
+    end
+    return answers
   end
-  local not_open = sale and why_not_open(sale, work.now)
-  for i, wish in ipairs(wishes) do
-    answers[i + 1] = sale and decide(work, sale, argv[1], not_open, wish) or { 'unknown_sale' }
+  local answers = { work.sale.currency }
+  for i, wish in ipairs(parse_wishes(work, argv)) do
+    answers[i + 1] = decide(work, wish)
   end
   commit(work)
   return answers

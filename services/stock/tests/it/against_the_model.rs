@@ -57,8 +57,7 @@ struct Details {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let target = || {
-        (any::<Index>(), prop::bool::weighted(0.85))
-            .prop_map(|(order, by_owner)| Target { order, by_owner })
+        (any::<Index>(), prop::bool::weighted(0.85)).prop_map(|(order, by_owner)| Target { order, by_owner })
     };
     let details = || any::<(bool, bool)>().prop_map(|(method, address)| Details { method, address });
     let reason = prop_oneof![
@@ -66,9 +65,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         Just(ReleaseReason::Cancelled),
         Just(ReleaseReason::PaymentFailed)
     ];
-    let line = (prop_oneof![6 => Just(TEA), 4 => Just(CUP), 1 => Just("gone")], prop_oneof![1 => Just(0_u32), 20 => 1..4_u32]);
-    let wish = (0..BUYERS, 0..6_u8, prop::collection::vec(line, 1..3), prop::option::weighted(0.03, any::<Index>()))
-        .prop_map(|(buyer, key, lines, reuses_order)| Wish { buyer, key, lines, reuses_order });
+    let line = (
+        prop_oneof![6 => Just(TEA), 4 => Just(CUP), 1 => Just("gone")],
+        prop_oneof![1 => Just(0_u32), 20 => 1..4_u32],
+    );
+    let wish =
+        (0..BUYERS, 0..6_u8, prop::collection::vec(line, 1..3), prop::option::weighted(0.03, any::<Index>()))
+            .prop_map(|(buyer, key, lines, reuses_order)| Wish { buyer, key, lines, reuses_order });
     let step = prop_oneof![
         20 => prop::collection::vec(wish, 1..6).prop_map(Step::Reserve),
         5 => (target(), details()).prop_map(|(target, details)| Step::Prepare(target, details)),
@@ -115,7 +118,8 @@ impl Pair {
             Step::Reserve(wishes) => self.reserve(wishes).await,
             Step::Prepare(target, details) => {
                 let (order, buyer) = self.resolve(target);
-                let found = self.sale.stock.prepare_payment(self.sale.id(), order, buyer, details.ids()).await;
+                let found =
+                    self.sale.stock.prepare_payment(self.sale.id(), order, buyer, details.ids()).await;
                 assert_eq!(found, Ok(self.model.prepare(order, buyer, details.ids())));
             }
             Step::Submit(payments) => self.submit(payments).await,
@@ -218,8 +222,7 @@ impl Pair {
     }
 
     async fn assert_same_history(&self) {
-        let entries =
-            self.sale.stock.read_events(self.sale.id(), "0", 10_000, Duration::ZERO).await.unwrap();
+        let entries = self.sale.stock.read_events(self.sale.id(), "0", 10_000, Duration::ZERO).await.unwrap();
         let events: Vec<_> = entries.into_iter().flat_map(|entry| entry.events).collect();
         let found: Vec<_> = events
             .iter()
@@ -258,7 +261,9 @@ fn the_engine_answers_as_the_model_does_whatever_happens() {
     let sale = std::cell::RefCell::new(Some(sale));
     let config = Config {
         cases: std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(96),
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/it/against_the_model.regressions"))),
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
+            "tests/it/against_the_model.regressions",
+        ))),
         ..Config::default()
     };
     proptest!(config, |(steps in steps())| {

@@ -108,15 +108,19 @@ async fn a_rush_becomes_few_calls() {
 async fn submitted_payments_are_gathered_as_well() {
     let sale = Sale::of_tea(50).await;
     let coalescer = Coalescer::new(sale.stock.clone(), CoalescerLimits::default());
-    let mut payments = JoinSet::new();
+    let mut wishes = Vec::new();
     for _ in 0..50 {
-        let payment = sale.payment(&sale.reserve_tea(a_buyer()).await);
+        wishes.push(sale.payment(&sale.reserve_tea(a_buyer()).await));
+    }
+    let mut payments = JoinSet::new();
+    for payment in wishes {
         let coalescer = coalescer.clone();
         payments.spawn(async move { coalescer.submit_payment(payment).await.unwrap() });
     }
     let outcomes = payments.join_all().await;
     assert!(outcomes.iter().all(|outcome| matches!(outcome, PaymentOutcome::Submitted(_))));
-    assert!(sale.counters().await.stream_length < 100);
+    let calls = sale.counters().await.stream_length - 50;
+    assert!(calls < 25, "{calls} calls for 50 payments");
     assert_eq!(sale.stock.expire(sale.id(), 100).await, Ok(0));
 }
 
@@ -149,32 +153,36 @@ async fn a_wish_with_a_flaw_is_refused_before_it_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_unit_given_back_in_a_rush_is_sold_again() {
+async fn every_unit_given_back_in_a_rush_is_sold_to_somebody_else() {
     let sale = Sale::of_tea(20).await;
     let coalescer = Coalescer::new(sale.stock.clone(), CoalescerLimits::default());
+    let elsewhere = sale.another_replica();
     let mut buyers = JoinSet::new();
     for number in 0..200 {
-        let (coalescer, stock, id) = (coalescer.clone(), sale.another_replica(), sale.id());
+        let (coalescer, stock, id) = (coalescer.clone(), elsewhere.clone(), sale.id());
         let wish = sale.wish(a_buyer(), "key", &[(TEA, 1)]);
+        // Nine of ten take what they can get and give it back; 20 wait for a unit and pay.
+        let stays = number >= 180;
         buyers.spawn(async move {
-            let order = loop {
+            loop {
                 match coalescer.reserve(wish.clone()).await.unwrap() {
-                    ReserveOutcome::Reserved(reservation) => break reservation.order,
-                    ReserveOutcome::SoldOut { .. } => tokio::time::sleep(Duration::from_millis(50)).await,
+                    ReserveOutcome::Reserved(reservation) if stays => {
+                        stock.confirm(id, &[reservation.order]).await.unwrap();
+                        return;
+                    }
+                    ReserveOutcome::Reserved(reservation) => {
+                        stock.release(id, &[(reservation.order, ReleaseReason::Cancelled)]).await.unwrap();
+                        return;
+                    }
+                    ReserveOutcome::SoldOut { .. } if stays => {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                    ReserveOutcome::SoldOut { .. } => return,
                     other => panic!("{other:?}"),
                 }
-            };
-            // Nine of ten give up at once; 20 stay and pay.
-            if number < 180 {
-                stock.release(id, &[(order, ReleaseReason::Cancelled)]).await.unwrap();
-                0
-            } else {
-                stock.confirm(id, &[order]).await.unwrap();
-                1
             }
         });
     }
-    let sold: u32 = buyers.join_all().await.into_iter().sum();
-    assert_eq!(sold, 20);
+    buyers.join_all().await;
     assert_eq!(sale.tea().await, (0, 0, 20));
 }

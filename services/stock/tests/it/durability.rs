@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rocketmart_stock::{
-    Coalescer, CoalescerLimits, ConfirmOutcome, LoadOutcome, OrderId, Reserve, ReserveOutcome, Stock, StockError,
+    Coalescer, CoalescerLimits, ConfirmOutcome, LoadOutcome, OrderId, Reserve, ReserveOutcome, Stock,
+    StockError,
 };
 use tokio::task::JoinSet;
 
@@ -133,7 +134,10 @@ async fn a_lost_function_library_comes_back_by_itself() {
     let sale = Sale::of_tea(10).await;
     let reservation = sale.reserve_tea(a_buyer()).await;
     let _: () = redis::cmd("FUNCTION").arg("FLUSH").query_async(&mut sale.connection().await).await.unwrap();
-    assert_eq!(sale.stock.confirm(sale.id(), &[reservation.order]).await, Ok(vec![ConfirmOutcome::Confirmed]));
+    assert_eq!(
+        sale.stock.confirm(sale.id(), &[reservation.order]).await,
+        Ok(vec![ConfirmOutcome::Confirmed])
+    );
 }
 
 #[tokio::test]

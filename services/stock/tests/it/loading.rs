@@ -12,7 +12,9 @@ use crate::support::{CUP, Sale, TEA, a_buyer, expect_reserved, item, now_ms, spe
 
 async fn conflicts(sale: &Sale, spec: &SaleSpec) -> Vec<String> {
     match sale.stock.load(spec).await.unwrap() {
-        LoadOutcome::ConflictingSpec(conflicts) => conflicts.into_iter().map(|conflict| conflict.field).collect(),
+        LoadOutcome::ConflictingSpec(conflicts) => {
+            conflicts.into_iter().map(|conflict| conflict.field).collect()
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -23,11 +25,15 @@ async fn a_loaded_sale_reads_back_as_it_was_asked_for() {
     let counters = sale.counters().await;
     assert_eq!((counters.name.as_str(), counters.currency.as_str()), ("spring", "EUR"));
     assert_eq!((counters.state, counters.fence), (SaleState::Ready, 7));
-    assert_eq!((counters.opens_at_ms, counters.closes_at_ms), (sale.spec.opens_at_ms, sale.spec.closes_at_ms));
+    assert_eq!(
+        (counters.opens_at_ms, counters.closes_at_ms),
+        (sale.spec.opens_at_ms, sale.spec.closes_at_ms)
+    );
     assert_eq!(counters.payment_seconds, 3_600);
     assert_eq!((counters.stream_length, counters.last_event_id.as_str()), (0, "0-0"));
     assert!((now_ms() - counters.now_ms).abs() < 5_000 && counters.epoch <= counters.now_ms);
-    let items: Vec<_> = counters.items.iter().map(|item| (item.sku.as_str(), item.preloaded, item.limit)).collect();
+    let items: Vec<_> =
+        counters.items.iter().map(|item| (item.sku.as_str(), item.preloaded, item.limit)).collect();
     assert_eq!(items, [(CUP, 5, None), (TEA, 10, Some(2))]);
     assert_eq!(sale.stock.sales().await, Ok(vec![sale.id()]));
     assert_eq!(sale.stock.counters(SaleId(Uuid::new_v4())).await, Ok(None));
@@ -88,7 +94,10 @@ async fn nothing_is_taken_away_from_an_open_sale() {
         (with(ItemSpec { per_buyer_limit: None, ..tea.clone() }), "items[tea].per_buyer_limit"),
         (SaleSpec { items: vec![tea.clone()], ..sale.spec.clone() }, "items[cup]"),
         (SaleSpec { opens_at_ms: sale.spec.opens_at_ms + 1, ..sale.spec.clone() }, "opens_at_ms"),
-        (SaleSpec { closes_at_ms: sale.spec.closes_at_ms.map(|at| at - 1), ..sale.spec.clone() }, "closes_at_ms"),
+        (
+            SaleSpec { closes_at_ms: sale.spec.closes_at_ms.map(|at| at - 1), ..sale.spec.clone() },
+            "closes_at_ms",
+        ),
         (SaleSpec { closes_at_ms: None, ..sale.spec.clone() }, "closes_at_ms"),
         (SaleSpec { payment_seconds: 10, ..sale.spec.clone() }, "payment_seconds"),
         (SaleSpec { currency: "USD".to_owned(), ..sale.spec.clone() }, "currency"),
@@ -98,7 +107,10 @@ async fn nothing_is_taken_away_from_an_open_sale() {
         assert_eq!(conflicts(&sale, &changed).await, [field]);
     }
     let after = sale.counters().await;
-    assert_eq!((after.items, after.fence, after.closes_at_ms), (before.items, before.fence, before.closes_at_ms));
+    assert_eq!(
+        (after.items, after.fence, after.closes_at_ms),
+        (before.items, before.fence, before.closes_at_ms)
+    );
 }
 
 #[tokio::test]
@@ -121,10 +133,19 @@ async fn standing_stock_follows_its_catalog() {
     let wish = crate::support::wish(standing.id, a_buyer(), "key", &[(TEA, 3)]);
     let reservation = expect_reserved(sale.stock.reserve(standing.id, &[wish]).await.unwrap().remove(0));
 
-    let load = async |tea: ItemSpec| sale.stock.load(&SaleSpec { items: vec![tea], ..standing.clone() }).await.unwrap();
+    let load = async |tea: ItemSpec| {
+        sale.stock.load(&SaleSpec { items: vec![tea], ..standing.clone() }).await.unwrap()
+    };
     let cheaper = ItemSpec { price: 500, ..item(TEA, 3, Some(4)) };
-    assert_eq!(load(cheaper).await, LoadOutcome::Loaded, "fewer units, another price, and no word about cups");
-    assert!(matches!(load(item(TEA, 2, None)).await, LoadOutcome::ConflictingSpec(_)), "three are spoken for");
+    assert_eq!(
+        load(cheaper).await,
+        LoadOutcome::Loaded,
+        "fewer units, another price, and no word about cups"
+    );
+    assert!(
+        matches!(load(item(TEA, 2, None)).await, LoadOutcome::ConflictingSpec(_)),
+        "three are spoken for"
+    );
 
     let items = sale.stock.counters(standing.id).await.unwrap().unwrap().items;
     assert_eq!((items[0].sku.as_str(), items[0].remaining), (CUP, 5));

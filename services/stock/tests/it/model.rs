@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use rocketmart_stock::{
     BuyerId, ConfirmOutcome, ItemCounters, ItemSpec, OrderId, PaymentDetails, PaymentOutcome, PricedLine,
-    ReleaseOutcome, ReleaseReason, Reservation, ReservationState, Reserve, ReserveOutcome, SaleSpec, SaleState,
+    ReleaseOutcome, ReleaseReason, Reservation, ReservationState, Reserve, ReserveOutcome, SaleSpec,
+    SaleState,
 };
 
 use crate::support::PAST_DEADLINE;
@@ -69,7 +70,8 @@ impl Model {
 
     /// `now_ms` is what Redis said the time was.
     pub(crate) fn reserve(&mut self, now_ms: i64, wish: &Reserve) -> ReserveOutcome {
-        let invalid = |field: &str, rule: &str| ReserveOutcome::Invalid { field: field.into(), rule: rule.into() };
+        let invalid =
+            |field: &str, rule: &str| ReserveOutcome::Invalid { field: field.into(), rule: rule.into() };
         if wish.lines.iter().any(|line| line.quantity == 0) {
             return invalid("lines.quantity", "must be at least 1");
         }
@@ -129,7 +131,12 @@ impl Model {
         ReserveOutcome::Reserved(reservation)
     }
 
-    pub(crate) fn prepare(&mut self, order: OrderId, buyer: BuyerId, details: PaymentDetails) -> PaymentOutcome {
+    pub(crate) fn prepare(
+        &mut self,
+        order: OrderId,
+        buyer: BuyerId,
+        details: PaymentDetails,
+    ) -> PaymentOutcome {
         match self.payable(order, buyer) {
             Err(outcome) => outcome,
             Ok(reservation) => {

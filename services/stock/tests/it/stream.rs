@@ -78,7 +78,8 @@ async fn a_release_is_told_unless_sql_knows_it_already() {
     sale.stock.release(sale.id(), &[(failed.order, ReleaseReason::PaymentFailed)]).await.unwrap();
     let told = entries(&sale).await.split_off(3);
     let told: Vec<_> = told.into_iter().flat_map(|entry| entry.events).collect();
-    let reasons: Vec<_> = told.iter().map(|event| (event.key.clone(), event.data["reason"].clone())).collect();
+    let reasons: Vec<_> =
+        told.iter().map(|event| (event.key.clone(), event.data["reason"].clone())).collect();
     assert_eq!(
         reasons,
         [(cancelled.order.to_string(), json!("cancelled")), (expired.order.to_string(), json!("expired"))]

@@ -139,8 +139,7 @@ pub(crate) fn spec(items: Vec<ItemSpec>) -> SaleSpec {
 }
 
 pub(crate) fn wish(sale: SaleId, buyer: BuyerId, key: &str, lines: &[(&str, u32)]) -> Reserve {
-    let lines: Vec<_> =
-        lines.iter().map(|&(sku, quantity)| Line { sku: sku.to_owned(), quantity }).collect();
+    let lines: Vec<_> = lines.iter().map(|&(sku, quantity)| Line { sku: sku.to_owned(), quantity }).collect();
     Reserve {
         sale,
         order: OrderId(Uuid::new_v4()),
