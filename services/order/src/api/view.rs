@@ -1,7 +1,7 @@
 //! What a buyer sees of an order, whether it comes from Redis a moment after the purchase or from
 //! PostgreSQL later.
 
-use rocketmart_stock::{Reservation, ReservationState};
+use rocketmart_stock::{ReleaseReason, Reservation, ReservationState};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -124,6 +124,7 @@ impl From<Reservation> for OrderView {
             }
             ReservationState::PaymentSubmitted => Some(PaymentProgress::Requested),
             ReservationState::Confirmed => Some(PaymentProgress::Succeeded),
+            ReservationState::Released(ReleaseReason::PaymentFailed) => Some(PaymentProgress::Failed),
             ReservationState::Reserved | ReservationState::Released(_) => None,
         };
         let payment = progress.map(|state| PaymentView {

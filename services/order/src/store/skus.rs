@@ -163,13 +163,12 @@ async fn follow_variant(
     .bind(product.version)
     .execute(&mut *tx)
     .await?;
-    sqlx::query(
-        "INSERT INTO stock (sku, on_hand) VALUES ($1, $2)
-         ON CONFLICT (sku) DO UPDATE SET on_hand = stock.on_hand + excluded.on_hand",
-    )
-    .bind(&variant.sku)
-    .bind(change)
-    .execute(tx)
-    .await?;
+    // Not an upsert: PostgreSQL checks the row to be inserted first, and a change may be negative.
+    let query = if known.is_some() {
+        sqlx::query("UPDATE stock SET on_hand = on_hand + $2 WHERE sku = $1")
+    } else {
+        sqlx::query("INSERT INTO stock (sku, on_hand) VALUES ($1, $2)")
+    };
+    query.bind(&variant.sku).bind(change).execute(tx).await?;
     Ok(())
 }

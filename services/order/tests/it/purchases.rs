@@ -127,6 +127,7 @@ async fn a_failed_payment_told_twice_restocks_once() {
     let payment = Uuid::now_v7();
     shop.payment_fails(&order, payment).await;
     shop.payment_fails(&order, payment).await;
+    shop.until_booked(id, "payment_failed").await;
     let failed = shop.until(&buyer, id, "payment_failed").await;
     assert_eq!(failed["payment"]["reason"], "declined");
     shop.until_booked(kept["id"].as_str().unwrap(), "reserved").await;

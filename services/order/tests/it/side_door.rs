@@ -135,12 +135,13 @@ async fn the_side_door_opens_to_the_operators_token_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sale_that_redis_has_lost_is_shown_and_never_loaded_a_second_time() {
     let mut shop = Shop::with_api_only().await;
-    let sale = shop.open_sale(10).await;
+    let terms = offer(10);
+    let sale = shop.sale(terms.clone()).await;
     shop.backing.redis.restart_empty().unwrap();
     let path = format!("/internal/v1/sales/{sale}");
     let mut answer = json!(null);
     eventually("Redis answers again", async || {
-        let (status, found) = shop.operator().put(&path, &offer(10)).await;
+        let (status, found) = shop.operator().put(&path, &terms).await;
         answer = found;
         status == 200
     })
