@@ -28,6 +28,8 @@ CREATE TABLE shipments (
     address         jsonb,
     state           text NOT NULL CHECK (state IN ('preparing', 'shipped', 'delivered', 'cancelled')),
     tracking_number text UNIQUE,
+    -- The trace of the paid order, taken up again by every step.
+    traceparent     text,
     created_at      timestamptz NOT NULL DEFAULT now(),
     shipped_at      timestamptz,
     delivered_at    timestamptz,

@@ -1,6 +1,7 @@
 //! The events delivery reads and writes (docs/contracts.md, "Events").
 
 use rocketmart_kit::event::Event;
+use rocketmart_kit::trace::TraceContext;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -24,6 +25,9 @@ pub(crate) struct OrderPaid {
     pub(crate) lines: Vec<Line>,
     #[serde(default)]
     pub(crate) delivery_address_id: Option<Uuid>,
+    /// From the event, not its data.
+    #[serde(skip)]
+    pub(crate) traceparent: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,4 +55,11 @@ pub(crate) fn shipment_updated(
     let at_ms = at.unix_timestamp() * 1_000 + i64::from(at.millisecond());
     let data = ShipmentUpdated { shipment_id, order_id, state, at_ms, tracking_number };
     Event::new(SOURCE, "rocketmart.shipment.updated.v1", order_id, &data)
+}
+
+/// The event as a part of the trace that led to it, however long ago.
+pub(crate) fn in_trace(mut event: Event, parent: Option<&str>) -> Event {
+    let parent = parent.and_then(|parent| parent.parse::<TraceContext>().ok());
+    event.traceparent = parent.map(|parent| parent.child().to_string());
+    event
 }

@@ -28,6 +28,8 @@ CREATE TABLE payments (
     released           boolean NOT NULL DEFAULT false,
     attempts           integer NOT NULL DEFAULT 0,
     pay_by             timestamptz NOT NULL,
+    -- The trace of the order's request, taken up again by the events that answer it.
+    traceparent        text,
     -- When a worker looks at it next: back-off while unknown, and the lease while one works on it.
     due_at             timestamptz,
     created_at         timestamptz NOT NULL DEFAULT now(),
@@ -52,6 +54,7 @@ CREATE TABLE refunds (
     payment_id         uuid NOT NULL REFERENCES payments,
     amount             bigint NOT NULL CHECK (amount >= 0),
     reason             text NOT NULL,
+    traceparent        text,
     state              text NOT NULL CHECK (state IN ('requested', 'processing', 'succeeded', 'failed')),
     failure            text,
     provider_refund_id text UNIQUE,

@@ -1,6 +1,7 @@
 //! The events payments read and write (docs/contracts.md, "Events").
 
 use rocketmart_kit::event::Event;
+use rocketmart_kit::trace::TraceContext;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -25,6 +26,9 @@ pub(crate) struct PaymentRequested {
     #[serde(default)]
     pub(crate) payment_method_id: Option<Uuid>,
     pub(crate) pay_by_ms: i64,
+    /// From the event, not its data.
+    #[serde(skip)]
+    pub(crate) traceparent: Option<String>,
 }
 
 impl PaymentRequested {
@@ -47,6 +51,9 @@ pub(crate) struct RefundRequested {
     pub(crate) amount: i64,
     pub(crate) currency: String,
     pub(crate) reason: String,
+    /// From the event, not its data.
+    #[serde(skip)]
+    pub(crate) traceparent: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -101,6 +108,13 @@ pub(crate) fn refunded(
 ) -> Event {
     let data = Refunded { payment_id, refund_id, order_id, amount, currency, reason };
     Event::new(SOURCE, "rocketmart.payment.refunded.v1", order_id, &data)
+}
+
+/// The event as a part of the trace that led to it, however long ago.
+pub(crate) fn in_trace(mut event: Event, parent: Option<&str>) -> Event {
+    let parent = parent.and_then(|parent| parent.parse::<TraceContext>().ok());
+    event.traceparent = parent.map(|parent| parent.child().to_string());
+    event
 }
 
 fn milliseconds(at: OffsetDateTime) -> i64 {

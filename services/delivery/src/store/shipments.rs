@@ -30,11 +30,12 @@ pub(crate) async fn insert(
     let buyers: Vec<Uuid> = orders.iter().map(|o| o.buyer_id).collect();
     let lines: Vec<Json<&[Line]>> = orders.iter().map(|o| Json(o.lines.as_slice())).collect();
     let addresses: Vec<Option<Uuid>> = orders.iter().map(|o| o.delivery_address_id).collect();
-    let inserted: Vec<(Uuid, Uuid, OffsetDateTime)> = sqlx::query_as(
-        "INSERT INTO shipments (id, order_id, buyer_id, lines, address, state, next_look_at)
-         SELECT o.id, o.order_id, o.buyer_id, o.lines, a.copy, 'preparing', now() + $6
-         FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::jsonb[], $5::uuid[])
-              AS o (id, order_id, buyer_id, lines, address_id)
+    let traces: Vec<Option<&str>> = orders.iter().map(|o| o.traceparent.as_deref()).collect();
+    let inserted: Vec<Moved> = sqlx::query_as(
+        "INSERT INTO shipments (id, order_id, buyer_id, lines, traceparent, address, state, next_look_at)
+         SELECT o.id, o.order_id, o.buyer_id, o.lines, o.traceparent, a.copy, 'preparing', now() + $7
+         FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::jsonb[], $5::uuid[], $6::text[])
+              AS o (id, order_id, buyer_id, lines, address_id, traceparent)
          LEFT JOIN LATERAL (
              SELECT jsonb_build_object(
                         'recipient', recipient, 'line1', line1, 'line2', line2, 'city', city, 'region', region,
@@ -42,20 +43,38 @@ pub(crate) async fn insert(
              FROM addresses
              WHERE member_id = o.buyer_id AND (id = o.address_id OR (o.address_id IS NULL AND is_default))) a ON true
          ON CONFLICT (order_id) DO NOTHING
-         RETURNING id, order_id, created_at",
+         RETURNING id, order_id, state, created_at AS at, tracking_number, traceparent",
     )
     .bind(ids)
     .bind(order_ids)
     .bind(buyers)
     .bind(lines)
     .bind(addresses)
+    .bind(traces)
     .bind(interval(first_look))
     .fetch_all(&mut *connection)
     .await?;
-    let events: Vec<Event> = inserted
-        .into_iter()
-        .map(|(id, order, at)| events::shipment_updated(id, order, ShipmentState::Preparing, at, None))
-        .collect();
+    announce(connection, &inserted).await
+}
+
+/// A shipment that took a step, its first one included.
+#[derive(sqlx::FromRow)]
+struct Moved {
+    id: Uuid,
+    order_id: Uuid,
+    state: String,
+    at: OffsetDateTime,
+    tracking_number: Option<String>,
+    traceparent: Option<String>,
+}
+
+async fn announce(connection: &mut PgConnection, moved: &[Moved]) -> sqlx::Result<()> {
+    let events = moved.iter().filter_map(|m| {
+        let state = ShipmentState::parse(&m.state)?;
+        let event = events::shipment_updated(m.id, m.order_id, state, m.at, m.tracking_number.as_deref());
+        Some(events::in_trace(event, m.traceparent.as_deref()))
+    });
+    let events: Vec<Event> = events.collect();
     outbox::put(connection, events::DELIVERIES, &events).await
 }
 
@@ -100,7 +119,7 @@ pub(crate) async fn record(
     tracked: &[Tracking],
     retry: Duration,
 ) -> sqlx::Result<usize> {
-    let moved: Vec<(Uuid, Uuid, String, OffsetDateTime, String)> = sqlx::query_as(
+    let moved: Vec<Moved> = sqlx::query_as(
         "UPDATE shipments s
          SET state = t.state,
              tracking_number = coalesce(s.tracking_number, t.tracking_number),
@@ -111,7 +130,7 @@ pub(crate) async fn record(
               AS t (id, state, tracking_number, look_again)
          WHERE s.id = t.id
            AND (s.state, t.state) IN (('preparing', 'shipped'), ('shipped', 'delivered'))
-         RETURNING s.id, s.order_id, s.state, now(), s.tracking_number",
+         RETURNING s.id, s.order_id, s.state, now() AS at, s.tracking_number, s.traceparent",
     )
     .bind(tracked.iter().map(|t| t.shipment_id).collect::<Vec<_>>())
     .bind(tracked.iter().map(|t| t.state.as_str()).collect::<Vec<_>>())
@@ -119,18 +138,11 @@ pub(crate) async fn record(
     .bind(tracked.iter().map(|t| interval(t.look_again)).collect::<Vec<_>>())
     .fetch_all(&mut *connection)
     .await?;
-    let moved_ids: HashSet<Uuid> = moved.iter().map(|(id, ..)| *id).collect();
+    let moved_ids: HashSet<Uuid> = moved.iter().map(|m| m.id).collect();
     let at_rest: Vec<Uuid> =
         parcels.iter().map(|p| p.shipment_id).filter(|id| !moved_ids.contains(id)).collect();
     look_again(connection, &at_rest, retry).await?;
-    let events: Vec<Event> = moved
-        .iter()
-        .filter_map(|(id, order, state, at, number)| {
-            let state = ShipmentState::parse(state)?;
-            Some(events::shipment_updated(*id, *order, state, *at, Some(number)))
-        })
-        .collect();
-    outbox::put(connection, events::DELIVERIES, &events).await?;
+    announce(connection, &moved).await?;
     Ok(moved.len())
 }
 

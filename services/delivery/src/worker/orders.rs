@@ -73,7 +73,7 @@ fn read(event: &Event) -> anyhow::Result<Option<Told>> {
                 ensure!(line.quantity > 0, "quantity of {:?} must be positive", line.sku);
                 ensure!(!line.sku.contains('\0'), "sku {:?} must not contain NUL", line.sku);
             }
-            Some(Told::Paid(order))
+            Some(Told::Paid(OrderPaid { traceparent: event.traceparent.clone(), ..order }))
         }
         ORDER_RELEASED => Some(Told::Released(event.parse::<OrderReleased>()?.order_id)),
         _ => None,

@@ -137,7 +137,7 @@ pub(crate) async fn settle(
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[])
               AS s (id, state, charge_id, charged_at, reason)
          WHERE p.id = s.id AND p.state IN ('requested', 'processing')
-         RETURNING p.id, p.order_id, p.amount, p.currency, p.reason, p.settled_at",
+         RETURNING p.id, p.order_id, p.amount, p.currency, p.reason, p.settled_at, p.traceparent",
     )
     .bind(ids)
     .bind(states)
@@ -159,14 +159,16 @@ struct SettledRow {
     currency: String,
     reason: Option<String>,
     settled_at: OffsetDateTime,
+    traceparent: Option<String>,
 }
 
 impl SettledRow {
     fn event(&self) -> Event {
-        match &self.reason {
+        let event = match &self.reason {
             None => events::succeeded(self.id, self.order_id, self.amount, &self.currency, self.settled_at),
             Some(reason) => events::failed(self.id, self.order_id, reason),
-        }
+        };
+        events::in_trace(event, self.traceparent.as_deref())
     }
 }
 

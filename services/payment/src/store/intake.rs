@@ -25,22 +25,24 @@ pub(crate) async fn insert_payments(
     let currencies: Vec<&str> = requests.iter().map(|r| r.currency.as_str()).collect();
     let methods: Vec<Option<Uuid>> = requests.iter().map(|r| r.payment_method_id).collect();
     let deadlines: Vec<OffsetDateTime> = requests.iter().map(PaymentRequested::pay_by).collect();
-    let without_method: Vec<(Uuid, Uuid)> = sqlx::query_as(
+    let traces: Vec<Option<&str>> = requests.iter().map(|r| r.traceparent.as_deref()).collect();
+    let without_method: Vec<Failed> = sqlx::query_as(
         "WITH inserted AS (
              INSERT INTO payments (id, order_id, buyer_id, amount, currency, payment_method_id, provider_token,
-                                   pay_by, state, reason, due_at, settled_at)
+                                   pay_by, traceparent, state, reason, due_at, settled_at)
              SELECT r.id, r.order_id, r.buyer_id, r.amount, r.currency, m.id, m.provider_token, r.pay_by,
+                    r.traceparent,
                     CASE WHEN m.id IS NULL THEN 'failed' ELSE 'requested' END,
-                    CASE WHEN m.id IS NULL THEN $8 END,
+                    CASE WHEN m.id IS NULL THEN $9 END,
                     CASE WHEN m.id IS NOT NULL THEN now() END,
                     CASE WHEN m.id IS NULL THEN now() END
-             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::uuid[], $7::timestamptz[])
-                  AS r (id, order_id, buyer_id, amount, currency, method_id, pay_by)
+             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::uuid[], $7::timestamptz[],
+                         $8::text[]) AS r (id, order_id, buyer_id, amount, currency, method_id, pay_by, traceparent)
              LEFT JOIN payment_methods m
                   ON m.member_id = r.buyer_id AND (m.id = r.method_id OR (r.method_id IS NULL AND m.is_default))
              ON CONFLICT (order_id) DO NOTHING
-             RETURNING id, order_id, state)
-         SELECT id, order_id FROM inserted WHERE state = 'failed'",
+             RETURNING id, order_id, state, traceparent)
+         SELECT id, order_id, traceparent FROM inserted WHERE state = 'failed'",
     )
     .bind(ids)
     .bind(orders)
@@ -49,6 +51,7 @@ pub(crate) async fn insert_payments(
     .bind(currencies)
     .bind(methods)
     .bind(deadlines)
+    .bind(traces)
     .bind(reason::PAYMENT_METHOD_UNKNOWN)
     .fetch_all(&mut *connection)
     .await?;
@@ -61,7 +64,7 @@ pub(crate) async fn release(connection: &mut PgConnection, orders: &[Uuid]) -> s
     if orders.is_empty() {
         return Ok(());
     }
-    let voided: Vec<(Uuid, Uuid)> = sqlx::query_as(
+    let voided: Vec<Failed> = sqlx::query_as(
         "WITH released AS (
              UPDATE payments
              SET released = true,
@@ -70,8 +73,8 @@ pub(crate) async fn release(connection: &mut PgConnection, orders: &[Uuid]) -> s
                  due_at = CASE state WHEN 'requested' THEN NULL ELSE due_at END,
                  settled_at = CASE state WHEN 'requested' THEN now() END
              WHERE order_id = ANY($1) AND state IN ('requested', 'processing')
-             RETURNING id, order_id, state)
-         SELECT id, order_id FROM released WHERE state = 'voided'",
+             RETURNING id, order_id, state, traceparent)
+         SELECT id, order_id, traceparent FROM released WHERE state = 'voided'",
     )
     .bind(orders)
     .bind(reason::ORDER_RELEASED)
@@ -80,13 +83,22 @@ pub(crate) async fn release(connection: &mut PgConnection, orders: &[Uuid]) -> s
     announce_failures(connection, &voided, reason::ORDER_RELEASED).await
 }
 
+#[derive(sqlx::FromRow)]
+struct Failed {
+    id: Uuid,
+    order_id: Uuid,
+    traceparent: Option<String>,
+}
+
 async fn announce_failures(
     connection: &mut PgConnection,
-    payments: &[(Uuid, Uuid)],
+    payments: &[Failed],
     reason: &str,
 ) -> sqlx::Result<()> {
-    let events: Vec<Event> =
-        payments.iter().map(|&(payment, order)| events::failed(payment, order, reason)).collect();
+    let events: Vec<Event> = payments
+        .iter()
+        .map(|p| events::in_trace(events::failed(p.id, p.order_id, reason), p.traceparent.as_deref()))
+        .collect();
     metrics::counter!("payments_settled_total", "outcome" => reason.to_owned())
         .increment(events.len() as u64);
     outbox::put(connection, events::PAYMENTS, &events).await
@@ -131,14 +143,15 @@ pub(crate) async fn request_refund(
         .execute(&mut *connection)
         .await?;
     sqlx::query(
-        "INSERT INTO refunds (id, request_id, payment_id, amount, reason, state, due_at)
-         VALUES ($1, $2, $3, $4, $5, 'requested', now())",
+        "INSERT INTO refunds (id, request_id, payment_id, amount, reason, traceparent, state, due_at)
+         VALUES ($1, $2, $3, $4, $5, $6, 'requested', now())",
     )
     .bind(refund_id(request_id))
     .bind(request_id)
     .bind(request.payment_id)
     .bind(request.amount)
     .bind(&request.reason)
+    .bind(&request.traceparent)
     .execute(&mut *connection)
     .await?;
     Ok(RefundIntake::Accepted)

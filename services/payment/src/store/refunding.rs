@@ -62,6 +62,7 @@ struct RefundedRow {
     amount: i64,
     currency: String,
     reason: String,
+    traceparent: Option<String>,
 }
 
 /// Writes the results of a batch, with an event for each refund made.
@@ -88,7 +89,7 @@ pub(crate) async fn record(
          SET state = 'succeeded', provider_refund_id = d.provider_refund_id, settled_at = now(), due_at = NULL
          FROM unnest($1::uuid[], $2::text[]) AS d (id, provider_refund_id), payments p
          WHERE r.id = d.id AND p.id = r.payment_id AND r.state = 'processing'
-         RETURNING r.id, r.payment_id, p.order_id, r.amount, p.currency, r.reason",
+         RETURNING r.id, r.payment_id, p.order_id, r.amount, p.currency, r.reason, r.traceparent",
     )
     .bind(refunded)
     .bind(refund_ids)
@@ -96,7 +97,10 @@ pub(crate) async fn record(
     .await?;
     let events: Vec<Event> = rows
         .iter()
-        .map(|r| events::refunded(r.payment_id, r.id, r.order_id, r.amount, &r.currency, &r.reason))
+        .map(|r| {
+            let event = events::refunded(r.payment_id, r.id, r.order_id, r.amount, &r.currency, &r.reason);
+            events::in_trace(event, r.traceparent.as_deref())
+        })
         .collect();
     outbox::put(connection, events::PAYMENTS, &events).await
 }

@@ -102,14 +102,14 @@ fn read(event: &Event) -> anyhow::Result<Option<Asked>> {
         PAYMENT_REQUESTED => {
             let request: PaymentRequested = event.parse()?;
             check_money(request.amount, &request.currency)?;
-            Some(Asked::Payment(request))
+            Some(Asked::Payment(PaymentRequested { traceparent: event.traceparent.clone(), ..request }))
         }
         ORDER_RELEASED => Some(Asked::Release(event.parse::<OrderReleased>()?.order_id)),
         REFUND_REQUESTED => {
             let request: RefundRequested = event.parse()?;
             check_money(request.amount, &request.currency)?;
             ensure!(!request.reason.contains('\0'), "reason must not contain NUL");
-            Some(Asked::Refund(request))
+            Some(Asked::Refund(RefundRequested { traceparent: event.traceparent.clone(), ..request }))
         }
         _ => None,
     })

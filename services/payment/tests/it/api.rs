@@ -8,37 +8,36 @@ use crate::shop::{Order, Process, Shop};
 use crate::tokens;
 
 /// A member calling the API.
-pub struct Client {
+pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
     token: String,
 }
 
 impl Client {
-    pub fn new(shop: &Shop, api: &Process, member: Uuid) -> Self {
+    pub(crate) fn new(shop: &Shop, api: &Process, member: Uuid) -> Self {
         Self { http: shop.http.clone(), base: api.url.clone(), token: tokens::buyer(member) }
     }
 
-    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
         self.call(Method::GET, path, None).await
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
         self.post_with_key(path, &Uuid::now_v7().to_string(), body).await
     }
 
-    pub async fn post_with_key(&self, path: &str, key: &str, body: &Value) -> (StatusCode, Value) {
+    pub(crate) async fn post_with_key(&self, path: &str, key: &str, body: &Value) -> (StatusCode, Value) {
         self.call(Method::POST, path, Some((key, body))).await
     }
 
-    pub async fn call(
+    pub(crate) async fn call(
         &self,
         method: Method,
         path: &str,
         body: Option<(&str, &Value)>,
     ) -> (StatusCode, Value) {
-        let mut request =
-            self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let mut request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
         if let Some((key, body)) = body {
             request = request.header("idempotency-key", key).json(body);
         }
@@ -69,7 +68,10 @@ async fn a_buyer_sees_payments_with_their_refunds_newest_first() {
 
     let (_, one) = me.get(&format!("/api/v1/payments/{}", payment["payment_id"].as_str().unwrap())).await;
     assert_eq!((&one["state"], &one["amount"]), (&json!("succeeded"), &json!(12_900)));
-    assert_eq!((&one["refunds"][0]["amount"], &one["refunds"][0]["state"]), (&json!(900), &json!("succeeded")));
+    assert_eq!(
+        (&one["refunds"][0]["amount"], &one["refunds"][0]["state"]),
+        (&json!(900), &json!("succeeded"))
+    );
 
     let (_, page) = me.get("/api/v1/payments?limit=1").await;
     let next = format!("/api/v1/payments?limit=1&cursor={}", page["next_cursor"].as_str().unwrap());
@@ -121,7 +123,11 @@ async fn every_route_wants_a_valid_token_and_sane_parameters() {
     ];
     for (verb, path) in routes {
         let (status, problem) = anonymous.call(verb, &path, None).await;
-        assert_eq!((status, &problem["code"]), (StatusCode::UNAUTHORIZED, &json!("unauthenticated")), "{path}");
+        assert_eq!(
+            (status, &problem["code"]),
+            (StatusCode::UNAUTHORIZED, &json!("unauthenticated")),
+            "{path}"
+        );
     }
     let me = Client::new(&shop, &api, id);
     let table = [

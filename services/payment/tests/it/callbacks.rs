@@ -78,7 +78,11 @@ async fn a_call_back_is_believed_for_its_signature_alone() {
     ];
     for header in forged {
         let (status, problem) = call_back(&shop, &api, &body, &header).await;
-        assert_eq!((status, &problem["code"]), (StatusCode::UNAUTHORIZED, &json!("signature-invalid")), "{header}");
+        assert_eq!(
+            (status, &problem["code"]),
+            (StatusCode::UNAUTHORIZED, &json!("signature-invalid")),
+            "{header}"
+        );
     }
     assert_eq!(shop.state_of(order.id).await.as_deref(), Some("processing"));
 

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
+use rocketmart_kit::event::Event;
+use rocketmart_kit::trace::TraceContext;
 use rocketmart_outside::provider::ChargeStatus;
 use serde_json::json;
 use uuid::Uuid;
@@ -116,17 +118,31 @@ async fn several_workers_at_once_charge_every_order_exactly_once() {
     };
     eventually("all orders to be charged", charged).await;
     println!("{ORDERS} payments in {:?}", started.elapsed());
+    for order in &orders {
+        shop.told("succeeded", order.id).await;
+    }
     for worker in workers {
         worker.stop().await;
     }
-    for order in &orders {
-        shop.told("succeeded", order.id).await;
-        assert_eq!(shop.heard_of(order.id).len(), 1);
-    }
+    a_while().await;
+    assert!(orders.iter().all(|order| shop.heard_of(order.id).len() == 1));
     let mut charged = HashSet::new();
     for order in orders.iter().step_by(50) {
         let charges = shop.charges_of(order.id).await;
         assert_eq!(charges.len(), 1);
         assert!(charged.insert(charges[0].id.clone()));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_belongs_to_the_trace_of_the_request() {
+    let shop = Shop::open().await;
+    let _worker = shop.worker().await;
+    let order = Order::of(shop.buyer_paying_with("tok_1").await);
+    let trace = TraceContext::root();
+    let event = Event { traceparent: Some(trace.to_string()), ..order.payment_requested() };
+    shop.send(&[event]).await;
+    shop.told("succeeded", order.id).await;
+    let answer: TraceContext = shop.heard_of(order.id)[0].traceparent.as_deref().unwrap().parse().unwrap();
+    assert_eq!(answer.trace_id(), trace.trace_id());
 }

@@ -41,12 +41,11 @@ async fn differences_between_the_providers_list_and_the_payments_are_recorded() 
 
     let workers = [shop.worker_with(args.clone()).await, shop.worker_with(args).await];
     let found = eventually("differences", async || {
-        let rows: Vec<(String, String)> = sqlx::query_as(
-            "SELECT kind, reference FROM reconciliation_differences ORDER BY kind",
-        )
-        .fetch_all(&shop.pool)
-        .await
-        .unwrap();
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("SELECT kind, reference FROM reconciliation_differences ORDER BY kind")
+                .fetch_all(&shop.pool)
+                .await
+                .unwrap();
         (!rows.is_empty()).then_some(rows)
     })
     .await;
@@ -58,11 +57,10 @@ async fn differences_between_the_providers_list_and_the_payments_are_recorded() 
     ];
     assert_eq!(found, expected.map(|(kind, order)| (kind.to_owned(), order.to_string())));
     drop(workers);
-    let (runs, charges): (i64, i64) = sqlx::query_as(
-        "SELECT count(*), max(charges) FROM reconciliation_runs WHERE differences = 4",
-    )
-    .fetch_one(&shop.pool)
-    .await
-    .unwrap();
+    let (runs, charges): (i64, i64) =
+        sqlx::query_as("SELECT count(*), max(charges) FROM reconciliation_runs WHERE differences = 4")
+            .fetch_one(&shop.pool)
+            .await
+            .unwrap();
     assert_eq!((runs, charges), (1, 4));
 }

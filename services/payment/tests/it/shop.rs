@@ -21,14 +21,14 @@ use uuid::Uuid;
 
 use crate::tokens;
 
-pub const SECRET: &str = "a secret shared by shop and provider";
+pub(crate) const SECRET: &str = "a secret shared by shop and provider";
 /// How long tests wait for something to happen.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-pub struct Shop {
-    pub provider: provider::Running,
-    pub pool: PgPool,
-    pub http: reqwest::Client,
+pub(crate) struct Shop {
+    pub(crate) provider: provider::Running,
+    pub(crate) pool: PgPool,
+    pub(crate) http: reqwest::Client,
     database: DatabaseConfig,
     kafka: KafkaConfig,
     producer: Producer,
@@ -48,8 +48,8 @@ impl Handler for Heard {
 }
 
 /// A running process of the service; it stops when dropped.
-pub struct Process {
-    pub url: String,
+pub(crate) struct Process {
+    pub(crate) url: String,
     stop: CancellationToken,
     ended: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
@@ -58,14 +58,16 @@ impl Process {
     async fn start(service: Service) -> Self {
         let stop = CancellationToken::new();
         let (tell, bound) = tokio::sync::oneshot::channel();
-        let running = service.run_until(stop.clone(), move |addresses| drop(tell.send(addresses)));
+        let running = service.run_until(stop.clone(), move |addresses| {
+            let _ = tell.send(addresses);
+        });
         let ended = tokio::spawn(running);
         let url = format!("http://{}", bound.await.expect("the service binds").api);
         Self { url, stop, ended }
     }
 
     /// Stops as on SIGTERM and waits for the end.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         (&mut self.ended).await.unwrap().unwrap();
     }
@@ -78,7 +80,7 @@ impl Drop for Process {
 }
 
 impl Shop {
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         static LOGS: Once = Once::new();
         LOGS.call_once(|| rocketmart_kit::telemetry::init("payment-tests"));
         let (url, brokers) = tokio::task::spawn_blocking(|| {
@@ -117,7 +119,7 @@ impl Shop {
         }
     }
 
-    pub fn worker_args(&self) -> worker::Args {
+    pub(crate) fn worker_args(&self) -> worker::Args {
         worker::Args {
             listen: any_port(),
             database: self.database.clone(),
@@ -134,15 +136,15 @@ impl Shop {
         }
     }
 
-    pub async fn worker(&self) -> Process {
+    pub(crate) async fn worker(&self) -> Process {
         self.worker_with(self.worker_args()).await
     }
 
-    pub async fn worker_with(&self, args: worker::Args) -> Process {
+    pub(crate) async fn worker_with(&self, args: worker::Args) -> Process {
         Process::start(worker::service(args).await.unwrap()).await
     }
 
-    pub async fn api(&self) -> Process {
+    pub(crate) async fn api(&self) -> Process {
         let args = api::Args {
             listen: any_port(),
             database: self.database.clone(),
@@ -157,45 +159,47 @@ impl Shop {
     }
 
     /// Sets the provider's misbehaviour.
-    pub async fn control(&self, settings: Value) {
+    pub(crate) async fn control(&self, settings: Value) {
         let url = format!("{}/control", self.provider.url());
         let answer = self.http.put(url).json(&settings).send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 
     /// The charges the provider made for an order, declined ones included.
-    pub async fn charges_of(&self, order: Uuid) -> Vec<Charge> {
+    pub(crate) async fn charges_of(&self, order: Uuid) -> Vec<Charge> {
         let url = format!("{}/v1/charges?reference={order}", self.provider.url());
         let list: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
         serde_json::from_value(list["data"].clone()).unwrap()
     }
 
     /// A buyer whose default method is `token`. The schema must be there.
-    pub async fn buyer_paying_with(&self, token: &str) -> Uuid {
+    pub(crate) async fn buyer_paying_with(&self, token: &str) -> Uuid {
         let buyer = Uuid::now_v7();
         self.add_method(buyer, token, true).await;
         buyer
     }
 
-    pub async fn add_method(&self, buyer: Uuid, token: &str, is_default: bool) -> Uuid {
+    pub(crate) async fn add_method(&self, buyer: Uuid, token: &str, is_default: bool) -> Uuid {
         let id = Uuid::now_v7();
-        sqlx::query("INSERT INTO payment_methods (id, member_id, provider_token, is_default) VALUES ($1, $2, $3, $4)")
-            .bind(id)
-            .bind(buyer)
-            .bind(token)
-            .bind(is_default)
-            .execute(&self.pool)
-            .await
-            .unwrap();
+        sqlx::query(
+            "INSERT INTO payment_methods (id, member_id, provider_token, is_default) VALUES ($1, $2, $3, $4)",
+        )
+        .bind(id)
+        .bind(buyer)
+        .bind(token)
+        .bind(is_default)
+        .execute(&self.pool)
+        .await
+        .unwrap();
         id
     }
 
-    pub async fn send(&self, events: &[Event]) {
+    pub(crate) async fn send(&self, events: &[Event]) {
         self.producer.send_all("orders", events).await.unwrap();
     }
 
     /// Waits for the one event about `order` of the kind `rocketmart.payment.<kind>.v1`.
-    pub async fn told(&self, kind: &str, order: Uuid) -> Value {
+    pub(crate) async fn told(&self, kind: &str, order: Uuid) -> Value {
         let event_type = format!("rocketmart.payment.{kind}.v1");
         let of_kind = |event: &&Event| event.event_type == event_type;
         eventually(&format!("{kind} of {order}"), async || {
@@ -205,12 +209,12 @@ impl Shop {
     }
 
     /// Every event about `order` so far.
-    pub fn heard_of(&self, order: Uuid) -> Vec<Event> {
+    pub(crate) fn heard_of(&self, order: Uuid) -> Vec<Event> {
         let heard = self.heard.0.lock().unwrap();
         heard.iter().filter(|event| event.key == order.to_string()).cloned().collect()
     }
 
-    pub async fn state_of(&self, order: Uuid) -> Option<String> {
+    pub(crate) async fn state_of(&self, order: Uuid) -> Option<String> {
         sqlx::query_scalar("SELECT state FROM payments WHERE order_id = $1")
             .bind(order)
             .fetch_optional(&self.pool)
@@ -218,7 +222,7 @@ impl Shop {
             .unwrap()
     }
 
-    pub async fn wait_for_state(&self, order: Uuid, state: &str) {
+    pub(crate) async fn wait_for_state(&self, order: Uuid, state: &str) {
         eventually(&format!("payment of {order} to be {state}"), async || {
             (self.state_of(order).await.as_deref() == Some(state)).then_some(())
         })
@@ -226,7 +230,7 @@ impl Shop {
     }
 
     /// The number of events parked because they could not be handled.
-    pub async fn wait_for_parked(&self, count: usize) {
+    pub(crate) async fn wait_for_parked(&self, count: usize) {
         let parked = Heard::default();
         let stop = CancellationToken::new();
         let _stop = stop.clone().drop_guard();
@@ -237,7 +241,7 @@ impl Shop {
     }
 }
 
-pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         if let Some(seen) = check().await {
@@ -249,7 +253,7 @@ pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>
 }
 
 /// Long enough for a second event or charge to show up, if there were one.
-pub async fn a_while() {
+pub(crate) async fn a_while() {
     tokio::time::sleep(Duration::from_millis(1_500)).await;
 }
 
@@ -260,26 +264,26 @@ fn any_port() -> ListenConfig {
 
 /// An order that asks to be paid by a buyer's default method within a minute.
 #[derive(Clone)]
-pub struct Order {
-    pub id: Uuid,
-    pub buyer: Uuid,
-    pub method: Option<Uuid>,
-    pub amount: i64,
-    pub pay_by: OffsetDateTime,
+pub(crate) struct Order {
+    pub(crate) id: Uuid,
+    pub(crate) buyer: Uuid,
+    pub(crate) method: Option<Uuid>,
+    pub(crate) amount: i64,
+    pub(crate) pay_by: OffsetDateTime,
 }
 
 impl Order {
-    pub fn of(buyer: Uuid) -> Self {
+    pub(crate) fn of(buyer: Uuid) -> Self {
         let pay_by = OffsetDateTime::now_utc() + Duration::from_secs(60);
         Self { id: Uuid::now_v7(), buyer, method: None, amount: 12_900, pay_by }
     }
 
-    pub fn pay_within(mut self, time: Duration) -> Self {
+    pub(crate) fn pay_within(mut self, time: Duration) -> Self {
         self.pay_by = OffsetDateTime::now_utc() + time;
         self
     }
 
-    pub fn payment_requested(&self) -> Event {
+    pub(crate) fn payment_requested(&self) -> Event {
         let pay_by_ms = i64::try_from(self.pay_by.unix_timestamp_nanos() / 1_000_000).unwrap();
         let mut data = json!({
             "order_id": self.id, "sale_id": Uuid::now_v7(), "buyer_id": self.buyer,
@@ -291,14 +295,14 @@ impl Order {
         self.event("rocketmart.order.payment_requested.v1", &data)
     }
 
-    pub fn released(&self) -> Event {
+    pub(crate) fn released(&self) -> Event {
         let data = json!({
             "order_id": self.id, "sale_id": Uuid::now_v7(), "buyer_id": self.buyer, "reason": "cancelled",
         });
         self.event("rocketmart.order.released.v1", &data)
     }
 
-    pub fn refund_requested(&self, payment: &Value, amount: i64) -> Event {
+    pub(crate) fn refund_requested(&self, payment: &Value, amount: i64) -> Event {
         let data = json!({
             "order_id": self.id, "payment_id": payment["payment_id"], "amount": amount,
             "currency": "KRW", "reason": "returned",

@@ -11,11 +11,12 @@ use url::Url;
 use uuid::Uuid;
 
 /// An Ed25519 key pair for tests alone.
-const KEY: &str = "302e020100300506032b657004220420f78f9e938249ac5b7aa16bb208bae94fb877f2ae1648239b21e0a2ec1aee74f9";
+const KEY: &str =
+    "302e020100300506032b657004220420f78f9e938249ac5b7aa16bb208b6e94fb877f2ae1648239b21e0a2ec1aee74f9";
 const PUBLIC_KEY: &str = "IM80VlESYQKqEo46Sk-m3Irxvy7VwR0kAG57ilIOvUw";
 
 /// Serves the key set as the member service would; answers its URL.
-pub async fn publish_keys() -> Url {
+pub(crate) async fn publish_keys() -> Url {
     let keys = json!({"keys": [{
         "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "test", "x": PUBLIC_KEY
     }]});
@@ -27,7 +28,7 @@ pub async fn publish_keys() -> Url {
 }
 
 /// A buyer's access token, valid for an hour.
-pub fn buyer(id: Uuid) -> String {
+pub(crate) fn buyer(id: Uuid) -> String {
     let now = OffsetDateTime::now_utc().unix_timestamp();
     let claims = Claims {
         sub: id,

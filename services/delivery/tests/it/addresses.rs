@@ -1,0 +1,160 @@
+//! Addresses over HTTP.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::shop::{Client, Shop, address};
+
+async fn defaults(client: &Client) -> Vec<Value> {
+    let (_, list) = client.get("/api/v1/addresses").await;
+    let addresses = list["data"].as_array().unwrap();
+    addresses.iter().filter(|a| a["default"] == true).map(|a| a["id"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_always_one_default_while_there_is_an_address() {
+    let shop = Shop::open().await;
+    let api = shop.api().await;
+    let me = Client::new(&api, Uuid::now_v7());
+    let first = me.add_address("서울").await;
+    let second = me.add_address("부산").await;
+    assert_eq!(defaults(&me).await, [json!(first)]);
+    let (status, _) = me.call(Method::PUT, &format!("/api/v1/addresses/{second}/default"), None).await;
+    assert_eq!((status, defaults(&me).await), (StatusCode::NO_CONTENT, vec![json!(second)]));
+    let (status, _) = me.call(Method::DELETE, &format!("/api/v1/addresses/{second}"), None).await;
+    assert_eq!((status, defaults(&me).await), (StatusCode::NO_CONTENT, vec![json!(first)]));
+    let (status, problem) = me.get(&format!("/api/v1/addresses/{second}")).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("address-unknown")));
+    me.call(Method::DELETE, &format!("/api/v1/addresses/{first}"), None).await;
+    assert_eq!(me.get("/api/v1/addresses").await.1["data"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_keeps_what_it_leaves_out_and_null_clears() {
+    let shop = Shop::open().await;
+    let api = shop.api().await;
+    let me = Client::new(&api, Uuid::now_v7());
+    let path = format!("/api/v1/addresses/{}", me.add_address("서울").await);
+    let change = json!({"city": "부산", "phone": null, "line2": "3층"});
+    let (status, changed) = me.call(Method::PATCH, &path, Some(&change)).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(me.get(&path).await.1, changed);
+    assert_eq!(
+        (&changed["city"], &changed["phone"], &changed["line2"], &changed["line1"]),
+        (&json!("부산"), &Value::Null, &json!("3층"), &json!("세종대로 110"))
+    );
+    let (status, problem) = me.call(Method::PATCH, &path, Some(&json!({"country": "XX"}))).await;
+    assert_eq!(
+        (status, &problem["errors"][0]["field"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("country"))
+    );
+    assert_eq!(me.get(&path).await.1, changed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_key_adds_an_address_once() {
+    let shop = Shop::open().await;
+    let api = shop.api().await;
+    let me = Client::new(&api, Uuid::now_v7());
+    let add = async |city: &str| {
+        me.call_with_key(Method::POST, "/api/v1/addresses", "k1", Some(&address(city))).await
+    };
+    assert_eq!(add("서울").await, add("서울").await);
+    let (status, problem) = add("부산").await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("idempotency-key-reused"))
+    );
+    assert_eq!(me.get("/api/v1/addresses").await.1["data"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_names_field_and_rule() {
+    let shop = Shop::open().await;
+    let api = shop.api().await;
+    let me = Client::new(&api, Uuid::now_v7());
+    let with = |field: &str, value: Value| {
+        let mut body = address("서울");
+        body[field] = value;
+        body
+    };
+    let mut without_city = address("서울");
+    without_city.as_object_mut().unwrap().remove("city");
+    let table = [
+        (without_city, "city", "required"),
+        (with("city", json!(7)), "city", "type"),
+        (with("city", json!("")), "city", "length"),
+        (with("recipient", json!("x".repeat(101))), "recipient", "length"),
+        (with("line1", json!("a\u{0}b")), "line1", "no-control-characters"),
+        (with("postal_code", json!("!")), "postal_code", "postal-code"),
+        (with("country", json!("kr")), "country", "country-code"),
+        (with("phone", json!("12")), "phone", "phone-number"),
+        (with("planet", json!("Earth")), "planet", "unknown"),
+        (with("default", json!("yes")), "default", "type"),
+    ];
+    for (body, field, rule) in table {
+        let (status, problem) = me.call(Method::POST, "/api/v1/addresses", Some(&body)).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body} {problem}");
+        assert_eq!(problem["errors"][0]["field"], field, "{body} {problem}");
+        assert_eq!(problem["errors"][0]["rule"], rule, "{body} {problem}");
+    }
+    assert_eq!(me.get("/api/v1/addresses").await.1["data"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_elses_address_is_not_found_and_stays_as_it_is() {
+    let shop = Shop::open().await;
+    let api = shop.api().await;
+    let owner = Client::new(&api, Uuid::now_v7());
+    let path = format!("/api/v1/addresses/{}", owner.add_address("서울").await);
+    let stranger = Client::new(&api, Uuid::now_v7());
+    let table = [
+        (Method::GET, path.clone(), None),
+        (Method::PATCH, path.clone(), Some(json!({"city": "부산"}))),
+        (Method::DELETE, path.clone(), None),
+        (Method::PUT, format!("{path}/default"), None),
+    ];
+    for (method, path, body) in table {
+        let (status, problem) = stranger.call(method, &path, body.as_ref()).await;
+        assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("address-unknown")), "{path}");
+    }
+    assert_eq!(owner.get(&path).await.1["city"], "서울");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_wants_a_valid_token_and_sane_parameters() {
+    let shop = Shop::open().await;
+    let api = shop.api().await;
+    let id = Uuid::now_v7();
+    let me = Client::new(&api, id);
+    let anonymous = Client { token: "not.a.token".into(), ..Client::new(&api, id) };
+    let routes = [
+        (Method::GET, "/api/v1/addresses".to_owned()),
+        (Method::POST, "/api/v1/addresses".to_owned()),
+        (Method::GET, format!("/api/v1/addresses/{id}")),
+        (Method::PATCH, format!("/api/v1/addresses/{id}")),
+        (Method::DELETE, format!("/api/v1/addresses/{id}")),
+        (Method::PUT, format!("/api/v1/addresses/{id}/default")),
+        (Method::GET, "/api/v1/shipments".to_owned()),
+        (Method::GET, format!("/api/v1/shipments/{id}")),
+    ];
+    for (method, path) in routes {
+        let (status, problem) = anonymous.call(method, &path, None).await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (StatusCode::UNAUTHORIZED, &json!("unauthenticated")),
+            "{path}"
+        );
+    }
+    let table = [
+        ("/api/v1/addresses/seven", StatusCode::BAD_REQUEST, "path-invalid"),
+        ("/api/v1/addresses?limit=101", StatusCode::UNPROCESSABLE_ENTITY, "validation-failed"),
+        ("/api/v1/shipments?cursor=x", StatusCode::BAD_REQUEST, "cursor-invalid"),
+        ("/api/v1/shipments?offset=2", StatusCode::BAD_REQUEST, "query-invalid"),
+    ];
+    for (path, status, code) in table {
+        let (got, problem) = me.get(path).await;
+        assert_eq!((got, &problem["code"]), (status, &json!(code)), "{path}");
+    }
+}
