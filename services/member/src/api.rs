@@ -8,10 +8,7 @@ use lettre::message::Mailbox;
 use rocketmart_kit::auth::Verifier;
 use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, ListenConfig};
 use rocketmart_kit::service::Service;
-use tokio_util::sync::CancellationToken;
 use url::Url;
-
-pub use rocketmart_kit::service::Bound;
 
 use crate::domain::limit::Limits;
 use crate::http::{self, App};
@@ -94,22 +91,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     service(args).await?.run().await
 }
 
-/// Runs until `stop`; `on_bound` learns the addresses, so that port 0 can be asked for.
-pub async fn run_until(
-    args: Args,
-    stop: CancellationToken,
-    on_bound: impl FnOnce(Bound),
-) -> anyhow::Result<()> {
-    service(args).await?.run_until(stop, on_bound).await
-}
-
 /// The description of the HTTP API (OpenAPI 3.1).
 pub fn openapi() -> utoipa::openapi::OpenApi {
     http::router().into_openapi()
 }
 
 /// Brings database and first administrator into place and puts the process together.
-async fn service(args: Args) -> anyhow::Result<Service> {
+pub async fn service(args: Args) -> anyhow::Result<Service> {
     let pem = std::fs::read_to_string(&args.tokens.signing_key_file)
         .with_context(|| format!("reading SIGNING_KEY_FILE={}", args.tokens.signing_key_file.display()))?;
     let access_lifetime = time::Duration::seconds(args.tokens.access_token_seconds.into());

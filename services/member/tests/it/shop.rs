@@ -244,12 +244,11 @@ pub(crate) async fn answer(request: reqwest::RequestBuilder) -> Answer {
 }
 
 async fn start(args: Args, stop: CancellationToken) -> String {
+    let service = api::service(args).await.expect("the service starts");
     let (bound, waiting) = oneshot::channel();
-    let running = tokio::spawn(api::run_until(args, stop, |addresses| bound.send(addresses).unwrap()));
-    match waiting.await {
-        Ok(addresses) => format!("http://{}", addresses.api),
-        Err(_) => panic!("the service did not start: {:?}", running.await.unwrap().unwrap_err()),
-    }
+    tokio::spawn(service.run_until(stop, |addresses| bound.send(addresses).unwrap()));
+    let addresses = waiting.await.expect("the service listens");
+    format!("http://{}", addresses.api)
 }
 
 pub(crate) fn auth() -> AuthConfig {
