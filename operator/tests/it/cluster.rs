@@ -113,13 +113,13 @@ impl Cluster {
         .unwrap();
     }
 
-    /// An operator of this namespace, with the rights of the chart.
+    /// An operator of this namespace that looks after Shops alone, with the rights of the chart.
     pub async fn operator(&self) -> Operator {
         let config = Config::parse_from(["rocketmart-operator", "--watch-namespace", &self.namespace]);
         let client = client(Some(SERVICE_ACCOUNT)).await;
         let context = Arc::new(Context::new(client, config, Fence::of_term(1)));
         let stop = CancellationToken::new();
-        Operator { task: tokio::spawn(controllers::run(context, stop.clone())), stop }
+        Operator { task: tokio::spawn(controllers::shop::run(context, stop.clone())), stop }
     }
 
     /// Waits until the shop looks as described.

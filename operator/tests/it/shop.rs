@@ -49,7 +49,12 @@ where
 async fn ready(cluster: &Cluster) -> Shop {
     cluster.apply_secrets().await;
     cluster.apply(shop(&brokers().await)).await.unwrap();
-    cluster.shop_that("was rolled out", |shop| condition(shop, "Progressing", "True").is_some()).await;
+    cluster
+        .shop_that("had all its Deployments", |shop| {
+            condition(shop, "Ready", "False")
+                .is_some_and(|why| why.contains("(0 of 1)") && !why.contains("not made yet"))
+        })
+        .await;
     cluster.let_deployments_be_ready().await;
     cluster.shop_that("got ready", |shop| condition(shop, "Ready", "True").is_some()).await
 }

@@ -12,7 +12,7 @@ use crate::controllers::shop::{
     validate::{ValidatedShop, validate},
 };
 
-pub(crate) fn shop() -> Shop {
+pub(in crate::controllers::shop) fn shop() -> Shop {
     serde_json::from_value(json!({
         "apiVersion": "rocketmart.dev/v1alpha1",
         "kind": "Shop",
@@ -42,7 +42,7 @@ pub(crate) fn shop() -> Shop {
     .unwrap()
 }
 
-pub(crate) fn secret(keys: &[&str]) -> Secret {
+pub(in crate::controllers::shop) fn secret(keys: &[&str]) -> Secret {
     let value = |key: &str| ByteString(format!("value of {key}").into_bytes());
     Secret {
         data: Some(keys.iter().map(|key| ((*key).to_owned(), value(key))).collect()),
@@ -50,7 +50,7 @@ pub(crate) fn secret(keys: &[&str]) -> Secret {
     }
 }
 
-pub(crate) fn facts() -> Facts {
+pub(in crate::controllers::shop) fn facts() -> Facts {
     Facts {
         secrets: BTreeMap::from([
             ("databases".into(), Some(secret(&["member", "catalog", "order", "payment", "delivery"]))),
@@ -64,7 +64,7 @@ pub(crate) fn facts() -> Facts {
     }
 }
 
-pub(crate) fn keys() -> BTreeMap<String, Secret> {
+pub(in crate::controllers::shop) fn keys() -> BTreeMap<String, Secret> {
     BTreeMap::from([
         (names::signing_key("rocket"), secret(&[names::SIGNING_KEY])),
         (names::operator_token("rocket"), secret(&[names::OPERATOR_TOKEN])),
@@ -72,6 +72,6 @@ pub(crate) fn keys() -> BTreeMap<String, Secret> {
     ])
 }
 
-pub(crate) fn valid(shop: &Shop) -> ValidatedShop {
+pub(in crate::controllers::shop) fn valid(shop: &Shop) -> ValidatedShop {
     validate(shop, &facts(), "rocketmart:0.1.0").ok().unwrap()
 }

@@ -4,7 +4,7 @@
 mod config_map;
 mod deployment;
 #[cfg(test)]
-pub(crate) mod fixture;
+pub(in crate::controllers::shop) mod fixture;
 mod ingress;
 mod network_policy;
 mod pod_disruption_budget;
