@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::StockError;
 use crate::id::SaleId;
 
-const CLOSE_AFTER_IDLE: Duration = Duration::from_secs(60);
+const CLOSE_AFTER_IDLE: Duration = Duration::from_mins(1);
 
 type Answers<A> = Pin<Box<dyn Future<Output = Result<Vec<A>, StockError>> + Send>>;
 type Call<J, A> = Arc<dyn Fn(SaleId, Vec<J>) -> Answers<A> + Send + Sync>;

@@ -115,8 +115,8 @@ pub(crate) fn parse_record(
         reserved_at_ms: reserved_at.parse().map_err(|_| broken())?,
         pay_by_ms: pay_by.parse().map_err(|_| broken())?,
         payment_prepared: state == "prepared",
-        payment_method_id: parse_id(method).ok_or_else(broken)?,
-        delivery_address_id: parse_id(address).ok_or_else(broken)?,
+        payment_method_id: parse_id(method).map_err(|_| broken())?,
+        delivery_address_id: parse_id(address).map_err(|_| broken())?,
     })
 }
 
@@ -139,9 +139,9 @@ fn parse_line(line: &str) -> Option<PricedLine> {
     })
 }
 
-/// `Some(None)` for the empty text.
-fn parse_id(text: &str) -> Option<Option<Uuid>> {
-    if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+/// No id for the empty text.
+fn parse_id(text: &str) -> Result<Option<Uuid>, uuid::Error> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@ use crate::reservation::{Reservation, Reserve, ReserveOutcome};
 
 use super::{Arguments, Function, Result, Stock, well_formed_trace};
 
+/// The next cursor, and order ids with their records.
+type Page = (u64, Vec<(String, String)>);
+
 const RESERVE: Function = Function::new("rocketmart_reserve");
 
 impl Stock {
@@ -71,7 +74,7 @@ impl Stock {
         let mut pipeline = redis::pipe();
         pipeline.cmd("HSCAN").arg(keys::RESERVATIONS.of(sale)).arg(cursor).arg("COUNT").arg(count);
         pipeline.cmd("HGET").arg(keys::SALE_HASH.of(sale)).arg("currency");
-        let ((next, records), currency): ((u64, Vec<(String, String)>), Option<String>) =
+        let ((next, records), currency): (Page, Option<String>) =
             self.connection.query_pipeline(&pipeline).await?;
         let currency = currency.unwrap_or_default();
         let reservations = records

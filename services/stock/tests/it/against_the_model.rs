@@ -101,13 +101,13 @@ impl Pair {
         OrderId(Uuid::from_u128(self.orders_made))
     }
 
-    fn order(&self, index: &Index) -> OrderId {
+    fn order(&self, index: Index) -> OrderId {
         // One more than there are: nobody has that one.
         OrderId(Uuid::from_u128(1 + index.index(usize::try_from(self.orders_made).unwrap() + 1) as u128))
     }
 
     fn resolve(&self, target: &Target) -> (OrderId, BuyerId) {
-        let order = self.order(&target.order);
+        let order = self.order(target.order);
         let owner = self.model.reservations.get(&order).map(|reservation| reservation.buyer);
         let buyer = owner.filter(|_| target.by_owner).unwrap_or(BuyerId(Uuid::from_u128(99)));
         (order, buyer)
@@ -124,14 +124,14 @@ impl Pair {
             }
             Step::Submit(payments) => self.submit(payments).await,
             Step::Confirm(targets) => {
-                let orders: Vec<_> = targets.iter().map(|target| self.order(&target.order)).collect();
+                let orders: Vec<_> = targets.iter().map(|target| self.order(target.order)).collect();
                 let found = self.sale.stock.confirm(self.sale.id(), &orders).await;
                 let expected: Vec<_> = orders.iter().map(|&order| self.model.confirm(order)).collect();
                 assert_eq!(found, Ok(expected));
             }
             Step::Release(targets) => {
                 let orders: Vec<_> =
-                    targets.iter().map(|(target, reason)| (self.order(&target.order), *reason)).collect();
+                    targets.iter().map(|(target, reason)| (self.order(target.order), *reason)).collect();
                 let found = self.sale.stock.release(self.sale.id(), &orders).await;
                 let expected: Vec<_> =
                     orders.iter().map(|&(order, reason)| self.model.release(order, None, reason)).collect();
@@ -147,7 +147,7 @@ impl Pair {
                 assert_eq!(found, Ok(self.model.expire(*limit)));
             }
             Step::LetDeadlinePass(target) => {
-                let order = self.order(&target.order);
+                let order = self.order(target.order);
                 if let Some(reservation) = self.model.reservations.get(&order) {
                     self.sale.let_deadline_pass(reservation).await;
                     self.model.let_deadline_pass(order);
@@ -174,7 +174,7 @@ impl Pair {
         let mut made = Vec::new();
         for wish in wishes {
             let fresh = self.next_order();
-            let order = wish.reuses_order.as_ref().map_or(fresh, |index| self.order(index));
+            let order = wish.reuses_order.map_or(fresh, |index| self.order(index));
             let lines: Vec<_> =
                 wish.lines.iter().map(|&(sku, quantity)| Line { sku: sku.to_owned(), quantity }).collect();
             made.push(Reserve {

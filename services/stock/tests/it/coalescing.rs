@@ -86,7 +86,7 @@ async fn a_rush_through_several_replicas_sells_exactly_what_there_is() {
     let (remaining, reserved, sold) = sale.tea().await;
     assert_eq!((reserved as usize, sold), (kept, 0));
     assert_eq!(remaining + reserved, UNITS);
-    assert_eq!(sale.counters().await.outstanding_reservations as usize, kept);
+    assert_eq!(sale.counters().await.outstanding_reservations, kept as u64);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -57,8 +57,8 @@ async fn an_operator_with_a_stale_fence_changes_nothing() {
     assert_eq!(sale.stock.load(&newer).await, Ok(LoadOutcome::AlreadyLoaded));
     let more = SaleSpec { fence: 8, items: vec![item(TEA, 99, None)], ..sale.spec.clone() };
     assert_eq!(sale.stock.load(&more).await, Ok(LoadOutcome::StaleFence { seen: 9 }));
-    let stale = Ok(SetStateOutcome::StaleFence { seen: 9 });
-    assert_eq!(sale.stock.set_state(sale.id(), 8, SaleState::Closed).await, stale);
+    let closing = sale.stock.set_state(sale.id(), 8, SaleState::Closed).await;
+    assert_eq!(closing, Ok(SetStateOutcome::StaleFence { seen: 9 }));
     assert_eq!(sale.stock.purge(sale.id(), 8).await, Ok(PurgeOutcome::StaleFence { seen: 9 }));
     assert_eq!(sale.tea().await, (10, 0, 0));
     assert_eq!(sale.counters().await.state, SaleState::Ready);

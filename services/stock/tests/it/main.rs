@@ -1,5 +1,7 @@
 //! The engine against a real Redis with `appendfsync always`.
 
+#![expect(clippy::unwrap_used, reason = "fixtures fail as loudly as tests")]
+
 mod against_the_model;
 mod coalescing;
 mod durability;

@@ -138,7 +138,7 @@ impl Model {
         details: PaymentDetails,
     ) -> PaymentOutcome {
         match self.payable(order, buyer) {
-            Err(outcome) => outcome,
+            Err(outcome) => *outcome,
             Ok(reservation) => {
                 set_details(reservation, details);
                 reservation.payment_prepared = true;
@@ -154,7 +154,7 @@ impl Model {
         details: Option<PaymentDetails>,
     ) -> PaymentOutcome {
         let reservation = match self.payable(order, buyer) {
-            Err(outcome) => return outcome,
+            Err(outcome) => return *outcome,
             Ok(reservation) => reservation,
         };
         match details {
@@ -169,20 +169,20 @@ impl Model {
         PaymentOutcome::Submitted(submitted)
     }
 
-    fn payable(&mut self, order: OrderId, buyer: BuyerId) -> Result<&mut Reservation, PaymentOutcome> {
+    fn payable(&mut self, order: OrderId, buyer: BuyerId) -> Result<&mut Reservation, Box<PaymentOutcome>> {
         let reservation = self
             .reservations
             .get_mut(&order)
             .filter(|reservation| reservation.buyer == buyer)
-            .ok_or(PaymentOutcome::Unknown)?;
+            .ok_or(Box::new(PaymentOutcome::Unknown))?;
         match reservation.state {
-            ReservationState::Released(reason) => Err(PaymentOutcome::Released(reason)),
+            ReservationState::Released(reason) => Err(Box::new(PaymentOutcome::Released(reason))),
             ReservationState::Reserved if is_past(reservation) => {
-                Err(PaymentOutcome::Released(ReleaseReason::Expired))
+                Err(Box::new(PaymentOutcome::Released(ReleaseReason::Expired)))
             }
             ReservationState::Reserved => Ok(reservation),
             ReservationState::PaymentSubmitted | ReservationState::Confirmed => {
-                Err(PaymentOutcome::AlreadySubmitted(reservation.clone()))
+                Err(Box::new(PaymentOutcome::AlreadySubmitted(reservation.clone())))
             }
         }
     }

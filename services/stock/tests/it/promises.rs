@@ -126,7 +126,7 @@ async fn expire_and_confirm_at_the_same_time_move_each_unit_once() {
         sale.let_deadline_pass(&reservation).await;
         orders.push(reservation.order);
     }
-    let (expirer, confirmer, id) = (sale.another_replica(), sale.another_replica(), sale.id());
+    let (expirer, worker, id) = (sale.another_replica(), sale.another_replica(), sale.id());
     let expiring = tokio::spawn(async move {
         let mut released = 0;
         for _ in 0..40 {
@@ -136,8 +136,7 @@ async fn expire_and_confirm_at_the_same_time_move_each_unit_once() {
     });
     let mut confirmed = 0;
     for order in orders.iter().rev() {
-        confirmed +=
-            usize::from(confirmer.confirm(id, &[*order]).await == Ok(vec![ConfirmOutcome::Confirmed]));
+        confirmed += usize::from(worker.confirm(id, &[*order]).await == Ok(vec![ConfirmOutcome::Confirmed]));
     }
     let released = expiring.await.unwrap();
     assert_eq!(released + confirmed, 200);
@@ -157,7 +156,7 @@ async fn loading_again_while_orders_are_in_flight_overwrites_no_counter() {
 #[tokio::test]
 async fn a_sold_out_mark_clears_when_units_come_back() {
     let sale = Sale::of_tea(1).await;
-    let limits = CoalescerLimits { sold_out_for: Duration::from_secs(3_600), ..CoalescerLimits::default() };
+    let limits = CoalescerLimits { sold_out_for: Duration::from_hours(1), ..CoalescerLimits::default() };
     let coalescer = Coalescer::new(sale.stock.clone(), limits);
     let last = sale.reserve_tea(a_buyer()).await;
     let buy = || coalescer.reserve(sale.wish(a_buyer(), "key", &[(TEA, 1)]));
@@ -194,7 +193,7 @@ async fn a_sold_out_mark_outlives_another_replicas_restock_by_a_second_at_most()
 #[tokio::test]
 async fn a_repeated_key_finds_its_order_although_the_sale_is_marked_as_sold_out() {
     let sale = Sale::of_tea(1).await;
-    let limits = CoalescerLimits { sold_out_for: Duration::from_secs(3_600), ..CoalescerLimits::default() };
+    let limits = CoalescerLimits { sold_out_for: Duration::from_hours(1), ..CoalescerLimits::default() };
     let coalescer = Coalescer::new(sale.stock.clone(), limits);
     // The last unit goes through another replica, whose answer is lost.
     let wish = sale.wish(a_buyer(), "key", &[(TEA, 1)]);

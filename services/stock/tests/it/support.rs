@@ -144,7 +144,7 @@ pub(crate) fn wish(sale: SaleId, buyer: BuyerId, key: &str, lines: &[(&str, u32)
         sale,
         order: OrderId(Uuid::new_v4()),
         buyer,
-        request_hash: lines.iter().map(|line| format!("{}x{};", line.quantity, line.sku)).collect(),
+        request_hash: format!("{lines:?}").replace(' ', ""),
         lines,
         key: key.to_owned(),
         traceparent: Some(TRACE.to_owned()),
