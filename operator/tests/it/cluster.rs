@@ -3,7 +3,10 @@
 use std::{
     path::PathBuf,
     process::Command,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,6 +15,7 @@ use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
 use kube::{
     Api, Client, Config as ClientConfig, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
+    client::{Body, ClientBuilder},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use rocketmart_crds::Shop;
@@ -58,7 +62,7 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn new(namespace: &str) -> Self {
-        let client = client(None).await;
+        let client = client().await;
         let object = json!({ "metadata": { "name": namespace } });
         let api: Api<Namespace> = Api::all(client.clone());
         api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
@@ -116,10 +120,11 @@ impl Cluster {
     /// An operator of this namespace that looks after Shops alone, with the rights of the chart.
     pub async fn operator(&self) -> Operator {
         let config = Config::parse_from(["rocketmart-operator", "--watch-namespace", &self.namespace]);
-        let client = client(Some(SERVICE_ACCOUNT)).await;
+        let writes = Arc::new(AtomicUsize::new(0));
+        let client = counting_client(writes.clone()).await;
         let context = Arc::new(Context::new(client, config, Fence::of_term(1)));
         let stop = CancellationToken::new();
-        Operator { task: tokio::spawn(controllers::shop::run(context, stop.clone())), stop }
+        Operator { task: tokio::spawn(controllers::shop::run(context, stop.clone())), stop, writes }
     }
 
     /// Waits until the shop looks as described.
@@ -157,22 +162,43 @@ impl Cluster {
 pub struct Operator {
     stop: CancellationToken,
     task: JoinHandle<()>,
+    writes: Arc<AtomicUsize>,
 }
 
 impl Operator {
+    /// Requests so far that were not reads, whether or not they changed anything.
+    pub fn writes(&self) -> usize {
+        self.writes.load(Ordering::Relaxed)
+    }
+
     pub async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap();
     }
 }
 
-async fn client(impersonate: Option<&str>) -> Client {
+/// A client of an administrator.
+async fn client() -> Client {
+    Client::try_from(client_config().await).unwrap()
+}
+
+/// A client with the rights of the chart that counts what it writes.
+async fn counting_client(writes: Arc<AtomicUsize>) -> Client {
+    let mut config = client_config().await;
+    config.auth_info.impersonate = Some(SERVICE_ACCOUNT.to_owned());
+    let count = tower::util::MapRequestLayer::new(move |request: http::Request<Body>| {
+        if request.method() != http::Method::GET {
+            writes.fetch_add(1, Ordering::Relaxed);
+        }
+        request
+    });
+    ClientBuilder::try_from(config).unwrap().with_layer(&count).build()
+}
+
+async fn client_config() -> ClientConfig {
     let path = tokio::task::spawn_blocking(|| server().kubeconfig()).await.unwrap();
     let kubeconfig = Kubeconfig::read_from(path).unwrap();
-    let mut config =
-        ClientConfig::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    config.auth_info.impersonate = impersonate.map(str::to_owned);
-    Client::try_from(config).unwrap()
+    ClientConfig::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()
 }
 
 /// Bootstrap servers of a real Kafka.

@@ -118,3 +118,14 @@ async fn bad_shops_are_refused_with_a_reason() {
     cluster.apply(shop()).await.unwrap();
     refused(&cluster, with(shop(), "/spec/kafka/partitions", json!(1)), "can grow but not shrink").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_are_accepted() {
+    let cluster = Cluster::new("examples").await;
+    for file in ["shop.yaml", "flash-sale.yaml"] {
+        let path = format!("{}/../examples/{file}", env!("CARGO_MANIFEST_DIR"));
+        let mut object: Value = serde_norway::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        object["metadata"]["namespace"] = json!(cluster.namespace);
+        cluster.apply(object).await.unwrap();
+    }
+}
