@@ -24,6 +24,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // Two of our dependencies bring rustls with different providers; this one is used by all.
     _ = rustls::crypto::ring::default_provider().install_default();
     let metrics = telemetry::init(config.log_format)?;
+    drop(tokio::spawn(telemetry::keep_up(metrics.clone())));
     let stop = stop_on_signal()?;
     let readiness = Readiness::default();
     let listener = TcpListener::bind(config.admin_listen)

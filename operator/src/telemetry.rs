@@ -3,6 +3,8 @@
 //! `kube`'s controllers run each reconcile inside a span that names the object, so every line of a
 //! reconcile says which object it is about.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
@@ -45,4 +47,13 @@ pub fn init(format: LogFormat) -> anyhow::Result<PrometheusHandle> {
     metrics::describe_counter!(WRITES, "Writes to the API server");
     metrics::describe_gauge!(LEADER, "1 on the replica that leads");
     Ok(metrics)
+}
+
+/// Folds observed times into buckets now and then, so that they do not pile up while nobody asks for
+/// metrics. Never ends.
+pub async fn keep_up(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        metrics.run_upkeep();
+    }
 }
