@@ -13,18 +13,20 @@ use crate::support::{Sale, TEA, a_buyer, item};
 
 const REPLICAS: usize = 3;
 const UNITS: u32 = 300;
-const BUYERS: u128 = 1_000;
-const LIMIT: u32 = 2;
+const BUYERS: u128 = 400;
+const LIMIT: u32 = 1;
 
 /// Each buyer asks for more than the limit, repeats every request through another replica, and some
-/// cancel. Meanwhile nothing may ever be oversold.
+/// cancel, so that there is something to have for those who hold enough already. Meanwhile nothing may
+/// ever be oversold.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rush_through_several_replicas_sells_exactly_what_there_is() {
     let sale = Sale::of(vec![item(TEA, UNITS, Some(LIMIT))]).await;
     let replicas: Vec<_> = (0..REPLICAS)
         .map(|_| {
             let stock = sale.another_replica();
-            (stock.clone(), Coalescer::new(stock, CoalescerLimits::default()))
+            let limits = CoalescerLimits { sold_out_for: Duration::from_millis(5), ..Default::default() };
+            (stock.clone(), Coalescer::new(stock, limits))
         })
         .collect();
     let mut buyers = JoinSet::new();
