@@ -150,6 +150,12 @@ async fn rush(args: RushArgs) -> Result<()> {
     let outcome = rush::run(plan).await?;
     let summary = summarize(&outcome.records, &outcome.endings)?;
     fs::write(&args.summary, serde_json::to_vec_pretty(&summary)?)?;
-    println!("    {} requests, {} orders, {} refused, {} unknown", summary.attempts, summary.accepted, summary.rejected.values().sum::<usize>(), summary.unknown);
+    println!(
+        "    {} requests, {} orders, {} refused, {} unknown",
+        summary.attempts,
+        summary.accepted,
+        summary.rejected.values().sum::<usize>(),
+        summary.unknown
+    );
     Ok(())
 }

@@ -62,7 +62,9 @@ impl Town {
             bail!("the link in the mail answered {}", page.status);
         }
         let token = link.split("token=").nth(1).context("the link in the mail has no token")?;
-        self.post("/api/v1/members/verify", None, &json!({"token": token})).await?.expect_success("verification")?;
+        self.post("/api/v1/members/verify", None, &json!({"token": token}))
+            .await?
+            .expect_success("verification")?;
         let session = self
             .post("/api/v1/sessions", None, &json!({"email": email, "password": password}))
             .await?
@@ -81,7 +83,9 @@ impl Town {
                     "recipient": format!("Buyer {number}"), "line1": "12 Launch Road", "city": "Seoul",
                     "postal_code": "04524", "country": "KR", "phone": "+82212345678"
                 });
-                self.post("/api/v1/addresses", Some(&person.token), &address).await?.expect_success("address")?;
+                self.post("/api/v1/addresses", Some(&person.token), &address)
+                    .await?
+                    .expect_success("address")?;
                 Ok(person)
             })
             .buffer_unordered(SIGN_UPS_AT_ONCE)
@@ -139,7 +143,8 @@ impl Town {
             "categories": ["rockets"], "tags": ["limited"],
             "variants": [{"sku": product.sku, "price": product.price, "quantity": product.quantity}]
         });
-        let created = self.post("/api/v1/products", Some(&seller.token), &body).await?.expect_success("product")?;
+        let created =
+            self.post("/api/v1/products", Some(&seller.token), &body).await?.expect_success("product")?;
         let id = text(&created, "id")?;
         self.post(&format!("/api/v1/products/{id}/publish"), Some(&seller.token), &Value::Null)
             .await?
@@ -174,7 +179,10 @@ impl Town {
 
 /// The first link of a mail's plain text, without scheme and host.
 fn link_in(mail: &Value) -> Option<String> {
-    let url = mail["text"].as_str()?.split_whitespace().find(|word| word.contains("/api/v1/members/verify?token="))?;
+    let url = mail["text"]
+        .as_str()?
+        .split_whitespace()
+        .find(|word| word.contains("/api/v1/members/verify?token="))?;
     Some(url[url.find("/api/v1/")?..].to_owned())
 }
 

@@ -14,6 +14,9 @@ use crate::{
     shopper::{Ending, Habits, Rush, Shopper},
 };
 
+/// Progress for the person who watches.
+const LINE_INTERVAL: Duration = Duration::from_secs(3);
+
 /// What a rush is about.
 #[derive(Debug)]
 pub struct Plan {
@@ -71,15 +74,15 @@ pub async fn run(plan: Plan) -> Result<Aftermath> {
 /// Looks at the sale as a shopper's page does, and says when there is nothing more to hope for.
 async fn watch_sale(shop: Client, sale: String, end: watch::Sender<bool>, limit: Duration) {
     let deadline = tokio::time::Instant::now() + limit;
-    let mut last_line = String::new();
+    let mut last_line = (String::new(), tokio::time::Instant::now() - LINE_INTERVAL);
     while tokio::time::Instant::now() < deadline {
         if let Ok(answer) = shop.get(&format!("/api/v1/sales/{sale}"), None).await
             && answer.status.is_success()
         {
             let line = standing(&answer.body);
-            if line != last_line {
+            if line != last_line.0 && last_line.1.elapsed() >= LINE_INTERVAL {
                 println!("    {line}");
-                last_line = line;
+                last_line = (line, tokio::time::Instant::now());
             }
             if is_over(&answer.body) {
                 break;
@@ -90,13 +93,9 @@ async fn watch_sale(shop: Client, sale: String, end: watch::Sender<bool>, limit:
     let _ = end.send(true);
 }
 
-/// Over when closed, or when every unit is sold: a sold unit does not come back into the sale.
+/// Over once it no longer sells: that is after the last unit was paid for, or at its closing time.
 fn is_over(sale: &Value) -> bool {
-    let items = sale["items"].as_array();
-    let sold_all = items.is_some_and(|items| {
-        !items.is_empty() && items.iter().all(|item| item["sold"].is_u64() && item["sold"] == item["preloaded"])
-    });
-    sold_all || matches!(sale["state"].as_str(), Some("closed" | "cancelled" | "closed_out"))
+    matches!(sale["state"].as_str(), Some("closed" | "cancelled" | "closed_out"))
 }
 
 fn standing(sale: &Value) -> String {
@@ -104,10 +103,10 @@ fn standing(sale: &Value) -> String {
     let parts: Vec<String> = items
         .iter()
         .map(|item| {
-            format!("{}: {} left, {} reserved, {} sold", item["sku"].as_str().unwrap_or("?"), item["remaining"], item["reserved"], item["sold"])
+            format!("{} of {} {} left", item["remaining"], item["units"], item["sku"].as_str().unwrap_or("?"))
         })
         .collect();
-    format!("{} {}", sale["state"].as_str().unwrap_or("?"), parts.join("; "))
+    format!("{}: {}", sale["state"].as_str().unwrap_or("?"), parts.join("; "))
 }
 
 #[cfg(test)]
@@ -117,10 +116,9 @@ mod tests {
     use super::is_over;
 
     #[test]
-    fn a_sale_is_over_when_all_is_sold_not_when_all_is_reserved() {
-        let sale = |sold: u32| json!({"state": "ready", "items": [{"preloaded": 10, "remaining": 0, "reserved": 10 - sold, "sold": sold}]});
-        assert!(!is_over(&sale(9)));
-        assert!(is_over(&sale(10)));
-        assert!(!is_over(&json!({"state": "ready", "items": []})));
+    fn a_sold_out_sale_is_not_over_because_units_may_come_back() {
+        assert!(!is_over(&json!({"state": "open"})));
+        assert!(!is_over(&json!({"state": "sold_out"})));
+        assert!(is_over(&json!({"state": "closed"})));
     }
 }

@@ -50,7 +50,7 @@ pub struct Rush {
     pub history: History,
     /// Turns true when nothing is left to buy and nothing will come back.
     pub over: tokio::sync::watch::Receiver<bool>,
-    /// No more requests than this at the same time.
+    /// No more purchase requests than this at the same time. Who holds an order does not queue again.
     pub in_flight: tokio::sync::Semaphore,
     pub opens_at: time::OffsetDateTime,
 }
@@ -71,13 +71,24 @@ impl Shopper {
         // Most people click when the sale opens; some are early and are told so.
         let early = self.chance.random_range(-300..1_500);
         sleep_until(self.rush.opens_at + time::Duration::milliseconds(early)).await;
-        let Some((order, key)) = self.reserve().await? else { return Ok(Ending::WentHomeEmptyHanded) };
-        if self.happens(self.rush.habits.repeats_request) {
-            self.purchase(key).await?;
+        loop {
+            let Some((order, key)) = self.reserve().await? else { return Ok(Ending::WentHomeEmptyHanded) };
+            if self.happens(self.rush.habits.repeats_request) {
+                self.purchase(key).await?;
+            }
+            if self.happens(self.rush.habits.tries_a_second) {
+                self.purchase(Uuid::now_v7()).await?;
+            }
+            match self.pay(order).await? {
+                // Too slow: the unit is somebody else's now, and this shopper tries again.
+                Ending::OrderExpired => {}
+                ending => return Ok(ending),
+            }
         }
-        if self.happens(self.rush.habits.tries_a_second) {
-            self.purchase(Uuid::now_v7()).await?;
-        }
+    }
+
+    /// Pays for an order, or leaves on the way.
+    async fn pay(&mut self, order: Uuid) -> Result<Ending> {
         if self.happens(self.rush.habits.leaves_before_paying) {
             return Ok(Ending::LeftBeforePaying);
         }
@@ -129,7 +140,11 @@ impl Shopper {
 
     /// Registers a payment method with a token that the provider gave for a card.
     async fn register_card(&mut self) -> Result<Option<Value>> {
-        let card = if self.happens(self.rush.habits.card_is_declined) { "4000000000000002" } else { "4242424242424242" };
+        let card = if self.happens(self.rush.habits.card_is_declined) {
+            "4000000000000002"
+        } else {
+            "4242424242424242"
+        };
         let token = loop {
             let body = json!({"card_number": card, "expiry_month": 12, "expiry_year": 2030, "cvc": "123"});
             let call = Call { body: Some(&body), ..Call::default() };
@@ -147,20 +162,24 @@ impl Shopper {
                 body: Some(&body),
                 if_match: None,
             };
-            let _turn = self.rush.in_flight.acquire().await?;
             if let Ok(answer) = self.rush.shop.send(Method::POST, "/api/v1/payment-methods", call).await
                 && answer.status.is_success()
             {
                 return Ok(Some(answer.body["id"].clone()));
             }
-            drop(_turn);
             self.pause(200..800).await;
         }
         Ok(None)
     }
 
     /// Repeats a step of paying until its outcome is known; false when it was refused.
-    async fn until_known(&mut self, operation: Operation, path: &str, body: Option<&Value>, order: Uuid) -> Result<bool> {
+    async fn until_known(
+        &mut self,
+        operation: Operation,
+        path: &str,
+        body: Option<&Value>,
+        order: Uuid,
+    ) -> Result<bool> {
         for _ in 0..20 {
             match self.ask(operation, path, body, None, Some(order)).await?.0 {
                 Outcome::Ok => return Ok(true),
@@ -180,10 +199,14 @@ impl Shopper {
         key: Option<Uuid>,
         order: Option<Uuid>,
     ) -> Result<(Outcome, Option<Answer>)> {
-        let _turn = self.rush.in_flight.acquire().await?;
+        let _turn = match operation {
+            Operation::Purchase => Some(self.rush.in_flight.acquire().await?),
+            Operation::PreparePayment | Operation::ConfirmPayment => None,
+        };
         let started_us = now_us();
         let text = key.map(|key| key.to_string());
-        let call = Call { token: Some(&self.person.token), idempotency_key: text.as_deref(), body, if_match: None };
+        let call =
+            Call { token: Some(&self.person.token), idempotency_key: text.as_deref(), body, if_match: None };
         let answer = self.rush.shop.send(Method::POST, path, call).await.ok();
         let outcome = match answer.as_ref().map(|answer| answer.status) {
             Some(status) if status.is_success() => Outcome::Ok,
@@ -201,7 +224,8 @@ impl Shopper {
             outcome,
             status: told.map_or(0, |answer| answer.status.as_u16()),
             code: told.map(|answer| answer.code().to_owned()).unwrap_or_default(),
-            order: order.or_else(|| told.filter(|_| outcome == Outcome::Ok)?.body["id"].as_str()?.parse().ok()),
+            order: order
+                .or_else(|| told.filter(|_| outcome == Outcome::Ok)?.body["id"].as_str()?.parse().ok()),
         })?;
         Ok((outcome, answer))
     }

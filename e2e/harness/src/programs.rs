@@ -1,8 +1,7 @@
 //! Our own programs and tests, built by one cargo invocation.
 //!
-//! Cargo unifies the features of dependencies over the packages it is asked to build, so building one
-//! package alone compiles many dependencies a second time in another guise. Everything (the image, the
-//! demo, the tests) therefore asks for the same set: all programs and all tests of the workspace.
+//! The image, the demo and the tests share one profile and (through `workspace-hack`) one set of features,
+//! so every dependency is compiled once.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -42,10 +41,20 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds all programs and tests of the workspace; cargo's own progress goes to the terminal.
+    /// Builds all programs of the workspace; cargo's own progress goes to the terminal.
     pub fn build() -> Result<Self> {
+        Self::build_targets(&["--bins"])
+    }
+
+    /// Builds all programs and all tests of the workspace.
+    pub fn build_with_tests() -> Result<Self> {
+        Self::build_targets(&["--bins", "--tests"])
+    }
+
+    fn build_targets(targets: &[&str]) -> Result<Self> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--workspace", "--bins", "--tests", "--message-format=json-render-diagnostics"])
+            .args(["build", "--workspace", "--message-format=json-render-diagnostics"])
+            .args(targets)
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
             .stdout(Stdio::piped())
             .spawn()

@@ -94,7 +94,7 @@ impl std::ops::AddAssign for Count {
 pub(crate) fn run(names: &[String]) -> Result<()> {
     let tiers = chosen(names)?;
     prepare::packages()?;
-    let programs = Programs::build()?;
+    let programs = Programs::build_with_tests()?;
     let mut total = Count::default();
     let mut lines = Vec::new();
     for tier in tiers {

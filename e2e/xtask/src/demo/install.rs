@@ -11,7 +11,9 @@ pub(crate) const SHOP: &str = "rocket-mart";
 const OPERATOR_NAMESPACE: &str = "rocketmart-system";
 
 pub(crate) fn run(cluster: &Cluster) -> Result<()> {
-    cluster.apply(&namespace(SHOP_NAMESPACE))?;
+    for name in [SHOP_NAMESPACE, BACKING_NAMESPACE] {
+        cluster.apply(&namespace(name))?;
+    }
     step("Install the backing services (Redis, Kafka, PostgreSQL, mail, payment provider)", || {
         helm(cluster, "backing-services", BACKING_NAMESPACE)
     })?;

@@ -22,6 +22,8 @@ use crate::{
 const READY: &str = "Ready";
 const PRELOADED: &str = "Preloaded";
 const RECONCILED: &str = "Reconciled";
+/// A sale can turn between `Open` and `SoldOut` many times.
+const PHASES_LISTED: usize = 60;
 
 /// The status as it becomes in the course of one reconcile.
 pub(super) struct Progress<'a> {
@@ -60,6 +62,10 @@ impl<'a> Progress<'a> {
     fn push(&mut self, phase: Phase, at: Time) {
         self.status.phase = Some(phase);
         self.status.phase_times.push(PhaseTime { phase, at });
+        if self.status.phase_times.len() > PHASES_LISTED {
+            // How it began and how it stands are worth more than a turn in between.
+            self.status.phase_times.remove(PHASES_LISTED / 2);
+        }
     }
 
     /// The first opening is at the declared time, whenever it was noticed.
@@ -144,7 +150,7 @@ impl<'a> Progress<'a> {
 
     async fn announce(&self, context: &Context) {
         let about = self.sale.object_ref(&());
-        for entered in &self.status.phase_times[self.written.phase_times.len()..] {
+        for entered in self.status.phase_times.iter().skip(self.written.phase_times.len()) {
             tracing::info!(phase = %entered.phase, "phase");
             let note = next(Some(entered.phase), self.sale);
             context.tell(&about, EventType::Normal, &entered.phase.to_string(), note).await;
