@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    events::v1::Event,
     networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
 };
@@ -13,7 +14,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use rocketmart_crds::Shop;
-use rocketmart_operator::kafka::Clusters;
+use rocketmart_operator::kafka::{Cluster as Kafka, Clusters};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -84,20 +85,27 @@ async fn topics_are_made_with_the_shops_partitions_and_grow_with_it() {
     let operator = cluster.operator().await;
     ready(&cluster).await;
     let kafka = Clusters::default().get(&brokers().await).unwrap();
-    let topics = kafka.topics("topics.rocket.").await.unwrap();
-    let expected = ["deliveries", "orders", "payments", "products", "reservations"];
-    assert_eq!(topics, expected.map(|name| (format!("topics.rocket.{name}"), 3)).into());
-
+    topics_have(&kafka, 3).await;
     let mut larger = shop(&brokers().await);
     larger["spec"]["kafka"]["partitions"] = json!(5);
     cluster.apply(larger).await.unwrap();
+    topics_have(&kafka, 5).await;
+    operator.stop().await;
+}
+
+/// A broker learns of new topics and partitions a moment after the controller made them.
+async fn topics_have(kafka: &Kafka, partitions: i32) {
+    let names = ["deliveries", "orders", "payments", "products", "reservations"];
+    let expected = names.map(|name| (format!("topics.rocket.{name}"), partitions)).into();
+    let mut topics = BTreeMap::new();
     for _ in 0..100 {
-        if kafka.topics("topics.rocket.").await.unwrap().values().all(|partitions| *partitions == 5) {
-            return operator.stop().await;
+        topics = kafka.topics("topics.rocket.").await.unwrap();
+        if topics == expected {
+            return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("the topics did not grow");
+    panic!("the topics are {topics:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,10 +164,10 @@ async fn what_was_changed_or_deleted_by_hand_comes_back() {
     for _ in 0..200 {
         let config = configs.get("rocket-search").await.unwrap();
         let restored = config.data.unwrap()["KAFKA_BROKERS"] == brokers;
-        if restored && cluster.api::<Service>().get_opt("rocket-order").await.unwrap().is_some() {
-            let events = cluster.api::<k8s_openapi::api::events::v1::Event>();
-            let events = events.list(&ListParams::default()).await.unwrap();
-            assert!(events.iter().any(|event| event.reason.as_deref() == Some("DriftRepaired")));
+        let service = cluster.api::<Service>().get_opt("rocket-order").await.unwrap();
+        let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap();
+        let told = events.iter().any(|event| event.reason.as_deref() == Some("DriftRepaired"));
+        if restored && service.is_some() && told {
             return operator.stop().await;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

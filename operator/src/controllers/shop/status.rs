@@ -28,10 +28,11 @@ const DEGRADED: &str = "Degraded";
 /// What a reconcile found.
 pub(super) struct Report {
     problems: Vec<Problem>,
-    /// Components whose Deployment is not where it should be.
-    waiting: Vec<String>,
+    /// Components without a single pod that serves.
+    down: Vec<String>,
+    /// Components whose pods are not all current and ready: being rolled out or scaled, or down.
+    unsettled: Vec<String>,
     components: Vec<ComponentStatus>,
-    ready: usize,
     /// The version, once all pods run it.
     version: Option<String>,
     suspended: bool,
@@ -51,7 +52,7 @@ impl Report {
                 .push(Problem { reason: "KafkaUnreachable", message: format!("spec.kafka: {error}") });
         }
         report.problems.extend(applied.deployments.iter().filter_map(|it| failure(it, &facts.pods)));
-        report.version = report.waiting.is_empty().then(|| shop.version());
+        report.version = report.unsettled.is_empty().then(|| shop.version());
         report.suspended = shop.spec.suspend;
         report
     }
@@ -59,9 +60,9 @@ impl Report {
     fn observed(deployments: &[Deployment]) -> Self {
         let mut report = Self {
             problems: Vec::new(),
-            waiting: Vec::new(),
+            down: Vec::new(),
+            unsettled: Vec::new(),
             components: Vec::new(),
-            ready: 0,
             version: None,
             suspended: false,
         };
@@ -70,12 +71,15 @@ impl Report {
                 deployment.labels().get(names::COMPONENT).map(String::as_str) == Some(component.as_str())
             });
             let numbers = deployment.map(|deployment| (desired(deployment), ready(deployment)));
-            match (deployment, numbers) {
-                (Some(deployment), Some(_)) if is_rolled_out(deployment) => report.ready += 1,
-                (_, Some((desired, ready))) => {
-                    report.waiting.push(format!("{component} ({ready} of {desired})"));
-                }
-                _ => report.waiting.push(format!("{component} (not made yet)")),
+            let state = match numbers {
+                Some((desired, ready)) => format!("{component} ({ready} of {desired})"),
+                None => format!("{component} (not made yet)"),
+            };
+            if !deployment.is_some_and(serves) {
+                report.down.push(state.clone());
+            }
+            if !deployment.is_some_and(is_rolled_out) {
+                report.unsettled.push(state);
             }
             report.components.push(ComponentStatus {
                 name: component.to_string(),
@@ -88,28 +92,33 @@ impl Report {
     }
 
     pub(super) fn is_healthy(&self) -> bool {
-        self.problems.is_empty() && self.waiting.is_empty()
+        self.problems.is_empty() && self.unsettled.is_empty()
+    }
+
+    /// Components that serve, of all.
+    fn services(&self) -> String {
+        format!("{}/{}", self.components.len() - self.down.len(), self.components.len())
     }
 
     fn verdicts(&self) -> [Verdict; 3] {
         let problems: Vec<_> = self.problems.iter().map(|problem| problem.message.as_str()).collect();
         let problems = problems.join("; ");
-        let waiting = format!("waiting for {}", self.waiting.join(", "));
+        let waiting = |components: &[String]| format!("waiting for {}", components.join(", "));
         let all = format!("all {} components serve", Component::ALL.len());
         let ready = match self.problems.first() {
             Some(problem) => Verdict::new(READY, false, problem.reason, problems.clone()),
             None if self.suspended => {
                 Verdict::new(READY, false, "Suspended", "spec.suspend stops all components")
             }
-            None if !self.waiting.is_empty() => {
-                Verdict::new(READY, false, "ComponentsNotReady", waiting.clone())
+            None if !self.down.is_empty() => {
+                Verdict::new(READY, false, "ComponentsNotReady", waiting(&self.down))
             }
             None => Verdict::new(READY, true, AS_EXPECTED, all),
         };
-        let progressing = if self.waiting.is_empty() {
+        let progressing = if self.unsettled.is_empty() {
             Verdict::new(PROGRESSING, false, "RolledOut", "every component runs as declared")
         } else {
-            Verdict::new(PROGRESSING, true, "RollingOut", waiting)
+            Verdict::new(PROGRESSING, true, "RollingOut", waiting(&self.unsettled))
         };
         let degraded = match self.problems.first() {
             Some(problem) => Verdict::new(DEGRADED, true, problem.reason, problems),
@@ -127,8 +136,8 @@ pub(super) async fn write(shop: &Shop, report: Report, context: &Context) -> kub
     let new = ShopStatus {
         observed_generation: shop.metadata.generation,
         conditions: conditions::merge(&old.conditions, &verdicts, shop.metadata.generation),
+        services: Some(report.services()),
         version: report.version.or_else(|| old.version.clone()),
-        services: Some(format!("{}/{}", report.ready, Component::ALL.len())),
         components: report.components,
     };
     // The decisions in it are the autoscaler's.
@@ -164,6 +173,13 @@ fn desired(deployment: &Deployment) -> i32 {
 
 fn ready(deployment: &Deployment) -> i32 {
     deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default()
+}
+
+/// Whether at least one pod is available, of whatever generation: a component that is being rolled out
+/// or scaled goes on serving. One that is scaled to zero has nothing to do.
+fn serves(deployment: &Deployment) -> bool {
+    let available = deployment.status.as_ref().and_then(|status| status.available_replicas);
+    desired(deployment) == 0 || available.unwrap_or_default() > 0
 }
 
 /// Whether all pods of a Deployment are of the current template, and ready.
@@ -244,7 +260,7 @@ mod tests {
     #[test]
     fn a_shop_is_ready_when_every_component_is() {
         let report = Report::observed(&all_ready());
-        assert_eq!(report.ready, 10);
+        assert_eq!(report.services(), "10/10");
         assert!(report.is_healthy());
         assert!(report.verdicts()[0].status);
     }
@@ -257,6 +273,17 @@ mod tests {
         let [ready, progressing, degraded] = Report::observed(&deployments).verdicts();
         assert_eq!(ready.message, "waiting for member (not made yet), order (0 of 1)");
         assert!(!ready.status && progressing.status && !degraded.status);
+    }
+
+    #[test]
+    fn a_shop_stays_ready_while_a_component_is_scaled_or_rolled_out() {
+        let mut deployments = all_ready();
+        deployments[5].spec.as_mut().unwrap().replicas = Some(4);
+        deployments[3].metadata.generation = Some(3);
+        let report = Report::observed(&deployments);
+        let [ready, progressing, _] = report.verdicts();
+        assert!(ready.status && progressing.status && !report.is_healthy());
+        assert_eq!(progressing.message, "waiting for order (1 of 1), order-worker (1 of 4)");
     }
 
     #[test]
