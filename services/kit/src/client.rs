@@ -27,7 +27,7 @@ const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::
 /// Failures in a row that open the circuit.
 const FAILURES_TO_OPEN: u32 = 5;
 /// How long the circuit stays open before one call may try; grows while it fails.
-const OPEN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+const OPEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// Why a call has no result.
 #[derive(Debug, thiserror::Error)]

@@ -18,6 +18,7 @@ pub mod kafka;
 pub mod outbox;
 pub mod page;
 pub mod problem;
+mod retention;
 pub mod service;
 pub mod telemetry;
 pub mod trace;

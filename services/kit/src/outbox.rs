@@ -17,11 +17,12 @@ use bytes::Bytes;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 use time::OffsetDateTime;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Event;
 use crate::kafka::Producer;
+use crate::retention;
 
 /// The tables; a service's first migration repeats this.
 ///
@@ -57,6 +58,8 @@ const STANDBY: Duration = Duration::from_secs(1);
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
 /// How often the depth is measured.
 const DEPTH_INTERVAL: Duration = Duration::from_secs(5);
+/// How often old ids and answers are deleted.
+const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
 /// Advisory lock of the publisher; per database.
 const PUBLISHER_LOCK: i64 = 0x726d_6f75_7462_6f78;
 
@@ -128,18 +131,27 @@ pub async fn publish_loop(
 
 /// Publishes while this process holds the lock; returns when another does, or at `stop`.
 async fn publish_as_leader(pool: &PgPool, producer: &Producer, stop: &CancellationToken) -> anyhow::Result<()> {
-    // The lock belongs to the session, so the session must end with it: the connection is taken
-    // from the pool for good, and closed however this function ends.
-    let mut connection = pool.acquire().await?.detach();
+    let mut connection = pool.acquire().await?;
     let leader: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
         .bind(PUBLISHER_LOCK)
-        .fetch_one(&mut connection)
+        .fetch_one(&mut *connection)
         .await?;
-    let mut measured: Option<tokio::time::Instant> = None;
-    while leader && !stop.is_cancelled() {
+    if !leader {
+        return Ok(());
+    }
+    // The lock belongs to the session, so the session must end with it: the connection leaves the
+    // pool for good, and is closed however this function ends.
+    let mut connection = connection.detach();
+    let mut measured: Option<Instant> = None;
+    let mut forgot: Option<Instant> = None;
+    while !stop.is_cancelled() {
+        if forgot.is_none_or(|at| at.elapsed() >= FORGET_INTERVAL) {
+            retention::forget(&mut connection).await?;
+            forgot = Some(Instant::now());
+        }
         if measured.is_none_or(|at| at.elapsed() >= DEPTH_INTERVAL) {
             measure_depth(&mut connection).await?;
-            measured = Some(tokio::time::Instant::now());
+            measured = Some(Instant::now());
         }
         if publish_batch(&mut connection, producer).await? == 0 {
             tokio::select! {

@@ -12,6 +12,7 @@
 //! place where restarts are paced.
 
 mod admin;
+mod measure;
 mod middleware;
 mod stop;
 
@@ -31,12 +32,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::config::ListenConfig;
+use crate::telemetry;
 use admin::{Gate, Readiness};
 
 /// How long a stopping process keeps serving, so that load balancers notice that it is not ready.
 const DRAIN_DELAY: Duration = Duration::from_secs(3);
-/// How long requests and batches in progress may take to finish.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long requests, and then batches, in progress may take to finish. With the delay this stays
+/// within the 30 seconds that Kubernetes gives a pod.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(13);
 /// Longest a request may take unless the component says otherwise.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -129,17 +132,18 @@ impl Service {
         let readiness = Readiness::new(self.gates);
         let stop_admin = CancellationToken::new();
         let _stop_admin_at_the_end = stop_admin.clone().drop_guard();
+        tokio::spawn(telemetry::upkeep(stop_admin.clone()));
         let admin = bind(self.listen.admin_listen, "ADMIN_LISTEN").await?;
         let admin_address = admin.local_addr()?;
         tokio::spawn(serve(admin, admin::router(readiness.clone()), stop_admin.clone()));
 
-        let stop_work = CancellationToken::new();
+        let stop_api = CancellationToken::new();
         let mut api_task = JoinSet::new();
         let mut api_address = admin_address;
         if let Some(api) = self.api {
             let listener = bind(self.listen.listen, "LISTEN").await?;
             api_address = listener.local_addr()?;
-            api_task.spawn(serve(listener, api_router(api, self.request_timeout), stop_work.clone()));
+            api_task.spawn(serve(listener, api_router(api, self.request_timeout), stop_api.clone()));
         }
         let stop_tasks = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -159,11 +163,11 @@ impl Service {
         if outcome.is_ok() {
             tokio::time::sleep(drain_delay).await;
         }
-        stop_work.cancel();
-        stop::all_ended(&mut api_task, DRAIN_TIMEOUT, "requests").await?;
+        stop_api.cancel();
+        let requests = stop::all_ended(&mut api_task, DRAIN_TIMEOUT, "requests").await;
         stop_tasks.cancel();
-        let ended = stop::all_ended(&mut tasks, DRAIN_TIMEOUT, "tasks").await;
-        outcome.and(ended)
+        let batches = stop::all_ended(&mut tasks, DRAIN_TIMEOUT, "tasks").await;
+        outcome.and(requests).and(batches)
     }
 }
 
@@ -184,18 +188,19 @@ async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -
 
 /// The API under its middleware, and its description beside it.
 fn api_router(api: OpenApiRouter, request_timeout: Duration) -> Router {
-    let (router, mut description) = api.split_for_parts();
-    describe_bearer_tokens(&mut description);
-    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", description));
+    let (router, description) = api.split_for_parts();
+    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", published(description)));
     middleware::wrap(router, request_timeout).merge(docs)
 }
 
-/// Handlers refer to it as `security(("bearer" = []))`.
-fn describe_bearer_tokens(description: &mut OpenApi) {
+/// A description as it is served: handlers refer to the access token as
+/// `security(("bearer" = []))`, here it is said what that is.
+pub fn published(mut description: OpenApi) -> OpenApi {
     let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
     description
         .components
         .get_or_insert_default()
         .security_schemes
         .insert("bearer".to_owned(), SecurityScheme::Http(scheme).into());
+    description
 }

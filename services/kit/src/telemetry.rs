@@ -5,12 +5,15 @@
 //! admin listener. Everything here may be called again, as tests in one process do.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Upper bounds of `*_seconds` histograms: a purchase takes milliseconds, a time-out seconds.
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -52,6 +55,17 @@ pub fn metrics_handle() -> &'static PrometheusHandle {
         }
         handle
     })
+}
+
+/// Folds recorded samples into histograms until `stop`; without it they pile up between scrapes.
+pub(crate) async fn upkeep(stop: CancellationToken) {
+    let handle = metrics_handle();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(UPKEEP_INTERVAL) => handle.run_upkeep(),
+        }
+    }
 }
 
 /// Whether this call installed the subscriber; a test may have brought its own.

@@ -18,8 +18,10 @@ use super::Claims;
 use super::keys::Keys;
 use crate::config::AuthConfig;
 
-/// Tokens remembered at most; about 300 bytes each.
-const REMEMBERED_TOKENS: u64 = 200_000;
+/// Tokens remembered at most; about 400 bytes each.
+const REMEMBERED_TOKENS: u64 = 100_000;
+/// How long a token is remembered at most, whether it is used or not.
+const REMEMBERED_FOR: Duration = Duration::from_secs(900);
 /// Clocks of the signer and of this process may differ by this much.
 const LEEWAY_SECONDS: u64 = 5;
 /// How often the keys are fetched again.
@@ -83,7 +85,10 @@ impl Verifier {
         validation.set_audience(&[&config.auth_audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.leeway = LEEWAY_SECONDS;
-        let verified = moka::sync::Cache::new(REMEMBERED_TOKENS);
+        let verified = moka::sync::Cache::builder()
+            .max_capacity(REMEMBERED_TOKENS)
+            .time_to_live(REMEMBERED_FOR)
+            .build();
         let shared = Shared { validation, keys: ArcSwap::from_pointee(keys), verified, source };
         Self { shared: Arc::new(shared) }
     }

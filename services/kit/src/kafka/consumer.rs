@@ -209,9 +209,12 @@ impl Session {
                 Ok(()) => return Ok(()),
                 Err(HandleError::Retry(error)) => return Err(error),
                 Err(HandleError::Poison { index, error }) => {
-                    anyhow::ensure!(index < batch.deliveries.len(), "the handler blames event {index}, which the batch does not have: {error:#}");
-                    let delivery = batch.deliveries.remove(index);
-                    batch.unreadable.push(Letter::from_delivery(&self.settings.config, delivery, &error)?);
+                    let size = batch.deliveries.len();
+                    anyhow::ensure!(index < size, "the handler blames event {index} of {size}: {error:#}");
+                    let letter =
+                        Letter::from_delivery(&self.settings.config, &batch.deliveries[index], &error)?;
+                    batch.deliveries.remove(index);
+                    batch.unreadable.push(letter);
                 }
             }
         }

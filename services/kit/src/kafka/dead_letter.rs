@@ -36,14 +36,14 @@ impl Letter {
 
     pub(super) fn from_delivery(
         config: &KafkaConfig,
-        delivery: Delivery,
+        delivery: &Delivery,
         error: &anyhow::Error,
     ) -> anyhow::Result<Self> {
-        let event = delivery.event;
+        let event = &delivery.event;
         Ok(Self {
-            headers: wire::headers(&event)?,
+            headers: wire::headers(event)?,
             payload: (!event.is_tombstone()).then(|| event.data.to_vec()),
-            key: Some(event.key.into_bytes()),
+            key: Some(event.key.clone().into_bytes()),
             origin: Place::new(&config.topic(&delivery.topic), delivery.partition),
             offset: delivery.offset,
             error: format!("{error:#}"),

@@ -175,3 +175,30 @@ async fn an_event_comes_out_of_the_outbox_as_it_went_in() {
     stop.cancel();
     task.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn ids_and_answers_beyond_their_time_are_forgotten() {
+    let (shop, pool) = (shop().await, database().await);
+    for (statement, old) in [
+        ("INSERT INTO inbox SELECT 'id-' || n, now() - make_interval(days => n) FROM generate_series(0, 60) n", "inbox"),
+        (
+            "INSERT INTO idempotency SELECT gen_random_uuid(), 'POST /x', 'k', '', 201, '[]', '', now() - make_interval(days => n)
+             FROM generate_series(0, 60) n",
+            "idempotency",
+        ),
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap_or_else(|error| panic!("{old}: {error}"));
+    }
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(publish_loop(pool.clone(), shop.producer().unwrap(), stop.clone()));
+    let left = async || {
+        sqlx::query_as::<_, (i64, i64)>("SELECT (SELECT count(*) FROM inbox), (SELECT count(*) FROM idempotency)")
+            .fetch_one(&pool)
+            .await
+            .unwrap()
+    };
+    // Today and the days before it, up to the day that is a moment too old.
+    eventually("the old ones are gone", async || left().await == (30, 7)).await;
+    stop.cancel();
+    task.await.unwrap().unwrap();
+}

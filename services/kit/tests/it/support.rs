@@ -18,20 +18,20 @@ use sqlx::{Executor, PgPool};
 use uuid::Uuid;
 
 /// A shop on the shared broker: a prefix nobody else has.
-pub async fn shop() -> KafkaConfig {
+pub(crate) async fn shop() -> KafkaConfig {
     shop_on(tokio::task::spawn_blocking(|| Kafka::shared().unwrap().brokers()).await.unwrap())
 }
 
-pub fn shop_on(kafka_brokers: String) -> KafkaConfig {
+pub(crate) fn shop_on(kafka_brokers: String) -> KafkaConfig {
     KafkaConfig { kafka_brokers, kafka_topic_prefix: format!("{}.", Uuid::now_v7().simple()) }
 }
 
-pub async fn create_topic(shop: &KafkaConfig, name: &str, partitions: i32) {
+pub(crate) async fn create_topic(shop: &KafkaConfig, name: &str, partitions: i32) {
     create_topics(shop, &[TopicSpec { name, partitions, compacted: false }]).await.unwrap();
 }
 
 /// A database with the kit's tables.
-pub async fn database() -> PgPool {
+pub(crate) async fn database() -> PgPool {
     let url = tokio::task::spawn_blocking(|| Postgres::shared().unwrap().create_database("kit").unwrap());
     let config = DatabaseConfig { database_url: url.await.unwrap(), database_max_connections: 8 };
     let pool = config.connect().await.unwrap();
@@ -40,11 +40,11 @@ pub async fn database() -> PgPool {
     pool
 }
 
-pub fn any_port() -> ListenConfig {
+pub(crate) fn any_port() -> ListenConfig {
     ListenConfig { listen: ([127, 0, 0, 1], 0).into(), admin_listen: ([127, 0, 0, 1], 0).into() }
 }
 
-pub fn auth_config() -> AuthConfig {
+pub(crate) fn auth_config() -> AuthConfig {
     #[derive(Parser)]
     struct Defaults {
         #[command(flatten)]
@@ -53,36 +53,36 @@ pub fn auth_config() -> AuthConfig {
     Defaults::parse_from(["test"]).auth
 }
 
-pub fn event(key: &str, n: u32) -> Event {
+pub(crate) fn event(key: &str, n: u32) -> Event {
     Event::new("/rocketmart/test", "rocketmart.test.counted.v1", key, &n)
 }
 
-pub fn events(key: &str, numbers: std::ops::Range<u32>) -> Vec<Event> {
+pub(crate) fn events(key: &str, numbers: std::ops::Range<u32>) -> Vec<Event> {
     numbers.map(|n| event(key, n)).collect()
 }
 
 /// Remembers what it was given; `refuse` may turn a batch down first.
-pub struct Recorder<F> {
+pub(crate) struct Recorder<F> {
     handled: Mutex<Vec<Delivery>>,
     refuse: F,
 }
 
 impl Recorder<fn(&[Delivery]) -> Option<HandleError>> {
-    pub fn willing() -> Self {
+    pub(crate) fn willing() -> Self {
         Self::new(|_| None)
     }
 }
 
 impl<F: Fn(&[Delivery]) -> Option<HandleError>> Recorder<F> {
-    pub fn new(refuse: F) -> Self {
+    pub(crate) fn new(refuse: F) -> Self {
         Self { handled: Mutex::default(), refuse }
     }
 
-    pub fn numbers(&self) -> Vec<u32> {
+    pub(crate) fn numbers(&self) -> Vec<u32> {
         self.deliveries().iter().map(|delivery| delivery.event.parse().unwrap()).collect()
     }
 
-    pub fn deliveries(&self) -> Vec<Delivery> {
+    pub(crate) fn deliveries(&self) -> Vec<Delivery> {
         self.handled.lock().unwrap().clone()
     }
 }
@@ -101,7 +101,7 @@ impl<F: Fn(&[Delivery]) -> Option<HandleError> + Send + Sync> Handler for Record
 }
 
 /// Waits until `condition` holds; fails the test after half a minute.
-pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
     for _ in 0..600 {
         if condition().await {
             return;
@@ -113,20 +113,20 @@ pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
 
 /// A message as it lies in a topic.
 #[derive(Debug)]
-pub struct Raw {
-    pub key: Option<Vec<u8>>,
-    pub payload: Option<Vec<u8>>,
-    pub headers: Vec<(String, String)>,
+pub(crate) struct Raw {
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) payload: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 impl Raw {
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         &self.headers.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("no header {name}")).1
     }
 }
 
 /// The first `count` messages of a topic, read without the kit.
-pub async fn raw_messages(shop: &KafkaConfig, topic: &str, count: usize) -> Vec<Raw> {
+pub(crate) async fn raw_messages(shop: &KafkaConfig, topic: &str, count: usize) -> Vec<Raw> {
     use rdkafka::consumer::{Consumer, StreamConsumer};
     let consumer: StreamConsumer = ClientConfig::new()
         .set("bootstrap.servers", &shop.kafka_brokers)
@@ -156,7 +156,7 @@ pub async fn raw_messages(shop: &KafkaConfig, topic: &str, count: usize) -> Vec<
 }
 
 /// Writes a message that is no event of ours.
-pub async fn send_raw(shop: &KafkaConfig, topic: &str, key: &str, payload: &str) {
+pub(crate) async fn send_raw(shop: &KafkaConfig, topic: &str, key: &str, payload: &str) {
     let producer: FutureProducer =
         ClientConfig::new().set("bootstrap.servers", &shop.kafka_brokers).create().unwrap();
     let topic = shop.topic(topic);
