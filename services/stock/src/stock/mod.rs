@@ -28,7 +28,9 @@ use crate::{keys, library};
 
 type Result<T, E = StockError> = std::result::Result<T, E>;
 
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Long enough to sit out a disk that is slow to sync for a moment: a late answer is worth more to a
+/// buyer than an unknown outcome.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Cheap to clone; all clones share their connections.
 #[derive(Clone, Debug)]
@@ -44,7 +46,7 @@ impl Stock {
         Self::with_response_timeout(url, RESPONSE_TIMEOUT)
     }
 
-    /// The same with another limit on how long an answer may take than 2 s.
+    /// The same with another limit on how long an answer may take than 5 s.
     pub fn with_response_timeout(url: &str, limit: Duration) -> Result<Self> {
         Ok(Self { connection: Connection::new(url, limit)?, sold_out: SoldOutMarks::default() })
     }
