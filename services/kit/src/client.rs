@@ -59,7 +59,9 @@ impl CallError {
     fn is_outage(&self) -> bool {
         match self {
             Self::NoAnswer { .. } => true,
-            Self::Status { status, .. } => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
+            Self::Status { status, .. } => {
+                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            }
             Self::CircuitOpen { .. } | Self::Body { .. } => false,
         }
     }
@@ -125,8 +127,7 @@ impl Call {
     }
 }
 
-type Breaker =
-    StateMachine<failure_policy::ConsecutiveFailures<backoff::EqualJittered>, ()>;
+type Breaker = StateMachine<failure_policy::ConsecutiveFailures<backoff::EqualJittered>, ()>;
 
 /// Calls one neighbour; clones share its connections and its circuit.
 #[derive(Clone)]
@@ -155,7 +156,8 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .context("cannot create an HTTP client")?;
-        let policy = failure_policy::consecutive_failures(FAILURES_TO_OPEN, backoff::equal_jittered(OPEN.0, OPEN.1));
+        let policy =
+            failure_policy::consecutive_failures(FAILURES_TO_OPEN, backoff::equal_jittered(OPEN.0, OPEN.1));
         let breaker = Config::new().failure_policy(policy).build();
         Ok(Self { base, name, http, breaker })
     }
@@ -177,18 +179,16 @@ impl Client {
             .with_jitter();
         let outcome = (|| self.guarded(&call)).retry(pauses).when(CallError::is_outage).await;
         let result = if outcome.is_ok() { "ok" } else { "error" };
-        metrics::histogram!("http_client_seconds", "to" => self.name, "result" => result).record(started.elapsed());
+        metrics::histogram!("http_client_seconds", "to" => self.name, "result" => result)
+            .record(started.elapsed());
         outcome
     }
 
     async fn guarded(&self, call: &Call) -> Result<bytes::Bytes, CallError> {
-        self.breaker
-            .call_with(CallError::is_outage, self.attempt(call))
-            .await
-            .map_err(|error| match error {
-                failsafe::Error::Inner(error) => error,
-                failsafe::Error::Rejected => CallError::CircuitOpen { name: self.name },
-            })
+        self.breaker.call_with(CallError::is_outage, self.attempt(call)).await.map_err(|error| match error {
+            failsafe::Error::Inner(error) => error,
+            failsafe::Error::Rejected => CallError::CircuitOpen { name: self.name },
+        })
     }
 
     async fn attempt(&self, call: &Call) -> Result<bytes::Bytes, CallError> {

@@ -57,13 +57,14 @@ fn unreadable_body(rejection: BytesRejection) -> Problem {
 
 fn parse_with_path<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let parsed = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| match error.inner().classify() {
+    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        match error.inner().classify() {
             serde_json::error::Category::Data => {
                 Problem::validation(vec![field_error(&error.path().to_string(), error.inner())])
             }
             _ => malformed(error.inner()),
-        })?;
+        }
+    })?;
     deserializer.end().map_err(|error| malformed(&error))?;
     Ok(parsed)
 }
@@ -83,7 +84,8 @@ fn field_error(path: &str, error: &impl ToString) -> FieldError {
         FieldError::new(child(quoted()), "required", "is required")
     } else if message.starts_with("unknown field") {
         // The path ends with the unknown field when the value was reached.
-        let field = if parent.rsplit('.').next() == Some(quoted()) { parent.to_owned() } else { child(quoted()) };
+        let field =
+            if parent.rsplit('.').next() == Some(quoted()) { parent.to_owned() } else { child(quoted()) };
         FieldError::new(field, "unknown", "is not a known field")
     } else if message.starts_with("invalid type") {
         FieldError::new(path, "type", message)
@@ -102,10 +104,12 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
-            Err(PathRejection::FailedToDeserializePathParams(error)) => {
-                Err(Problem::new(StatusCode::BAD_REQUEST, "path-invalid", "The path holds a value of the wrong kind")
-                    .detail(error.body_text()))
-            }
+            Err(PathRejection::FailedToDeserializePathParams(error)) => Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "path-invalid",
+                "The path holds a value of the wrong kind",
+            )
+            .detail(error.body_text())),
             Err(rejection) => Err(Problem::internal(rejection)),
         }
     }
@@ -184,7 +188,8 @@ mod tests {
     }
 
     async fn json(content_type: &str, body: &str) -> Result<Json<Sale>, Problem> {
-        let request = Request::post("/").header("content-type", content_type).body(Body::from(body.to_owned()));
+        let request =
+            Request::post("/").header("content-type", content_type).body(Body::from(body.to_owned()));
         Json::from_request(request.unwrap(), &()).await
     }
 
@@ -211,7 +216,11 @@ mod tests {
         ] {
             let problem = refused(body).await;
             assert_eq!(problem.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
-            assert_eq!((problem.errors[0].field.as_str(), problem.errors[0].rule.as_str()), (field, rule), "{body}");
+            assert_eq!(
+                (problem.errors[0].field.as_str(), problem.errors[0].rule.as_str()),
+                (field, rule),
+                "{body}"
+            );
         }
     }
 

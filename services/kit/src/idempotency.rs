@@ -67,7 +67,10 @@ where
         .fetch_one(&mut *transaction)
         .await?;
     if !mine {
-        return Err(Problem::conflict("request-in-progress", "a request with this Idempotency-Key is still running"));
+        return Err(Problem::conflict(
+            "request-in-progress",
+            "a request with this Idempotency-Key is still running",
+        ));
     }
     if let Some(stored) = Stored::find(&mut transaction, owner, route, key).await? {
         return stored.replay(request_hash);

@@ -107,11 +107,7 @@ pub async fn inbox_filter(connection: &mut PgConnection, ids: &[String]) -> sqlx
 /// Publishes the outbox of `pool` until `stop`; of all processes that call it one works at a time.
 ///
 /// Failures of the database and of Kafka are logged and outlasted.
-pub async fn publish_loop(
-    pool: PgPool,
-    producer: Producer,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
+pub async fn publish_loop(pool: PgPool, producer: Producer, stop: CancellationToken) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
         let pause = match publish_as_leader(&pool, &producer, &stop).await {
             Ok(()) => STANDBY,
@@ -130,7 +126,11 @@ pub async fn publish_loop(
 }
 
 /// Publishes while this process holds the lock; returns when another does, or at `stop`.
-async fn publish_as_leader(pool: &PgPool, producer: &Producer, stop: &CancellationToken) -> anyhow::Result<()> {
+async fn publish_as_leader(
+    pool: &PgPool,
+    producer: &Producer,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     let mut connection = pool.acquire().await?;
     let leader: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
         .bind(PUBLISHER_LOCK)
@@ -195,7 +195,10 @@ async fn publish_batch(connection: &mut PgConnection, producer: &Producer) -> an
         producer.send_all(topic, events).await?;
     }
     if !positions.is_empty() {
-        sqlx::query("DELETE FROM outbox WHERE position = ANY($1)").bind(&positions).execute(connection).await?;
+        sqlx::query("DELETE FROM outbox WHERE position = ANY($1)")
+            .bind(&positions)
+            .execute(connection)
+            .await?;
         metrics::counter!("outbox_published_total").increment(positions.len() as u64);
     }
     Ok(positions.len())

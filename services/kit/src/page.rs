@@ -86,17 +86,12 @@ pub fn encode_cursor<T: Serialize>(place: &T) -> String {
 
 /// What [`encode_cursor`] put in.
 pub fn decode_cursor<T: DeserializeOwned>(cursor: &str) -> Result<T> {
-    BASE64_URL_SAFE_NO_PAD
-        .decode(cursor)
-        .ok()
-        .and_then(|json| serde_json::from_slice(&json).ok())
-        .ok_or_else(|| {
-            Problem::new(StatusCode::BAD_REQUEST, "cursor-invalid", "The cursor is not one of this list").field(
-                "cursor",
-                "cursor",
-                "must be the next_cursor of an earlier page",
-            )
-        })
+    BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|json| serde_json::from_slice(&json).ok()).ok_or_else(
+        || {
+            Problem::new(StatusCode::BAD_REQUEST, "cursor-invalid", "The cursor is not one of this list")
+                .field("cursor", "cursor", "must be the next_cursor of an earlier page")
+        },
+    )
 }
 
 #[cfg(test)]

@@ -149,9 +149,10 @@ impl Problem {
             body.insert("detail".to_owned(), detail.as_str().into());
         }
         if !self.errors.is_empty() {
-            let errors = self.errors.iter().map(|e| {
-                serde_json::json!({ "field": e.field, "rule": e.rule, "detail": e.detail })
-            });
+            let errors = self
+                .errors
+                .iter()
+                .map(|e| serde_json::json!({ "field": e.field, "rule": e.rule, "detail": e.detail }));
             body.insert("errors".to_owned(), errors.collect());
         }
         Value::Object(body)

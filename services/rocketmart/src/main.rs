@@ -1,1 +1,23 @@
-fn main() {}
+//! The one binary of the shop's services: `rocketmart <component>`.
+//!
+//! Each component comes from its service's crate, with its own arguments; what they need is listed
+//! in docs/contracts.md. Logs, metrics and the crypto provider are set up here, once, before a
+//! component starts.
+
+mod component;
+
+use clap::Parser;
+use component::Component;
+
+/// Rocket Mart: flash sales on Kubernetes.
+#[derive(Parser)]
+#[command(version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    component: Component,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    Cli::parse().component.run().await
+}

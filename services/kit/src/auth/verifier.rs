@@ -85,10 +85,8 @@ impl Verifier {
         validation.set_audience(&[&config.auth_audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.leeway = LEEWAY_SECONDS;
-        let verified = moka::sync::Cache::builder()
-            .max_capacity(REMEMBERED_TOKENS)
-            .time_to_live(REMEMBERED_FOR)
-            .build();
+        let verified =
+            moka::sync::Cache::builder().max_capacity(REMEMBERED_TOKENS).time_to_live(REMEMBERED_FOR).build();
         let shared = Shared { validation, keys: ArcSwap::from_pointee(keys), verified, source };
         Self { shared: Arc::new(shared) }
     }

@@ -182,7 +182,9 @@ impl Session {
             metrics::counter!("kafka_retries_total", "component" => component.clone()).increment(1);
             let pause = pauses.next().unwrap_or(RETRY_PAUSE.1);
             tracing::warn!(
-                error = format!("{failed:#}"), pause_ms = pause.as_millis(), events = batch.deliveries.len(),
+                error = format!("{failed:#}"),
+                pause_ms = pause.as_millis(),
+                events = batch.deliveries.len(),
                 "batch not handled, trying again"
             );
             self.rest(pause, &mut batch).await?;
@@ -224,9 +226,14 @@ impl Session {
         let component = &self.settings.component;
         #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
         metrics::histogram!("kafka_batch_size", "component" => component.clone()).record(size as f64);
-        metrics::histogram!("kafka_handle_seconds", "component" => component.clone()).record(started.elapsed());
+        metrics::histogram!("kafka_handle_seconds", "component" => component.clone())
+            .record(started.elapsed());
         let outcome = if ok { "kafka_handled_total" } else { "kafka_handle_errors_total" };
-        metrics::counter!(outcome, "component" => component.clone()).increment(if ok { size as u64 } else { 1 });
+        metrics::counter!(outcome, "component" => component.clone()).increment(if ok {
+            size as u64
+        } else {
+            1
+        });
     }
 
     /// Waits without reading on, but polls, so that the group keeps us and may take partitions.

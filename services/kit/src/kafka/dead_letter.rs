@@ -27,7 +27,9 @@ impl Letter {
         Self {
             key: message.key().map(<[u8]>::to_vec),
             payload: message.payload().map(<[u8]>::to_vec),
-            headers: message.headers().map_or_else(OwnedHeaders::new, rdkafka::message::BorrowedHeaders::detach),
+            headers: message
+                .headers()
+                .map_or_else(OwnedHeaders::new, rdkafka::message::BorrowedHeaders::detach),
             origin: Place::new(message.topic(), message.partition()),
             offset: message.offset(),
             error: format!("{error:#}"),
@@ -90,7 +92,11 @@ impl DeadLetters {
         producer.send_records(vec![record]).await.context("cannot park a message")?;
         metrics::counter!("kafka_dead_letters_total", "topic" => letter.origin.topic.clone()).increment(1);
         tracing::error!(
-            topic = letter.origin.topic, partition, offset, error = letter.error, parked_in = self.topic,
+            topic = letter.origin.topic,
+            partition,
+            offset,
+            error = letter.error,
+            parked_in = self.topic,
             "a message cannot be handled and was parked"
         );
         Ok(())

@@ -129,15 +129,13 @@ async fn send(producer: &FutureProducer, records: Vec<Record<'_>>) -> anyhow::Re
     for record in records {
         acknowledgements.push(enqueue(producer, record).await?);
     }
-    try_join_all(acknowledgements.into_iter().map(async |acknowledgement| {
-        match acknowledgement.await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err((error, message))) => {
-                let topic = rdkafka::Message::topic(&message).to_owned();
-                Err(anyhow::Error::new(error).context(format!("cannot write to topic {topic}")))
-            }
-            Err(_cancelled) => Err(anyhow!("the Kafka producer was closed while sending")),
+    try_join_all(acknowledgements.into_iter().map(async |acknowledgement| match acknowledgement.await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err((error, message))) => {
+            let topic = rdkafka::Message::topic(&message).to_owned();
+            Err(anyhow::Error::new(error).context(format!("cannot write to topic {topic}")))
         }
+        Err(_cancelled) => Err(anyhow!("the Kafka producer was closed while sending")),
     }))
     .await?;
     Ok(())
@@ -159,7 +157,9 @@ async fn enqueue(
                 tokio::time::sleep(QUEUE_FULL_PAUSE).await;
             }
             Err((error, _)) => {
-                return Err(anyhow::Error::new(error).context(format!("cannot send to topic {}", record.topic)));
+                return Err(
+                    anyhow::Error::new(error).context(format!("cannot send to topic {}", record.topic))
+                );
             }
         }
     }

@@ -92,7 +92,9 @@ impl Reader {
                     return Ok(Some(partitions));
                 }
                 Ok(_) => tracing::warn!(topic = self.topic, "waiting for the topic"),
-                Err(error) => tracing::warn!(topic = self.topic, error = format!("{error:#}"), "waiting for Kafka"),
+                Err(error) => {
+                    tracing::warn!(topic = self.topic, error = format!("{error:#}"), "waiting for Kafka")
+                }
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(None),
@@ -104,7 +106,8 @@ impl Reader {
     async fn partitions(&self) -> anyhow::Result<Vec<i32>> {
         let (consumer, topic) = (Arc::clone(&self.consumer), self.topic.clone());
         let metadata =
-            tokio::task::spawn_blocking(move || consumer.fetch_metadata(Some(&topic), METADATA_TIMEOUT)).await??;
+            tokio::task::spawn_blocking(move || consumer.fetch_metadata(Some(&topic), METADATA_TIMEOUT))
+                .await??;
         let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         Ok(partitions.map(rdkafka::metadata::MetadataPartition::id).collect())
     }
@@ -150,8 +153,11 @@ async fn handle(mut batch: Batch, handler: &dyn Handler, stop: &CancellationToke
                 let skipped = batch.deliveries.remove(index);
                 metrics::counter!("kafka_skipped_total", "topic" => skipped.topic.clone()).increment(1);
                 tracing::error!(
-                    topic = skipped.topic, partition = skipped.partition, offset = skipped.offset,
-                    error = format!("{error:#}"), "an event cannot be handled and was skipped"
+                    topic = skipped.topic,
+                    partition = skipped.partition,
+                    offset = skipped.offset,
+                    error = format!("{error:#}"),
+                    "an event cannot be handled and was skipped"
                 );
             }
             Err(error) => {

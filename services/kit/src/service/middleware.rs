@@ -36,10 +36,7 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    (
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
-    ),
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
@@ -83,9 +80,13 @@ async fn frame(State(limit): State<Duration>, request: Request, next: Next) -> R
 async fn guarded(limit: Duration, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limit, AssertUnwindSafe(next.run(request)).catch_unwind()).await {
         Ok(Ok(response)) => response,
-        Ok(Err(panic)) => Problem::internal(anyhow::anyhow!("handler panicked: {}", message(&*panic))).into_response(),
-        Err(_elapsed) => Problem::unavailable("request-timeout", "the request took too long; its outcome is unknown")
-            .into_response(),
+        Ok(Err(panic)) => {
+            Problem::internal(anyhow::anyhow!("handler panicked: {}", message(&*panic))).into_response()
+        }
+        Err(_elapsed) => {
+            Problem::unavailable("request-timeout", "the request took too long; its outcome is unknown")
+                .into_response()
+        }
     }
 }
 
@@ -144,4 +145,3 @@ fn as_problem(response: Response) -> Response {
     }
     problem
 }
-

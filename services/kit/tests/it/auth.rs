@@ -101,7 +101,11 @@ async fn wrong_issuer_audience_and_expiry_are_refused() {
     for missing in ["exp", "iss", "aud", "sub", "jti"] {
         let mut claims = claims(&[]);
         claims.as_object_mut().unwrap().remove(missing);
-        assert_eq!(verifier.verify(&signer.sign(&claims)).await.unwrap_err(), AuthError::Invalid, "{missing}");
+        assert_eq!(
+            verifier.verify(&signer.sign(&claims)).await.unwrap_err(),
+            AuthError::Invalid,
+            "{missing}"
+        );
     }
 }
 

@@ -20,8 +20,7 @@ struct Neighbour {
 
 impl Neighbour {
     async fn start(failing: usize) -> (Self, Client) {
-        let neighbour =
-            Self { calls: Arc::default(), failing: Arc::new(AtomicUsize::new(failing)) };
+        let neighbour = Self { calls: Arc::default(), failing: Arc::new(AtomicUsize::new(failing)) };
         let router = Router::new()
             .route("/v1/things", get(answer).post(answer))
             .route("/v1/slow", post(async || tokio::time::sleep(Duration::from_secs(60)).await))
@@ -40,7 +39,8 @@ impl Neighbour {
 
 async fn answer(State(neighbour): State<Neighbour>, headers: HeaderMap) -> Response {
     neighbour.calls.fetch_add(1, Ordering::SeqCst);
-    let failing = neighbour.failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+    let failing =
+        neighbour.failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
     if failing.is_ok() {
         return StatusCode::BAD_GATEWAY.into_response();
     }

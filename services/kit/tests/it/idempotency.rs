@@ -30,7 +30,11 @@ impl Caller {
         once(&self.pool, self.owner, "POST /addresses", &key, hash, move |connection| {
             Box::pin(async move {
                 let id = Uuid::now_v7();
-                sqlx::query("INSERT INTO addresses VALUES ($1, $2)").bind(id).bind(street).execute(connection).await?;
+                sqlx::query("INSERT INTO addresses VALUES ($1, $2)")
+                    .bind(id)
+                    .bind(street)
+                    .execute(connection)
+                    .await?;
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 if fail {
                     return Err(Problem::conflict("too-many-addresses", "at most 20"));
@@ -98,7 +102,8 @@ async fn a_failure_undoes_its_work_and_leaves_the_key_free() {
 #[tokio::test]
 async fn a_request_that_is_dropped_half_way_leaves_nothing_behind() {
     let caller = Caller::new().await;
-    let cut_off = tokio::time::timeout(Duration::from_millis(100), caller.create("k", "High Street", false)).await;
+    let cut_off =
+        tokio::time::timeout(Duration::from_millis(100), caller.create("k", "High Street", false)).await;
     assert!(cut_off.is_err());
     // The connection is rolled back when it returns to the pool.
     tokio::time::sleep(Duration::from_millis(300)).await;

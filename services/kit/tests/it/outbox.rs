@@ -192,10 +192,12 @@ async fn ids_and_answers_beyond_their_time_are_forgotten() {
     let stop = CancellationToken::new();
     let task = tokio::spawn(publish_loop(pool.clone(), shop.producer().unwrap(), stop.clone()));
     let left = async || {
-        sqlx::query_as::<_, (i64, i64)>("SELECT (SELECT count(*) FROM inbox), (SELECT count(*) FROM idempotency)")
-            .fetch_one(&pool)
-            .await
-            .unwrap()
+        sqlx::query_as::<_, (i64, i64)>(
+            "SELECT (SELECT count(*) FROM inbox), (SELECT count(*) FROM idempotency)",
+        )
+        .fetch_one(&pool)
+        .await
+        .unwrap()
     };
     // Today and the days before it, up to the day that is a moment too old.
     eventually("the old ones are gone", async || left().await == (30, 7)).await;

@@ -19,7 +19,8 @@ async fn everything_is_read_before_it_says_so_and_then_followed() {
     let read_when_caught_up = Arc::new(AtomicUsize::new(0));
     let stop = CancellationToken::new();
     let task = tokio::spawn({
-        let (shop, recorder, seen, stop) = (shop.clone(), recorder.clone(), read_when_caught_up.clone(), stop.clone());
+        let (shop, recorder, seen, stop) =
+            (shop.clone(), recorder.clone(), read_when_caught_up.clone(), stop.clone());
         async move {
             let counted = recorder.clone();
             let caught_up = move || seen.store(counted.deliveries().len(), Ordering::SeqCst);

@@ -178,7 +178,9 @@ async fn requests_are_measured_by_route() {
     running.get("/what-a-scanner-looks-for").await;
     let (_, metrics) = running.admin("/metrics").await;
     let line = metrics.lines().find(|line| {
-        line.starts_with("http_request_seconds_count") && line.contains(r#"route="/things""#) && line.contains("2xx")
+        line.starts_with("http_request_seconds_count")
+            && line.contains(r#"route="/things""#)
+            && line.contains("2xx")
     });
     assert!(line.is_some(), "{metrics}");
     assert!(!metrics.contains("scanner"), "paths of callers must not become label values");

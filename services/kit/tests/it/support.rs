@@ -139,7 +139,8 @@ pub(crate) async fn raw_messages(shop: &KafkaConfig, topic: &str, count: usize) 
     let mut messages = Vec::new();
     while messages.len() < count {
         let received = tokio::time::timeout(Duration::from_secs(30), consumer.recv()).await;
-        let Ok(message) = received.unwrap_or_else(|_| panic!("{} of {count} in {topic}", messages.len())) else {
+        let Ok(message) = received.unwrap_or_else(|_| panic!("{} of {count} in {topic}", messages.len()))
+        else {
             continue;
         };
         let headers = message.headers().map(|headers| {

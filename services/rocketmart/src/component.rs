@@ -1,0 +1,98 @@
+//! The components by name, and how each is run.
+
+use std::pin::Pin;
+
+use clap::{Subcommand, ValueEnum};
+use rocketmart_kit::service::published;
+use rocketmart_kit::telemetry;
+use utoipa::openapi::OpenApi;
+
+/// What one process is.
+#[derive(Subcommand)]
+pub(crate) enum Component {
+    /// Sign-up, sessions, tokens and their public keys.
+    Member(Box<rocketmart_member::api::Args>),
+    /// Products, likes and the wishlist.
+    Catalog(Box<rocketmart_catalog::api::Args>),
+    /// Search among the published products.
+    Search(Box<rocketmart_search::api::Args>),
+    /// Sales, purchases, orders, and the operator's side door.
+    Order(Box<rocketmart_order::api::Args>),
+    /// Moves reservations to Kafka and expires them.
+    OrderRelay(Box<rocketmart_order::relay::Args>),
+    /// Turns reservations and payments into orders and the ledger.
+    OrderWorker(Box<rocketmart_order::worker::Args>),
+    /// Payment methods, payments and the provider's call-backs.
+    Payment(Box<rocketmart_payment::api::Args>),
+    /// Charges and refunds.
+    PaymentWorker(Box<rocketmart_payment::worker::Args>),
+    /// Addresses and shipments.
+    Delivery(Box<rocketmart_delivery::api::Args>),
+    /// Shipments from paid orders, and the simulated carrier.
+    DeliveryWorker(Box<rocketmart_delivery::worker::Args>),
+    /// The simulated payment provider; for development.
+    SimulateProvider(Box<rocketmart_outside::provider::Args>),
+    /// A mail server that keeps what it gets for reading; for development.
+    SimulateMail(Box<rocketmart_outside::mail::Args>),
+    /// Prints the OpenAPI description of a component's HTTP interface.
+    Openapi {
+        #[arg(value_enum)]
+        of: Described,
+    },
+}
+
+/// Components with an HTTP interface of their own.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Described {
+    Member,
+    Catalog,
+    Search,
+    Order,
+    Payment,
+    Delivery,
+}
+
+type Run = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
+
+impl Component {
+    /// Runs until the component has stopped.
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let (name, run): (&str, Run) = match self {
+            Self::Member(args) => ("member", Box::pin(rocketmart_member::api::run(*args))),
+            Self::Catalog(args) => ("catalog", Box::pin(rocketmart_catalog::api::run(*args))),
+            Self::Search(args) => ("search", Box::pin(rocketmart_search::api::run(*args))),
+            Self::Order(args) => ("order", Box::pin(rocketmart_order::api::run(*args))),
+            Self::OrderRelay(args) => ("order-relay", Box::pin(rocketmart_order::relay::run(*args))),
+            Self::OrderWorker(args) => ("order-worker", Box::pin(rocketmart_order::worker::run(*args))),
+            Self::Payment(args) => ("payment", Box::pin(rocketmart_payment::api::run(*args))),
+            Self::PaymentWorker(args) => ("payment-worker", Box::pin(rocketmart_payment::worker::run(*args))),
+            Self::Delivery(args) => ("delivery", Box::pin(rocketmart_delivery::api::run(*args))),
+            Self::DeliveryWorker(args) => {
+                ("delivery-worker", Box::pin(rocketmart_delivery::worker::run(*args)))
+            }
+            Self::SimulateProvider(args) => {
+                ("simulate-provider", Box::pin(rocketmart_outside::provider::run(*args)))
+            }
+            Self::SimulateMail(args) => ("simulate-mail", Box::pin(rocketmart_outside::mail::run(*args))),
+            Self::Openapi { of } => {
+                println!("{}", published(of.description()).to_pretty_json()?);
+                return Ok(());
+            }
+        };
+        telemetry::init(name);
+        run.await
+    }
+}
+
+impl Described {
+    fn description(self) -> OpenApi {
+        match self {
+            Self::Member => rocketmart_member::api::openapi(),
+            Self::Catalog => rocketmart_catalog::api::openapi(),
+            Self::Search => rocketmart_search::api::openapi(),
+            Self::Order => rocketmart_order::api::openapi(),
+            Self::Payment => rocketmart_payment::api::openapi(),
+            Self::Delivery => rocketmart_delivery::api::openapi(),
+        }
+    }
+}
