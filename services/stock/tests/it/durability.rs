@@ -55,7 +55,7 @@ async fn what_was_acknowledged_survives_killing_redis_under_load() {
     }
     until_redis_answers(&sale.stock).await;
 
-    assert!(acknowledged.len() > 500, "only {} were acknowledged", acknowledged.len());
+    assert!(acknowledged.len() > 50, "only {} were acknowledged", acknowledged.len());
     assert!(!unknown.is_empty(), "no kill hit a call");
     for order in &acknowledged {
         assert!(sale.stock.get(sale.id(), *order).await.unwrap().is_some(), "{order} is lost");

@@ -1,6 +1,6 @@
 //! A sale on a Redis of its own, and short ways to say what a test does with it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::aio::MultiplexedConnection;
 use rocketmart_harness::backing::Redis;
@@ -29,7 +29,7 @@ impl Sale {
 
     pub(crate) async fn of(items: Vec<ItemSpec>) -> Self {
         let redis = Redis::start().unwrap();
-        let stock = Stock::connect(&redis.url()).unwrap();
+        let stock = patient(&redis);
         let spec = spec(items);
         assert_eq!(stock.load(&spec).await, Ok(LoadOutcome::Loaded));
         let sale = Self { redis, stock, spec };
@@ -47,7 +47,7 @@ impl Sale {
 
     /// A client as another replica has it: nothing shared but Redis.
     pub(crate) fn another_replica(&self) -> Stock {
-        Stock::connect(&self.redis.url()).unwrap()
+        patient(&self.redis)
     }
 
     pub(crate) fn wish(&self, buyer: BuyerId, key: &str, lines: &[(&str, u32)]) -> Reserve {
@@ -89,7 +89,10 @@ impl Sale {
 
     /// A connection of the test's own, for what no client of the engine does.
     pub(crate) async fn connection(&self) -> MultiplexedConnection {
-        redis::Client::open(self.redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+        let config =
+            redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let client = redis::Client::open(self.redis.url()).unwrap();
+        client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
     }
 
     /// Moves a reservation's deadline into the past, instead of waiting for it.
@@ -115,6 +118,11 @@ impl Sale {
             .await
             .unwrap();
     }
+}
+
+/// A client that sits out a disk busy with other things; tests of time-outs bring their own.
+fn patient(redis: &Redis) -> Stock {
+    Stock::with_response_timeout(&redis.url(), Duration::from_secs(30)).unwrap()
 }
 
 /// What [`Sale::let_deadline_pass`] sets.
