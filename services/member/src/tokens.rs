@@ -19,8 +19,9 @@ pub(crate) struct Issuer {
     key: EncodingKey,
     header: Header,
     published: JwkSet,
-    issuer: String,
-    audience: String,
+    /// `iss` and `aud` of every token.
+    iss: String,
+    aud: String,
     lifetime: Duration,
 }
 
@@ -38,8 +39,8 @@ impl Issuer {
             key,
             header,
             published,
-            issuer: auth.auth_issuer.clone(),
-            audience: auth.auth_audience.clone(),
+            iss: auth.auth_issuer.clone(),
+            aud: auth.auth_audience.clone(),
             lifetime,
         })
     }
@@ -56,8 +57,8 @@ impl Issuer {
     pub(crate) fn issue(&self, bearer: &Bearer<'_>) -> anyhow::Result<String> {
         let now = OffsetDateTime::now_utc();
         let claims = Claims {
-            iss: self.issuer.clone(),
-            aud: self.audience.clone(),
+            iss: self.iss.clone(),
+            aud: self.aud.clone(),
             sub: bearer.member,
             sid: bearer.session,
             jti: Uuid::new_v4(),

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::email::EmailAddress;
 use super::secret;
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// At most `allowed` attempts by `subject` within `window`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,19 +38,19 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// Both mails that a stranger can make us send count alike: nobody's mailbox is flooded.
-    pub(crate) fn sign_up(&self, email: &EmailAddress, address: Option<IpAddr>) -> Vec<Limit> {
+    pub(crate) fn sign_up(self, email: &EmailAddress, address: Option<IpAddr>) -> Vec<Limit> {
         let mine = Limit::new("sign-up/email", email.as_str(), 5, HOUR);
         self.with_address(vec![mine], "sign-up/address", address)
     }
 
-    pub(crate) fn password_reset(&self, email: &EmailAddress, address: Option<IpAddr>) -> Vec<Limit> {
+    pub(crate) fn password_reset(self, email: &EmailAddress, address: Option<IpAddr>) -> Vec<Limit> {
         let mine = Limit::new("reset/email", email.as_str(), 3, HOUR);
         self.with_address(vec![mine], "reset/address", address)
     }
 
     /// Failed log-ins. Tight for one e-mail from one place; wider for one e-mail from anywhere, so
     /// that a stranger cannot easily lock its owner out.
-    pub(crate) fn log_in(&self, email: &EmailAddress, address: Option<IpAddr>) -> Vec<Limit> {
+    pub(crate) fn log_in(self, email: &EmailAddress, address: Option<IpAddr>) -> Vec<Limit> {
         let from = address.map(network).unwrap_or_default();
         let mine = vec![
             Limit::new("log-in/both", &format!("{email} {from}"), 10, 15 * MINUTE),
@@ -60,7 +60,7 @@ impl Limits {
     }
 
     fn with_address(
-        &self,
+        self,
         mut limits: Vec<Limit>,
         scope: &'static str,
         address: Option<IpAddr>,

@@ -133,12 +133,12 @@ pub(super) async fn issue_tokens(
     fields.check("member_ids", check_count(body.member_ids.len()));
     fields.finish()?;
 
-    let issued = sessions::open_for_each(&app.pool, &body.member_ids, app.issuer.lifetime()).await?;
-    let issued = all_known(issued)?;
+    let opened = sessions::open_for_each(&app.pool, &body.member_ids, app.issuer.lifetime()).await?;
+    let opened = all_known(opened)?;
     let issuer = app.issuer.clone();
     // A thousand signatures take tens of milliseconds, too long for a thread others share.
     let signed = tokio::task::spawn_blocking(move || {
-        issued
+        opened
             .iter()
             .map(|Issued { member, session, roles }| {
                 let access_token = issuer.issue(&Bearer { member: *member, session: *session, roles })?;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::mails;
 
-const PERIOD: Duration = Duration::from_secs(60);
+const PERIOD: Duration = Duration::from_mins(1);
 /// Rows per statement: small enough not to hold up anybody.
 const BATCH: i64 = 1_000;
 
