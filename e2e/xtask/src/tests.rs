@@ -70,8 +70,9 @@ impl Tier {
                 run_all(programs.tests(Kind::IntegrationTests).filter(|test| test.package == OPERATOR))
             }
             Self::EndToEnd => {
+                rocketmart_harness::node::survives_a_crash_and_leaves_nothing()?;
                 demo::run(&demo::Options::default())?;
-                Ok(Count { passed: 1, failed: 0 })
+                Ok(Count { passed: 2, failed: 0 })
             }
         }
     }
@@ -93,7 +94,7 @@ impl std::ops::AddAssign for Count {
 
 pub(crate) fn run(names: &[String]) -> Result<()> {
     let tiers = chosen(names)?;
-    prepare::packages()?;
+    prepare::for_tests()?;
     let programs = Programs::build_with_tests()?;
     let mut total = Count::default();
     let mut lines = Vec::new();
