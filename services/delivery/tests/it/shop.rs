@@ -197,8 +197,8 @@ impl Order {
 
 /// A member calling the API.
 pub(crate) struct Client {
-    http: reqwest::Client,
-    base: String,
+    pub(crate) http: reqwest::Client,
+    pub(crate) base: String,
     pub(crate) token: String,
 }
 
