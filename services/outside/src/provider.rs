@@ -17,9 +17,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 mod callbacks;
+mod cards;
 mod http;
 mod journal;
 mod ledger;
+mod refused;
 mod settings;
 
 pub use callbacks::signature;

@@ -144,7 +144,7 @@ fn validated(draft: Draft) -> Result<address::Address> {
 
 /// Add an address
 #[utoipa::path(
-    post, path = "/api/v1/addresses", tag = "addresses", security(("bearer" = [])),
+    post, path = "/api/v1/addresses", operation_id = "add_address", tag = "addresses", security(("bearer" = [])),
     params(("Idempotency-Key" = String, Header, description = "1–128 visible ASCII characters")),
     request_body = NewAddress,
     responses(
@@ -182,7 +182,7 @@ pub(super) async fn add(
 
 /// List addresses
 #[utoipa::path(
-    get, path = "/api/v1/addresses", tag = "addresses", security(("bearer" = [])),
+    get, path = "/api/v1/addresses", operation_id = "list_addresses", tag = "addresses", security(("bearer" = [])),
     params(PageQuery),
     responses(
         (status = 200, description = "Newest first", body = Page<Address>),
@@ -203,7 +203,7 @@ pub(super) async fn list(
 
 /// See an address
 #[utoipa::path(
-    get, path = "/api/v1/addresses/{id}", tag = "addresses", security(("bearer" = [])),
+    get, path = "/api/v1/addresses/{id}", operation_id = "get_address", tag = "addresses", security(("bearer" = [])),
     params(("id" = Uuid, Path)),
     responses(
         (status = 200, description = "The address", body = Address),
@@ -225,7 +225,7 @@ pub(super) async fn one(
 ///
 /// Shipments that exist keep the address they were made with.
 #[utoipa::path(
-    patch, path = "/api/v1/addresses/{id}", tag = "addresses", security(("bearer" = [])),
+    patch, path = "/api/v1/addresses/{id}", operation_id = "change_address", tag = "addresses", security(("bearer" = [])),
     params(("id" = Uuid, Path)),
     request_body = AddressChange,
     responses(
@@ -255,7 +255,7 @@ pub(super) async fn change(
 /// Orders that chose it are still delivered there. When it was the default, the newest of the others
 /// becomes the default.
 #[utoipa::path(
-    delete, path = "/api/v1/addresses/{id}", tag = "addresses", security(("bearer" = [])),
+    delete, path = "/api/v1/addresses/{id}", operation_id = "remove_address", tag = "addresses", security(("bearer" = [])),
     params(("id" = Uuid, Path)),
     responses(
         (status = 204, description = "Deleted"),
@@ -274,7 +274,7 @@ pub(super) async fn remove(
 
 /// Make an address the default
 #[utoipa::path(
-    put, path = "/api/v1/addresses/{id}/default", tag = "addresses", security(("bearer" = [])),
+    put, path = "/api/v1/addresses/{id}/default", operation_id = "make_address_default", tag = "addresses", security(("bearer" = [])),
     params(("id" = Uuid, Path)),
     responses(
         (status = 204, description = "It is the default"),

@@ -60,7 +60,7 @@ impl TryFrom<ShipmentRow> for Shipment {
 
 /// List shipments
 #[utoipa::path(
-    get, path = "/api/v1/shipments", tag = "shipments", security(("bearer" = [])),
+    get, path = "/api/v1/shipments", operation_id = "list_shipments", tag = "shipments", security(("bearer" = [])),
     params(PageQuery),
     responses(
         (status = 200, description = "Newest first", body = Page<Shipment>),
@@ -83,7 +83,7 @@ pub(super) async fn list(
 
 /// See a shipment
 #[utoipa::path(
-    get, path = "/api/v1/shipments/{id}", tag = "shipments", security(("bearer" = [])),
+    get, path = "/api/v1/shipments/{id}", operation_id = "get_shipment", tag = "shipments", security(("bearer" = [])),
     params(("id" = Uuid, Path)),
     responses(
         (status = 200, description = "The shipment", body = Shipment),

@@ -3,25 +3,25 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{FromRequest, Path, Query, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::Provider;
-use super::callbacks::{Subject, keyed_digest};
+use super::callbacks::Subject;
+use super::cards;
 use super::ledger::{Charge, ChargeRequest, Ledger, Outcome, Refund, Refusal};
+use super::refused::{Body, Refused};
 use super::settings::{Change, Settings};
 
 /// How long an answer that never comes keeps the connection open.
 const SILENCE: Duration = Duration::from_secs(120);
 const LARGEST_PAGE: usize = 1_000;
-/// The card number that stands for a card the bank refuses.
-const DECLINED_CARD: &str = "4000000000000002";
 
 pub(super) fn router(provider: Arc<Provider>) -> Router {
     let money = Router::new()
@@ -37,77 +37,6 @@ pub(super) fn router(provider: Arc<Provider>) -> Router {
         .route("/livez", get(|| async { StatusCode::OK }))
         .route("/readyz", get(|| async { StatusCode::OK }))
         .with_state(provider)
-}
-
-/// A refused request: `{code, message, field?}`.
-#[derive(Debug, Serialize)]
-struct Refused {
-    #[serde(skip)]
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'static str>,
-}
-
-impl Refused {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), field: None }
-    }
-
-    fn field(field: &'static str, message: &str) -> Self {
-        let refused =
-            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", format!("{field} {message}"));
-        Self { field: Some(field), ..refused }
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        (self.status, Json(self)).into_response()
-    }
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::KeyReused => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
-                "this Idempotency-Key came with another body before",
-            ),
-            Refusal::ChargeUnknown => Self::new(StatusCode::NOT_FOUND, "charge_unknown", "no such charge"),
-            Refusal::NotRefundable => {
-                Self::new(StatusCode::CONFLICT, "not_refundable", "a declined charge has nothing to refund")
-            }
-            Refusal::ExceedsCharge { refundable } => Self::new(
-                StatusCode::CONFLICT,
-                "refund_exceeds_charge",
-                format!("{refundable} minor units are left to refund"),
-            ),
-        }
-    }
-}
-
-/// A JSON body. What is wrong with it is told by position, never by quoting it: it may hold a card.
-struct Body<T>(T);
-
-impl<T: DeserializeOwned> FromRequest<Arc<Provider>> for Body<T> {
-    type Rejection = Refused;
-
-    async fn from_request(request: Request, provider: &Arc<Provider>) -> Result<Self, Refused> {
-        let bytes = axum::body::Bytes::from_request(request, provider).await.map_err(|rejection| {
-            Refused::new(rejection.status(), "invalid_body", "the body could not be read")
-        })?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            let message = format!(
-                "the body is not the expected JSON (line {}, column {})",
-                error.line(),
-                error.column()
-            );
-            Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", message)
-        })
-    }
 }
 
 async fn fail_during_outage(State(provider): State<Arc<Provider>>, request: Request, next: Next) -> Response {
@@ -128,33 +57,9 @@ async fn tokenize(
     State(provider): State<Arc<Provider>>,
     Body(card): Body<Card>,
 ) -> Result<Response, Refused> {
-    let number: String = card.card_number.chars().filter(|c| !matches!(c, ' ' | '-')).collect();
-    if !is_card_number(&number) {
-        return Err(Refused::field("card_number", "must be 12 to 19 digits with a valid check digit"));
-    }
-    let declined = if number == DECLINED_CARD { "declined_" } else { "" };
-    let digest = hex::encode(keyed_digest(&provider.secret, number.as_bytes()));
-    let token = format!("tok_{declined}{}", &digest[..32]);
+    let token = cards::token(&provider.secret, &card.card_number)
+        .ok_or_else(|| Refused::field("card_number", "must be 12 to 19 digits with a valid check digit"))?;
     Ok((StatusCode::CREATED, Json(serde_json::json!({ "token": token }))).into_response())
-}
-
-/// Length and Luhn check digit.
-fn is_card_number(number: &str) -> bool {
-    if !(12..=19).contains(&number.len()) || !number.bytes().all(|b| b.is_ascii_digit()) {
-        return false;
-    }
-    let sum: u32 = number
-        .bytes()
-        .rev()
-        .map(|b| u32::from(b - b'0'))
-        .enumerate()
-        .map(|(place, digit)| match digit * 2 {
-            _ if place % 2 == 0 => digit,
-            doubled @ 0..=9 => doubled,
-            doubled => doubled - 9,
-        })
-        .sum();
-    sum.is_multiple_of(10)
 }
 
 async fn charge(
@@ -349,20 +254,5 @@ impl Provider {
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_card_number;
-
-    #[test]
-    fn a_card_number_has_a_valid_check_digit() {
-        for good in ["4242424242424242", "4000000000000002", "378282246310005"] {
-            assert!(is_card_number(good), "{good}");
-        }
-        for bad in ["4242424242424241", "42424242", "4242x24242424242", ""] {
-            assert!(!is_card_number(bad), "{bad}");
-        }
     }
 }
