@@ -54,7 +54,6 @@ impl Order {
 /// A payment in the payment service's database.
 #[derive(Debug, Clone)]
 pub struct Payment {
-    pub id: Uuid,
     pub state: String,
     pub amount: i64,
     pub refunded: i64,
@@ -63,7 +62,7 @@ pub struct Payment {
 /// A charge in the payment provider's own list.
 #[derive(Debug, Clone)]
 pub struct Charge {
-    /// The payment's id.
+    /// What the shop calls it: the order's id.
     pub reference: String,
     pub succeeded: bool,
     pub amount: i64,

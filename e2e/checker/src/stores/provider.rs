@@ -22,7 +22,7 @@ struct Row {
 pub async fn read(url: &str, books: &mut Books) -> Result<()> {
     let client = reqwest::Client::new();
     let ours: std::collections::HashSet<String> =
-        books.payments.values().map(|payment| payment.id.to_string()).collect();
+        books.orders.keys().map(ToString::to_string).collect();
     let mut cursor: Option<String> = None;
     loop {
         let mut query = vec![("limit", "100".to_owned())];

@@ -58,14 +58,13 @@ pub async fn read_orders(url: &str, sale: Uuid, books: &mut Books) -> Result<()>
 
 /// Payments of the orders that are in the books already.
 pub async fn read_payments(url: &str, books: &mut Books) -> Result<()> {
-    let rows = sqlx::query("SELECT order_id, id, state, amount, refunded FROM payments")
+    let rows = sqlx::query("SELECT order_id, state, amount, refunded FROM payments")
         .fetch_all(&connect(url).await?)
         .await?;
     for row in rows {
         let order: Uuid = row.try_get("order_id")?;
         if books.orders.contains_key(&order) {
             let payment = Payment {
-                id: row.try_get("id")?,
                 state: row.try_get("state")?,
                 amount: row.try_get("amount")?,
                 refunded: row.try_get("refunded")?,
