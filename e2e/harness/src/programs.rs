@@ -52,7 +52,9 @@ impl Programs {
     }
 
     fn build_targets(targets: &[&str]) -> Result<Self> {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        forget_the_package_that_runs(&mut cargo);
+        let mut cargo = cargo
             .args(["build", "--workspace", "--message-format=json-render-diagnostics"])
             .args(targets)
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
@@ -83,6 +85,18 @@ impl Programs {
     /// The test executables of one kind, by package.
     pub fn tests(&self, kind: Kind) -> impl Iterator<Item = &Executable> {
         self.executables.iter().filter(move |executable| executable.kind == kind)
+    }
+}
+
+/// `cargo run` tells a program which package it is of, and some build scripts ask for the same variables:
+/// seen from inside `cargo xtask` they would differ from what a plain `cargo build` sees, and half of the
+/// dependencies would be compiled again.
+fn forget_the_package_that_runs(cargo: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_", "CARGO_PRIMARY_"];
+        if name.to_str().is_some_and(|name| told.iter().any(|prefix| name.starts_with(prefix))) {
+            cargo.env_remove(name);
+        }
     }
 }
 
