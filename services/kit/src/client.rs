@@ -26,8 +26,9 @@ const RETRIES: usize = 3;
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// Failures in a row that open the circuit.
 const FAILURES_TO_OPEN: u32 = 5;
-/// How long the circuit stays open before one call may try; grows while it fails.
-const OPEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// How long the circuit stays open before one call may try; grows while it fails. The breaker counts in
+/// whole seconds and jitters half of them, so that less than two would be no pause at all.
+const OPEN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
 
 /// Why a call has no result.
 #[derive(Debug, thiserror::Error)]

@@ -84,7 +84,7 @@ async fn a_neighbour_that_keeps_failing_is_left_alone_and_then_tried_again() {
     let error = client.send(Call::post("things")).await.unwrap_err();
     assert!(matches!(error, CallError::CircuitOpen { .. }), "{error}");
     assert_eq!(neighbour.calls(), 5);
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(2_200)).await;
     client.send(Call::post("things")).await.unwrap();
 }
 
