@@ -13,7 +13,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt as _};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
@@ -24,8 +24,12 @@ use super::measure;
 use crate::problem::Problem;
 use crate::trace::{self, TRACEPARENT, TraceContext};
 
-/// Bodies larger than this are refused unless a route says otherwise, bytes.
+/// Bodies larger than this are refused, bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
+/// How much of a refused body is read all the same, bytes, and for how long. A client that is still
+/// sending when its connection closes loses the answer with it.
+const REFUSED_BODY_LIMIT: usize = 16 * 1024 * 1024;
+const REFUSED_BODY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest request id accepted from a caller, bytes.
 const REQUEST_ID_LIMIT: usize = 128;
 
@@ -63,7 +67,11 @@ async fn frame(State(limit): State<Duration>, request: Request, next: Next) -> R
         route,
     );
 
-    let handled = trace::scope(context, guarded(limit, request, next)).instrument(span.clone()).await;
+    let handled = if announces_too_much(request.headers()) {
+        refuse_body(request).await
+    } else {
+        trace::scope(context, guarded(limit, request, next)).instrument(span.clone()).await
+    };
     let mut response = as_problem(handled);
     let (status, took) = (response.status(), started.elapsed());
     measure::request(&method, route, status, took);
@@ -74,6 +82,26 @@ async fn frame(State(limit): State<Duration>, request: Request, next: Next) -> R
         headers.entry(name).or_insert_with(|| value.clone());
     }
     response
+}
+
+fn announces_too_much(headers: &HeaderMap) -> bool {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    announced.is_some_and(|length: usize| length > BODY_LIMIT)
+}
+
+async fn refuse_body(request: Request) -> Response {
+    let mut chunks = request.into_body().into_data_stream();
+    let discard = async {
+        let mut read = 0;
+        while let Some(Ok(chunk)) = chunks.next().await
+            && read < REFUSED_BODY_LIMIT
+        {
+            read += chunk.len();
+        }
+    };
+    // Whatever comes of it, the answer is the same.
+    let _ = tokio::time::timeout(REFUSED_BODY_TIMEOUT, discard).await;
+    StatusCode::PAYLOAD_TOO_LARGE.into_response()
 }
 
 /// The handler's answer, or one in its place when it panics or takes too long.

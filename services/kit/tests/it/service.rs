@@ -118,6 +118,16 @@ async fn every_failure_is_a_problem() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_still_sending_too_much_gets_the_answer() {
+    let running = Running::start(service()).await;
+    for _ in 0..10 {
+        let large = running.post("/things", "x".repeat(8 * 1024 * 1024)).await;
+        assert_eq!(problem(large).await, (413, "body-too-large".to_owned()));
+    }
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn answers_carry_request_id_and_security_headers() {
     let running = Running::start(service()).await;
     let response = running.get("/trace").await;
