@@ -32,14 +32,17 @@ impl Cluster {
         Ok(node::Node::find()?.context("the node is not up (`cargo xtask up`)")?.cluster().clone())
     }
 
-    /// Any cluster, by its kubeconfig.
+    /// Any cluster, by its kubeconfig; with the kubectl and the Helm that are installed, or else ours.
     pub fn elsewhere(kubeconfig: &Path) -> Result<Self> {
         let kubeconfig =
             kubeconfig.canonicalize().with_context(|| format!("no kubeconfig {}", kubeconfig.display()))?;
         Ok(Self {
             kubeconfig,
-            kubectl: prepare::kubernetes_binaries()?.join("kubectl"),
-            helm: prepare::helm()?,
+            kubectl: match installed("kubectl") {
+                Some(kubectl) => kubectl,
+                None => prepare::kubernetes_binaries()?.join("kubectl"),
+            },
+            helm: installed("helm").map_or_else(prepare::helm, Ok)?,
             enter: vec![],
             kubectl_cache: None,
         })
@@ -96,6 +99,13 @@ impl Cluster {
         output(&mut self.kubectl_command(&arguments), Some(manifests)).map(drop)
     }
 
+    /// Applies manifests that name no namespace of their own in this one.
+    pub fn apply_in(&self, namespace: &str, manifests: &str) -> Result<()> {
+        let arguments =
+            ["--namespace", namespace, "apply", "--server-side", "--force-conflicts", "--filename=-"];
+        output(&mut self.kubectl_command(&arguments), Some(manifests)).map(drop)
+    }
+
     /// Runs Helm and answers what it printed. Its cache and settings lie in ours.
     pub fn helm(&self, arguments: &[&str]) -> Result<String> {
         let home = crate::cache::root().join("helm-home");
@@ -108,6 +118,12 @@ impl Cluster {
         }
         output(&mut command, None)
     }
+}
+
+/// A program of the `PATH`.
+fn installed(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
 }
 
 fn output(command: &mut Command, input: Option<&str>) -> Result<String> {

@@ -105,9 +105,7 @@ fn a_double_charge_is_found() {
 #[test]
 fn a_charge_for_an_expired_order_that_was_not_refunded_is_found() {
     let charge = |books: &mut Books, refunded| {
-        books
-            .payments
-            .insert(id(2), Payment { state: "succeeded".into(), amount: 100, refunded });
+        books.payments.insert(id(2), Payment { state: "succeeded".into(), amount: 100, refunded });
         books.charges.push(Charge { reference: id(2).to_string(), succeeded: true, amount: 100, refunded });
         books.succeeded_events.insert(id(2));
     };

@@ -21,8 +21,7 @@ struct Row {
 
 pub async fn read(url: &str, books: &mut Books) -> Result<()> {
     let client = reqwest::Client::new();
-    let ours: std::collections::HashSet<String> =
-        books.orders.keys().map(ToString::to_string).collect();
+    let ours: std::collections::HashSet<String> = books.orders.keys().map(ToString::to_string).collect();
     let mut cursor: Option<String> = None;
     loop {
         let mut query = vec![("limit", "100".to_owned())];

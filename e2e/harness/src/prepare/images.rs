@@ -32,6 +32,10 @@ const KEPT_BESIDES_NEWEST: usize = 1;
 /// again takes what was imported last.
 const ROCKETMART: &str = "docker.io/library/rocketmart:dev";
 
+/// What is in our image: the shop and its operator, and the shoppers and the checker of a demo.
+const OUR_PROGRAMS: [&str; 4] =
+    ["rocketmart", "rocketmart-operator", "rocketmart-loadtest", "rocketmart-checker"];
+
 /// An image in a file, ready to be imported by containerd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
@@ -48,7 +52,7 @@ struct Recipe {
     contexts: Vec<(&'static str, PathBuf)>,
 }
 
-/// The images of the node itself, of its ingress and of the backing services.
+/// The images of the node itself and of its ingress.
 pub(super) fn of_the_node(kubernetes: &Path, contour: &Contour) -> Result<Vec<Image>> {
     let recipes = [
         Recipe {
@@ -72,6 +76,13 @@ pub(super) fn of_the_node(kubernetes: &Path, contour: &Contour) -> Result<Vec<Im
             name: "docker.io/envoyproxy/envoy:distroless-v1.38.9".to_owned(),
             contexts: vec![("binaries", envoy::binary()?)],
         },
+    ];
+    recipes.iter().map(Recipe::build).collect()
+}
+
+/// The images of the backing services.
+pub(super) fn of_the_backing_services() -> Result<Vec<Image>> {
+    let recipes = [
         Recipe { folder: "redis", name: "docker.io/library/redis:7".to_owned(), contexts: vec![] },
         Recipe { folder: "postgres", name: "docker.io/library/postgres:15".to_owned(), contexts: vec![] },
         Recipe {
@@ -86,8 +97,7 @@ pub(super) fn of_the_node(kubernetes: &Path, contour: &Contour) -> Result<Vec<Im
 /// The image with all of our own programs, from what cargo builds now.
 pub fn rocketmart_image() -> Result<Image> {
     let programs = step::step("Build our own programs", Programs::build)?;
-    let programs =
-        ["rocketmart", "rocketmart-operator"].map(|name| programs.program(name).map(Path::to_owned));
+    let programs = OUR_PROGRAMS.map(|name| programs.program(name).map(Path::to_owned));
     let programs = programs.into_iter().collect::<Result<Vec<_>>>()?;
     let binaries = cache::entry("rocketmart-binaries", &cache::key_of_files(&programs)?, |into| {
         // Debug information is most of a binary; symbols stay, so that a panic names functions.

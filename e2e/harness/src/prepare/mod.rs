@@ -51,8 +51,17 @@ pub fn node() -> Result<Prepared> {
     let kubernetes = kubernetes_binaries()?;
     let helm = helm()?;
     let contour = contour()?;
-    let images = images::of_the_node(&kubernetes, &contour)?;
+    let mut images = images::of_the_node(&kubernetes, &contour)?;
+    images.extend(images::of_the_backing_services()?);
     Ok(Prepared { kubernetes, helm, contour_manifests: contour.manifests(), images })
+}
+
+/// Prepares the images that another cluster needs: of the backing services, and our own.
+pub fn shop_images() -> Result<Vec<Image>> {
+    packages()?;
+    let mut images = images::of_the_backing_services()?;
+    images.push(rocketmart_image()?);
+    Ok(images)
 }
 
 /// Prepares what the tests without a node need: servers as plain processes and an API server.

@@ -16,7 +16,7 @@ mod tools;
 use std::{fs, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, bail};
-use rocketmart_harness::{cluster::Cluster, node::Node, programs::Programs, step::step};
+use rocketmart_harness::{cluster::Cluster, node::Node, step::step};
 
 use self::{sale::Sale, timeline::Timeline, tools::Tools};
 
@@ -25,6 +25,8 @@ use self::{sale::Sale, timeline::Timeline, tools::Tools};
 pub(crate) struct Options {
     /// Any cluster instead of the node of this machine.
     pub kubeconfig: Option<PathBuf>,
+    /// Where pods reach the ingress controller.
+    pub entrance: String,
     pub units: u32,
     pub shoppers: u32,
     /// How many of them sign up by themselves, through the link in a mail.
@@ -33,7 +35,13 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { kubeconfig: None, units: 1_000, shoppers: 5_000, sign_ups: 24 }
+        Self {
+            kubeconfig: None,
+            entrance: "http://envoy.projectcontour".to_owned(),
+            units: 1_000,
+            shoppers: 5_000,
+            sign_ups: 24,
+        }
     }
 }
 
@@ -46,6 +54,7 @@ impl Options {
             let number = || value.parse().with_context(|| format!("{flag} {value}: a number is needed"));
             match flag.as_str() {
                 "--kubeconfig" => options.kubeconfig = Some(value.into()),
+                "--entrance" => options.entrance.clone_from(value),
                 "--units" => options.units = number()?,
                 "--shoppers" => options.shoppers = number()?,
                 "--sign-ups" => options.sign_ups = number()?,
@@ -66,12 +75,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     fs::create_dir_all(&folder)?;
 
     println!("Prepare");
-    let programs = Programs::build()?;
-    let cluster = if let Some(kubeconfig) = &options.kubeconfig {
-        rocketmart_harness::prepare::packages()?;
-        Cluster::elsewhere(kubeconfig)?
-    } else {
-        Node::up()?.cluster().clone()
+    let cluster = match &options.kubeconfig {
+        Some(kubeconfig) => Cluster::elsewhere(kubeconfig)?,
+        None => Node::up()?.cluster().clone(),
     };
 
     println!("Install");
@@ -79,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let timeline = Timeline::start(&cluster);
 
     println!("People");
-    let tools = Tools::new(&cluster, programs, &folder)?;
+    let tools = Tools::start(&cluster, &options.entrance, &folder)?;
     let sale = Sale::new(options);
     step("Sign up, import, publish", || tools.people(&sale, options))?;
 
@@ -88,12 +94,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     sale.wait_for(&cluster, &["Ready", "Open", "SoldOut"], sale.lead())?;
     step("The rush", || tools.rush(&sale))?;
     sale.wait_for(&cluster, &["Closed"], std::time::Duration::from_mins(3))?;
-    timeline::wait_for_scale_in(&cluster)?;
 
     println!("The books");
-    step("Compare Redis, Kafka, PostgreSQL, payments and the shoppers' history", || {
-        tools.check(&cluster, &sale)
-    })?;
+    step("Compare Redis, Kafka, PostgreSQL, payments and the shoppers' history", || tools.check(&sale))?;
+    timeline::wait_for_scale_in(&cluster)?;
     let replicas = timeline.finish()?;
     let report = report::assemble(&cluster, &sale, &folder, &replicas)?;
     fs::write(folder.join("report.json"), serde_json::to_vec_pretty(&report)?)?;

@@ -1,7 +1,7 @@
 //! The report: what happened, in the words of the FlashSale's status, of the shoppers and of the
 //! checker.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use rocketmart_harness::cluster::Cluster;
@@ -89,7 +89,8 @@ pub(crate) fn print(report: &Value) {
     }
 }
 
-/// An error unless everything was sold, nothing oversold or lost, and every invariant holds.
+/// An error unless everything was sold, nothing oversold or lost, every invariant holds, and workers
+/// followed the lag out and in again.
 pub(crate) fn verdict(report: &Value) -> Result<()> {
     let mut broken = Vec::new();
     for (figure, wanted) in
@@ -98,6 +99,9 @@ pub(crate) fn verdict(report: &Value) -> Result<()> {
         if report[figure] != wanted {
             broken.push(format!("{figure} is {}, not {wanted}", report[figure]));
         }
+    }
+    if !scaled_out_and_in(report) {
+        broken.push("no worker was scaled out and in again".to_owned());
     }
     let invariants = report["invariants"].as_object();
     for name in ["I1", "I2", "I3", "I4", "I5", "I6", "I7"] {
@@ -111,6 +115,22 @@ pub(crate) fn verdict(report: &Value) -> Result<()> {
         return Ok(());
     }
     bail!("the books do not balance:\n  {}", broken.join("\n  "))
+}
+
+/// Whether some component had more replicas than at first, and in the end no more than at first.
+fn scaled_out_and_in(report: &Value) -> bool {
+    let mut desired: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for change in report["replicas"].as_array().into_iter().flatten() {
+        let (Some(component), Some(count)) = (change["component"].as_str(), change["desired"].as_u64())
+        else {
+            continue;
+        };
+        desired.entry(component).or_default().push(count);
+    }
+    desired.values().any(|counts| match counts[..] {
+        [first, .., last] => counts.iter().any(|count| *count > first) && last <= first,
+        _ => false,
+    })
 }
 
 fn read(path: &Path) -> Result<Value> {
@@ -127,7 +147,12 @@ mod tests {
     fn balanced() -> Value {
         let invariants: serde_json::Map<String, Value> =
             (1..=7).map(|number| (format!("I{number}"), json!({"difference": 0}))).collect();
-        json!({"preloaded": 10, "sold": 10, "oversold": 0, "lost_2xx": 0, "invariants": invariants})
+        let replicas: Vec<Value> =
+            [1, 3, 1].map(|desired| json!({"component": "order-worker", "desired": desired})).into();
+        json!({
+            "preloaded": 10, "sold": 10, "oversold": 0, "lost_2xx": 0, "invariants": invariants,
+            "replicas": replicas,
+        })
     }
 
     #[test]
@@ -139,6 +164,18 @@ mod tests {
             let mut report = balanced();
             report[figure] = value;
             assert!(verdict(&report).is_err(), "{figure}");
+        }
+    }
+
+    #[test]
+    fn workers_that_never_scaled_or_stayed_scaled_fail() {
+        for counts in [&[1][..], &[1, 3], &[1, 1]] {
+            let mut report = balanced();
+            report["replicas"] = counts
+                .iter()
+                .map(|desired| json!({"component": "order-worker", "desired": desired}))
+                .collect();
+            assert!(verdict(&report).is_err(), "{counts:?}");
         }
     }
 

@@ -21,7 +21,7 @@ const LEAD: Duration = Duration::from_secs(30);
 /// The window is longer than the rush needs: the sale ends when everything is sold.
 const WINDOW: Duration = Duration::from_mins(10);
 /// An unpaid order gives its unit back after this time. Short, so that a demo is.
-const PAYMENT_DEADLINE_SECONDS: u32 = 12;
+const PAYMENT_DEADLINE_SECONDS: u32 = 8;
 const PRELOAD_LEAD_SECONDS: u32 = 15;
 
 #[derive(Debug)]

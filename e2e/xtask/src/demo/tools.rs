@@ -1,16 +1,16 @@
-//! The programs outside the shop, run where the cluster's addresses can be reached: the shoppers and
-//! the checker.
+//! The programs outside the shop, run in a pod of the cluster: the shoppers and the checker.
+//!
+//! They reach everything by the names that pods use, so the demo works on any cluster that has the
+//! image. What they write stays in the pod until it is fetched into the demo's folder.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use rocketmart_harness::{cluster::Cluster, programs::Programs};
-use serde_json::Value;
+use rocketmart_harness::cluster::Cluster;
 
 use super::{
     Options,
@@ -18,108 +18,125 @@ use super::{
     sale::Sale,
 };
 
+const POD: &str = "demo-tools";
+const MANIFEST: &str = include_str!("tools.yaml");
 /// The host name of examples/shop.yaml.
 const HOST: &str = "shop.rocketmart.local";
-/// Where the node's ingress listens, seen from inside its network namespace.
-const ENTRANCE: &str = "http://127.0.0.1";
-const CLUSTER_DNS: &str = "10.96.0.10";
 
 #[derive(Debug)]
 pub(crate) struct Tools {
     cluster: Cluster,
-    programs: Programs,
+    /// Address of the ingress controller, as a pod reaches it.
+    entrance: String,
     folder: PathBuf,
 }
 
 impl Tools {
-    pub(crate) fn new(cluster: &Cluster, programs: Programs, folder: &Path) -> Result<Self> {
-        let folder = folder.canonicalize()?;
-        // Pods find each other by name; so must a program beside them (Kafka answers with names).
-        fs::write(
-            folder.join("resolv.conf"),
-            format!("nameserver {CLUSTER_DNS}\nsearch svc.cluster.local cluster.local\noptions ndots:5\n"),
-        )?;
-        Ok(Self { cluster: cluster.clone(), programs, folder })
+    /// Starts the pod, in place of one that an earlier demo left.
+    pub(crate) fn start(cluster: &Cluster, entrance: &str, folder: &Path) -> Result<Self> {
+        let tools =
+            Self { cluster: cluster.clone(), entrance: entrance.to_owned(), folder: folder.to_owned() };
+        tools.kubectl(&["delete", "pod", POD, "--ignore-not-found", "--wait"])?;
+        cluster.apply_in(SHOP_NAMESPACE, MANIFEST)?;
+        tools.kubectl(&["wait", "--for=condition=Ready", "pod", POD, "--timeout=60s"])?;
+        Ok(tools)
     }
 
     pub(crate) fn people(&self, sale: &Sale, options: &Options) -> Result<()> {
-        let administrator = secret(&self.cluster, SHOP_NAMESPACE, &format!("{SHOP}-admin"))?;
-        let mut command = self.command("rocketmart-loadtest")?;
-        command
-            .arg("people")
-            .args(["--shop-url", ENTRANCE, "--host", HOST])
-            .args(["--mail-url", &format!("http://mail.{BACKING_NAMESPACE}:8025")])
-            .args(["--sku", &sale.sku, "--quantity", &sale.units.to_string()])
-            .args(["--sign-ups", &options.sign_ups.to_string()])
-            .args(["--imports", &options.shoppers.saturating_sub(options.sign_ups).to_string()])
-            .arg("--out")
-            .arg(self.folder.join("people.json"))
-            .env("ADMIN_EMAIL", field(&administrator, "email")?)
-            .env("ADMIN_PASSWORD", field(&administrator, "password")?);
-        run(&mut command)
+        self.run(&[
+            "rocketmart-loadtest",
+            "people",
+            "--shop-url",
+            &self.entrance,
+            "--host",
+            HOST,
+            "--mail-url",
+            &format!("http://mail.{BACKING_NAMESPACE}:8025"),
+            "--sku",
+            &sale.sku,
+            "--quantity",
+            &sale.units.to_string(),
+            "--sign-ups",
+            &options.sign_ups.to_string(),
+            "--imports",
+            &options.shoppers.saturating_sub(options.sign_ups).to_string(),
+            "--out=people.json",
+        ])
     }
 
     pub(crate) fn rush(&self, sale: &Sale) -> Result<()> {
-        let mut command = self.command("rocketmart-loadtest")?;
-        command
-            .arg("rush")
-            .args(["--shop-url", ENTRANCE, "--host", HOST])
-            .args(["--provider-url", &format!("http://payment-provider.{BACKING_NAMESPACE}:8090")])
-            .args(["--sale", &sale.name, "--sku", &sale.sku, "--opens-at", sale.opens_at()?]);
-        for (flag, file) in
-            [("--people", "people.json"), ("--history", "history.jsonl"), ("--summary", "rush.json")]
-        {
-            command.arg(flag).arg(self.folder.join(file));
+        self.run(&[
+            "rocketmart-loadtest",
+            "rush",
+            "--shop-url",
+            &self.entrance,
+            "--host",
+            HOST,
+            "--provider-url",
+            &format!("http://payment-provider.{BACKING_NAMESPACE}:8090"),
+            "--sale",
+            &sale.name,
+            "--sku",
+            &sale.sku,
+            "--opens-at",
+            sale.opens_at()?,
+            "--people=people.json",
+            "--history=history.jsonl",
+            "--summary=rush.json",
+        ])?;
+        self.fetch("history.jsonl")?;
+        self.fetch("rush.json")
+    }
+
+    pub(crate) fn check(&self, sale: &Sale) -> Result<()> {
+        let checked = self.run(&[
+            "rocketmart-checker",
+            "--sale",
+            &sale.uid(&self.cluster)?,
+            "--redis-url",
+            &format!("redis://redis.{BACKING_NAMESPACE}:6379"),
+            "--kafka-brokers",
+            &format!("kafka.{BACKING_NAMESPACE}:9092"),
+            "--topic-prefix",
+            &format!("{SHOP_NAMESPACE}.{SHOP}."),
+            "--provider-url",
+            &format!("http://payment-provider.{BACKING_NAMESPACE}:8090"),
+            "--history=history.jsonl",
+            "--out=checker.json",
+        ]);
+        // What it found is worth having above all when it found something.
+        let fetched = self.fetch("checker.json");
+        checked.and(fetched)
+    }
+
+    /// Runs a program in the pod with its output on the terminal.
+    fn run(&self, command: &[&str]) -> Result<()> {
+        let status = self.exec(command).status().context("starting kubectl")?;
+        if !status.success() {
+            bail!("{} ended with {status}", command[0]);
         }
-        run(&mut command)
+        Ok(())
     }
 
-    pub(crate) fn check(&self, cluster: &Cluster, sale: &Sale) -> Result<()> {
-        let databases = secret(cluster, SHOP_NAMESPACE, "rocketmart-databases")?;
-        let mut command = self.command("rocketmart-checker")?;
-        command
-            .args(["--sale", &sale.uid(cluster)?])
-            .args(["--redis-url", &format!("redis://redis.{BACKING_NAMESPACE}:6379")])
-            .args(["--kafka-brokers", &format!("kafka.{BACKING_NAMESPACE}:9092")])
-            .args(["--topic-prefix", &format!("{SHOP_NAMESPACE}.{SHOP}.")])
-            .args(["--provider-url", &format!("http://payment-provider.{BACKING_NAMESPACE}:8090")])
-            .env("ORDER_DATABASE_URL", field(&databases, "order")?)
-            .env("PAYMENT_DATABASE_URL", field(&databases, "payment")?)
-            .env("DELIVERY_DATABASE_URL", field(&databases, "delivery")?);
-        for (flag, file) in [("--history", "history.jsonl"), ("--out", "checker.json")] {
-            command.arg(flag).arg(self.folder.join(file));
+    /// Copies a file of the pod into the demo's folder.
+    fn fetch(&self, name: &str) -> Result<()> {
+        let path = self.folder.join(name);
+        let file = File::create(&path).with_context(|| format!("writing {}", path.display()))?;
+        let status = self.exec(&["cat", name]).stdout(file).status().context("starting kubectl")?;
+        if !status.success() {
+            fs::remove_file(&path)?;
+            bail!("fetching {name} from the pod {POD} ended with {status}");
         }
-        run(&mut command)
+        Ok(())
     }
 
-    /// A program of ours that resolves names as a pod does: its own mount namespace has the cluster's
-    /// resolver.
-    fn command(&self, program: &str) -> Result<Command> {
-        let mut command = self.cluster.command("unshare");
-        command
-            .args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\""])
-            .arg(self.folder.join("resolv.conf"))
-            .arg(self.programs.program(program)?);
-        Ok(command)
+    fn exec(&self, command: &[&str]) -> Command {
+        let mut kubectl = self.cluster.kubectl_command(&["-n", SHOP_NAMESPACE, "exec", "--quiet", POD, "--"]);
+        kubectl.args(command).stdin(Stdio::null());
+        kubectl
     }
-}
 
-fn run(command: &mut Command) -> Result<()> {
-    let status = command.stdin(Stdio::null()).status().context("starting a program")?;
-    if !status.success() {
-        bail!("ended with {status}");
+    fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        self.cluster.kubectl(&[&["-n", SHOP_NAMESPACE], arguments].concat())
     }
-    Ok(())
-}
-
-/// A Secret's `data`.
-fn secret(cluster: &Cluster, namespace: &str, name: &str) -> Result<Value> {
-    let text = cluster.kubectl(&["-n", namespace, "get", "secret", name, "-o", "json"])?;
-    Ok(serde_json::from_str::<Value>(&text)?["data"].take())
-}
-
-/// One key of a Secret, decoded.
-fn field(secret: &Value, key: &str) -> Result<String> {
-    let encoded = secret[key].as_str().with_context(|| format!("the Secret has no key `{key}`"))?;
-    Ok(String::from_utf8(BASE64_STANDARD.decode(encoded)?)?)
 }
