@@ -5,6 +5,7 @@
 
 mod demo;
 mod dev;
+mod forward;
 mod quality;
 mod tests;
 
@@ -15,12 +16,14 @@ use rocketmart_harness::{cluster::Cluster, node::Node, programs::Programs};
 
 const USAGE: &str = "cargo xtask <command>
 
-  demo [--kubeconfig PATH] [--units N] [--shoppers N]
+  demo [--kubeconfig PATH [--entrance URL]] [--units N] [--shoppers N]
                      from nothing to a closed, balanced flash sale; leaves the cluster up
   test [TIER…]       all tests, or those of some tiers: unit, services, operator, e2e
   up                 a Kubernetes node with ingress on this machine
   down               removes the node and everything it made
   kubectl -- ARGS    kubectl against the node
+  forward [PORT]     a loopback port (8080) that leads to the node's entrance, until Ctrl-C
+  images             builds the images of the shop and its backing services, for another cluster
   dev                the services as plain processes on loopback, until Ctrl-C
   gen [--check]      writes (or checks) CRDs, OpenAPI documents and chart files
   fmt [--check]      formats the code
@@ -53,6 +56,14 @@ fn run(arguments: Vec<String>) -> Result<()> {
             let arguments = rest.strip_prefix(&["--".to_owned()]).unwrap_or(rest);
             let status = Cluster::local()?.kubectl_command(arguments).status()?;
             if status.success() { Ok(()) } else { bail!("kubectl ended with {status}") }
+        }
+        "forward" => forward::run(rest),
+        forward::INSIDE => forward::inside(),
+        "images" => {
+            for image in rocketmart_harness::prepare::shop_images()? {
+                println!("{}\t{}", image.name, image.archive.display());
+            }
+            Ok(())
         }
         "dev" => dev::run(),
         "gen" => quality::generate(&Programs::build()?, rest.iter().any(|argument| argument == "--check")),
