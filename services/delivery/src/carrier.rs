@@ -1,37 +1,47 @@
-//! The company that carries the parcels.
+//! The company that carries the parcels, to buyers and back.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::domain::journey::Journey;
+use crate::domain::returns::ReturnState;
 use crate::domain::shipment::ShipmentState;
 
-/// A shipment the carrier is asked about.
+/// A parcel the carrier is asked about.
 #[derive(Clone, Copy, Debug)]
-pub struct Parcel {
-    pub shipment_id: Uuid,
-    pub state: ShipmentState,
+pub struct Parcel<S> {
+    /// Of the shipment or the return.
+    pub id: Uuid,
+    pub state: S,
 }
 
 /// What the carrier says about a parcel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tracking {
-    pub shipment_id: Uuid,
+pub struct Tracking<S> {
+    pub id: Uuid,
     /// Where it is now; the same as before when nothing happened.
-    pub state: ShipmentState,
+    pub state: S,
     pub tracking_number: String,
     /// When asking again makes sense.
     pub look_again: Duration,
 }
 
+/// Answers come in any order; a parcel left out is unknown to the carrier for now.
 #[async_trait]
 pub trait Carrier: Send + Sync {
-    /// When a new shipment is worth asking about.
+    /// When a new parcel is worth asking about.
     fn first_look(&self) -> Duration;
 
-    /// Where the given parcels are, in any order. A parcel left out is unknown to the carrier for now.
-    async fn track(&self, parcels: &[Parcel]) -> anyhow::Result<Vec<Tracking>>;
+    /// Where the given shipments are.
+    async fn track(&self, parcels: &[Parcel<ShipmentState>]) -> anyhow::Result<Vec<Tracking<ShipmentState>>>;
+
+    /// Where the given returns are.
+    async fn track_returns(
+        &self,
+        parcels: &[Parcel<ReturnState>],
+    ) -> anyhow::Result<Vec<Tracking<ReturnState>>>;
 }
 
 /// A carrier that takes the same time for every step, and has taken it whenever it is asked.
@@ -44,6 +54,16 @@ impl SimulatedCarrier {
     pub fn new(step: Duration) -> Self {
         Self { step }
     }
+
+    fn move_on<S: Journey>(&self, parcels: &[Parcel<S>], prefix: &str) -> Vec<Tracking<S>> {
+        let moved = parcels.iter().map(|parcel| Tracking {
+            id: parcel.id,
+            state: parcel.state.next().unwrap_or(parcel.state),
+            tracking_number: tracking_number(prefix, parcel.id),
+            look_again: self.step,
+        });
+        moved.collect()
+    }
 }
 
 #[async_trait]
@@ -52,20 +72,22 @@ impl Carrier for SimulatedCarrier {
         self.step
     }
 
-    async fn track(&self, parcels: &[Parcel]) -> anyhow::Result<Vec<Tracking>> {
-        let moved = parcels.iter().map(|parcel| Tracking {
-            shipment_id: parcel.shipment_id,
-            state: parcel.state.next().unwrap_or(parcel.state),
-            tracking_number: tracking_number(parcel.shipment_id),
-            look_again: self.step,
-        });
-        Ok(moved.collect())
+    async fn track(&self, parcels: &[Parcel<ShipmentState>]) -> anyhow::Result<Vec<Tracking<ShipmentState>>> {
+        Ok(self.move_on(parcels, "RM"))
+    }
+
+    async fn track_returns(
+        &self,
+        parcels: &[Parcel<ReturnState>],
+    ) -> anyhow::Result<Vec<Tracking<ReturnState>>> {
+        Ok(self.move_on(parcels, "RR"))
     }
 }
 
-/// `RM` and 16 hexadecimal digits of the shipment's id.
-fn tracking_number(shipment_id: Uuid) -> String {
-    format!("RM{:016X}", shipment_id.as_u64_pair().0)
+/// The prefix and 16 hexadecimal digits of the id's second half: the first one holds little but the time
+/// when an id is made from it, and numbers must not meet.
+fn tracking_number(prefix: &str, id: Uuid) -> String {
+    format!("{prefix}{:016X}", id.as_u64_pair().1)
 }
 
 #[cfg(test)]
@@ -75,7 +97,7 @@ mod tests {
     #[tokio::test]
     async fn a_parcel_keeps_its_number_on_every_step() {
         let carrier = SimulatedCarrier::new(Duration::from_secs(5));
-        let mut parcel = Parcel { shipment_id: Uuid::from_u128(7 << 64), state: ShipmentState::Preparing };
+        let mut parcel = Parcel { id: Uuid::from_u128(7), state: ShipmentState::Preparing };
         let mut seen = Vec::new();
         for _ in 0..2 {
             let tracking = carrier.track(&[parcel]).await.unwrap().remove(0);

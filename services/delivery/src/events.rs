@@ -6,17 +6,20 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::domain::returns::ReturnState;
 use crate::domain::shipment::{Line, ShipmentState};
 
 const SOURCE: &str = "/rocketmart/delivery-worker";
 
-/// Where shipment events go.
+/// Where the events of shipments and returns go.
 pub(crate) const DELIVERIES: &str = "deliveries";
 /// Where the orders' events come from.
 pub(crate) const ORDERS: &str = "orders";
 
 pub(crate) const ORDER_PAID: &str = "rocketmart.order.paid.v1";
 pub(crate) const ORDER_RELEASED: &str = "rocketmart.order.released.v1";
+pub(crate) const CANCEL_REQUESTED: &str = "rocketmart.order.cancel_requested.v1";
+pub(crate) const RETURN_REQUESTED: &str = "rocketmart.order.return_requested.v1";
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct OrderPaid {
@@ -35,11 +38,49 @@ pub(crate) struct OrderReleased {
     pub(crate) order_id: Uuid,
 }
 
+#[derive(Debug, Deserialize)]
+pub(crate) struct CancelRequested {
+    pub(crate) order_id: Uuid,
+    pub(crate) buyer_id: Uuid,
+    /// From the event, not its data.
+    #[serde(skip)]
+    pub(crate) traceparent: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ReturnRequested {
+    pub(crate) return_id: Uuid,
+    pub(crate) order_id: Uuid,
+    pub(crate) buyer_id: Uuid,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) reason: String,
+    /// From the event, not its data.
+    #[serde(skip)]
+    pub(crate) traceparent: Option<String>,
+}
+
 #[derive(Serialize)]
 struct ShipmentUpdated<'a> {
     shipment_id: Uuid,
     order_id: Uuid,
     state: ShipmentState,
+    at_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracking_number: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct CancelRefused {
+    shipment_id: Uuid,
+    order_id: Uuid,
+    state: ShipmentState,
+}
+
+#[derive(Serialize)]
+struct ReturnUpdated<'a> {
+    return_id: Uuid,
+    order_id: Uuid,
+    state: ReturnState,
     at_ms: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     tracking_number: Option<&'a str>,
@@ -52,9 +93,24 @@ pub(crate) fn shipment_updated(
     at: OffsetDateTime,
     tracking_number: Option<&str>,
 ) -> Event {
-    let at_ms = at.unix_timestamp() * 1_000 + i64::from(at.millisecond());
-    let data = ShipmentUpdated { shipment_id, order_id, state, at_ms, tracking_number };
+    let data = ShipmentUpdated { shipment_id, order_id, state, at_ms: milliseconds(at), tracking_number };
     Event::new(SOURCE, "rocketmart.shipment.updated.v1", order_id, &data)
+}
+
+pub(crate) fn cancel_refused(shipment_id: Uuid, order_id: Uuid, state: ShipmentState) -> Event {
+    let data = CancelRefused { shipment_id, order_id, state };
+    Event::new(SOURCE, "rocketmart.shipment.cancel_refused.v1", order_id, &data)
+}
+
+pub(crate) fn return_updated(
+    return_id: Uuid,
+    order_id: Uuid,
+    state: ReturnState,
+    at: OffsetDateTime,
+    tracking_number: Option<&str>,
+) -> Event {
+    let data = ReturnUpdated { return_id, order_id, state, at_ms: milliseconds(at), tracking_number };
+    Event::new(SOURCE, "rocketmart.return.updated.v1", order_id, &data)
 }
 
 /// The event as a part of the trace that led to it, however long ago.
@@ -62,4 +118,8 @@ pub(crate) fn in_trace(mut event: Event, parent: Option<&str>) -> Event {
     let parent = parent.and_then(|parent| parent.parse::<TraceContext>().ok());
     event.traceparent = parent.map(|parent| parent.child().to_string());
     event
+}
+
+fn milliseconds(at: OffsetDateTime) -> i64 {
+    at.unix_timestamp() * 1_000 + i64::from(at.millisecond())
 }

@@ -1,4 +1,4 @@
-//! `/api/v1/shipments`: where a buyer's parcels are.
+//! `/api/v1/shipments`: where a buyer's parcels are, and what is on its way back.
 
 use axum::extract::State;
 use rocketmart_kit::auth::Member;
@@ -11,8 +11,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::App;
+use crate::domain::returns::ReturnState;
 use crate::domain::shipment::{Line, ShipmentState};
-use crate::store::reading::{self, Place, ShipmentRow, ShippingAddress};
+use crate::store::reading::{self, Place, ReturnRow, ShipmentRow, ShippingAddress};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct Shipment {
@@ -25,6 +26,8 @@ pub(super) struct Shipment {
     tracking_number: Option<String>,
     /// What has happened so far, in order.
     steps: Vec<Step>,
+    /// What the buyer sends back, oldest first.
+    returns: Vec<Return>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -34,10 +37,28 @@ pub(super) struct Step {
     at: OffsetDateTime,
 }
 
-impl TryFrom<ShipmentRow> for Shipment {
-    type Error = anyhow::Error;
+/// Goods on their way back.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Return {
+    /// As the order names it.
+    id: Uuid,
+    state: ReturnState,
+    lines: Vec<Line>,
+    reason: String,
+    tracking_number: Option<String>,
+    /// What has happened so far, in order.
+    steps: Vec<ReturnStep>,
+}
 
-    fn try_from(row: ShipmentRow) -> anyhow::Result<Self> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReturnStep {
+    state: ReturnState,
+    #[serde(with = "time::serde::rfc3339")]
+    at: OffsetDateTime,
+}
+
+impl Shipment {
+    fn from_rows(row: ShipmentRow, returns: Vec<ReturnRow>) -> anyhow::Result<Self> {
         let state = ShipmentState::parse(&row.state)
             .ok_or_else(|| anyhow::anyhow!("shipment {} has the state {:?}", row.id, row.state))?;
         let steps = [
@@ -54,6 +75,29 @@ impl TryFrom<ShipmentRow> for Shipment {
             address: row.address.map(|address| address.0),
             tracking_number: row.tracking_number,
             steps: steps.into_iter().filter_map(|(state, at)| Some(Step { state, at: at? })).collect(),
+            returns: returns.into_iter().map(TryInto::try_into).collect::<anyhow::Result<_>>()?,
+        })
+    }
+}
+
+impl TryFrom<ReturnRow> for Return {
+    type Error = anyhow::Error;
+
+    fn try_from(row: ReturnRow) -> anyhow::Result<Self> {
+        let state = ReturnState::parse(&row.state)
+            .ok_or_else(|| anyhow::anyhow!("return {} has the state {:?}", row.id, row.state))?;
+        let steps = [
+            (ReturnState::Announced, Some(row.created_at)),
+            (ReturnState::InTransit, row.collected_at),
+            (ReturnState::Received, row.received_at),
+        ];
+        Ok(Self {
+            id: row.id,
+            state,
+            lines: row.lines.0,
+            reason: row.reason,
+            tracking_number: row.tracking_number,
+            steps: steps.into_iter().filter_map(|(state, at)| Some(ReturnStep { state, at: at? })).collect(),
         })
     }
 }
@@ -77,7 +121,13 @@ pub(super) async fn list(
     let limit = query.limit()?;
     let rows = reading::list(&app.pool, claims.sub, query.after::<Place>()?, i64::from(limit) + 1).await?;
     let page = Page::from_rows(rows, limit, |last| (last.created_at, last.id));
-    let data = page.data.into_iter().map(TryInto::try_into).collect::<anyhow::Result<_>>()?;
+    let ids: Vec<Uuid> = page.data.iter().map(|row| row.id).collect();
+    let mut returns = reading::returns(&app.pool, &ids).await?;
+    let data = page.data.into_iter().map(|row| {
+        let returns = returns.remove(&row.id).unwrap_or_default();
+        Shipment::from_rows(row, returns)
+    });
+    let data = data.collect::<anyhow::Result<_>>()?;
     Ok(Json(Page { data, next_cursor: page.next_cursor, has_more: page.has_more }))
 }
 
@@ -99,5 +149,6 @@ pub(super) async fn one(
 ) -> Result<Json<Shipment>> {
     let row = reading::one(&app.pool, claims.sub, id).await?;
     let row = row.ok_or_else(|| Problem::not_found("shipment-unknown"))?;
-    Ok(Json(row.try_into()?))
+    let returns = reading::returns(&app.pool, &[id]).await?.remove(&id).unwrap_or_default();
+    Ok(Json(Shipment::from_rows(row, returns)?))
 }

@@ -1,5 +1,7 @@
-//! The rules of addresses and shipments, free of any store, broker or protocol.
+//! The rules of addresses, shipments and returns, free of any store, broker or protocol.
 
 pub mod address;
 mod country;
+pub mod journey;
+pub mod returns;
 pub mod shipment;

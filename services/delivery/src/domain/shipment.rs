@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::journey::Journey;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ShipmentState {
@@ -16,7 +18,13 @@ pub enum ShipmentState {
 impl ShipmentState {
     pub const ALL: [Self; 4] = [Self::Preparing, Self::Shipped, Self::Delivered, Self::Cancelled];
 
-    pub fn as_str(self) -> &'static str {
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+impl Journey for ShipmentState {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Preparing => "preparing",
             Self::Shipped => "shipped",
@@ -25,12 +33,7 @@ impl ShipmentState {
         }
     }
 
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == name)
-    }
-
-    /// The step that follows on the way to the buyer.
-    pub fn next(self) -> Option<Self> {
+    fn next(self) -> Option<Self> {
         match self {
             Self::Preparing => Some(Self::Shipped),
             Self::Shipped => Some(Self::Delivered),

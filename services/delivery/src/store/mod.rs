@@ -3,4 +3,5 @@
 
 pub(crate) mod addresses;
 pub(crate) mod reading;
+pub(crate) mod returns;
 pub(crate) mod shipments;

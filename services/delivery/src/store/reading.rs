@@ -1,4 +1,6 @@
-//! Shipments as their buyers see them.
+//! Shipments and returns as their buyers see them.
+
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
@@ -34,6 +36,19 @@ pub(crate) struct ShippingAddress {
     postal_code: String,
     country: String,
     phone: Option<String>,
+}
+
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct ReturnRow {
+    pub(crate) id: Uuid,
+    pub(crate) shipment_id: Uuid,
+    pub(crate) lines: Json<Vec<Line>>,
+    pub(crate) reason: String,
+    pub(crate) state: String,
+    pub(crate) tracking_number: Option<String>,
+    pub(crate) created_at: OffsetDateTime,
+    pub(crate) collected_at: Option<OffsetDateTime>,
+    pub(crate) received_at: Option<OffsetDateTime>,
 }
 
 /// Where a page of shipments ended.
@@ -72,4 +87,23 @@ pub(crate) async fn one(pool: &PgPool, buyer: Uuid, id: Uuid) -> sqlx::Result<Op
     .bind(id)
     .fetch_optional(pool)
     .await
+}
+
+/// The returns of the given shipments, oldest first, by shipment.
+pub(crate) async fn returns(
+    pool: &PgPool,
+    shipments: &[Uuid],
+) -> sqlx::Result<HashMap<Uuid, Vec<ReturnRow>>> {
+    let rows: Vec<ReturnRow> = sqlx::query_as(
+        "SELECT id, shipment_id, lines, reason, state, tracking_number, created_at, collected_at, received_at
+         FROM returns WHERE shipment_id = ANY($1) ORDER BY created_at, id",
+    )
+    .bind(shipments)
+    .fetch_all(pool)
+    .await?;
+    let mut by_shipment: HashMap<Uuid, Vec<ReturnRow>> = HashMap::new();
+    for row in rows {
+        by_shipment.entry(row.shipment_id).or_default().push(row);
+    }
+    Ok(by_shipment)
 }

@@ -12,8 +12,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::carrier::{Parcel, Tracking};
+use crate::domain::journey::Journey;
 use crate::domain::shipment::{Line, ShipmentState, shipment_id};
-use crate::events::{self, OrderPaid};
+use crate::events::{self, CancelRequested, OrderPaid};
 
 /// Inserts one shipment per order, with a copy of the chosen address or else of the buyer's default;
 /// an order that has a shipment already is left alone. Looked at first after `first_look`.
@@ -78,8 +79,9 @@ async fn announce(connection: &mut PgConnection, moved: &[Moved]) -> sqlx::Resul
     outbox::put(connection, events::DELIVERIES, &events).await
 }
 
-/// Cancels what has not left yet. A parcel under way goes on; the order asks for it back.
-pub(crate) async fn cancel(connection: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<u64> {
+/// Calls off the shipment of a released order, if it has not left yet. The order knows already, so
+/// nothing is told.
+pub(crate) async fn call_off(connection: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<u64> {
     if orders.is_empty() {
         return Ok(0);
     }
@@ -93,9 +95,83 @@ pub(crate) async fn cancel(connection: &mut PgConnection, orders: &[Uuid]) -> sq
     Ok(cancelled.rows_affected())
 }
 
+/// A request to cancel that was answered just now.
+#[derive(sqlx::FromRow)]
+struct Answered {
+    id: Uuid,
+    order_id: Uuid,
+    state: String,
+    cancelled_at: Option<OffsetDateTime>,
+    traceparent: Option<String>,
+}
+
+impl Answered {
+    fn event(&self) -> Option<Event> {
+        Some(match self.cancelled_at {
+            Some(at) => events::shipment_updated(self.id, self.order_id, ShipmentState::Cancelled, at, None),
+            None => events::cancel_refused(self.id, self.order_id, ShipmentState::parse(&self.state)?),
+        })
+    }
+}
+
+/// Cancels what has not left yet and refuses the rest; each shipment is answered for once, whoever asks
+/// how often. Answers how many were cancelled.
+///
+/// The decision is one statement on the shipment's row, which the carrier's steps lock too: whichever
+/// comes second sees what the first has done.
+pub(crate) async fn cancel(connection: &mut PgConnection, requests: &[CancelRequested]) -> sqlx::Result<u64> {
+    if requests.is_empty() {
+        return Ok(0);
+    }
+    let orders: Vec<Uuid> = requests.iter().map(|r| r.order_id).collect();
+    keep_unknown_from_shipping(connection, requests, &orders).await?;
+    let answered: Vec<Answered> = sqlx::query_as(
+        "UPDATE shipments s
+         SET state = CASE s.state WHEN 'preparing' THEN 'cancelled' ELSE s.state END,
+             cancelled_at = CASE s.state WHEN 'preparing' THEN now() ELSE s.cancelled_at END,
+             next_look_at = CASE s.state WHEN 'preparing' THEN NULL ELSE s.next_look_at END,
+             cancel_answered_at = now()
+         FROM (SELECT DISTINCT ON (order_id) order_id, traceparent
+               FROM unnest($1::uuid[], $2::text[]) AS r (order_id, traceparent)) AS r
+         WHERE s.order_id = r.order_id AND s.cancel_answered_at IS NULL
+         RETURNING s.id, s.order_id, s.state, s.cancelled_at, r.traceparent",
+    )
+    .bind(&orders)
+    .bind(requests.iter().map(|r| r.traceparent.as_deref()).collect::<Vec<_>>())
+    .fetch_all(&mut *connection)
+    .await?;
+    let events: Vec<Event> = answered
+        .iter()
+        .filter_map(|a| Some(events::in_trace(a.event()?, a.traceparent.as_deref())))
+        .collect();
+    outbox::put(connection, events::DELIVERIES, &events).await?;
+    Ok(answered.iter().filter(|a| a.cancelled_at.is_some()).count() as u64)
+}
+
+/// An order whose payment we were never told of (its event is parked, say) ships nothing: not now, and
+/// not when the event turns up later.
+async fn keep_unknown_from_shipping(
+    connection: &mut PgConnection,
+    requests: &[CancelRequested],
+    orders: &[Uuid],
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO shipments (id, order_id, buyer_id, lines, state, cancelled_at)
+         SELECT id, order_id, buyer_id, '[]', 'cancelled', now()
+         FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS r (id, order_id, buyer_id)
+         ON CONFLICT (order_id) DO NOTHING",
+    )
+    .bind(orders.iter().map(|order| shipment_id(*order)).collect::<Vec<_>>())
+    .bind(orders)
+    .bind(requests.iter().map(|r| r.buyer_id).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Up to `limit` shipments the carrier should be asked about, locked until the transaction ends; those
 /// another worker has locked are passed over.
-pub(crate) async fn due(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Parcel>> {
+pub(crate) async fn due(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Parcel<ShipmentState>>> {
     let rows: Vec<(Uuid, bool)> = sqlx::query_as(
         "SELECT id, state = 'shipped' FROM shipments
          WHERE next_look_at <= now() ORDER BY next_look_at LIMIT $1 FOR UPDATE SKIP LOCKED",
@@ -104,9 +180,9 @@ pub(crate) async fn due(connection: &mut PgConnection, limit: i64) -> sqlx::Resu
     .fetch_all(connection)
     .await?;
     // Only moving shipments are looked at, and those are in one of two states.
-    let parcels = rows.into_iter().map(|(shipment_id, shipped)| {
+    let parcels = rows.into_iter().map(|(id, shipped)| {
         let state = if shipped { ShipmentState::Shipped } else { ShipmentState::Preparing };
-        Parcel { shipment_id, state }
+        Parcel { id, state }
     });
     Ok(parcels.collect())
 }
@@ -115,8 +191,8 @@ pub(crate) async fn due(connection: &mut PgConnection, limit: i64) -> sqlx::Resu
 /// step. One that did not, or that the carrier did not mention, is looked at again later.
 pub(crate) async fn record(
     connection: &mut PgConnection,
-    parcels: &[Parcel],
-    tracked: &[Tracking],
+    parcels: &[Parcel<ShipmentState>],
+    tracked: &[Tracking<ShipmentState>],
     retry: Duration,
 ) -> sqlx::Result<usize> {
     let moved: Vec<Moved> = sqlx::query_as(
@@ -132,7 +208,7 @@ pub(crate) async fn record(
            AND (s.state, t.state) IN (('preparing', 'shipped'), ('shipped', 'delivered'))
          RETURNING s.id, s.order_id, s.state, now() AS at, s.tracking_number, s.traceparent",
     )
-    .bind(tracked.iter().map(|t| t.shipment_id).collect::<Vec<_>>())
+    .bind(tracked.iter().map(|t| t.id).collect::<Vec<_>>())
     .bind(tracked.iter().map(|t| t.state.as_str()).collect::<Vec<_>>())
     .bind(tracked.iter().map(|t| t.tracking_number.as_str()).collect::<Vec<_>>())
     .bind(tracked.iter().map(|t| interval(t.look_again)).collect::<Vec<_>>())
@@ -140,7 +216,7 @@ pub(crate) async fn record(
     .await?;
     let moved_ids: HashSet<Uuid> = moved.iter().map(|m| m.id).collect();
     let at_rest: Vec<Uuid> =
-        parcels.iter().map(|p| p.shipment_id).filter(|id| !moved_ids.contains(id)).collect();
+        parcels.iter().map(|p| p.id).filter(|id| !moved_ids.contains(id)).collect();
     look_again(connection, &at_rest, retry).await?;
     announce(connection, &moved).await?;
     Ok(moved.len())
@@ -158,7 +234,7 @@ async fn look_again(connection: &mut PgConnection, ids: &[Uuid], after: Duration
     Ok(())
 }
 
-fn interval(duration: Duration) -> PgInterval {
+pub(super) fn interval(duration: Duration) -> PgInterval {
     let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     PgInterval { months: 0, days: 0, microseconds }
 }

@@ -1,5 +1,5 @@
-//! Paid orders become shipments, released ones are called off: one transaction per batch, each event
-//! once.
+//! Paid orders become shipments, which are called off or cancelled in time, and goods come back: one
+//! transaction per batch, each event once.
 
 use std::time::Duration;
 
@@ -11,8 +11,12 @@ use rocketmart_kit::outbox;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::events::{ORDER_PAID, ORDER_RELEASED, OrderPaid, OrderReleased};
-use crate::store::shipments;
+use crate::domain::shipment::Line;
+use crate::events::{
+    CANCEL_REQUESTED, CancelRequested, ORDER_PAID, ORDER_RELEASED, OrderPaid, OrderReleased, RETURN_REQUESTED,
+    ReturnRequested,
+};
+use crate::store::{returns, shipments};
 
 pub(super) struct Orders {
     pool: PgPool,
@@ -23,6 +27,8 @@ pub(super) struct Orders {
 enum Told {
     Paid(OrderPaid),
     Released(Uuid),
+    CancelRequested(CancelRequested),
+    ReturnRequested(ReturnRequested),
 }
 
 impl Orders {
@@ -37,28 +43,39 @@ impl Handler for Orders {
         let mut told = Vec::with_capacity(batch.len());
         for (index, delivery) in batch.iter().enumerate() {
             let read = read(&delivery.event).map_err(|error| HandleError::Poison { index, error })?;
-            told.extend(read.map(|read| (&delivery.event.id, read)));
+            told.extend(read.map(|read| (index, read)));
         }
         if told.is_empty() {
             return Ok(());
         }
-        let ids: Vec<String> = told.iter().map(|(id, _)| (*id).clone()).collect();
+        let ids: Vec<String> = told.iter().map(|(index, _)| batch[*index].event.id.clone()).collect();
         let mut tx = self.pool.begin().await?;
         let new = outbox::inbox_filter(&mut tx, &ids).await?;
-        let (mut paid, mut released) = (Vec::new(), Vec::new());
-        for (id, told) in told {
+        let (mut paid, mut released, mut cancels, mut asked_back) = (vec![], vec![], vec![], vec![]);
+        for (index, told) in told {
             match told {
-                _ if !new.contains(id) => {}
+                _ if !new.contains(&batch[index].event.id) => {}
                 Told::Paid(order) => paid.push(order),
                 Told::Released(order) => released.push(order),
+                Told::CancelRequested(request) => cancels.push(request),
+                Told::ReturnRequested(request) => asked_back.push((index, request)),
             }
         }
         // An order is paid before it is cancelled, so this order of work is theirs too.
         shipments::insert(&mut tx, &paid, self.first_look).await?;
-        let cancelled = shipments::cancel(&mut tx, &released).await?;
+        let called_off = shipments::call_off(&mut tx, &released).await?;
+        let cancelled = shipments::cancel(&mut tx, &cancels).await?;
+        for (index, request) in &asked_back {
+            returns::insert(&mut tx, request, self.first_look)
+                .await?
+                .map_err(|error| HandleError::Poison { index: *index, error })?;
+        }
         tx.commit().await?;
         metrics::counter!("delivery_shipments_total").increment(paid.len() as u64);
-        metrics::counter!("delivery_shipments_cancelled_total").increment(cancelled);
+        metrics::counter!("delivery_shipments_cancelled_total").increment(called_off + cancelled);
+        metrics::counter!("delivery_cancellations_refused_total")
+            .increment((cancels.len() as u64).saturating_sub(cancelled));
+        metrics::counter!("delivery_returns_total").increment(asked_back.len() as u64);
         Ok(())
     }
 }
@@ -68,16 +85,31 @@ fn read(event: &Event) -> anyhow::Result<Option<Told>> {
     Ok(match event.event_type.as_str() {
         ORDER_PAID => {
             let order: OrderPaid = event.parse()?;
-            ensure!(!order.lines.is_empty(), "lines must not be empty");
-            for line in &order.lines {
-                ensure!(line.quantity > 0, "quantity of {:?} must be positive", line.sku);
-                ensure!(!line.sku.contains('\0'), "sku {:?} must not contain NUL", line.sku);
-            }
+            check_lines(&order.lines)?;
             Some(Told::Paid(OrderPaid { traceparent: event.traceparent.clone(), ..order }))
         }
         ORDER_RELEASED => Some(Told::Released(event.parse::<OrderReleased>()?.order_id)),
+        CANCEL_REQUESTED => {
+            let request: CancelRequested = event.parse()?;
+            Some(Told::CancelRequested(CancelRequested { traceparent: event.traceparent.clone(), ..request }))
+        }
+        RETURN_REQUESTED => {
+            let request: ReturnRequested = event.parse()?;
+            check_lines(&request.lines)?;
+            ensure!(!request.reason.contains('\0'), "reason must not contain NUL");
+            Some(Told::ReturnRequested(ReturnRequested { traceparent: event.traceparent.clone(), ..request }))
+        }
         _ => None,
     })
+}
+
+fn check_lines(lines: &[Line]) -> anyhow::Result<()> {
+    ensure!(!lines.is_empty(), "lines must not be empty");
+    for line in lines {
+        ensure!(line.quantity > 0, "quantity of {:?} must be positive", line.sku);
+        ensure!(!line.sku.contains('\0'), "sku {:?} must not contain NUL", line.sku);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The timed part: shipments whose time has come are asked about and take their next step.
+//! The timed part: shipments and returns whose time has come are asked about and take their next step.
 //!
 //! A batch is locked, asked about and written in one transaction, so several workers never take the
 //! same step twice; after a downtime the overdue ones are simply due. The simulated carrier answers at
@@ -11,10 +11,10 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::carrier::Carrier;
-use crate::store::shipments;
+use crate::store::{returns, shipments};
 
 const BATCH: i64 = 1_000;
-/// How often due shipments are looked for when there were none.
+/// How often due parcels are looked for when there were none.
 const POLL: Duration = Duration::from_millis(200);
 /// The pause after PostgreSQL or the carrier failed, and until a parcel that did not move is looked at
 /// again.
@@ -36,7 +36,7 @@ impl Steps {
                 Ok(looked_at) if looked_at == usize::try_from(BATCH)? => continue,
                 Ok(_) => POLL,
                 Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "shipments could not be moved");
+                    tracing::warn!(error = format!("{error:#}"), "parcels could not be moved");
                     RETRY
                 }
             };
@@ -45,8 +45,13 @@ impl Steps {
         Ok(())
     }
 
-    /// Answers how many shipments were looked at.
+    /// Answers how many parcels were looked at in the fuller of two batches, one of shipments and one
+    /// of returns.
     async fn advance_batch(&self) -> anyhow::Result<usize> {
+        Ok(self.advance_shipments().await?.max(self.advance_returns().await?))
+    }
+
+    async fn advance_shipments(&self) -> anyhow::Result<usize> {
         let mut tx = self.pool.begin().await?;
         let parcels = shipments::due(&mut tx, BATCH).await?;
         if parcels.is_empty() {
@@ -56,6 +61,19 @@ impl Steps {
         let moved = shipments::record(&mut tx, &parcels, &tracked, RETRY).await?;
         tx.commit().await?;
         metrics::counter!("delivery_steps_total").increment(moved as u64);
+        Ok(parcels.len())
+    }
+
+    async fn advance_returns(&self) -> anyhow::Result<usize> {
+        let mut tx = self.pool.begin().await?;
+        let parcels = returns::due(&mut tx, BATCH).await?;
+        if parcels.is_empty() {
+            return Ok(0);
+        }
+        let tracked = self.carrier.track_returns(&parcels).await?;
+        let moved = returns::record(&mut tx, &parcels, &tracked, RETRY).await?;
+        tx.commit().await?;
+        metrics::counter!("delivery_return_steps_total").increment(moved as u64);
         Ok(parcels.len())
     }
 }

@@ -132,16 +132,43 @@ impl Shop {
         self.producer.send_all("orders", events).await.unwrap();
     }
 
-    /// The states told about an order so far, in order.
+    /// The states of an order's shipment told so far, in order.
     pub(crate) fn states_told(&self, order: Uuid) -> Vec<String> {
         let of_order = self.updates(order);
         of_order.iter().map(|update| update["state"].as_str().unwrap().to_owned()).collect()
     }
 
     pub(crate) fn updates(&self, order: Uuid) -> Vec<Value> {
+        self.heard_of(order, "shipment.updated")
+    }
+
+    /// The data of every `rocketmart.<kind>.v1` about an order so far, in order.
+    pub(crate) fn heard_of(&self, order: Uuid, kind: &str) -> Vec<Value> {
+        let event_type = format!("rocketmart.{kind}.v1");
         let heard = self.heard.0.lock().unwrap();
-        let of_order = heard.iter().filter(|event| event.key == order.to_string());
+        let of_order =
+            heard.iter().filter(|event| event.key == order.to_string() && event.event_type == event_type);
         of_order.map(|event| event.parse().unwrap()).collect()
+    }
+
+    /// The answers to requests to cancel an order so far: `cancelled`, or the state it was refused in.
+    pub(crate) fn answers(&self, order: Uuid) -> Vec<String> {
+        let mut answers = self.states_told(order);
+        answers.retain(|state| state == "cancelled");
+        let refused = self.heard_of(order, "shipment.cancel_refused");
+        answers.extend(refused.iter().map(|refusal| refusal["state"].as_str().unwrap().to_owned()));
+        answers
+    }
+
+    /// The number of events parked because they could not be handled.
+    pub(crate) async fn wait_for_parked(&self, count: usize) {
+        let parked = Heard::default();
+        let stop = CancellationToken::new();
+        let _stop = stop.clone().drop_guard();
+        let consumer = Consumer::new(&self.kafka, "undertaker", &["delivery-worker.dead-letters"]);
+        tokio::spawn(consumer.run(Arc::new(parked.clone()), stop));
+        eventually("events to be parked", async || (parked.0.lock().unwrap().len() == count).then_some(()))
+            .await;
     }
 
     pub(crate) async fn wait_for_told(&self, order: Uuid, states: &[&str]) {
@@ -162,7 +189,7 @@ impl Shop {
     }
 }
 
-/// A paid order of one line.
+/// An order of one line.
 #[derive(Clone)]
 pub(crate) struct Order {
     pub(crate) id: Uuid,
@@ -192,6 +219,21 @@ impl Order {
             "order_id": self.id, "sale_id": Uuid::now_v7(), "buyer_id": self.buyer, "reason": "cancelled",
         });
         Event::new("/rocketmart/order-worker", "rocketmart.order.released.v1", self.id, &data)
+    }
+}
+
+impl Order {
+    pub(crate) fn cancel_requested(&self) -> Event {
+        let data = json!({"order_id": self.id, "buyer_id": self.buyer, "reason": "changed my mind"});
+        Event::new("/rocketmart/order-worker", "rocketmart.order.cancel_requested.v1", self.id, &data)
+    }
+
+    pub(crate) fn return_requested(&self, id: Uuid, quantity: u32) -> Event {
+        let data = json!({
+            "return_id": id, "order_id": self.id, "buyer_id": self.buyer, "reason": "too small",
+            "lines": [{"sku": "SNEAKER-42", "quantity": quantity}],
+        });
+        Event::new("/rocketmart/order-worker", "rocketmart.order.return_requested.v1", self.id, &data)
     }
 }
 
