@@ -51,6 +51,8 @@ pub(crate) struct RefundRequested {
     pub(crate) amount: i64,
     pub(crate) currency: String,
     pub(crate) reason: String,
+    #[serde(default)]
+    pub(crate) reference: Option<Uuid>,
     /// From the event, not its data.
     #[serde(skip)]
     pub(crate) traceparent: Option<String>,
@@ -72,14 +74,20 @@ struct Failed<'a> {
     reason: &'a str,
 }
 
-#[derive(Serialize)]
-struct Refunded<'a> {
-    payment_id: Uuid,
-    refund_id: Uuid,
-    order_id: Uuid,
-    amount: i64,
-    currency: &'a str,
-    reason: &'a str,
+/// A refund, made or not: the events about both look the same.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Refund<'a> {
+    pub(crate) payment_id: Uuid,
+    pub(crate) refund_id: Uuid,
+    pub(crate) order_id: Uuid,
+    /// Minor units.
+    pub(crate) amount: i64,
+    pub(crate) currency: &'a str,
+    /// Why it was asked for; or why it failed.
+    pub(crate) reason: &'a str,
+    /// As the request had it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reference: Option<Uuid>,
 }
 
 pub(crate) fn succeeded(
@@ -98,16 +106,12 @@ pub(crate) fn failed(payment_id: Uuid, order_id: Uuid, reason: &str) -> Event {
     Event::new(SOURCE, "rocketmart.payment.failed.v1", order_id, &data)
 }
 
-pub(crate) fn refunded(
-    payment_id: Uuid,
-    refund_id: Uuid,
-    order_id: Uuid,
-    amount: i64,
-    currency: &str,
-    reason: &str,
-) -> Event {
-    let data = Refunded { payment_id, refund_id, order_id, amount, currency, reason };
-    Event::new(SOURCE, "rocketmart.payment.refunded.v1", order_id, &data)
+pub(crate) fn refunded(refund: &Refund<'_>) -> Event {
+    Event::new(SOURCE, "rocketmart.payment.refunded.v1", refund.order_id, refund)
+}
+
+pub(crate) fn refund_failed(refund: &Refund<'_>) -> Event {
+    Event::new(SOURCE, "rocketmart.payment.refund_failed.v1", refund.order_id, refund)
 }
 
 /// The event as a part of the trace that led to it, however long ago.

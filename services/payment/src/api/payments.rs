@@ -26,6 +26,8 @@ pub(super) struct Payment {
     amount: i64,
     /// ISO 4217.
     currency: String,
+    /// Minor units given back or about to be.
+    refunded: i64,
     refunds: Vec<Refund>,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
@@ -39,6 +41,8 @@ pub(super) struct Refund {
     /// Minor units of the payment's currency.
     amount: i64,
     reason: String,
+    /// What the order calls it, a return's id for instance.
+    reference: Option<Uuid>,
     #[schema(example = "succeeded", pattern = "^(requested|processing|succeeded|failed)$")]
     state: String,
     #[serde(with = "time::serde::rfc3339")]
@@ -59,6 +63,7 @@ impl Payment {
             reason: row.reason,
             amount: row.amount,
             currency: row.currency,
+            refunded: row.refunded,
             refunds: refunds.into_iter().map(Into::into).collect(),
             created_at: row.created_at,
             settled_at: row.settled_at,
@@ -72,6 +77,7 @@ impl From<RefundRow> for Refund {
             id: row.id,
             amount: row.amount,
             reason: row.reason,
+            reference: row.reference,
             state: row.state,
             created_at: row.created_at,
             settled_at: row.settled_at,

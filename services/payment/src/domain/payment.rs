@@ -63,6 +63,12 @@ pub mod reason {
     pub const PROVIDER_REFUSED: &str = "provider_refused";
 }
 
+/// Why money did not go back, in the words of `payment.refund_failed`; or the provider's own code.
+pub mod refund_reason {
+    /// More than what was captured and has not been refunded, nor is about to be.
+    pub const EXCEEDS_CAPTURED: &str = "exceeds_captured";
+}
+
 /// The payment of an order has an id that follows from the order's, so that even a database restored
 /// from an older backup charges with the same idempotency key.
 pub fn payment_id(order_id: Uuid) -> Uuid {

@@ -88,11 +88,13 @@ async fn exchange<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Pro
     if may_succeed_later || !status.is_client_error() {
         return Err(ProviderError::Unknown(format!("HTTP {status}")));
     }
-    let refusal = response
-        .json::<Refusal>()
-        .await
-        .unwrap_or(Refusal { code: status.to_string(), message: String::new() });
-    Err(ProviderError::Refused { code: refusal.code, message: refusal.message })
+    // Only the provider itself refuses, in its own words; a gateway in between says nothing about it.
+    match response.json::<Refusal>().await {
+        Ok(refusal) if !refusal.code.is_empty() => {
+            Err(ProviderError::Refused { code: refusal.code, message: refusal.message })
+        }
+        _ => Err(ProviderError::Unknown(format!("HTTP {status}"))),
+    }
 }
 
 /// An HTTP error hides what happened in its causes.

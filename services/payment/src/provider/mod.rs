@@ -58,6 +58,9 @@ pub enum ChargeStatus {
 /// Why the provider declines a charge whose reference was closed by [`PaymentProvider::settle`].
 const VOIDED: &str = "voided";
 
+/// The provider's code when a key was used for something else before: then nobody knows what that was.
+pub const KEY_REUSED: &str = "idempotency_key_reused";
+
 impl Charge {
     /// It was declined because we had closed its reference: our own doing, not the card's.
     pub fn was_voided(&self) -> bool {

@@ -1,4 +1,4 @@
-//! What orders ask for becomes rows: payments, releases, refunds.
+//! What orders ask for becomes rows: payments and releases.
 
 use rocketmart_kit::event::Event;
 use rocketmart_kit::outbox;
@@ -6,8 +6,8 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::payment::{payment_id, reason, refund_id};
-use crate::events::{self, PaymentRequested, RefundRequested};
+use crate::domain::payment::{payment_id, reason};
+use crate::events::{self, PaymentRequested};
 
 /// Inserts one payment per order with the method it is to be charged to; an order that has one
 /// already is left alone. A payment without a usable method has failed from the start.
@@ -102,57 +102,4 @@ async fn announce_failures(
     metrics::counter!("payments_settled_total", "outcome" => reason.to_owned())
         .increment(events.len() as u64);
     outbox::put(connection, events::PAYMENTS, &events).await
-}
-
-/// What became of a request for a refund.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RefundIntake {
-    Accepted,
-    /// More than what is left of the charge: the money is on its way back already.
-    NothingLeft,
-    /// The payment is not there, is another order's, in another currency, or was never charged.
-    NotCharged,
-}
-
-/// Reserves the amount on the payment and inserts the refund, or says why not.
-///
-/// One by one, since a batch may hold several refunds of one payment and each must see the one
-/// before; refunds are few beside payments.
-pub(crate) async fn request_refund(
-    connection: &mut PgConnection,
-    request_id: &str,
-    request: &RefundRequested,
-) -> sqlx::Result<RefundIntake> {
-    let left: Option<i64> = sqlx::query_scalar(
-        "SELECT amount - refunded FROM payments
-         WHERE id = $1 AND order_id = $2 AND currency = $3 AND state = 'succeeded' FOR UPDATE",
-    )
-    .bind(request.payment_id)
-    .bind(request.order_id)
-    .bind(&request.currency)
-    .fetch_optional(&mut *connection)
-    .await?;
-    match left {
-        None => return Ok(RefundIntake::NotCharged),
-        Some(left) if request.amount > left => return Ok(RefundIntake::NothingLeft),
-        Some(_) => {}
-    }
-    sqlx::query("UPDATE payments SET refunded = refunded + $2 WHERE id = $1")
-        .bind(request.payment_id)
-        .bind(request.amount)
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query(
-        "INSERT INTO refunds (id, request_id, payment_id, amount, reason, traceparent, state, due_at)
-         VALUES ($1, $2, $3, $4, $5, $6, 'requested', now())",
-    )
-    .bind(refund_id(request_id))
-    .bind(request_id)
-    .bind(request.payment_id)
-    .bind(request.amount)
-    .bind(&request.reason)
-    .bind(&request.traceparent)
-    .execute(&mut *connection)
-    .await?;
-    Ok(RefundIntake::Accepted)
 }

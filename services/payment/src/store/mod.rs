@@ -6,4 +6,5 @@ pub(crate) mod intake;
 pub(crate) mod methods;
 pub(crate) mod reading;
 pub(crate) mod reconciliation;
+pub(crate) mod refund_requests;
 pub(crate) mod refunding;

@@ -15,6 +15,7 @@ pub(crate) struct PaymentRow {
     pub(crate) reason: Option<String>,
     pub(crate) amount: i64,
     pub(crate) currency: String,
+    pub(crate) refunded: i64,
     pub(crate) created_at: OffsetDateTime,
     pub(crate) settled_at: Option<OffsetDateTime>,
 }
@@ -25,6 +26,7 @@ pub(crate) struct RefundRow {
     pub(crate) payment_id: Uuid,
     pub(crate) amount: i64,
     pub(crate) reason: String,
+    pub(crate) reference: Option<Uuid>,
     pub(crate) state: String,
     pub(crate) created_at: OffsetDateTime,
     pub(crate) settled_at: Option<OffsetDateTime>,
@@ -42,7 +44,8 @@ pub(crate) async fn list(
 ) -> sqlx::Result<Vec<PaymentRow>> {
     let (created_at, id) = after.unzip();
     sqlx::query_as(
-        "SELECT id, order_id, payment_method_id, state, reason, amount, currency, created_at, settled_at
+        "SELECT id, order_id, payment_method_id, state, reason, amount, currency, refunded, created_at,
+                settled_at
          FROM payments
          WHERE buyer_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
          ORDER BY created_at DESC, id DESC LIMIT $4",
@@ -57,7 +60,8 @@ pub(crate) async fn list(
 
 pub(crate) async fn one(pool: &PgPool, buyer: Uuid, id: Uuid) -> sqlx::Result<Option<PaymentRow>> {
     sqlx::query_as(
-        "SELECT id, order_id, payment_method_id, state, reason, amount, currency, created_at, settled_at
+        "SELECT id, order_id, payment_method_id, state, reason, amount, currency, refunded, created_at,
+                settled_at
          FROM payments WHERE buyer_id = $1 AND id = $2",
     )
     .bind(buyer)
@@ -69,7 +73,7 @@ pub(crate) async fn one(pool: &PgPool, buyer: Uuid, id: Uuid) -> sqlx::Result<Op
 /// The refunds of the given payments, oldest first, by payment.
 pub(crate) async fn refunds(pool: &PgPool, payments: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Vec<RefundRow>>> {
     let rows: Vec<RefundRow> = sqlx::query_as(
-        "SELECT id, payment_id, amount, reason, state, created_at, settled_at
+        "SELECT id, payment_id, amount, reason, reference, state, created_at, settled_at
          FROM refunds WHERE payment_id = ANY($1) ORDER BY created_at, id",
     )
     .bind(payments)

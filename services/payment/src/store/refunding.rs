@@ -8,7 +8,8 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::charging::interval;
-use crate::events;
+use super::refund_requests::give_up;
+use crate::events::{self, Refund};
 
 /// A refund whose turn it is.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -26,9 +27,14 @@ pub(crate) enum RefundResult {
     Refunded {
         provider_refund_id: String,
     },
-    /// The provider will not do it: a person has to look.
+    /// The provider will not do it.
     Refused {
+        /// The provider's code.
+        reason: String,
+        /// What it said, for whoever looks into it.
         failure: String,
+        /// Nothing was refunded under this key, so the money may be refunded by another one.
+        surely_unmade: bool,
     },
     Postponed {
         pause: Duration,
@@ -55,17 +61,36 @@ pub(crate) async fn claim(pool: &PgPool, limit: usize, lease: Duration) -> sqlx:
 }
 
 #[derive(sqlx::FromRow)]
-struct RefundedRow {
+struct SettledRow {
     id: Uuid,
     payment_id: Uuid,
     order_id: Uuid,
     amount: i64,
     currency: String,
     reason: String,
+    reference: Option<Uuid>,
     traceparent: Option<String>,
 }
 
-/// Writes the results of a batch, with an event for each refund made.
+impl SettledRow {
+    /// With a `failure` the event says that it failed, and why.
+    fn event(&self, failure: Option<&str>) -> Event {
+        let refund = Refund {
+            payment_id: self.payment_id,
+            refund_id: self.id,
+            order_id: self.order_id,
+            amount: self.amount,
+            currency: &self.currency,
+            reason: failure.unwrap_or(&self.reason),
+            reference: self.reference,
+        };
+        let event =
+            if failure.is_none() { events::refunded(&refund) } else { events::refund_failed(&refund) };
+        events::in_trace(event, self.traceparent.as_deref())
+    }
+}
+
+/// Writes the results of a batch, with an event for each refund that was made or failed.
 pub(crate) async fn record(
     connection: &mut PgConnection,
     results: &[(DueRefund, RefundResult)],
@@ -77,45 +102,53 @@ pub(crate) async fn record(
                 refunded.push(refund.id);
                 refund_ids.push(provider_refund_id.as_str());
             }
-            RefundResult::Refused { failure } => refuse(connection, refund.id, failure).await?,
+            RefundResult::Refused { reason, failure, surely_unmade } => {
+                refuse(connection, refund.id, reason, failure, *surely_unmade).await?;
+            }
             RefundResult::Postponed { pause } => postpone(connection, refund, *pause).await?,
         }
     }
     if refunded.is_empty() {
         return Ok(());
     }
-    let rows: Vec<RefundedRow> = sqlx::query_as(
+    let rows: Vec<SettledRow> = sqlx::query_as(
         "UPDATE refunds r
          SET state = 'succeeded', provider_refund_id = d.provider_refund_id, settled_at = now(), due_at = NULL
          FROM unnest($1::uuid[], $2::text[]) AS d (id, provider_refund_id), payments p
          WHERE r.id = d.id AND p.id = r.payment_id AND r.state = 'processing'
-         RETURNING r.id, r.payment_id, p.order_id, r.amount, p.currency, r.reason, r.traceparent",
+         RETURNING r.id, r.payment_id, p.order_id, r.amount, p.currency, r.reason, r.reference, r.traceparent",
     )
     .bind(refunded)
     .bind(refund_ids)
     .fetch_all(&mut *connection)
     .await?;
-    let events: Vec<Event> = rows
-        .iter()
-        .map(|r| {
-            let event = events::refunded(r.payment_id, r.id, r.order_id, r.amount, &r.currency, &r.reason);
-            events::in_trace(event, r.traceparent.as_deref())
-        })
-        .collect();
+    let events: Vec<Event> = rows.iter().map(|row| row.event(None)).collect();
     outbox::put(connection, events::PAYMENTS, &events).await
 }
 
-/// The amount stays reserved on the payment: nobody knows yet that it may be refunded again.
-async fn refuse(connection: &mut PgConnection, id: Uuid, failure: &str) -> sqlx::Result<()> {
-    sqlx::query(
-        "UPDATE refunds SET state = 'failed', failure = $2, settled_at = now(), due_at = NULL
-         WHERE id = $1 AND state = 'processing'",
+/// The amount becomes refundable again only when it surely was not refunded.
+async fn refuse(
+    connection: &mut PgConnection,
+    id: Uuid,
+    reason: &str,
+    failure: &str,
+    surely_unmade: bool,
+) -> sqlx::Result<()> {
+    let row: Option<SettledRow> = sqlx::query_as(
+        "UPDATE refunds r SET state = 'failed', failure = $2, settled_at = now(), due_at = NULL
+         FROM payments p
+         WHERE r.id = $1 AND p.id = r.payment_id AND r.state = 'processing'
+         RETURNING r.id, r.payment_id, p.order_id, r.amount, p.currency, r.reason, r.reference, r.traceparent",
     )
     .bind(id)
     .bind(failure)
-    .execute(connection)
+    .fetch_optional(&mut *connection)
     .await?;
-    Ok(())
+    let Some(row) = row else { return Ok(()) };
+    if surely_unmade {
+        give_up(connection, id).await?;
+    }
+    outbox::put(connection, events::PAYMENTS, &[row.event(Some(reason))]).await
 }
 
 async fn postpone(connection: &mut PgConnection, refund: &DueRefund, pause: Duration) -> sqlx::Result<()> {

@@ -14,7 +14,8 @@ use uuid::Uuid;
 use crate::events::{
     ORDER_RELEASED, OrderReleased, PAYMENT_REQUESTED, PaymentRequested, REFUND_REQUESTED, RefundRequested,
 };
-use crate::store::intake::{self, RefundIntake};
+use crate::store::intake;
+use crate::store::refund_requests::{self, RefundIntake};
 
 pub(super) struct Orders {
     pool: PgPool,
@@ -67,11 +68,15 @@ impl Handler for Orders {
         intake::release(&mut tx, &releases).await?;
         for (index, request) in &refunds {
             let id = &batch[*index].event.id;
-            match intake::request_refund(&mut tx, id, request).await? {
+            match refund_requests::take(&mut tx, id, request).await? {
                 RefundIntake::Accepted => {}
-                RefundIntake::NothingLeft => {
+                RefundIntake::Repeated => {
                     metrics::counter!("payment_refunds_ignored_total").increment(1);
                     tracing::warn!(order_id = %request.order_id, event = id, "refund asked for again");
+                }
+                RefundIntake::Exceeds => {
+                    metrics::counter!("payment_refund_attempts_total", "outcome" => "exceeds").increment(1);
+                    tracing::warn!(order_id = %request.order_id, event = id, "refund of more than is left");
                 }
                 RefundIntake::NotCharged => {
                     let error = anyhow::anyhow!(

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 
 use super::pipeline::Work;
 use crate::domain::backoff::pause_after;
-use crate::provider::{PaymentProvider, ProviderError};
+use crate::provider::{KEY_REUSED, PaymentProvider, ProviderError};
 use crate::store::refunding::{self, DueRefund, RefundResult};
 
 /// What a lease has beyond the provider's time-out, for writing the result.
@@ -43,7 +43,11 @@ impl Work for Refunding {
             Ok(provider_refund_id) => RefundResult::Refunded { provider_refund_id },
             Err(ProviderError::Refused { code, message }) => {
                 tracing::error!(refund_id = %refund.id, code, message, "the provider refused a refund");
-                RefundResult::Refused { failure: format!("{code}: {message}") }
+                RefundResult::Refused {
+                    failure: format!("{code}: {message}"),
+                    surely_unmade: code != KEY_REUSED,
+                    reason: code,
+                }
             }
             Err(error) => {
                 tracing::info!(refund_id = %refund.id, attempt = refund.attempts, %error, "refund still open");

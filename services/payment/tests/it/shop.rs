@@ -208,6 +208,13 @@ impl Shop {
         .await
     }
 
+    /// The data of every `rocketmart.payment.<kind>.v1` about `order` so far.
+    pub(crate) fn all_told(&self, kind: &str, order: Uuid) -> Vec<Value> {
+        let event_type = format!("rocketmart.payment.{kind}.v1");
+        let heard = self.heard_of(order).into_iter();
+        heard.filter(|event| event.event_type == event_type).map(|event| event.parse().unwrap()).collect()
+    }
+
     /// Every event about `order` so far.
     pub(crate) fn heard_of(&self, order: Uuid) -> Vec<Event> {
         let heard = self.heard.0.lock().unwrap();
@@ -303,10 +310,23 @@ impl Order {
     }
 
     pub(crate) fn refund_requested(&self, payment: &Value, amount: i64) -> Event {
-        let data = json!({
+        self.refund_requested_for(None, payment, amount)
+    }
+
+    /// A refund the order has a name for, such as a return's id.
+    pub(crate) fn refund_requested_for(
+        &self,
+        reference: Option<Uuid>,
+        payment: &Value,
+        amount: i64,
+    ) -> Event {
+        let mut data = json!({
             "order_id": self.id, "payment_id": payment["payment_id"], "amount": amount,
             "currency": "KRW", "reason": "returned",
         });
+        if let Some(reference) = reference {
+            data["reference"] = json!(reference);
+        }
         self.event("rocketmart.order.refund_requested.v1", &data)
     }
 

@@ -1,0 +1,115 @@
+//! What orders want back becomes rows: refunds, each within what was captured.
+
+use rocketmart_kit::outbox;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::domain::payment::{refund_id, refund_reason};
+use crate::events::{self, Refund, RefundRequested};
+
+/// What became of a request for a refund.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RefundIntake {
+    Accepted,
+    /// A refund of this payment by the same reference is made or on its way.
+    Repeated,
+    /// More than what is left of the payment: it failed at once.
+    Exceeds,
+    /// The payment is not there, is another order's, in another currency, or was never captured.
+    NotCharged,
+}
+
+/// Reserves the amount on the payment and inserts the refund, or says why not.
+///
+/// One by one, since a batch may hold several refunds of one payment and each must see the one
+/// before; refunds are few beside payments.
+pub(crate) async fn take(
+    connection: &mut PgConnection,
+    request_id: &str,
+    request: &RefundRequested,
+) -> sqlx::Result<RefundIntake> {
+    let left: Option<i64> = sqlx::query_scalar(
+        "SELECT amount - refunded FROM payments
+         WHERE id = $1 AND order_id = $2 AND currency = $3 AND state = 'succeeded' FOR UPDATE",
+    )
+    .bind(request.payment_id)
+    .bind(request.order_id)
+    .bind(&request.currency)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(left) = left else { return Ok(RefundIntake::NotCharged) };
+    if is_repeated(connection, request).await? {
+        return Ok(RefundIntake::Repeated);
+    }
+    if request.amount > left {
+        insert(connection, request_id, request, Some(refund_reason::EXCEEDS_CAPTURED)).await?;
+        return Ok(RefundIntake::Exceeds);
+    }
+    sqlx::query("UPDATE payments SET refunded = refunded + $2 WHERE id = $1")
+        .bind(request.payment_id)
+        .bind(request.amount)
+        .execute(&mut *connection)
+        .await?;
+    insert(connection, request_id, request, None).await?;
+    Ok(RefundIntake::Accepted)
+}
+
+async fn is_repeated(connection: &mut PgConnection, request: &RefundRequested) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM refunds WHERE payment_id = $1 AND reference = $2 AND state <> 'failed')",
+    )
+    .bind(request.payment_id)
+    .bind(request.reference)
+    .fetch_one(connection)
+    .await
+}
+
+/// With a `failure` the refund has failed from the start, and says so.
+async fn insert(
+    connection: &mut PgConnection,
+    request_id: &str,
+    request: &RefundRequested,
+    failure: Option<&str>,
+) -> sqlx::Result<()> {
+    let id = refund_id(request_id);
+    sqlx::query(
+        "INSERT INTO refunds (id, request_id, payment_id, amount, reason, reference, traceparent, state, failure,
+                              due_at, settled_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $8::text IS NULL THEN 'requested' ELSE 'failed' END, $8,
+                 CASE WHEN $8::text IS NULL THEN now() END, CASE WHEN $8::text IS NOT NULL THEN now() END)",
+    )
+    .bind(id)
+    .bind(request_id)
+    .bind(request.payment_id)
+    .bind(request.amount)
+    .bind(&request.reason)
+    .bind(request.reference)
+    .bind(&request.traceparent)
+    .bind(failure)
+    .execute(&mut *connection)
+    .await?;
+    let Some(reason) = failure else { return Ok(()) };
+    let failed = events::refund_failed(&Refund {
+        payment_id: request.payment_id,
+        refund_id: id,
+        order_id: request.order_id,
+        amount: request.amount,
+        currency: &request.currency,
+        reason,
+        reference: request.reference,
+    });
+    let failed = events::in_trace(failed, request.traceparent.as_deref());
+    outbox::put(connection, events::PAYMENTS, &[failed]).await
+}
+
+/// Takes a refund's amount off the payment again: it surely was not and will not be made.
+pub(crate) async fn give_up(connection: &mut PgConnection, refund: Uuid) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE payments p SET refunded = p.refunded - r.amount FROM refunds r
+         WHERE r.id = $1 AND p.id = r.payment_id",
+    )
+    .bind(refund)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
