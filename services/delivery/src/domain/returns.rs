@@ -107,12 +107,10 @@ mod tests {
     #[test]
     fn what_was_delivered_comes_back_whole_or_in_parts_but_never_twice() {
         let shipped = [line("A", 2), line("B", 1)];
-        let delivered = |returned: &[Line], asked: &[Line]| {
-            check(ShipmentState::Delivered, &shipped, returned, asked)
-        };
-        let refused = |sku: &str, asked, left| {
-            Err(ReturnError::MoreThanDelivered { sku: sku.into(), asked, left })
-        };
+        let delivered =
+            |returned: &[Line], asked: &[Line]| check(ShipmentState::Delivered, &shipped, returned, asked);
+        let refused =
+            |sku: &str, asked, left| Err(ReturnError::MoreThanDelivered { sku: sku.into(), asked, left });
         assert_eq!(delivered(&[], &shipped), Ok(()));
         assert_eq!(delivered(&[line("A", 1)], &[line("A", 1)]), Ok(()));
         assert_eq!(delivered(&[line("A", 1)], &[line("A", 2)]), refused("A", 2, 1));

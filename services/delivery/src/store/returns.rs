@@ -104,10 +104,7 @@ async fn announce(connection: &mut PgConnection, moved: &[Moved]) -> sqlx::Resul
 
 /// Up to `limit` returns the carrier should be asked about, locked until the transaction ends; those
 /// another worker has locked are passed over.
-pub(crate) async fn due(
-    connection: &mut PgConnection,
-    limit: i64,
-) -> sqlx::Result<Vec<Parcel<ReturnState>>> {
+pub(crate) async fn due(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Parcel<ReturnState>>> {
     let rows: Vec<(Uuid, bool)> = sqlx::query_as(
         "SELECT id, state = 'in_transit' FROM returns
          WHERE next_look_at <= now() ORDER BY next_look_at LIMIT $1 FOR UPDATE SKIP LOCKED",

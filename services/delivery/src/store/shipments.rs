@@ -171,7 +171,10 @@ async fn keep_unknown_from_shipping(
 
 /// Up to `limit` shipments the carrier should be asked about, locked until the transaction ends; those
 /// another worker has locked are passed over.
-pub(crate) async fn due(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Parcel<ShipmentState>>> {
+pub(crate) async fn due(
+    connection: &mut PgConnection,
+    limit: i64,
+) -> sqlx::Result<Vec<Parcel<ShipmentState>>> {
     let rows: Vec<(Uuid, bool)> = sqlx::query_as(
         "SELECT id, state = 'shipped' FROM shipments
          WHERE next_look_at <= now() ORDER BY next_look_at LIMIT $1 FOR UPDATE SKIP LOCKED",
@@ -215,8 +218,7 @@ pub(crate) async fn record(
     .fetch_all(&mut *connection)
     .await?;
     let moved_ids: HashSet<Uuid> = moved.iter().map(|m| m.id).collect();
-    let at_rest: Vec<Uuid> =
-        parcels.iter().map(|p| p.id).filter(|id| !moved_ids.contains(id)).collect();
+    let at_rest: Vec<Uuid> = parcels.iter().map(|p| p.id).filter(|id| !moved_ids.contains(id)).collect();
     look_again(connection, &at_rest, retry).await?;
     announce(connection, &moved).await?;
     Ok(moved.len())

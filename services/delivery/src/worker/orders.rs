@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use crate::domain::shipment::Line;
 use crate::events::{
-    CANCEL_REQUESTED, CancelRequested, ORDER_PAID, ORDER_RELEASED, OrderPaid, OrderReleased, RETURN_REQUESTED,
-    ReturnRequested,
+    CANCEL_REQUESTED, CancelRequested, ORDER_PAID, ORDER_RELEASED, OrderPaid, OrderReleased,
+    RETURN_REQUESTED, ReturnRequested,
 };
 use crate::store::{returns, shipments};
 

@@ -56,7 +56,8 @@ async fn a_cancellation_that_races_with_the_carrier_gets_one_answer_and_it_is_th
     // Each chunk is paid while the one before is asked to be cancelled, twice.
     for chunk in orders.chunks(20) {
         shop.send(&chunk.iter().map(Order::paid).collect::<Vec<_>>()).await;
-        let requests: Vec<_> = chunk.iter().flat_map(|o| [o.cancel_requested(), o.cancel_requested()]).collect();
+        let requests: Vec<_> =
+            chunk.iter().flat_map(|o| [o.cancel_requested(), o.cancel_requested()]).collect();
         shop.send(&requests).await;
     }
     for order in &orders {

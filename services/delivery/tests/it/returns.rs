@@ -39,7 +39,10 @@ async fn a_return_takes_its_steps_once_though_it_was_asked_for_twice() {
 
     let (_, list) = Client::new(&api, order.buyer).get("/api/v1/shipments").await;
     let shown = &list["data"][0]["returns"][0];
-    assert_eq!((&shown["id"], &shown["state"], &shown["reason"]), (&json!(id), &json!("received"), &json!("too small")));
+    assert_eq!(
+        (&shown["id"], &shown["state"], &shown["reason"]),
+        (&json!(id), &json!("received"), &json!("too small"))
+    );
     assert_eq!(shown["lines"], json!([{"sku": "SNEAKER-42", "quantity": 1}]));
     assert_eq!(shown["steps"].as_array().unwrap().len(), 3);
     let (_, one) = Client::new(&api, order.buyer)

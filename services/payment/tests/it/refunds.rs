@@ -47,10 +47,8 @@ async fn parts_are_refunded_up_to_the_whole_and_survive_an_outage() {
     assert_eq!((&failed["reference"], &failed["payment_id"]), (&json!(too_much), &payment["payment_id"]));
     a_while().await;
     shop.control(json!({"outage": false})).await;
-    eventually("the parts that fit", async || {
-        (shop.all_told("refunded", order.id).len() == 3).then_some(())
-    })
-    .await;
+    eventually("the parts that fit", async || (shop.all_told("refunded", order.id).len() == 3).then_some(()))
+        .await;
     a_while().await;
     assert_eq!(shop.heard_of(order.id).len(), 5);
     assert_eq!(shop.charges_of(order.id).await[0].refunded, 12_900);
@@ -73,7 +71,8 @@ async fn several_workers_asked_for_the_whole_at_once_refund_it_once() {
         .collect();
     shop.send(&requests).await;
     eventually("every answer", async || {
-        let answers = shop.all_told("refunded", order.id).len() + shop.all_told("refund_failed", order.id).len();
+        let answers =
+            shop.all_told("refunded", order.id).len() + shop.all_told("refund_failed", order.id).len();
         (answers == requests.len()).then_some(())
     })
     .await;
@@ -100,7 +99,10 @@ async fn a_refund_the_provider_refuses_is_told_and_its_money_can_be_asked_for_ag
     let reference = Some(Uuid::now_v7());
     shop.send(&[order.refund_requested_for(reference, &payment, 12_900)]).await;
     let failed = shop.told("refund_failed", order.id).await;
-    assert_eq!((&failed["reason"], &failed["reference"]), (&json!("refund_exceeds_charge"), &json!(reference)));
+    assert_eq!(
+        (&failed["reason"], &failed["reference"]),
+        (&json!("refund_exceeds_charge"), &json!(reference))
+    );
     // A failed refund's name is free again.
     shop.send(&[order.refund_requested_for(reference, &payment, 2_900)]).await;
     assert_eq!(shop.told("refunded", order.id).await["amount"], 2_900);
