@@ -1,8 +1,8 @@
 //! A simulated payment provider: the company outside that moves the money.
 //!
 //! A card number comes in once, at `POST /v1/tokens`, and only a token derived from it goes out; the
-//! number itself is neither stored nor logged. A token and an `Idempotency-Key` make a charge
-//! ([`ledger`] holds the rules: one key, one charge). What has happened is also told by signed
+//! number itself is neither stored nor logged. A token and an `Idempotency-Key` make a charge, or set
+//! money aside that is captured or voided later ([`ledger`] holds the rules: one key, one charge). What has happened is also told by signed
 //! call-backs ([`callbacks`]), and `GET /v1/charges` lists everything for reconciliation. The
 //! misbehaviour of real providers is set at `/control` ([`settings`]): slow answers, declines, an
 //! answer that never comes although the charge was made, an outage, call-backs twice, late or out of
@@ -16,16 +16,19 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+mod authorizations;
 mod callbacks;
 mod cards;
+mod exchange;
 mod http;
 mod journal;
 mod ledger;
+mod records;
 mod refused;
 mod settings;
 
 pub use callbacks::signature;
-pub use ledger::{Charge, ChargeStatus, Refund};
+pub use records::{Authorization, AuthorizationStatus, Charge, ChargeStatus, Refund};
 pub use settings::Settings;
 
 use callbacks::CallbackSender;

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::ledger::{Charge, ChargeStatus, Refund};
+use super::records::{Authorization, AuthorizationStatus, Charge, ChargeStatus, Refund};
 use super::settings::Settings;
 
 const ATTEMPTS: u32 = 6;
@@ -25,8 +25,25 @@ const AT_ONCE: usize = 32;
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Subject {
+    Authorization(Authorization),
     Charge(Charge),
     Refund(Refund),
+}
+
+impl Subject {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Authorization(authorization) => match authorization.status {
+                AuthorizationStatus::Authorized => "authorization.authorized",
+                AuthorizationStatus::Declined => "authorization.declined",
+                AuthorizationStatus::Captured => "authorization.captured",
+                AuthorizationStatus::Voided => "authorization.voided",
+            },
+            Self::Charge(charge) if charge.status == ChargeStatus::Succeeded => "charge.succeeded",
+            Self::Charge(_) => "charge.declined",
+            Self::Refund(_) => "refund.succeeded",
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -52,11 +69,7 @@ impl CallbackSender {
     /// Sends what `settings` ask for: nothing, one call-back, or two.
     pub(super) fn tell(&self, subject: Subject, settings: &Settings) {
         let Some(url) = &settings.callback_url else { return };
-        let kind = match &subject {
-            Subject::Charge(charge) if charge.status == ChargeStatus::Succeeded => "charge.succeeded",
-            Subject::Charge(_) => "charge.declined",
-            Subject::Refund(_) => "refund.succeeded",
-        };
+        let kind = subject.kind();
         let callback =
             Callback { id: Uuid::new_v4(), kind, created_at: OffsetDateTime::now_utc(), data: subject };
         let body = match serde_json::to_string(&callback) {

@@ -1,8 +1,9 @@
-//! The provider's HTTP interface: tokens, charges, refunds, voids, lists, and `/control`.
+//! The provider's HTTP interface: tokens, charges, refunds, voids, lists, and `/control`; authorizations
+//! have a file of their own.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
@@ -13,19 +14,21 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::Provider;
+use super::authorizations;
 use super::callbacks::Subject;
 use super::cards;
-use super::ledger::{Charge, ChargeRequest, Ledger, Outcome, Refund, Refusal};
+use super::exchange::{after_delay, answer, answer_or_not, check, decline, idempotency_key};
+use super::ledger::{Ledger, Outcome, Refusal};
+use super::records::{Charge, ChargeRequest, Refund};
 use super::refused::{Body, Refused};
 use super::settings::{Change, Settings};
 
-/// How long an answer that never comes keeps the connection open.
-const SILENCE: Duration = Duration::from_secs(120);
 const LARGEST_PAGE: usize = 1_000;
 
 pub(super) fn router(provider: Arc<Provider>) -> Router {
     let money = Router::new()
         .route("/v1/tokens", post(tokenize))
+        .merge(authorizations::router())
         .route("/v1/charges", post(charge).get(list))
         .route("/v1/charges/{id}", get(charge_by_id))
         .route("/v1/charges/{id}/refunds", post(refund))
@@ -68,35 +71,16 @@ async fn charge(
     Body(request): Body<ChargeRequest>,
 ) -> Result<Response, Refused> {
     let key = idempotency_key(&headers)?;
-    if !request.token.starts_with("tok_") {
-        return Err(Refused::field("token", "must come from /v1/tokens"));
-    }
-    if request.amount < 0 {
-        return Err(Refused::field("amount", "must not be negative"));
-    }
-    if request.currency.len() != 3 || !request.currency.bytes().all(|b| b.is_ascii_uppercase()) {
-        return Err(Refused::field("currency", "must be an ISO 4217 code"));
-    }
-    if request.reference.is_empty() || request.reference.len() > 128 {
-        return Err(Refused::field("reference", "must have 1 to 128 characters"));
-    }
+    check(&request)?;
     let outcome = after_delay(&provider, move |provider, settings| {
-        let decline = if request.token.starts_with("tok_declined") {
-            Some("card_declined")
-        } else {
-            rand::random_bool(settings.decline_rate).then_some("insufficient_funds")
-        };
-        let outcome = provider.ledger().charge(&key, &request, decline)?;
+        let outcome = provider.ledger().charge(&key, &request, decline(&request, settings))?;
         if outcome.is_new {
             provider.callbacks.tell(Subject::Charge(outcome.value.clone()), settings);
         }
         Ok(outcome)
     })
     .await?;
-    if outcome.is_new && rand::random_bool(provider.settings().timeout_after_charging_rate) {
-        return Ok(never_answer(&provider).await);
-    }
-    Ok(answer(outcome))
+    Ok(answer_or_not(&provider, outcome).await)
 }
 
 #[derive(Deserialize)]
@@ -146,40 +130,56 @@ async fn void(State(provider): State<Arc<Provider>>, Body(request): Body<VoidReq
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
-    reference: Option<String>,
+pub(super) struct ListQuery {
+    pub(super) reference: Option<String>,
     cursor: Option<usize>,
     limit: Option<usize>,
     #[serde(default, with = "time::serde::rfc3339::option")]
-    since: Option<OffsetDateTime>,
+    pub(super) since: Option<OffsetDateTime>,
     #[serde(default, with = "time::serde::rfc3339::option")]
-    until: Option<OffsetDateTime>,
+    pub(super) until: Option<OffsetDateTime>,
+}
+
+impl ListQuery {
+    pub(super) fn from(query: Result<Query<Self>, QueryRejection>) -> Result<Self, Refused> {
+        query
+            .map(|Query(query)| query)
+            .map_err(|e| Refused::new(StatusCode::BAD_REQUEST, "invalid_query", e.body_text()))
+    }
+
+    pub(super) fn cursor(&self) -> usize {
+        self.cursor.unwrap_or(0)
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit.unwrap_or(100).clamp(1, LARGEST_PAGE)
+    }
 }
 
 #[derive(Serialize)]
-struct List {
-    data: Vec<Charge>,
+pub(super) struct List<T> {
+    data: Vec<T>,
     next_cursor: Option<String>,
     has_more: bool,
 }
 
+impl<T> List<T> {
+    pub(super) fn new(data: Vec<T>, next: Option<usize>) -> Json<Self> {
+        Json(Self { data, has_more: next.is_some(), next_cursor: next.map(|next| next.to_string()) })
+    }
+}
+
 async fn list(
     State(provider): State<Arc<Provider>>,
-    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<List>, Refused> {
-    let Query(query) =
-        query.map_err(|e| Refused::new(StatusCode::BAD_REQUEST, "invalid_query", e.body_text()))?;
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<List<Charge>>, Refused> {
+    let query = ListQuery::from(query)?;
     let ledger = provider.ledger();
     let (data, next) = match &query.reference {
         Some(reference) => (ledger.by_reference(reference), None),
-        None => ledger.list(
-            query.cursor.unwrap_or(0),
-            query.limit.unwrap_or(100).clamp(1, LARGEST_PAGE),
-            query.since,
-            query.until,
-        ),
+        None => ledger.list(query.cursor(), query.limit(), query.since, query.until),
     };
-    Ok(Json(List { data, has_more: next.is_some(), next_cursor: next.map(|n| n.to_string()) }))
+    Ok(List::new(data, next))
 }
 
 async fn charge_by_id(
@@ -204,55 +204,12 @@ async fn change_settings(
     Ok(Json(settings.clone()))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<String, Refused> {
-    let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if key.is_empty() || key.len() > 128 {
-        return Err(Refused::new(
-            StatusCode::BAD_REQUEST,
-            "idempotency_key_missing",
-            "send an Idempotency-Key of 1 to 128 visible ASCII characters",
-        ));
-    }
-    Ok(key.to_owned())
-}
-
-/// Decides after the set delay. A client that hangs up meanwhile does not stop the decision: that is
-/// why a time-out tells a shop nothing.
-async fn after_delay<T: Send + 'static>(
-    provider: &Arc<Provider>,
-    decide: impl FnOnce(&Provider, &Settings) -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refused> {
-    let settings = provider.settings();
-    if settings.delay_ms == 0 {
-        return Ok(decide(provider, &settings)?);
-    }
-    let shared = provider.clone();
-    let decided = tokio::spawn(async move {
-        tokio::time::sleep(settings.delay()).await;
-        decide(&shared, &settings)
-    });
-    let decided = decided.await.map_err(|error| {
-        Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", format!("deciding failed: {error}"))
-    })?;
-    Ok(decided?)
-}
-
-async fn never_answer(provider: &Provider) -> Response {
-    provider.stop.run_until_cancelled(tokio::time::sleep(SILENCE)).await;
-    Refused::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "no answer in time").into_response()
-}
-
-fn answer<T: Serialize>(outcome: Outcome<T>) -> Response {
-    let status = if outcome.is_new { StatusCode::CREATED } else { StatusCode::OK };
-    (status, Json(outcome.value)).into_response()
-}
-
 impl Provider {
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,14 +8,41 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::ledger::{Charge, Ledger, Refund};
+use super::ledger::Ledger;
+use super::records::{Authorization, Charge, Refund};
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Entry {
-    Charge { key: String, digest: u64, charge: Charge },
-    Refund { key: String, digest: u64, refund: Refund },
-    Void { reference: String },
+    Charge {
+        key: String,
+        digest: u64,
+        charge: Charge,
+    },
+    Refund {
+        key: String,
+        digest: u64,
+        refund: Refund,
+    },
+    Void {
+        reference: String,
+    },
+    Authorization {
+        key: String,
+        digest: u64,
+        authorization: Authorization,
+    },
+    /// The charge names its authorization.
+    Capture {
+        key: String,
+        digest: u64,
+        charge: Charge,
+    },
+    AuthorizationVoid {
+        key: String,
+        digest: u64,
+        authorization_id: String,
+    },
 }
 
 pub(super) struct Journal(File);
@@ -51,7 +78,7 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::ChargeRequest;
+    use super::super::records::{AuthorizationStatus, ChargeRequest};
     use super::*;
 
     #[test]
@@ -71,6 +98,30 @@ mod tests {
         assert_eq!((again.value, again.is_new), (charge.clone(), false));
         restarted.refund("r", &charge.id, None).unwrap();
         assert_eq!(Journal::open(&path).unwrap().by_id(&charge.id).unwrap().refunded, 7);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn what_became_of_authorizations_survives_a_restart() {
+        let path = std::env::temp_dir().join(format!("provider-{}.jsonl", uuid::Uuid::new_v4()));
+        let request = |reference: &str| ChargeRequest {
+            token: "tok_1".into(),
+            amount: 7,
+            currency: "EUR".into(),
+            reference: reference.into(),
+        };
+        let mut ledger = Journal::open(&path).unwrap();
+        let ids = ["captured", "voided", "closed", "open"]
+            .map(|name| ledger.authorize(name, &request(name), None).unwrap().value.id);
+        let charge = ledger.capture("c", &ids[0]).unwrap().value;
+        ledger.void_authorization("v", &ids[1]).unwrap();
+        ledger.void("closed");
+
+        let mut restarted = Journal::open(&path).unwrap();
+        let statuses = ids.each_ref().map(|id| restarted.authorization(id).unwrap().status);
+        use AuthorizationStatus::{Authorized, Captured, Voided};
+        assert_eq!(statuses, [Captured, Voided, Voided, Authorized]);
+        assert_eq!(restarted.capture("c", &ids[0]).unwrap().value, charge);
         std::fs::remove_file(&path).unwrap();
     }
 }

@@ -1,74 +1,37 @@
-//! The provider's books: charges, their refunds, and references closed for charging.
+//! The provider's books: charges, their refunds, and references closed for charging; money set aside is
+//! in [`authorizations`].
 //!
 //! The rules are the ones shops rely on. The same idempotency key gives the same charge, and with
 //! another body it is refused. Refunds of a charge never add up to more than the charge. A voided
-//! reference takes no charge any more, which gives a shop that lost an answer a final one. The
-//! provider does not check that a reference is charged once: that is the shop's promise, and the list
+//! reference takes no charge any more and sets nothing aside, which gives a shop that lost an answer a
+//! final one. The provider does not check that a reference is charged once: that is the shop's promise, and the list
 //! of charges is where a test can see it kept.
+
+mod authorizations;
 
 use std::collections::{HashMap, HashSet};
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
+use self::authorizations::Authorizations;
 use super::journal::{Entry, Journal};
-
-/// One attempt to take money from a card, final once it exists.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Charge {
-    pub id: String,
-    /// What the shop calls it.
-    pub reference: String,
-    pub status: ChargeStatus,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Minor units.
-    pub amount: i64,
-    pub currency: String,
-    /// How much of `amount` went back, in minor units.
-    pub refunded: i64,
-    #[serde(with = "time::serde::rfc3339")]
-    pub created_at: OffsetDateTime,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChargeStatus {
-    Succeeded,
-    Declined,
-}
-
-/// Money given back.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Refund {
-    pub id: String,
-    pub charge_id: String,
-    pub reference: String,
-    /// Minor units.
-    pub amount: i64,
-    pub currency: String,
-    #[serde(with = "time::serde::rfc3339")]
-    pub created_at: OffsetDateTime,
-}
-
-/// What a shop asks to be charged.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ChargeRequest {
-    pub(super) token: String,
-    pub(super) amount: i64,
-    pub(super) currency: String,
-    pub(super) reference: String,
-}
+use super::records::{Charge, ChargeRequest, ChargeStatus, Refund};
 
 /// Why the books refuse something.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     KeyReused,
     ChargeUnknown,
+    AuthorizationUnknown,
+    /// It was declined, so there is nothing to capture or void.
+    AuthorizationDeclined,
+    AuthorizationVoided,
+    AuthorizationCaptured,
     NotRefundable,
-    ExceedsCharge { refundable: i64 },
+    ExceedsCharge {
+        refundable: i64,
+    },
 }
 
 /// A result and whether this very call brought it about, or repeated an earlier one.
@@ -84,6 +47,7 @@ pub(super) struct Ledger {
     by_key: HashMap<String, (u64, usize)>,
     by_reference: HashMap<String, Vec<usize>>,
     refunds_by_key: HashMap<String, (u64, Refund)>,
+    authorizations: Authorizations,
     voided: HashSet<String>,
     /// Keeps ids of two runs without a state file apart.
     run: u32,
@@ -97,6 +61,7 @@ impl Default for Ledger {
             by_key: HashMap::new(),
             by_reference: HashMap::new(),
             refunds_by_key: HashMap::new(),
+            authorizations: Authorizations::default(),
             voided: HashSet::new(),
             run: rand::random(),
             journal: None,
@@ -117,8 +82,7 @@ impl Ledger {
         request: &ChargeRequest,
         decline: Option<&str>,
     ) -> Result<Outcome<Charge>, Refusal> {
-        let digest =
-            digest(&[&request.token, &request.amount.to_string(), &request.currency, &request.reference]);
+        let digest = request_digest(request);
         if let Some(&(known, position)) = self.by_key.get(key) {
             return if known == digest {
                 Ok(Outcome { value: self.charges[position].clone(), is_new: false })
@@ -130,6 +94,7 @@ impl Ledger {
         let charge = Charge {
             id: format!("ch_{:08x}_{:x}", self.run, self.charges.len()),
             reference: request.reference.clone(),
+            authorization_id: None,
             status: if reason.is_some() { ChargeStatus::Declined } else { ChargeStatus::Succeeded },
             reason: reason.map(str::to_owned),
             amount: request.amount,
@@ -141,7 +106,8 @@ impl Ledger {
         Ok(Outcome { value: charge, is_new: true })
     }
 
-    /// Closes `reference` for charging and returns the charge that got there first, if one did.
+    /// Closes `reference` for charging and returns the charge that got there first, if one did. What is
+    /// set aside for it is given up.
     pub(super) fn void(&mut self, reference: &str) -> Option<Charge> {
         let charged =
             self.by_reference(reference).into_iter().find(|charge| charge.status == ChargeStatus::Succeeded);
@@ -190,8 +156,7 @@ impl Ledger {
     }
 
     pub(super) fn by_id(&self, id: &str) -> Option<&Charge> {
-        let position = usize::from_str_radix(id.rsplit('_').next()?, 16).ok()?;
-        self.charges.get(position).filter(|charge| charge.id == id)
+        self.charges.get(position_in(id)?).filter(|charge| charge.id == id)
     }
 
     pub(super) fn by_reference(&self, reference: &str) -> Vec<Charge> {
@@ -208,12 +173,7 @@ impl Ledger {
         since: Option<OffsetDateTime>,
         until: Option<OffsetDateTime>,
     ) -> (Vec<Charge>, Option<usize>) {
-        let first = since.map_or(0, |at| self.charges.partition_point(|charge| charge.created_at < at));
-        let end = until
-            .map_or(self.charges.len(), |at| self.charges.partition_point(|charge| charge.created_at < at));
-        let start = from.max(first).min(end);
-        let stop = start.saturating_add(limit).min(end);
-        (self.charges[start..stop].to_vec(), (stop < end).then_some(stop))
+        page(&self.charges, |charge| charge.created_at, from, limit, since, until)
     }
 
     fn record(&mut self, entry: Entry) {
@@ -227,10 +187,18 @@ impl Ledger {
     pub(super) fn replay(&mut self, entry: Entry) {
         match entry {
             Entry::Charge { key, digest, charge } => {
-                let position = self.charges.len();
-                self.by_key.insert(key, (digest, position));
-                self.by_reference.entry(charge.reference.clone()).or_default().push(position);
-                self.charges.push(charge);
+                self.by_key.insert(key, (digest, self.charges.len()));
+                self.add(charge);
+            }
+            Entry::Authorization { key, digest, authorization } => {
+                self.authorizations.add(key, digest, authorization);
+            }
+            Entry::Capture { key, digest, charge } => {
+                self.authorizations.captured(key, digest, &charge);
+                self.add(charge);
+            }
+            Entry::AuthorizationVoid { key, digest, authorization_id } => {
+                self.authorizations.voided(key, digest, &authorization_id);
             }
             Entry::Refund { key, digest, refund } => {
                 let position = self.by_reference.get(&refund.reference).and_then(|positions| {
@@ -238,14 +206,48 @@ impl Ledger {
                 });
                 if let Some(position) = position {
                     self.charges[position].refunded += refund.amount;
+                    if let Some(id) = &self.charges[position].authorization_id {
+                        self.authorizations.refunded(id, refund.amount);
+                    }
                 }
                 self.refunds_by_key.insert(key, (digest, refund));
             }
             Entry::Void { reference } => {
+                self.authorizations.void_all_of(&reference);
                 self.voided.insert(reference);
             }
         }
     }
+
+    fn add(&mut self, charge: Charge) {
+        self.by_reference.entry(charge.reference.clone()).or_default().push(self.charges.len());
+        self.charges.push(charge);
+    }
+}
+
+/// A part of `all`, which is in the order of time.
+fn page<T: Clone>(
+    all: &[T],
+    made_at: impl Fn(&T) -> OffsetDateTime,
+    from: usize,
+    limit: usize,
+    since: Option<OffsetDateTime>,
+    until: Option<OffsetDateTime>,
+) -> (Vec<T>, Option<usize>) {
+    let first = since.map_or(0, |since| all.partition_point(|one| made_at(one) < since));
+    let end = until.map_or(all.len(), |until| all.partition_point(|one| made_at(one) < until));
+    let start = from.max(first).min(end);
+    let stop = start.saturating_add(limit).min(end);
+    (all[start..stop].to_vec(), (stop < end).then_some(stop))
+}
+
+/// The position a generated id ends with.
+fn position_in(id: &str) -> Option<usize> {
+    usize::from_str_radix(id.rsplit('_').next()?, 16).ok()
+}
+
+fn request_digest(request: &ChargeRequest) -> u64 {
+    digest(&[&request.token, &request.amount.to_string(), &request.currency, &request.reference])
 }
 
 /// Tells two bodies under the same key apart without keeping them.

@@ -50,6 +50,22 @@ impl From<Refusal> for Refused {
                 "this Idempotency-Key came with another body before",
             ),
             Refusal::ChargeUnknown => Self::new(StatusCode::NOT_FOUND, "charge_unknown", "no such charge"),
+            Refusal::AuthorizationUnknown => {
+                Self::new(StatusCode::NOT_FOUND, "authorization_unknown", "no such authorization")
+            }
+            Refusal::AuthorizationDeclined => Self::new(
+                StatusCode::CONFLICT,
+                "authorization_declined",
+                "a declined authorization has nothing set aside",
+            ),
+            Refusal::AuthorizationVoided => {
+                Self::new(StatusCode::CONFLICT, "authorization_voided", "what was set aside is given up")
+            }
+            Refusal::AuthorizationCaptured => Self::new(
+                StatusCode::CONFLICT,
+                "authorization_captured",
+                "it is a charge by now, under another key",
+            ),
             Refusal::NotRefundable => {
                 Self::new(StatusCode::CONFLICT, "not_refundable", "a declined charge has nothing to refund")
             }

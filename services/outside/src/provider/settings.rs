@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 /// The current misbehaviour. The default is a fast provider that does everything right.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Settings {
-    /// Every charge and refund takes this long before it is decided.
+    /// Every authorization, capture, charge and refund takes this long before it is decided.
     pub delay_ms: u64,
-    /// Share of charges declined at random, 0 to 1.
+    /// Share of authorizations and charges declined at random, 0 to 1.
     pub decline_rate: f64,
-    /// Share of new charges that are made but never answered, 0 to 1. A repeat is answered.
+    /// Share of new authorizations, captures and charges that are made but never answered, 0 to 1. A
+    /// repeat is answered.
     pub timeout_after_charging_rate: f64,
     /// Sends every call-back twice.
     pub duplicate_callbacks: bool,

@@ -114,6 +114,55 @@ async fn a_charge_is_found_by_key_by_reference_and_in_the_list() {
 }
 
 #[tokio::test]
+async fn money_is_set_aside_then_captured_or_voided_each_under_its_key() {
+    let client = Client::start().await;
+    let mut ids = Vec::new();
+    for order in ["order-1", "order-2"] {
+        let (status, hold) = client.post("/v1/authorizations", order, &charge(order)).await;
+        assert_eq!((status, &hold["status"]), (StatusCode::CREATED, &json!("authorized")));
+        ids.push(hold["id"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(client.get("/v1/charges").await["data"], json!([]), "only captured money is a charge");
+
+    let captures = format!("/v1/authorizations/{}/captures", ids[0]);
+    let (first, made) = client.post(&captures, "c1", &json!({})).await;
+    let (again, repeated) = client.post(&captures, "c1", &json!({})).await;
+    assert_eq!((first, again, &made), (StatusCode::CREATED, StatusCode::OK, &repeated));
+    assert_eq!(client.get("/v1/charges?reference=order-1").await["data"], json!([made]));
+    let (_, refund) = client
+        .post(&format!("/v1/charges/{}/refunds", made["id"].as_str().unwrap()), "r1", &json!({"amount": 200}))
+        .await;
+    assert_eq!(refund["amount"], 200);
+
+    let voids = format!("/v1/authorizations/{}/voids", ids[1]);
+    assert_eq!(client.post(&voids, "v1", &json!({})).await.0, StatusCode::CREATED);
+    assert_eq!(client.post(&voids, "v1", &json!({})).await.0, StatusCode::OK);
+    let refused = [
+        (captures.as_str(), "c2", "authorization_captured"),
+        (&format!("/v1/authorizations/{}/voids", ids[0]), "v2", "authorization_captured"),
+        (&format!("/v1/authorizations/{}/captures", ids[1]), "c3", "authorization_voided"),
+    ];
+    for (path, key, code) in refused {
+        let (status, answer) = client.post(path, key, &json!({})).await;
+        assert_eq!((status, &answer["code"]), (StatusCode::CONFLICT, &json!(code)), "{path}");
+    }
+    let (status, answer) = client.post(&captures, "v1", &json!({})).await;
+    assert_eq!(
+        (status, &answer["code"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("idempotency_key_reused"))
+    );
+    let (status, _) = client.post("/v1/authorizations/au_0_0/captures", "k", &json!({})).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+
+    let list = client.get("/v1/authorizations").await;
+    let amounts = ["amount", "captured", "voided", "refunded"].map(|name| list["data"][0][name].clone());
+    assert_eq!(amounts, [json!(500), json!(500), json!(0), json!(200)]);
+    assert_eq!((&list["data"][1]["voided"], &list["data"][1]["status"]), (&json!(500), &json!("voided")));
+    let one = client.get(&format!("/v1/authorizations/{}", ids[1])).await;
+    assert_eq!(one, list["data"][1]);
+}
+
+#[tokio::test]
 async fn a_lost_answer_hides_a_charge_that_was_made() {
     let client = Client::start().await;
     client.control(json!({"timeout_after_charging_rate": 1.0})).await;

@@ -16,8 +16,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::App;
-use crate::domain::payment::{payment_id, reason};
-use crate::provider::{Charge, signature};
+use crate::domain::payment::{Progress, payment_id, reason};
+use crate::provider::{Authorization, Charge, signature};
 use crate::store::charging;
 
 const SIGNATURE: &str = "provider-signature";
@@ -54,23 +54,46 @@ pub(super) async fn take(State(app): State<App>, headers: HeaderMap, body: Bytes
             .detail(error.to_string())
     })?;
     let callback: Callback = serde_json::from_slice(&body).map_err(|error| invalid(&error))?;
-    if !matches!(callback.kind.as_str(), "charge.succeeded" | "charge.declined") {
+    let Some((order, told)) = read(&callback.kind, callback.data).map_err(|error| invalid(&error))? else {
         return taken("passed over");
-    }
-    let charge: Charge = serde_json::from_value(callback.data).map_err(|error| invalid(&error))?;
-    // A charge we closed the reference of is settled by whoever closed it, who knows why.
-    let order = Uuid::parse_str(&charge.reference).ok().filter(|_| !charge.was_voided());
-    let Some(order) = order else { return taken("passed over") };
-
+    };
     let mut tx = app.pool.begin().await?;
     let inbox_id = format!("callback/{}", callback.id);
     if outbox::inbox_filter(&mut tx, std::slice::from_ref(&inbox_id)).await?.is_empty() {
         return taken("repeated");
     }
-    let settlement = charge.settlement(reason::DEADLINE);
-    let settled = charging::settle(&mut tx, &[(payment_id(order), settlement)]).await?;
+    let id = payment_id(order);
+    let moved_on = match told {
+        Progress::Authorized { authorization_id } => {
+            charging::authorize(&mut tx, &[(id, authorization_id)]).await? > 0
+        }
+        Progress::Settled(settlement) => !charging::settle(&mut tx, &[(id, settlement)]).await?.is_empty(),
+    };
     tx.commit().await?;
-    taken(if settled.is_empty() { "settled before" } else { "settled" })
+    taken(if moved_on { "settled" } else { "settled before" })
+}
+
+/// The order and what became of its payment; `None` for what settles nothing.
+fn read(kind: &str, data: Value) -> serde_json::Result<Option<(Uuid, Progress)>> {
+    // What we have given up ourselves is settled by whoever gave it up, who knows why.
+    let (reference, told) = match kind {
+        "charge.succeeded" | "charge.declined" => {
+            let charge: Charge = serde_json::from_value(data)?;
+            if charge.was_voided() {
+                return Ok(None);
+            }
+            (charge.reference.clone(), Progress::Settled(charge.settlement(reason::DEADLINE)))
+        }
+        "authorization.authorized" | "authorization.declined" => {
+            let authorization: Authorization = serde_json::from_value(data)?;
+            if authorization.was_voided() {
+                return Ok(None);
+            }
+            (authorization.reference.clone(), authorization.progress(reason::DEADLINE))
+        }
+        _ => return Ok(None),
+    };
+    Ok(Uuid::parse_str(&reference).ok().map(|order| (order, told)))
 }
 
 fn taken(outcome: &'static str) -> Result<StatusCode> {

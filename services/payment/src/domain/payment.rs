@@ -1,14 +1,16 @@
 //! The life of a payment.
 //!
 //! ```text
-//! requested ──> processing ──> succeeded (refunds follow)
-//!     │  ^          │  ├─────> failed    (declined)
-//!     │  └──────────┘  └─────> voided    (deadline passed or order released, surely not charged)
-//!     │   surely unsent
-//!     └──> failed (no payment method), voided
+//! requested ──> processing ──> authorized ──> capturing ──> succeeded (refunds follow)
+//!     │  ^          │  │           │              │
+//!     │  └──────────┘  └───────────┼──────────────┴──────> failed    (declined, refused)
+//!     │   surely unsent            └─────────────────────> voided    (deadline passed or order
+//!     └──> failed (no payment method), voided                         released, surely not charged)
 //! ```
-//! `requested` says that the provider has surely seen nothing; `processing` that it may have. That
-//! one distinction decides what may be done without asking the provider.
+//! Each state says what the provider may have seen: nothing (`requested`), the first call
+//! (`processing`), no more than that and money is set aside (`authorized`), the capture (`capturing`).
+//! That decides what may be done without asking the provider. With automatic capture the first call
+//! is the only one: `processing` goes to `succeeded`.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -20,19 +22,30 @@ use uuid::Uuid;
 pub enum PaymentState {
     Requested,
     Processing,
+    Authorized,
+    Capturing,
     Succeeded,
     Failed,
     Voided,
 }
 
 impl PaymentState {
-    pub const ALL: [Self; 5] =
-        [Self::Requested, Self::Processing, Self::Succeeded, Self::Failed, Self::Voided];
+    pub const ALL: [Self; 7] = [
+        Self::Requested,
+        Self::Processing,
+        Self::Authorized,
+        Self::Capturing,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Voided,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Requested => "requested",
             Self::Processing => "processing",
+            Self::Authorized => "authorized",
+            Self::Capturing => "capturing",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Voided => "voided",
@@ -82,6 +95,45 @@ pub fn refund_id(request_id: &str) -> Uuid {
     Uuid::new_v5(&NAMESPACE, request_id.as_bytes())
 }
 
+/// The key of a later call about a payment; the first one has the payment's id.
+pub fn call_key(payment_id: Uuid, call: &str) -> Uuid {
+    Uuid::new_v5(&payment_id, call.as_bytes())
+}
+
+/// How the money is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// Set aside first, captured then: an order released in between costs nobody a refund.
+    Manual,
+    /// In one call.
+    Automatic,
+}
+
+impl Capture {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Automatic => "automatic",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Manual, Self::Automatic].into_iter().find(|capture| capture.as_str() == name)
+    }
+}
+
+/// What the provider may have seen of a payment in earlier attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    Nothing,
+    /// The first call, which sets money aside or takes it.
+    FirstCall,
+    /// The first call and no more: this authorization holds the money.
+    Authorization(String),
+    /// Also the capture of this authorization.
+    CaptureOf(String),
+}
+
 /// A payment whose turn it is.
 #[derive(Clone, Debug)]
 pub struct DuePayment {
@@ -93,18 +145,24 @@ pub struct DuePayment {
     pub provider_token: String,
     pub pay_by: OffsetDateTime,
     pub released: bool,
-    /// The provider may have seen it in an earlier attempt.
-    pub may_be_charged: bool,
+    pub capture: Capture,
+    pub seen: Seen,
     /// How many times it was taken up, this one included.
     pub attempt: i32,
 }
 
-/// What to do with a due payment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What to do with a due payment. Whatever may have been sent is repeated under the same key.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Charge, or repeat the charge under the same key.
+    /// Set the money aside.
+    Authorize,
+    /// Take what this authorization holds.
+    Capture(String),
+    /// Take the money in one call.
     Charge,
-    /// Too late to charge, but it may have been: have the provider say the last word.
+    /// Too late, but this authorization holds money and surely was not captured: give it up.
+    GiveUp(String),
+    /// Too late, but it may have been charged: have the provider say the last word.
     Settle,
     /// Too late, and surely never sent.
     Void,
@@ -113,10 +171,13 @@ pub enum Step {
 impl DuePayment {
     pub fn step(&self, now: OffsetDateTime) -> Step {
         let too_late = self.released || now >= self.pay_by;
-        match (too_late, self.may_be_charged) {
-            (false, _) => Step::Charge,
-            (true, true) => Step::Settle,
-            (true, false) => Step::Void,
+        match (&self.seen, self.capture) {
+            (Seen::Nothing, _) if too_late => Step::Void,
+            (Seen::Authorization(id), _) if too_late => Step::GiveUp(id.clone()),
+            _ if too_late => Step::Settle,
+            (Seen::Authorization(id) | Seen::CaptureOf(id), _) => Step::Capture(id.clone()),
+            (Seen::Nothing | Seen::FirstCall, Capture::Manual) => Step::Authorize,
+            (Seen::Nothing | Seen::FirstCall, Capture::Automatic) => Step::Charge,
         }
     }
 
@@ -134,13 +195,23 @@ pub enum Settlement {
     Voided { reason: String },
 }
 
+/// What an answer of the provider means for a payment.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// Money is set aside; the capture follows.
+    Authorized {
+        authorization_id: String,
+    },
+    Settled(Settlement),
+}
+
 #[cfg(test)]
 mod tests {
     use time::Duration;
 
     use super::*;
 
-    fn due(released: bool, may_be_charged: bool) -> DuePayment {
+    fn due(released: bool, capture: Capture, seen: &Seen) -> DuePayment {
         DuePayment {
             id: Uuid::nil(),
             order_id: Uuid::nil(),
@@ -149,25 +220,30 @@ mod tests {
             provider_token: "tok_1".into(),
             pay_by: OffsetDateTime::UNIX_EPOCH,
             released,
-            may_be_charged,
+            capture,
+            seen: seen.clone(),
             attempt: 1,
         }
     }
 
     #[test]
     fn nothing_is_charged_at_or_after_the_deadline_or_once_released() {
-        let before = OffsetDateTime::UNIX_EPOCH - Duration::milliseconds(1);
         let at = OffsetDateTime::UNIX_EPOCH;
+        let before = at - Duration::milliseconds(1);
+        let id = || "au_1".to_owned();
         let table = [
-            (before, false, false, Step::Charge),
-            (before, false, true, Step::Charge),
-            (before, true, false, Step::Void),
-            (before, true, true, Step::Settle),
-            (at, false, false, Step::Void),
-            (at, false, true, Step::Settle),
+            (Seen::Nothing, Step::Authorize, Step::Charge, Step::Void),
+            (Seen::FirstCall, Step::Authorize, Step::Charge, Step::Settle),
+            (Seen::Authorization(id()), Step::Capture(id()), Step::Capture(id()), Step::GiveUp(id())),
+            (Seen::CaptureOf(id()), Step::Capture(id()), Step::Capture(id()), Step::Settle),
         ];
-        for (now, released, may_be_charged, step) in table {
-            assert_eq!(due(released, may_be_charged).step(now), step, "{now} {released} {may_be_charged}");
+        for (seen, manual, automatic, too_late) in table {
+            for (capture, in_time) in [(Capture::Manual, manual), (Capture::Automatic, automatic)] {
+                let step = |now, released| due(released, capture, &seen).step(now);
+                assert_eq!(step(before, false), in_time, "{seen:?}");
+                assert_eq!(step(at, false), too_late, "{seen:?}");
+                assert_eq!(step(before, true), too_late, "{seen:?}");
+            }
         }
     }
 
@@ -177,6 +253,9 @@ mod tests {
             assert_eq!(PaymentState::parse(state.as_str()), Some(state));
         }
         assert_eq!(PaymentState::parse("paid"), None);
+        for capture in [Capture::Manual, Capture::Automatic] {
+            assert_eq!(Capture::parse(capture.as_str()), Some(capture));
+        }
     }
 
     #[test]
@@ -184,5 +263,6 @@ mod tests {
         let order = Uuid::from_u128(7);
         assert_eq!(payment_id(order), payment_id(order));
         assert_ne!(payment_id(order), payment_id(Uuid::from_u128(8)));
+        assert_ne!(call_key(order, "capture"), call_key(order, "void"));
     }
 }

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::{Charge, ChargeOrder, ChargePage, PaymentProvider, ProviderError};
+use super::{Authorization, Charge, ChargeOrder, PaymentProvider, ProviderError, ProviderPage, Window};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const PAGE: &str = "1000";
@@ -118,20 +118,62 @@ struct RefundMade {
     id: String,
 }
 
+impl HttpProvider {
+    /// A call that moves money, hence has a key.
+    fn moving(&self, key: Uuid, path: &str) -> Result<RequestBuilder, ProviderError> {
+        Ok(self.http.post(self.url(path)?).header("idempotency-key", key.to_string()))
+    }
+
+    /// One page of a list.
+    async fn list<T: DeserializeOwned>(
+        &self,
+        name: &'static str,
+        window: Window,
+        cursor: Option<&str>,
+    ) -> Result<ProviderPage<T>, ProviderError> {
+        let formatted = |at: OffsetDateTime| {
+            at.format(&Rfc3339).map_err(|error| ProviderError::Unreachable(format!("{at}: {error}")))
+        };
+        let mut query = vec![
+            ("since", formatted(window.since)?),
+            ("until", formatted(window.until)?),
+            ("limit", PAGE.to_owned()),
+        ];
+        if let Some(cursor) = cursor {
+            query.push(("cursor", cursor.to_owned()));
+        }
+        self.call(name, self.http.get(self.url(&format!("v1/{name}"))?).query(&query)).await
+    }
+}
+
+fn body(order: &ChargeOrder) -> serde_json::Value {
+    json!({
+        "token": order.token,
+        "amount": order.amount,
+        "currency": order.currency,
+        "reference": order.reference,
+    })
+}
+
 #[async_trait]
 impl PaymentProvider for HttpProvider {
+    async fn authorize(&self, order: &ChargeOrder) -> Result<Authorization, ProviderError> {
+        let request = self.moving(order.idempotency_key, "v1/authorizations")?.json(&body(order));
+        self.call("authorize", request).await
+    }
+
+    async fn capture(&self, key: Uuid, authorization_id: &str) -> Result<Charge, ProviderError> {
+        let path = format!("v1/authorizations/{authorization_id}/captures");
+        self.call("capture", self.moving(key, &path)?).await
+    }
+
+    async fn void(&self, key: Uuid, authorization_id: &str) -> Result<Authorization, ProviderError> {
+        let path = format!("v1/authorizations/{authorization_id}/voids");
+        self.call("void", self.moving(key, &path)?).await
+    }
+
     async fn charge(&self, order: &ChargeOrder) -> Result<Charge, ProviderError> {
-        let request = self
-            .http
-            .post(self.url("v1/charges")?)
-            .header("idempotency-key", order.idempotency_key.to_string())
-            .json(&json!({
-                "token": order.token,
-                "amount": order.amount,
-                "currency": order.currency,
-                "reference": order.reference,
-            }));
-        self.call("charge", request).await
+        self.call("charge", self.moving(order.idempotency_key, "v1/charges")?.json(&body(order))).await
     }
 
     async fn settle(&self, reference: Uuid) -> Result<Option<Charge>, ProviderError> {
@@ -140,28 +182,24 @@ impl PaymentProvider for HttpProvider {
     }
 
     async fn refund(&self, key: Uuid, charge_id: &str, amount: i64) -> Result<String, ProviderError> {
-        let request = self
-            .http
-            .post(self.url(&format!("v1/charges/{charge_id}/refunds"))?)
-            .header("idempotency-key", key.to_string())
-            .json(&json!({ "amount": amount }));
+        let path = format!("v1/charges/{charge_id}/refunds");
+        let request = self.moving(key, &path)?.json(&json!({ "amount": amount }));
         Ok(self.call::<RefundMade>("refund", request).await?.id)
     }
 
     async fn charges(
         &self,
-        since: OffsetDateTime,
-        until: OffsetDateTime,
+        window: Window,
         cursor: Option<&str>,
-    ) -> Result<ChargePage, ProviderError> {
-        let formatted = |at: OffsetDateTime| {
-            at.format(&Rfc3339).map_err(|error| ProviderError::Unreachable(format!("{at}: {error}")))
-        };
-        let mut query =
-            vec![("since", formatted(since)?), ("until", formatted(until)?), ("limit", PAGE.to_owned())];
-        if let Some(cursor) = cursor {
-            query.push(("cursor", cursor.to_owned()));
-        }
-        self.call("charges", self.http.get(self.url("v1/charges")?).query(&query)).await
+    ) -> Result<ProviderPage<Charge>, ProviderError> {
+        self.list("charges", window, cursor).await
+    }
+
+    async fn authorizations(
+        &self,
+        window: Window,
+        cursor: Option<&str>,
+    ) -> Result<ProviderPage<Authorization>, ProviderError> {
+        self.list("authorizations", window, cursor).await
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every call may end without an answer, and that is the case the trait is shaped around:
 //! [`ProviderError::Unreachable`] says nothing was sent, [`ProviderError::Unknown`] that it may have
-//! happened. Calls repeat safely: charges and refunds under their idempotency key, the rest by nature.
+//! happened. Calls repeat safely: those that move money under their idempotency key, the rest by nature.
 
 mod http;
 pub mod signature;
@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 pub use http::HttpProvider;
 
-use crate::domain::payment::{Settlement, reason};
+use crate::domain::payment::{Progress, Settlement, reason};
 
-/// What a charge is made from.
+/// What a charge or an authorization is made from.
 #[derive(Clone, Debug)]
 pub struct ChargeOrder {
     pub idempotency_key: Uuid,
@@ -55,6 +55,55 @@ pub enum ChargeStatus {
     Declined,
 }
 
+/// Money set aside, as the provider has it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Authorization {
+    pub id: String,
+    pub reference: String,
+    pub status: AuthorizationStatus,
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Minor units.
+    pub amount: i64,
+    pub currency: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthorizationStatus {
+    /// Neither captured nor voided yet.
+    Authorized,
+    Declined,
+    Captured,
+    Voided,
+}
+
+impl Authorization {
+    /// It holds nothing because we had closed its reference or given it up: our own doing.
+    pub fn was_voided(&self) -> bool {
+        self.status == AuthorizationStatus::Voided
+            || (self.status == AuthorizationStatus::Declined && self.reason.as_deref() == Some(VOIDED))
+    }
+
+    /// What it means for its payment; `void_reason` says why it was given up, if it was.
+    pub fn progress(self, void_reason: &str) -> Progress {
+        if self.was_voided() {
+            return Progress::Settled(Settlement::Voided { reason: void_reason.to_owned() });
+        }
+        match self.status {
+            AuthorizationStatus::Declined => Progress::Settled(Settlement::Failed {
+                reason: self.reason.unwrap_or_else(|| reason::DECLINED.to_owned()),
+            }),
+            // Once captured, the capture under its own key answers with the charge.
+            AuthorizationStatus::Authorized | AuthorizationStatus::Captured | AuthorizationStatus::Voided => {
+                Progress::Authorized { authorization_id: self.id }
+            }
+        }
+    }
+}
+
 /// Why the provider declines a charge whose reference was closed by [`PaymentProvider::settle`].
 const VOIDED: &str = "voided";
 
@@ -84,11 +133,18 @@ impl Charge {
     }
 }
 
-/// A part of the provider's list of charges.
+/// A part of one of the provider's lists.
 #[derive(Clone, Debug, Deserialize)]
-pub struct ChargePage {
-    pub data: Vec<Charge>,
+pub struct ProviderPage<T> {
+    pub data: Vec<T>,
     pub next_cursor: Option<String>,
+}
+
+/// What a list is about: made within `[since, until)` by the provider's clock, oldest first.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    pub since: OffsetDateTime,
+    pub until: OffsetDateTime,
 }
 
 #[derive(Debug, Error)]
@@ -106,20 +162,36 @@ pub enum ProviderError {
 
 #[async_trait]
 pub trait PaymentProvider: Send + Sync {
-    /// Charges, or answers with the charge made under the same key before.
+    /// Sets money aside, or answers what became of what was set aside under the same key before.
+    async fn authorize(&self, order: &ChargeOrder) -> Result<Authorization, ProviderError>;
+
+    /// Takes what an authorization holds, or answers with the charge made under the same key before.
+    async fn capture(&self, key: Uuid, authorization_id: &str) -> Result<Charge, ProviderError>;
+
+    /// Gives up what an authorization holds; refused once it is captured.
+    async fn void(&self, key: Uuid, authorization_id: &str) -> Result<Authorization, ProviderError>;
+
+    /// Charges in one call, or answers with the charge made under the same key before.
     async fn charge(&self, order: &ChargeOrder) -> Result<Charge, ProviderError>;
 
-    /// The last word on `reference`: the charge that was made, or `None` and none will follow.
+    /// The last word on `reference`: the charge that was made, or `None` and none will follow; what is
+    /// set aside for it is given up.
     async fn settle(&self, reference: Uuid) -> Result<Option<Charge>, ProviderError>;
 
     /// Gives `amount` minor units of a charge back; answers with the provider's id of the refund.
     async fn refund(&self, key: Uuid, charge_id: &str, amount: i64) -> Result<String, ProviderError>;
 
-    /// Charges made within `[since, until)` by the provider's clock, oldest first.
+    /// Money taken.
     async fn charges(
         &self,
-        since: OffsetDateTime,
-        until: OffsetDateTime,
+        window: Window,
         cursor: Option<&str>,
-    ) -> Result<ChargePage, ProviderError>;
+    ) -> Result<ProviderPage<Charge>, ProviderError>;
+
+    /// Money set aside, whatever became of it.
+    async fn authorizations(
+        &self,
+        window: Window,
+        cursor: Option<&str>,
+    ) -> Result<ProviderPage<Authorization>, ProviderError>;
 }

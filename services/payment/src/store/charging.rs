@@ -9,7 +9,7 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::payment::{DuePayment, Settlement};
+use crate::domain::payment::{Capture, DuePayment, Seen, Settlement};
 use crate::events;
 
 #[derive(sqlx::FromRow)]
@@ -21,52 +21,75 @@ struct DueRow {
     provider_token: String,
     pay_by: OffsetDateTime,
     released: bool,
-    may_be_charged: bool,
+    capture: String,
+    state_before: String,
+    provider_authorization_id: Option<String>,
     attempts: i32,
     now: OffsetDateTime,
 }
 
 /// Takes up to `limit` due payments, oldest first, and leaves each to the caller for `lease`: a worker
-/// that dies with them loses them to another one then. Also answers the database's time.
+/// that dies with them loses them to another one then. Also answers the database's time. Payments that
+/// begin are taken the way of `capture`.
 ///
-/// The state says `processing` before the provider is called, so that a crash in between leaves
+/// The state says what the provider may see before it is called, so that a crash in between leaves
 /// "may have been charged" behind and never "surely not".
 pub(crate) async fn claim(
     pool: &PgPool,
     limit: usize,
     lease: Duration,
+    capture: Capture,
 ) -> sqlx::Result<Vec<(DuePayment, OffsetDateTime)>> {
     let rows: Vec<DueRow> = sqlx::query_as(
         "WITH due AS (
              SELECT id, state FROM payments
-             WHERE state IN ('requested', 'processing') AND due_at <= now()
+             WHERE due_at <= now()
              ORDER BY due_at LIMIT $1
              FOR UPDATE SKIP LOCKED)
          UPDATE payments p
-         SET state = 'processing', attempts = p.attempts + 1, due_at = now() + $2
+         SET state = CASE p.state WHEN 'requested' THEN 'processing' WHEN 'authorized' THEN 'capturing'
+                                  ELSE p.state END,
+             capture = CASE p.state WHEN 'requested' THEN $3 ELSE p.capture END,
+             attempts = p.attempts + 1, due_at = now() + $2
          FROM due WHERE p.id = due.id
          RETURNING p.id, p.order_id, p.amount, p.currency, p.provider_token, p.pay_by, p.released,
-                   due.state = 'processing' AS may_be_charged, p.attempts, now() AS now",
+                   coalesce(p.capture, 'automatic') AS capture, due.state AS state_before,
+                   p.provider_authorization_id, p.attempts, now() AS now",
     )
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .bind(interval(lease))
+    .bind(capture.as_str())
     .fetch_all(pool)
     .await?;
-    let due = rows.into_iter().map(|row| {
-        let payment = DuePayment {
-            id: row.id,
-            order_id: row.order_id,
-            amount: row.amount,
-            currency: row.currency,
-            provider_token: row.provider_token,
-            pay_by: row.pay_by,
-            released: row.released,
-            may_be_charged: row.may_be_charged,
-            attempt: row.attempts,
+    rows.into_iter().map(DueRow::payment).collect()
+}
+
+impl DueRow {
+    fn payment(self) -> sqlx::Result<(DuePayment, OffsetDateTime)> {
+        let odd = |what: String| sqlx::Error::Decode(format!("payment {}: {what}", self.id).into());
+        let capture =
+            Capture::parse(&self.capture).ok_or_else(|| odd(format!("capture {:?}", self.capture)))?;
+        let seen = match (self.state_before.as_str(), self.provider_authorization_id) {
+            ("requested", _) => Seen::Nothing,
+            ("processing", _) => Seen::FirstCall,
+            ("authorized", Some(id)) => Seen::Authorization(id),
+            ("capturing", Some(id)) => Seen::CaptureOf(id),
+            _ => return Err(odd(format!("state {:?} cannot be due", self.state_before))),
         };
-        (payment, row.now)
-    });
-    Ok(due.collect())
+        let payment = DuePayment {
+            id: self.id,
+            order_id: self.order_id,
+            amount: self.amount,
+            currency: self.currency,
+            provider_token: self.provider_token,
+            pay_by: self.pay_by,
+            released: self.released,
+            capture,
+            seen,
+            attempt: self.attempts,
+        };
+        Ok((payment, self.now))
+    }
 }
 
 /// An attempt that ended without a result.
@@ -75,8 +98,9 @@ pub(crate) struct Postponed {
     pub(crate) payment_id: Uuid,
     pub(crate) attempt: i32,
     pub(crate) pause: Duration,
-    /// The provider has surely seen nothing of this payment, in this attempt or before.
-    pub(crate) surely_unsent: bool,
+    /// The provider has surely seen nothing of this attempt, so that the payment goes back to the state
+    /// it had before.
+    pub(crate) back_to: Option<&'static str>,
 }
 
 /// Gives payments back for a later attempt; one that another worker has taken up since is left alone.
@@ -87,17 +111,44 @@ pub(crate) async fn postpone(connection: &mut PgConnection, attempts: &[Postpone
     sqlx::query(
         "UPDATE payments p
          SET due_at = now() + a.pause,
-             state = CASE WHEN a.surely_unsent THEN 'requested' ELSE p.state END
-         FROM unnest($1::uuid[], $2::int[], $3::interval[], $4::boolean[]) AS a (id, attempt, pause, surely_unsent)
-         WHERE p.id = a.id AND p.state = 'processing' AND p.attempts = a.attempt",
+             state = coalesce(a.back_to, p.state)
+         FROM unnest($1::uuid[], $2::int[], $3::interval[], $4::text[]) AS a (id, attempt, pause, back_to)
+         WHERE p.id = a.id AND p.state IN ('processing', 'capturing') AND p.attempts = a.attempt",
     )
     .bind(attempts.iter().map(|a| a.payment_id).collect::<Vec<_>>())
     .bind(attempts.iter().map(|a| a.attempt).collect::<Vec<_>>())
     .bind(attempts.iter().map(|a| interval(a.pause)).collect::<Vec<_>>())
-    .bind(attempts.iter().map(|a| a.surely_unsent).collect::<Vec<_>>())
+    .bind(attempts.iter().map(|a| a.back_to).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Writes that money is set aside, to be captured at once; a payment that is further, or has ended, is
+/// left as it is.
+///
+/// Answers how many this call has moved on.
+pub(crate) async fn authorize(
+    connection: &mut PgConnection,
+    authorizations: &[(Uuid, String)],
+) -> sqlx::Result<u64> {
+    if authorizations.is_empty() {
+        return Ok(0);
+    }
+    let (ids, authorization_ids): (Vec<Uuid>, Vec<&str>) =
+        authorizations.iter().map(|(id, authorization)| (*id, authorization.as_str())).unzip();
+    let moved = sqlx::query(
+        "UPDATE payments p
+         SET state = 'authorized', provider_authorization_id = a.authorization_id, authorized_at = now(),
+             due_at = now()
+         FROM unnest($1::uuid[], $2::text[]) AS a (id, authorization_id)
+         WHERE p.id = a.id AND p.state = 'processing'",
+    )
+    .bind(ids)
+    .bind(authorization_ids)
+    .execute(connection)
+    .await?;
+    Ok(moved.rows_affected())
 }
 
 /// Writes how payments ended, each with its event; one that has ended before is left as it is, so a
@@ -136,7 +187,7 @@ pub(crate) async fn settle(
              settled_at = now(), due_at = NULL
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[])
               AS s (id, state, charge_id, charged_at, reason)
-         WHERE p.id = s.id AND p.state IN ('requested', 'processing')
+         WHERE p.id = s.id AND p.due_at IS NOT NULL
          RETURNING p.id, p.order_id, p.amount, p.currency, p.reason, p.settled_at, p.traceparent",
     )
     .bind(ids)

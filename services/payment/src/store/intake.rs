@@ -58,8 +58,9 @@ pub(crate) async fn insert_payments(
     announce_failures(connection, &without_method, reason::PAYMENT_METHOD_UNKNOWN).await
 }
 
-/// Voids what has surely not been charged. What may have been is marked, so that it is not charged
-/// again and the provider says how it ended; if it was charged, the order asks for a refund.
+/// Voids what the provider has surely not seen. The rest is marked: what is set aside is given up, and
+/// of what may have been charged the provider says how it ended; if it was charged, the order asks for
+/// a refund.
 pub(crate) async fn release(connection: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<()> {
     if orders.is_empty() {
         return Ok(());
@@ -72,7 +73,7 @@ pub(crate) async fn release(connection: &mut PgConnection, orders: &[Uuid]) -> s
                  reason = CASE state WHEN 'requested' THEN $2 END,
                  due_at = CASE state WHEN 'requested' THEN NULL ELSE due_at END,
                  settled_at = CASE state WHEN 'requested' THEN now() END
-             WHERE order_id = ANY($1) AND state IN ('requested', 'processing')
+             WHERE order_id = ANY($1) AND due_at IS NOT NULL
              RETURNING id, order_id, state, traceparent)
          SELECT id, order_id, traceparent FROM released WHERE state = 'voided'",
     )

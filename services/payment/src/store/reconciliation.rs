@@ -1,12 +1,12 @@
-//! Comparing the provider's list with the payments, inside PostgreSQL.
+//! Comparing the provider's lists with the payments, inside PostgreSQL.
 //!
-//! The list is copied into a temporary table that ends with the transaction, and one query finds
+//! The lists are copied into temporary tables that end with the transaction, and one query finds
 //! every difference; memory does not grow with the number of charges.
 
 use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
 
-use crate::provider::{Charge, ChargeStatus};
+use crate::provider::{Authorization, AuthorizationStatus, Charge, ChargeStatus};
 
 /// Any number for `pg_try_advisory_xact_lock`, the same in every replica.
 const LOCK: i64 = 0x7061_795f_7265_636f;
@@ -23,20 +23,47 @@ pub(crate) async fn last_until(
     sqlx::query_as("SELECT (SELECT max(until) FROM reconciliation_runs), now()").fetch_one(connection).await
 }
 
-/// An empty copy of the provider's list, dropped when the transaction ends.
+/// Empty copies of the provider's lists, dropped when the transaction ends.
 pub(crate) async fn prepare(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query(
         "CREATE TEMPORARY TABLE provider_charges (
              id text NOT NULL, reference text NOT NULL, amount bigint NOT NULL, currency text NOT NULL,
              refunded bigint NOT NULL) ON COMMIT DROP",
     )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "CREATE TEMPORARY TABLE provider_holds (
+             id text NOT NULL, reference text NOT NULL, amount bigint NOT NULL, currency text NOT NULL)
+         ON COMMIT DROP",
+    )
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Copies a page of the list; declined charges moved no money and are left out.
-pub(crate) async fn copy(connection: &mut PgConnection, page: &[Charge]) -> sqlx::Result<()> {
+/// Copies a page of the list of authorizations; only those that still hold money matter.
+pub(crate) async fn copy_authorizations(
+    connection: &mut PgConnection,
+    page: &[Authorization],
+) -> sqlx::Result<()> {
+    let holds: Vec<&Authorization> =
+        page.iter().filter(|a| a.status == AuthorizationStatus::Authorized).collect();
+    sqlx::query(
+        "INSERT INTO provider_holds (id, reference, amount, currency)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[])",
+    )
+    .bind(holds.iter().map(|a| a.id.as_str()).collect::<Vec<_>>())
+    .bind(holds.iter().map(|a| a.reference.as_str()).collect::<Vec<_>>())
+    .bind(holds.iter().map(|a| a.amount).collect::<Vec<_>>())
+    .bind(holds.iter().map(|a| a.currency.as_str()).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Copies a page of the list of charges; declined ones moved no money and are left out.
+pub(crate) async fn copy_charges(connection: &mut PgConnection, page: &[Charge]) -> sqlx::Result<()> {
     let charges: Vec<&Charge> = page.iter().filter(|c| c.status == ChargeStatus::Succeeded).collect();
     sqlx::query(
         "INSERT INTO provider_charges (id, reference, amount, currency, refunded)
@@ -99,7 +126,13 @@ pub(crate) async fn compare(
                     format('payment: %s %s, no such charge in the provider''s list', p.amount, p.currency)
              FROM payments p
              WHERE p.charged_at >= $2 AND p.charged_at < $3
-               AND NOT EXISTS (SELECT FROM provider_charges c WHERE c.id = p.provider_charge_id)) AS compared
+               AND NOT EXISTS (SELECT FROM provider_charges c WHERE c.id = p.provider_charge_id)
+             UNION ALL
+             SELECT 'money_left_set_aside', h.reference, NULL, p.id,
+                    format('authorization %s holds %s %s; payment: %s', h.id, h.amount, h.currency,
+                           coalesce(p.state, 'none'))
+             FROM provider_holds h LEFT JOIN payments p ON p.order_id::text = h.reference
+             WHERE p.due_at IS NULL) AS compared
          WHERE kind IS NOT NULL",
     )
     .bind(run_id)

@@ -1,4 +1,4 @@
-//! One attempt at one payment: charge, or find out how an earlier attempt ended.
+//! One attempt at one payment: set the money aside, take it, or find out how an earlier attempt ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,27 +10,34 @@ use uuid::Uuid;
 
 use super::pipeline::Work;
 use crate::domain::backoff::pause_after;
-use crate::domain::payment::{DuePayment, Settlement, Step, reason};
-use crate::provider::{ChargeOrder, PaymentProvider, ProviderError};
+use crate::domain::payment::{Capture, DuePayment, Progress, Seen, Settlement, Step, call_key, reason};
+use crate::provider::{Charge, ChargeOrder, PaymentProvider, ProviderError};
 use crate::store::charging::{self, Postponed};
 
-/// What a lease has beyond the provider's time-out, for writing the result.
+/// What a lease has beyond the provider's time-out, for writing the result. An attempt that is refused
+/// asks once more.
 const LEASE_MARGIN: Duration = Duration::from_secs(25);
 
 pub(super) struct Charging {
     pool: PgPool,
     provider: Arc<dyn PaymentProvider>,
+    capture: Capture,
     lease: Duration,
 }
 
 impl Charging {
-    pub(super) fn new(pool: PgPool, provider: Arc<dyn PaymentProvider>, timeout: Duration) -> Self {
-        Self { pool, provider, lease: timeout + LEASE_MARGIN }
+    pub(super) fn new(
+        pool: PgPool,
+        provider: Arc<dyn PaymentProvider>,
+        capture: Capture,
+        timeout: Duration,
+    ) -> Self {
+        Self { pool, provider, capture, lease: timeout * 2 + LEASE_MARGIN }
     }
 }
 
 pub(super) enum Attempt {
-    Settled(Uuid, Settlement),
+    Answered(Uuid, Progress),
     Open(Postponed),
 }
 
@@ -41,22 +48,31 @@ impl Work for Charging {
     type Done = Attempt;
 
     async fn claim(&self, limit: usize) -> sqlx::Result<Vec<Self::Item>> {
-        charging::claim(&self.pool, limit, self.lease).await
+        charging::claim(&self.pool, limit, self.lease, self.capture).await
     }
 
     async fn perform(&self, (payment, now): Self::Item) -> Attempt {
-        attempt(&*self.provider, &payment, now).await
+        match attempt(&*self.provider, &payment, now).await {
+            Ok(progress) => Attempt::Answered(payment.id, progress),
+            Err(error) => Attempt::Open(postponed(&payment, &error)),
+        }
     }
 
     async fn record(&self, done: &[Attempt]) -> sqlx::Result<()> {
-        let (mut settled, mut open) = (Vec::new(), Vec::new());
+        let (mut authorized, mut settled, mut open) = (Vec::new(), Vec::new(), Vec::new());
         for attempt in done {
             match attempt {
-                Attempt::Settled(id, settlement) => settled.push((*id, settlement.clone())),
+                Attempt::Answered(id, Progress::Authorized { authorization_id }) => {
+                    authorized.push((*id, authorization_id.clone()));
+                }
+                Attempt::Answered(id, Progress::Settled(settlement)) => {
+                    settled.push((*id, settlement.clone()));
+                }
                 Attempt::Open(postponed) => open.push(postponed.clone()),
             }
         }
         let mut tx = self.pool.begin().await?;
+        charging::authorize(&mut tx, &authorized).await?;
         charging::settle(&mut tx, &settled).await?;
         charging::postpone(&mut tx, &open).await?;
         tx.commit().await?;
@@ -70,48 +86,84 @@ impl Work for Charging {
 impl Attempt {
     fn name(&self) -> &'static str {
         match self {
-            Self::Settled(_, Settlement::Charged { .. }) => "charged",
-            Self::Settled(_, Settlement::Failed { .. }) => "failed",
-            Self::Settled(_, Settlement::Voided { .. }) => "voided",
-            Self::Open(Postponed { surely_unsent: true, .. }) => "unreachable",
+            Self::Answered(_, Progress::Authorized { .. }) => "authorized",
+            Self::Answered(_, Progress::Settled(settlement)) => match settlement {
+                Settlement::Charged { .. } => "charged",
+                Settlement::Failed { .. } => "failed",
+                Settlement::Voided { .. } => "voided",
+            },
+            Self::Open(Postponed { back_to: Some(_), .. }) => "unreachable",
             Self::Open(_) => "unknown",
         }
     }
 }
 
-async fn attempt(provider: &dyn PaymentProvider, payment: &DuePayment, now: OffsetDateTime) -> Attempt {
+/// An error says that the outcome is unknown; what was refused has an outcome.
+async fn attempt(
+    provider: &dyn PaymentProvider,
+    payment: &DuePayment,
+    now: OffsetDateTime,
+) -> Result<Progress, ProviderError> {
     let step = payment.step(now);
-    let answer = match step {
-        Step::Void => Ok(None),
-        Step::Settle => provider.settle(payment.order_id).await,
-        Step::Charge => {
-            let order = ChargeOrder {
-                idempotency_key: payment.id,
-                reference: payment.order_id,
-                token: payment.provider_token.clone(),
-                amount: payment.amount,
-                currency: payment.currency.clone(),
-            };
-            provider.charge(&order).await.map(Some)
+    let too_late = matches!(step, Step::GiveUp(_) | Step::Settle | Step::Void);
+    let charged = |charge: Charge| Progress::Settled(charge.settlement(payment.void_reason()));
+    let answer = match &step {
+        Step::Authorize => {
+            provider.authorize(&order(payment)).await.map(|a| a.progress(payment.void_reason()))
         }
+        Step::Capture(id) => provider.capture(call_key(payment.id, "capture"), id).await.map(charged),
+        Step::Charge => provider.charge(&order(payment)).await.map(charged),
+        Step::GiveUp(id) => provider.void(call_key(payment.id, "void"), id).await.map(|_| given_up(payment)),
+        Step::Settle => last_word(provider, payment, given_up(payment)).await,
+        Step::Void => Ok(given_up(payment)),
     };
-    let settlement = match answer {
-        Ok(Some(charge)) => charge.settlement(payment.void_reason()),
-        Ok(None) => Settlement::Voided { reason: payment.void_reason().to_owned() },
-        Err(ProviderError::Refused { code, message }) if step == Step::Charge => {
-            tracing::warn!(payment_id = %payment.id, code, message, "the provider refused a charge");
-            Settlement::Failed { reason: reason::PROVIDER_REFUSED.to_owned() }
+    match answer {
+        // Whether an earlier attempt had another end only the provider knows.
+        Err(ProviderError::Refused { code, message }) if step != Step::Settle => {
+            tracing::warn!(payment_id = %payment.id, code, message, ?step, "the provider refused");
+            let refused =
+                Progress::Settled(Settlement::Failed { reason: reason::PROVIDER_REFUSED.to_owned() });
+            last_word(provider, payment, if too_late { given_up(payment) } else { refused }).await
         }
-        Err(error) => {
-            tracing::info!(payment_id = %payment.id, attempt = payment.attempt, %error, "payment still open");
-            let surely_unsent = matches!(error, ProviderError::Unreachable(_)) && !payment.may_be_charged;
-            return Attempt::Open(Postponed {
-                payment_id: payment.id,
-                attempt: payment.attempt,
-                pause: pause_after(payment.attempt, rand::random()),
-                surely_unsent,
-            });
-        }
+        answer => answer,
+    }
+}
+
+/// The charge that was made, if one was, or else `uncharged`, and none will be made.
+async fn last_word(
+    provider: &dyn PaymentProvider,
+    payment: &DuePayment,
+    uncharged: Progress,
+) -> Result<Progress, ProviderError> {
+    let charge = provider.settle(payment.order_id).await?;
+    Ok(charge.map_or(uncharged, |charge| Progress::Settled(charge.settlement(payment.void_reason()))))
+}
+
+fn given_up(payment: &DuePayment) -> Progress {
+    Progress::Settled(Settlement::Voided { reason: payment.void_reason().to_owned() })
+}
+
+fn order(payment: &DuePayment) -> ChargeOrder {
+    ChargeOrder {
+        idempotency_key: payment.id,
+        reference: payment.order_id,
+        token: payment.provider_token.clone(),
+        amount: payment.amount,
+        currency: payment.currency.clone(),
+    }
+}
+
+fn postponed(payment: &DuePayment, error: &ProviderError) -> Postponed {
+    tracing::info!(payment_id = %payment.id, attempt = payment.attempt, %error, "payment still open");
+    let back_to = match (error, &payment.seen) {
+        (ProviderError::Unreachable(_), Seen::Nothing) => Some("requested"),
+        (ProviderError::Unreachable(_), Seen::Authorization(_)) => Some("authorized"),
+        _ => None,
     };
-    Attempt::Settled(payment.id, settlement)
+    Postponed {
+        payment_id: payment.id,
+        attempt: payment.attempt,
+        pause: pause_after(payment.attempt, rand::random()),
+        back_to,
+    }
 }

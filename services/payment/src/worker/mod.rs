@@ -17,6 +17,7 @@ mod refunding;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::kafka::Consumer;
 use rocketmart_kit::outbox;
@@ -25,6 +26,7 @@ use tokio::sync::Notify;
 use url::Url;
 
 use crate::MIGRATIONS;
+use crate::domain::payment::Capture;
 use crate::events::ORDERS;
 use crate::provider::{HttpProvider, PaymentProvider};
 
@@ -61,6 +63,12 @@ pub struct ProviderArgs {
     #[arg(long, env = "PAYMENT_PROVIDER_CONCURRENCY", default_value_t = 128,
           value_parser = clap::value_parser!(u16).range(1..))]
     pub payment_provider_concurrency: u16,
+    /// `manual`: set the money aside, then take it, so that an order released in between costs no refund.
+    /// `automatic`: in one call, where throughput matters more.
+    #[arg(long, env = "PAYMENT_CAPTURE", default_value = "manual",
+          value_parser = PossibleValuesParser::new(["manual", "automatic"])
+              .try_map(|name| Capture::parse(&name).ok_or("is no way to capture")))]
+    pub payment_capture: Capture,
 }
 
 /// When the provider's list is compared with ours.
@@ -96,7 +104,12 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let charges_due = Arc::new(Notify::new());
     let refunds_due = Arc::new(Notify::new());
     let orders = orders::Orders::new(pool.clone(), charges_due.clone(), refunds_due.clone());
-    let charging = Arc::new(charging::Charging::new(pool.clone(), provider.clone(), timeout));
+    let charging = Arc::new(charging::Charging::new(
+        pool.clone(),
+        provider.clone(),
+        args.provider.payment_capture,
+        timeout,
+    ));
     let refunding = Arc::new(refunding::Refunding::new(pool.clone(), provider.clone(), timeout));
     let reconciliation = reconciliation::Reconciliation::new(pool.clone(), provider, &args.reconciliation);
 

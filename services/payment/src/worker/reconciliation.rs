@@ -1,4 +1,5 @@
-//! Once a day: is every charge in the provider's list one of our payments, and the other way round?
+//! Once a day: is every charge in the provider's list one of our payments, and the other way round? And
+//! is money still set aside for a payment that has ended?
 //!
 //! Any replica may do it; an advisory lock makes it one at a time, and the recorded window of the last
 //! run says whether it is due and where to go on. Differences go into a table and a metric.
@@ -7,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::ReconciliationArgs;
-use crate::provider::PaymentProvider;
+use crate::provider::{PaymentProvider, Window};
 use crate::store::reconciliation::{self as store, Finding};
 
 /// How often a replica looks whether a run is due; shorter when runs are more frequent.
@@ -60,20 +61,33 @@ impl Reconciliation {
             return Ok(());
         }
         store::prepare(&mut tx).await?;
-        let mut cursor = None;
-        loop {
-            let page = self.provider.charges(since, until, cursor.as_deref()).await;
-            let page = page.context("reading the provider's list of charges")?;
-            store::copy(&mut tx, &page.data).await?;
-            match page.next_cursor {
-                Some(next) => cursor = Some(next),
-                None => break,
-            }
-        }
+        self.copy_lists(&mut tx, Window { since, until }).await?;
         let (charges, findings) = store::compare(&mut tx, since, until).await?;
         tx.commit().await?;
         report(charges, since, until, &findings);
         Ok(())
+    }
+
+    async fn copy_lists(&self, connection: &mut PgConnection, window: Window) -> anyhow::Result<()> {
+        let mut cursor = None;
+        loop {
+            let page = self.provider.charges(window, cursor.as_deref()).await;
+            let page = page.context("reading the provider's list of charges")?;
+            store::copy_charges(connection, &page.data).await?;
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        loop {
+            let page = self.provider.authorizations(window, cursor.as_deref()).await;
+            let page = page.context("reading the provider's list of authorizations")?;
+            store::copy_authorizations(connection, &page.data).await?;
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                return Ok(());
+            }
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rocketmart_outside::provider::ChargeStatus;
+use rocketmart_outside::provider::AuthorizationStatus;
+use rocketmart_payment::domain::payment::Capture;
 use serde_json::json;
 
 use crate::shop::{Order, Shop, a_while, eventually};
@@ -41,18 +42,24 @@ async fn a_charge_on_its_way_cannot_arrive_after_the_release() {
 
     assert_eq!(shop.told("failed", order.id).await["reason"], "order_released");
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let charges = shop.charges_of(order.id).await;
-    assert!(!charges.is_empty() && charges.iter().all(|c| c.status == ChargeStatus::Declined), "{charges:?}");
+    let holds = shop.authorizations_of(order.id).await;
+    let holds_nothing =
+        |status| matches!(status, AuthorizationStatus::Declined | AuthorizationStatus::Voided);
+    assert!(!holds.is_empty() && holds.iter().all(|hold| holds_nothing(hold.status)), "{holds:?}");
+    assert!(shop.charges_of(order.id).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_charged_before_its_order_was_released_has_succeeded() {
     let shop = Shop::open().await;
     shop.control(json!({"timeout_after_charging_rate": 1.0})).await;
-    let _worker = shop.worker().await;
+    let mut args = shop.worker_args();
+    args.provider.payment_capture = Capture::Automatic;
+    args.provider.payment_provider_timeout_ms = 3_000;
+    let _worker = shop.worker_with(args).await;
     let order = Order::of(shop.buyer_paying_with("tok_1").await);
     shop.send(&[order.payment_requested()]).await;
-    shop.wait_for_state(order.id, "processing").await;
+    eventually("the charge", async || (!shop.charges_of(order.id).await.is_empty()).then_some(())).await;
     shop.send(&[order.released()]).await;
     // The order knows from this that it has to ask for a refund.
     shop.told("succeeded", order.id).await;

@@ -1,6 +1,7 @@
 //! Payments end to end: real PostgreSQL and Kafka, and the provider simulator over HTTP.
 
 mod api;
+mod authorizing;
 mod callbacks;
 mod charging;
 mod late;

@@ -29,6 +29,14 @@ async fn differences_between_the_providers_list_and_the_payments_are_recorded() 
         .send()
         .await
         .unwrap();
+    let held = Order::of(buyer);
+    shop.http
+        .post(format!("{}/v1/authorizations", shop.provider.url()))
+        .header("idempotency-key", "held")
+        .json(&json!({"token": "tok_1", "amount": 7, "currency": "KRW", "reference": held.id}))
+        .send()
+        .await
+        .unwrap();
     for tampering in [
         "UPDATE payments SET amount = amount + 1 WHERE order_id = $1",
         "UPDATE payments SET provider_charge_id = 'ch_lost' WHERE order_id = $1",
@@ -52,13 +60,14 @@ async fn differences_between_the_providers_list_and_the_payments_are_recorded() 
     let expected = [
         ("amount_differs", differs.id),
         ("charge_without_payment", stray),
+        ("money_left_set_aside", held.id),
         ("order_charged_twice", lost.id),
         ("payment_without_charge", lost.id),
     ];
     assert_eq!(found, expected.map(|(kind, order)| (kind.to_owned(), order.to_string())));
     drop(workers);
     let (runs, charges): (i64, i64) =
-        sqlx::query_as("SELECT count(*), max(charges) FROM reconciliation_runs WHERE differences = 4")
+        sqlx::query_as("SELECT count(*), max(charges) FROM reconciliation_runs WHERE differences = 5")
             .fetch_one(&shop.pool)
             .await
             .unwrap();

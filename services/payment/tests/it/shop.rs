@@ -10,7 +10,8 @@ use rocketmart_kit::config::{AuthConfig, DatabaseConfig, KafkaConfig, ListenConf
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Consumer, Delivery, HandleError, Handler, Producer, TopicSpec, create_topics};
 use rocketmart_kit::service::Service;
-use rocketmart_outside::provider::{self, Charge};
+use rocketmart_outside::provider::{self, Authorization, Charge};
+use rocketmart_payment::domain::payment::Capture;
 use rocketmart_payment::worker::{ProviderArgs, ReconciliationArgs};
 use rocketmart_payment::{api, worker};
 use serde_json::{Value, json};
@@ -128,6 +129,7 @@ impl Shop {
                 payment_provider_url: self.provider.url().parse().unwrap(),
                 payment_provider_timeout_ms: 500,
                 payment_provider_concurrency: 32,
+                payment_capture: Capture::Manual,
             },
             reconciliation: ReconciliationArgs {
                 reconciliation_seconds: 86_400,
@@ -168,6 +170,13 @@ impl Shop {
     /// The charges the provider made for an order, declined ones included.
     pub(crate) async fn charges_of(&self, order: Uuid) -> Vec<Charge> {
         let url = format!("{}/v1/charges?reference={order}", self.provider.url());
+        let list: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
+        serde_json::from_value(list["data"].clone()).unwrap()
+    }
+
+    /// What the provider set aside for an order.
+    pub(crate) async fn authorizations_of(&self, order: Uuid) -> Vec<Authorization> {
+        let url = format!("{}/v1/authorizations?reference={order}", self.provider.url());
         let list: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
         serde_json::from_value(list["data"].clone()).unwrap()
     }
