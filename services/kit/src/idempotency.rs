@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use http::{HeaderName, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::extract::IdempotencyKey;
@@ -73,9 +73,16 @@ where
         ));
     }
     if let Some(stored) = Stored::find(&mut transaction, owner, route, key).await? {
+        free(transaction).await;
         return stored.replay(request_hash);
     }
-    let response = run(&mut transaction).await?;
+    let response = match run(&mut transaction).await {
+        Ok(response) => response,
+        Err(problem) => {
+            free(transaction).await;
+            return Err(problem);
+        }
+    };
     let (parts, body) = response.into_parts();
     let body = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(Problem::internal)?;
     let headers: Vec<(String, String)> = parts
@@ -98,6 +105,15 @@ where
     .await?;
     transaction.commit().await?;
     Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+/// Undoes what was done and frees the key before the answer goes out. Left to be dropped, a transaction
+/// ends some time later, and who repeats the request at once would be told that it is still running.
+async fn free(transaction: Transaction<'_, Postgres>) {
+    if let Err(error) = transaction.rollback().await {
+        // The session is lost, and its lock with it.
+        tracing::debug!(%error, "a transaction could not be rolled back");
+    }
 }
 
 #[derive(sqlx::FromRow)]

@@ -78,6 +78,18 @@ async fn the_same_key_with_another_body_is_refused() {
     assert_eq!(caller.addresses().await, 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn repetitions_one_after_another_are_never_told_that_one_still_runs() {
+    let caller = Caller::new().await;
+    caller.create("k", "High Street", false).await.unwrap();
+    for n in 0..100 {
+        let other = caller.create("k", "Low Street", false).await.unwrap_err();
+        assert_eq!(other.code, "idempotency-key-reused", "after {n} repetitions");
+        let again = caller.create("k", "High Street", false).await;
+        assert!(again.is_ok(), "after {n} repetitions: {again:?}");
+    }
+}
+
 #[tokio::test]
 async fn while_the_first_runs_a_second_is_told_so() {
     let caller = Caller::new().await;
