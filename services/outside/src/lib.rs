@@ -1,4 +1,5 @@
 //! The simulated outside world, for development and tests: what the shop talks to and does not own.
 
+pub mod entrance;
 pub mod mail;
 pub mod provider;

@@ -34,6 +34,8 @@ pub(crate) enum Component {
     SimulateProvider(Box<rocketmart_outside::provider::Args>),
     /// A mail server that keeps what it gets for reading; for development.
     SimulateMail(Box<rocketmart_outside::mail::Args>),
+    /// Routes by path to the components, as the Ingress does in a cluster; for development.
+    SimulateEntrance(Box<rocketmart_outside::entrance::Args>),
     /// Prints the OpenAPI description of a component's HTTP interface.
     Openapi {
         #[arg(value_enum)]
@@ -74,6 +76,9 @@ impl Component {
                 ("simulate-provider", Box::pin(rocketmart_outside::provider::run(*args)))
             }
             Self::SimulateMail(args) => ("simulate-mail", Box::pin(rocketmart_outside::mail::run(*args))),
+            Self::SimulateEntrance(args) => {
+                ("simulate-entrance", Box::pin(rocketmart_outside::entrance::run(*args)))
+            }
             Self::Openapi { of } => {
                 println!("{}", published(of.description()).to_pretty_json()?);
                 return Ok(());

@@ -1,6 +1,7 @@
 //! What each component needs and serves: docs/contracts.md, "Processes", as a table.
 
 use rocketmart_crds::{Component, ShopSpec, shop::CatalogStore};
+use rocketmart_entrance as entrance;
 
 /// The needs of one component.
 #[derive(Clone, Copy, Debug)]
@@ -24,36 +25,19 @@ pub(super) const fn of(component: Component) -> Profile {
     let nothing =
         Profile { routes: &[], database: None, redis: false, kafka: false, payment_provider: false };
     match component {
-        Component::Member => Profile {
-            routes: &[
-                "/.well-known",
-                "/api/v1/admin",
-                "/api/v1/me",
-                "/api/v1/members",
-                "/api/v1/password-resets",
-                "/api/v1/sessions",
-            ],
-            database: Some("member"),
-            ..nothing
-        },
-        Component::Catalog => Profile {
-            routes: &["/api/v1/likes", "/api/v1/products", "/api/v1/wishlist"],
-            database: Some("catalog"),
-            kafka: true,
-            ..nothing
-        },
-        Component::Search => Profile { routes: &["/api/v1/search"], kafka: true, ..nothing },
-        Component::Order => Profile {
-            routes: &["/api/v1/cart", "/api/v1/orders", "/api/v1/sales"],
-            database: Some("order"),
-            redis: true,
-            ..nothing
-        },
+        Component::Member => Profile { routes: entrance::MEMBER, database: Some("member"), ..nothing },
+        Component::Catalog => {
+            Profile { routes: entrance::CATALOG, database: Some("catalog"), kafka: true, ..nothing }
+        }
+        Component::Search => Profile { routes: entrance::SEARCH, kafka: true, ..nothing },
+        Component::Order => {
+            Profile { routes: entrance::ORDER, database: Some("order"), redis: true, ..nothing }
+        }
         Component::OrderRelay | Component::OrderWorker => {
             Profile { database: Some("order"), redis: true, kafka: true, ..nothing }
         }
         Component::Payment => Profile {
-            routes: &["/api/v1/payment-methods", "/api/v1/payments"],
+            routes: entrance::PAYMENT,
             database: Some("payment"),
             payment_provider: true,
             ..nothing
@@ -61,11 +45,7 @@ pub(super) const fn of(component: Component) -> Profile {
         Component::PaymentWorker => {
             Profile { database: Some("payment"), kafka: true, payment_provider: true, ..nothing }
         }
-        Component::Delivery => Profile {
-            routes: &["/api/v1/addresses", "/api/v1/shipments"],
-            database: Some("delivery"),
-            ..nothing
-        },
+        Component::Delivery => Profile { routes: entrance::DELIVERY, database: Some("delivery"), ..nothing },
         Component::DeliveryWorker => Profile { database: Some("delivery"), kafka: true, ..nothing },
     }
 }
