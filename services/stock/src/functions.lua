@@ -20,9 +20,12 @@
 --   reserved --> prepared --> submitted --> confirmed
 --       |            |            |
 --       +------------+------------+------> expired, cancelled, payment_failed
+--
+-- A submitted one expires too, a grace after its deadline: a payment that nobody works on must not
+-- hold units for ever. Money that comes later still is given back.
 
 -- Raise with every change of this file; a process replaces only an older library.
-local VERSION = 1
+local VERSION = 2
 
 -- Positions in KEYS, the same for every function.
 local SALE, STOCK, HELD, IDEMPOTENCY, RESERVATIONS, DEADLINES, EVENTS = 1, 2, 3, 4, 5, 6, 7
@@ -652,8 +655,7 @@ local function submit(work, sale_id, wish)
   end
   record.state = 'submitted'
   local packed = pack_record(record)
-  put(work.reservations, wish.order, packed)
-  append(work.deadlines_gone, wish.order)
+  put(work.reservations, wish.order, packed) -- its deadline stays: see `expire`
   emit(work, 'payment_submitted', wish.order, wish.traceparent, string.format(
     '"sale_id":"%s","buyer_id":"%s",%s%s"submitted_at_ms":%d', sale_id, record.buyer,
     optional('payment_method_id', record.method), optional('delivery_address_id', record.address), work.now))
@@ -714,7 +716,14 @@ local function confirm(keys, argv)
   return answers
 end
 
-local function give_back(work, sale_id, order, buyer, reason)
+-- When this outstanding reservation expires.
+local function due_at(record, grace)
+  return tonumber(record.pay_by) + (record.state == 'submitted' and (grace or math.huge) or 0)
+end
+
+-- `grace`: milliseconds after its deadline that a submitted payment may still come through; without
+-- it a submitted reservation does not expire.
+local function give_back(work, sale_id, order, buyer, reason, grace)
   local record = record_of(work, order)
   if not record or (buyer ~= '' and record.buyer ~= buyer) then
     return { 'unknown' }
@@ -722,7 +731,7 @@ local function give_back(work, sale_id, order, buyer, reason)
     return { 'already_confirmed' }
   elseif not OUTSTANDING[record.state] then
     return { 'already_released', record.state }
-  elseif reason == 'expired' and (record.state == 'submitted' or work.now < tonumber(record.pay_by)) then
+  elseif reason == 'expired' and work.now < due_at(record, grace) then
     return { 'not_due' }
   end
   settle(work, record, reason, 'remaining')
@@ -744,19 +753,24 @@ local function release(keys, argv)
   return answers
 end
 
--- ARGV: sale id, limit. Answers how many were released.
+-- ARGV: sale id, limit, grace of submitted payments in milliseconds. Answers how many were released
+-- and how many were looked at.
 local function expire(keys, argv)
-  local work, released = begin(keys), 0
+  local work, released, grace = begin(keys), 0, tonumber(argv[3])
   local due = redis.call('ZRANGEBYSCORE', keys[DEADLINES], '-inf', int(work.now), 'LIMIT', 0, argv[2])
   for _, order in ipairs(due) do
-    if give_back(work, argv[1], order, '', 'expired')[1] == 'released' then
+    local outcome = give_back(work, argv[1], order, '', 'expired', grace)[1]
+    if outcome == 'released' then
       released = released + 1
+    elseif outcome == 'not_due' and grace then
+      -- Its payment is under way: looked at again when the grace is over.
+      append(work.deadlines_set, int(due_at(record_of(work, order), grace)), order)
     else
       append(work.deadlines_gone, order) -- decided otherwise already: nothing left to watch
     end
   end
   commit(work)
-  return released
+  return grace and { released, #due } or released -- a client from before graces wants the number
 end
 
 redis.register_function { function_name = 'rocketmart_version', callback = function() return VERSION end, flags = { 'no-writes' } }

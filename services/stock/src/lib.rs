@@ -34,7 +34,7 @@ pub use error::StockError;
 pub use event::{StreamEntry, StreamEvent};
 pub use id::{BuyerId, OrderId, SaleId};
 pub use reservation::{
-    ConfirmOutcome, Line, PaymentDetails, PaymentOutcome, PricedLine, ReleaseOutcome, ReleaseReason,
+    ConfirmOutcome, Expired, Line, PaymentDetails, PaymentOutcome, PricedLine, ReleaseOutcome, ReleaseReason,
     Reservation, ReservationState, Reserve, ReserveOutcome, SubmitPayment,
 };
 pub use sale::{

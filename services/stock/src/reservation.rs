@@ -125,7 +125,7 @@ pub struct PricedLine {
 pub enum ReservationState {
     /// Units are held until `pay_by_ms`.
     Reserved,
-    /// The payment is under way; the reservation does not expire any more.
+    /// The payment is under way; the reservation expires only a grace after `pay_by_ms`.
     PaymentSubmitted,
     /// Paid: the units are sold.
     Confirmed,
@@ -213,4 +213,12 @@ pub enum ReleaseOutcome {
     NotDue,
     /// No such reservation, or (for a cancel) another buyer's.
     Unknown,
+}
+
+/// What came of letting deadlines pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expired {
+    pub released: usize,
+    /// As many as asked for means that there may be more.
+    pub looked_at: usize,
 }

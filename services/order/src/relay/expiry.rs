@@ -1,27 +1,32 @@
 //! Lets deadlines pass: releases reservations that were not paid in time, by Redis' clock.
+//!
+//! A payment under way gets a grace beyond its deadline. The payment service charges nothing after
+//! the deadline, so the grace is for the answer about an earlier charge; when it is over the unit
+//! goes back on sale, whether or not anybody works on the payment (invariant I3), and a success
+//! that is told later still is given back by the worker.
 
 use std::time::Duration;
 
-use rocketmart_stock::{SaleId, Stock};
+use rocketmart_stock::{Expired, SaleId, Stock};
 use tokio_util::sync::CancellationToken;
 
 use super::ERROR_PAUSE;
 
 /// How late a deadline may be noticed.
 const PERIOD: Duration = Duration::from_millis(250);
-/// Reservations released in one call: few enough that purchases hardly wait for it.
+/// Reservations looked at in one call: few enough that purchases hardly wait for it.
 const AT_ONCE: usize = 500;
 
-pub(super) async fn run(stock: Stock, sale: SaleId, stop: CancellationToken) {
+pub(super) async fn run(stock: Stock, sale: SaleId, grace: Duration, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let pause = match stock.expire(sale, AT_ONCE).await {
-            Ok(released) => {
+        let pause = match stock.expire(sale, AT_ONCE, grace).await {
+            Ok(Expired { released, looked_at }) => {
                 if released > 0 {
                     metrics::counter!("order_reservations_expired_total").increment(released as u64);
                     tracing::debug!(%sale, released, "deadlines passed");
                 }
                 // As many as asked for means there may be more.
-                if released < AT_ONCE { PERIOD } else { Duration::ZERO }
+                if looked_at < AT_ONCE { PERIOD } else { Duration::ZERO }
             }
             Err(error) => {
                 tracing::warn!(%sale, %error, "cannot expire reservations");

@@ -41,6 +41,9 @@ pub struct Args {
     pub stock: StockConfig,
     #[command(flatten)]
     pub kafka: KafkaConfig,
+    /// How long after its deadline a payment under way may still come through.
+    #[arg(long, env = "PAYMENT_GRACE_SECONDS", default_value_t = 60)]
+    pub payment_grace_seconds: u32,
 }
 
 /// Runs until SIGTERM.
@@ -55,7 +58,8 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let stock = args.stock.connect()?;
     let producer = args.kafka.producer()?;
     let (redis, kafka) = (stock.clone(), producer.clone());
-    let relay = Relay { pool, stock, producer };
+    let grace = Duration::from_secs(args.payment_grace_seconds.into());
+    let relay = Relay { pool, stock, producer, grace };
     let forget = relay.clone();
     Ok(Service::new(COMPONENT, &args.listen)
         .ready("redis", move || {
@@ -75,6 +79,7 @@ struct Relay {
     pool: PgPool,
     stock: Stock,
     producer: Producer,
+    grace: Duration,
 }
 
 impl Relay {
@@ -90,7 +95,7 @@ impl Relay {
                             tracing::info!(%sale, "relaying");
                             let stop = stop.child_token();
                             loops.spawn(stream::Stream::new(self.clone(), *sale).run(stop.clone()));
-                            loops.spawn(expiry::run(self.stock.clone(), *sale, stop.clone()));
+                            loops.spawn(expiry::run(self.stock.clone(), *sale, self.grace, stop.clone()));
                             stop
                         });
                     }

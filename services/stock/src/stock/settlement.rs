@@ -1,9 +1,11 @@
 //! Deciding reservations for good: sold, or given back. The first decision wins, and all later ones
 //! are told what it was.
 
+use std::time::Duration;
+
 use crate::id::{BuyerId, OrderId, SaleId};
 use crate::reply::{Reply, unexpected};
-use crate::reservation::{ConfirmOutcome, ReleaseOutcome, ReleaseReason};
+use crate::reservation::{ConfirmOutcome, Expired, ReleaseOutcome, ReleaseReason};
 
 use super::{Arguments, Function, Result, Stock};
 
@@ -48,14 +50,17 @@ impl Stock {
         outcomes.pop().ok_or_else(|| unexpected("an outcome", "nothing"))
     }
 
-    /// Releases up to `limit` unsubmitted reservations whose deadline has passed by Redis' clock, and
-    /// says how many; as many as `limit` means that there may be more.
-    pub async fn expire(&self, sale: SaleId, limit: usize) -> Result<usize> {
-        let released = self.call(EXPIRE, sale, Arguments::default().with(sale).with(limit)).await?;
-        if released > 0 {
+    /// Looks at up to `limit` reservations whose deadline has passed by Redis' clock and releases
+    /// them. One whose payment is under way is left alone until `grace` after its deadline: that is
+    /// the time a slow provider gets to answer for a charge made before it.
+    pub async fn expire(&self, sale: SaleId, limit: usize, grace: Duration) -> Result<Expired> {
+        let arguments = Arguments::default().with(sale).with(limit).with(grace.as_millis());
+        let mut reply = self.call::<Reply>(EXPIRE, sale, arguments).await?;
+        let expired = Expired { released: reply.number()?, looked_at: reply.number()? };
+        if expired.released > 0 {
             self.sold_out.clear(sale);
         }
-        Ok(released)
+        Ok(expired)
     }
 
     async fn give_back(

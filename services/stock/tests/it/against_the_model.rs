@@ -17,6 +17,8 @@ use crate::support::{CUP, Sale, TEA, item, now_ms, spec};
 
 const BUYERS: u128 = 4;
 const MAX_STEPS: usize = 60;
+/// A grace that is not over for deadlines of this century.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -26,7 +28,7 @@ enum Step {
     Confirm(Vec<Target>),
     Release(Vec<(Target, ReleaseReason)>),
     Cancel(Target),
-    Expire(usize),
+    Expire(usize, Duration),
     LetDeadlinePass(Target),
     SetState(SaleState),
     AddUnits(bool, u32),
@@ -79,7 +81,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => prop::collection::vec(target(), 1..4).prop_map(Step::Confirm),
         6 => prop::collection::vec((target(), reason), 1..4).prop_map(Step::Release),
         4 => target().prop_map(Step::Cancel),
-        4 => (1..4_usize).prop_map(Step::Expire),
+        4 => (1..4_usize, prop_oneof![Just(Duration::ZERO), Just(CENTURY)])
+            .prop_map(|(limit, grace)| Step::Expire(limit, grace)),
         8 => target().prop_map(Step::LetDeadlinePass),
         3 => prop_oneof![4 => Just(SaleState::Ready), 2 => Just(SaleState::Suspended)].prop_map(Step::SetState),
         3 => (any::<bool>(), 1..4_u32).prop_map(|(tea, units)| Step::AddUnits(tea, units)),
@@ -142,9 +145,9 @@ impl Pair {
                 let found = self.sale.stock.cancel(self.sale.id(), order, buyer).await;
                 assert_eq!(found, Ok(self.model.release(order, Some(buyer), ReleaseReason::Cancelled)));
             }
-            Step::Expire(limit) => {
-                let found = self.sale.stock.expire(self.sale.id(), *limit).await;
-                assert_eq!(found, Ok(self.model.expire(*limit)));
+            Step::Expire(limit, grace) => {
+                let found = self.sale.stock.expire(self.sale.id(), *limit, *grace).await;
+                assert_eq!(found, Ok(self.model.expire(*limit, *grace)));
             }
             Step::LetDeadlinePass(target) => {
                 let order = self.order(target.order);

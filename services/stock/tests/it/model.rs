@@ -1,12 +1,13 @@
 //! The engine as one would write it on a blackboard: a list of reservations, and every figure
 //! computed from it anew. Slow, obvious, and the judge of the real one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rocketmart_stock::{
-    BuyerId, ConfirmOutcome, ItemCounters, ItemSpec, OrderId, PaymentDetails, PaymentOutcome, PricedLine,
-    ReleaseOutcome, ReleaseReason, Reservation, ReservationState, Reserve, ReserveOutcome, SaleSpec,
-    SaleState,
+    BuyerId, ConfirmOutcome, Expired, ItemCounters, ItemSpec, OrderId, PaymentDetails, PaymentOutcome,
+    PricedLine, ReleaseOutcome, ReleaseReason, Reservation, ReservationState, Reserve, ReserveOutcome,
+    SaleSpec, SaleState,
 };
 
 use crate::support::PAST_DEADLINE;
@@ -17,6 +18,8 @@ pub(crate) struct Model {
     pub(crate) reservations: BTreeMap<OrderId, Reservation>,
     /// Buyer and key: order and request hash.
     keys: BTreeMap<(BuyerId, String), (OrderId, String)>,
+    /// Being paid for past their deadline: looked at again when the grace is over.
+    in_grace: BTreeSet<OrderId>,
     /// Event types and orders, in the order they must be appended.
     pub(crate) events: Vec<(&'static str, OrderId)>,
 }
@@ -28,6 +31,7 @@ impl Model {
             state: SaleState::Ready,
             reservations: BTreeMap::new(),
             keys: BTreeMap::new(),
+            in_grace: BTreeSet::new(),
             events: Vec::new(),
         }
     }
@@ -206,7 +210,7 @@ impl Model {
         buyer: Option<BuyerId>,
         reason: ReleaseReason,
     ) -> ReleaseOutcome {
-        let Some(reservation) = self.reservations.get_mut(&order) else { return ReleaseOutcome::Unknown };
+        let Some(reservation) = self.reservations.get(&order) else { return ReleaseOutcome::Unknown };
         if buyer.is_some_and(|buyer| buyer != reservation.buyer) {
             return ReleaseOutcome::Unknown;
         }
@@ -221,32 +225,47 @@ impl Model {
             }
             ReservationState::Reserved | ReservationState::PaymentSubmitted => {}
         }
-        reservation.state = ReservationState::Released(reason);
-        reservation.payment_prepared = false;
-        if reason != ReleaseReason::PaymentFailed {
-            self.events.push(("rocketmart.reservation.released.v1", order));
-        }
+        self.give_back(order, reason);
         ReleaseOutcome::Released
     }
 
-    pub(crate) fn expire(&mut self, limit: usize) -> usize {
+    fn give_back(&mut self, order: OrderId, reason: ReleaseReason) {
+        if let Some(reservation) = self.reservations.get_mut(&order) {
+            reservation.state = ReservationState::Released(reason);
+            reservation.payment_prepared = false;
+        }
+        if reason != ReleaseReason::PaymentFailed {
+            self.events.push(("rocketmart.reservation.released.v1", order));
+        }
+    }
+
+    /// A grace is either over for all deadlines of the past, or for none.
+    pub(crate) fn expire(&mut self, limit: usize, grace: Duration) -> Expired {
         // All past deadlines are the same moment here, so the order ids decide.
-        let due: Vec<OrderId> = self
+        let due: Vec<(OrderId, ReservationState)> = self
             .reservations
             .values()
-            .filter(|reservation| reservation.state == ReservationState::Reserved && is_past(reservation))
-            .map(|reservation| reservation.order)
+            .filter(|reservation| is_outstanding(reservation.state) && is_past(reservation))
+            .map(|reservation| (reservation.order, reservation.state))
+            .filter(|(order, _)| !self.in_grace.contains(order))
             .take(limit)
             .collect();
-        for &order in &due {
-            self.release(order, None, ReleaseReason::Expired);
+        let mut released = 0;
+        for &(order, state) in &due {
+            if state == ReservationState::PaymentSubmitted && !grace.is_zero() {
+                self.in_grace.insert(order);
+            } else {
+                self.give_back(order, ReleaseReason::Expired);
+                released += 1;
+            }
         }
-        due.len()
+        Expired { released, looked_at: due.len() }
     }
 
     pub(crate) fn let_deadline_pass(&mut self, order: OrderId) {
         if let Some(reservation) = self.reservations.get_mut(&order) {
             reservation.pay_by_ms = PAST_DEADLINE;
+            self.in_grace.remove(&order);
         }
     }
 }

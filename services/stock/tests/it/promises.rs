@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use rocketmart_stock::{
-    Coalescer, CoalescerLimits, ConfirmOutcome, LoadOutcome, OrderId, PaymentDetails, PaymentOutcome,
-    ReleaseOutcome, ReleaseReason, Reservation, ReservationState, ReserveOutcome, SaleSpec, SaleState, Stock,
-    StockError,
+    Coalescer, CoalescerLimits, ConfirmOutcome, Expired, LoadOutcome, OrderId, PaymentDetails,
+    PaymentOutcome, ReleaseOutcome, ReleaseReason, Reservation, ReservationState, ReserveOutcome, SaleSpec,
+    SaleState, Stock, StockError,
 };
 use uuid::Uuid;
 
-use crate::support::{CUP, Sale, TEA, a_buyer, expect_reserved, item, now_ms, spec};
+use crate::support::{CUP, GRACE, PAST_DEADLINE, Sale, TEA, a_buyer, expect_reserved, item, now_ms, spec};
 
 fn sold_out() -> ReserveOutcome {
     ReserveOutcome::SoldOut { sku: TEA.to_owned(), remaining: 0 }
@@ -101,7 +101,7 @@ async fn of_expire_and_confirm_the_first_wins_and_the_other_learns_it() {
     let sale = Sale::of_tea(10).await;
     let expired = sale.reserve_tea(a_buyer()).await;
     sale.let_deadline_pass(&expired).await;
-    assert_eq!(sale.stock.expire(sale.id(), 100).await, Ok(1));
+    assert_eq!(sale.expire(100).await, 1);
     assert_eq!(
         sale.stock.confirm(sale.id(), &[expired.order]).await,
         Ok(vec![ConfirmOutcome::Released(ReleaseReason::Expired)])
@@ -111,7 +111,7 @@ async fn of_expire_and_confirm_the_first_wins_and_the_other_learns_it() {
     let confirmed = sale.reserve_tea(a_buyer()).await;
     sale.let_deadline_pass(&confirmed).await;
     assert_eq!(sale.stock.confirm(sale.id(), &[confirmed.order]).await, Ok(vec![ConfirmOutcome::Confirmed]));
-    assert_eq!(sale.stock.expire(sale.id(), 100).await, Ok(0));
+    assert_eq!(sale.expire(100).await, 0);
     let late = [(confirmed.order, ReleaseReason::Expired)];
     assert_eq!(sale.stock.release(sale.id(), &late).await, Ok(vec![ReleaseOutcome::AlreadyConfirmed]));
     assert_eq!(sale.tea().await, (9, 0, 1));
@@ -130,7 +130,7 @@ async fn expire_and_confirm_at_the_same_time_move_each_unit_once() {
     let expiring = tokio::spawn(async move {
         let mut released = 0;
         for _ in 0..40 {
-            released += expirer.expire(id, 5).await.unwrap();
+            released += expirer.expire(id, 5, GRACE).await.unwrap().released;
         }
         released
     });
@@ -167,7 +167,7 @@ async fn a_sold_out_mark_clears_when_units_come_back() {
     assert_eq!(buy().await, Ok(sold_out()));
 
     sale.let_deadline_pass(&again).await;
-    assert_eq!(sale.stock.expire(sale.id(), 10).await, Ok(1));
+    assert_eq!(sale.expire(10).await, 1);
     expect_reserved(buy().await.unwrap());
     assert_eq!(buy().await, Ok(sold_out()));
 
@@ -355,22 +355,38 @@ async fn a_deadline_of_a_second_passes_after_a_second() {
     let wish = crate::support::wish(brief.id, a_buyer(), "key", &[(TEA, 1)]);
     let reservation = expect_reserved(sale.stock.reserve(brief.id, &[wish]).await.unwrap().remove(0));
     assert_eq!(reservation.pay_by_ms, reservation.reserved_at_ms + 1_000);
-    assert_eq!(sale.stock.expire(brief.id, 10).await, Ok(0));
+    assert_eq!(sale.stock.expire(brief.id, 10, GRACE).await.unwrap().released, 0);
     tokio::time::sleep(Duration::from_millis(1_050)).await;
-    assert_eq!(sale.stock.expire(brief.id, 10).await, Ok(1));
+    assert_eq!(sale.stock.expire(brief.id, 10, GRACE).await.unwrap().released, 1);
 }
 
 #[tokio::test]
-async fn a_submitted_payment_does_not_expire() {
-    let sale = Sale::of_tea(1).await;
+async fn a_submitted_payment_expires_a_grace_after_its_deadline_and_not_before() {
+    let sale = Sale::of_tea(2).await;
     let paying = sale.reserve_tea(a_buyer()).await;
     let submitted = sale.stock.submit_payment(&sale.payment(&paying)).await.unwrap();
     assert!(matches!(submitted, PaymentOutcome::Submitted(_)));
     sale.let_deadline_pass(&paying).await;
-    assert_eq!(sale.stock.expire(sale.id(), 10).await, Ok(0));
+    let expire = async |grace| sale.stock.expire(sale.id(), 10, grace).await.unwrap();
+    let since_deadline = Duration::from_millis(u64::try_from(now_ms() - PAST_DEADLINE).unwrap());
+
+    let still_in_grace = since_deadline + Duration::from_hours(1);
+    assert_eq!(expire(still_in_grace).await, Expired { released: 0, looked_at: 1 });
+    assert_eq!(expire(still_in_grace).await, Expired { released: 0, looked_at: 0 }, "looked at once");
     let forced = [(paying.order, ReleaseReason::Expired)];
     assert_eq!(sale.stock.release(sale.id(), &forced).await, Ok(vec![ReleaseOutcome::NotDue]));
-    assert_eq!(sale.tea().await, (0, 1, 0));
+    assert_eq!(sale.tea().await, (1, 1, 0));
+
+    sale.let_deadline_pass(&paying).await;
+    let just_over = since_deadline - Duration::from_hours(1);
+    assert_eq!(expire(just_over).await, Expired { released: 1, looked_at: 1 });
+    assert_eq!(sale.tea().await, (2, 0, 0), "the unit is on sale again");
+    let late = sale.stock.confirm(sale.id(), &[paying.order]).await;
+    assert_eq!(
+        late,
+        Ok(vec![ConfirmOutcome::Released(ReleaseReason::Expired)]),
+        "money that comes late loses"
+    );
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ async fn a_release_is_told_unless_sql_knows_it_already() {
     let failed = sale.reserve_tea(a_buyer()).await;
     sale.stock.cancel(sale.id(), cancelled.order, cancelled.buyer).await.unwrap();
     sale.let_deadline_pass(&expired).await;
-    sale.stock.expire(sale.id(), 10).await.unwrap();
+    sale.expire(10).await;
     sale.stock.release(sale.id(), &[(failed.order, ReleaseReason::PaymentFailed)]).await.unwrap();
     let told = entries(&sale).await.split_off(3);
     let told: Vec<_> = told.into_iter().flat_map(|entry| entry.events).collect();

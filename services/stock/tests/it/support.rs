@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 pub(crate) const TEA: &str = "tea";
 pub(crate) const CUP: &str = "cup";
+pub(crate) const GRACE: Duration = Duration::from_hours(1);
 pub(crate) const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// A sale that is open, with an hour to pay.
@@ -56,6 +57,11 @@ impl Sale {
 
     pub(crate) async fn decide(&self, wish: &Reserve) -> ReserveOutcome {
         self.stock.reserve(self.id(), std::slice::from_ref(wish)).await.unwrap().remove(0)
+    }
+
+    /// Lets deadlines pass, with an hour of grace for payments under way; how many were released.
+    pub(crate) async fn expire(&self, limit: usize) -> usize {
+        self.stock.expire(self.id(), limit, GRACE).await.unwrap().released
     }
 
     /// Reserves one unit of tea, under a key of its own.
