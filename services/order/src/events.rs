@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::order::Line;
+use crate::domain::order::{Line, Units};
 
 /// Topic of what Redis decided.
 pub const RESERVATIONS: &str = "reservations";
@@ -26,10 +26,15 @@ pub mod types {
     pub const ORDER_PAID: &str = "rocketmart.order.paid.v1";
     pub const ORDER_RELEASED: &str = "rocketmart.order.released.v1";
     pub const REFUND_REQUESTED: &str = "rocketmart.order.refund_requested.v1";
+    pub const CANCEL_REQUESTED: &str = "rocketmart.order.cancel_requested.v1";
+    pub const RETURN_REQUESTED: &str = "rocketmart.order.return_requested.v1";
     pub const PAYMENT_SUCCEEDED: &str = "rocketmart.payment.succeeded.v1";
     pub const PAYMENT_FAILED: &str = "rocketmart.payment.failed.v1";
     pub const PAYMENT_REFUNDED: &str = "rocketmart.payment.refunded.v1";
+    pub const PAYMENT_REFUND_FAILED: &str = "rocketmart.payment.refund_failed.v1";
     pub const SHIPMENT_UPDATED: &str = "rocketmart.shipment.updated.v1";
+    pub const CANCEL_REFUSED: &str = "rocketmart.shipment.cancel_refused.v1";
+    pub const RETURN_UPDATED: &str = "rocketmart.return.updated.v1";
     pub const PRODUCT_CHANGED: &str = "rocketmart.product.changed.v1";
 }
 
@@ -98,6 +103,22 @@ pub struct PaymentRefunded {
     pub amount: i64,
     pub currency: String,
     pub reason: String,
+    /// What was asked for it: see [`RefundRequested::reference`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Uuid>,
+}
+
+/// Money that should have gone back and did not; somebody has to look at it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentRefundFailed {
+    pub payment_id: Uuid,
+    pub refund_id: Uuid,
+    pub order_id: Uuid,
+    pub amount: i64,
+    pub currency: String,
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Uuid>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +127,36 @@ pub enum ShipmentState {
     Preparing,
     Shipped,
     Delivered,
+    /// It will not be handed to the carrier: a cancellation came first.
+    Cancelled,
+}
+
+/// A cancellation came too late: the parcel is on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelRefused {
+    pub shipment_id: Uuid,
+    pub order_id: Uuid,
+    /// Where the parcel is, in the words of the delivery service.
+    pub state: String,
+}
+
+/// How far a return has come. The wire uses the `snake_case` name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReturnStep {
+    Announced,
+    InTransit,
+    Received,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReturnUpdated {
+    pub return_id: Uuid,
+    pub order_id: Uuid,
+    pub state: ReturnStep,
+    pub at_ms: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracking_number: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,7 +247,28 @@ pub struct RefundRequested {
     pub payment_id: Uuid,
     pub amount: i64,
     pub currency: String,
-    /// `order_released`, `amount_differs` or `already_paid`.
+    /// `order_released`, `amount_differs`, `already_paid`, `order_cancelled` or `order_returned`.
+    pub reason: String,
+    /// What the money is for, if the order was paid: the order's id when it was cancelled, the
+    /// return's id when something was returned. One reference is given back once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Uuid>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelRequested {
+    pub order_id: Uuid,
+    pub buyer_id: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReturnRequested {
+    pub return_id: Uuid,
+    pub order_id: Uuid,
+    pub buyer_id: Uuid,
+    pub lines: Vec<Units>,
     pub reason: String,
 }
 
@@ -207,6 +279,8 @@ pub enum OrderEvent {
     Paid(OrderPaid),
     Released(OrderReleased),
     RefundRequested(RefundRequested),
+    CancelRequested(CancelRequested),
+    ReturnRequested(ReturnRequested),
 }
 
 impl OrderEvent {
@@ -216,6 +290,8 @@ impl OrderEvent {
             Self::Paid(_) => types::ORDER_PAID,
             Self::Released(_) => types::ORDER_RELEASED,
             Self::RefundRequested(_) => types::REFUND_REQUESTED,
+            Self::CancelRequested(_) => types::CANCEL_REQUESTED,
+            Self::ReturnRequested(_) => types::RETURN_REQUESTED,
         }
     }
 
@@ -225,6 +301,8 @@ impl OrderEvent {
             Self::Paid(data) => data.order_id,
             Self::Released(data) => data.order_id,
             Self::RefundRequested(data) => data.order_id,
+            Self::CancelRequested(data) => data.order_id,
+            Self::ReturnRequested(data) => data.order_id,
         }
     }
 }
@@ -236,6 +314,8 @@ impl Serialize for OrderEvent {
             Self::Paid(data) => data.serialize(serializer),
             Self::Released(data) => data.serialize(serializer),
             Self::RefundRequested(data) => data.serialize(serializer),
+            Self::CancelRequested(data) => data.serialize(serializer),
+            Self::ReturnRequested(data) => data.serialize(serializer),
         }
     }
 }

@@ -41,3 +41,17 @@ impl StockConfig {
         rocketmart_stock::Stock::connect(&self.redis_url)
     }
 }
+
+/// For how long something may be returned.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ReturnsConfig {
+    /// Seconds from delivery to the last moment to return something; then the order is completed.
+    #[arg(long, env = "RETURN_WINDOW_SECONDS", default_value_t = 14 * 86_400)]
+    pub return_window_seconds: u32,
+}
+
+impl ReturnsConfig {
+    pub(crate) fn window(&self) -> time::Duration {
+        time::Duration::seconds(self.return_window_seconds.into())
+    }
+}

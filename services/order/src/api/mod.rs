@@ -3,11 +3,13 @@
 //! The purchase path asks Redis and nothing else: a purchase and its payment are accepted while
 //! PostgreSQL and Kafka are away. Lists and finished orders come from PostgreSQL.
 
+mod cancel;
 mod find;
 mod orders;
 mod payments;
 mod problems;
 mod purchases;
+mod returns;
 mod sales;
 mod view;
 
@@ -25,10 +27,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::side_door::{self, SideDoor};
-use crate::{MIGRATOR, StockConfig};
+use crate::{MIGRATOR, ReturnsConfig, StockConfig};
 use sales::SaleList;
 
 const COMPONENT: &str = "order";
+/// Of the events that wishes of buyers lead to.
+const SOURCE: &str = "/rocketmart/order";
+/// Longest reason a buyer may give, characters.
+const REASON_LIMIT: usize = 500;
 
 /// A purchase may wait for Redis to come back: 3 tries of 2 seconds and pauses between them.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,6 +49,8 @@ pub struct Args {
     pub stock: StockConfig,
     #[command(flatten)]
     pub auth: AuthConfig,
+    #[command(flatten)]
+    pub returns: ReturnsConfig,
     /// The token the operator shows at the side door.
     #[arg(long, env = "OPERATOR_TOKEN", hide_env_values = true)]
     pub operator_token: side_door::Token,
@@ -55,6 +63,8 @@ pub(crate) struct App {
     stock: Stock,
     coalescer: Coalescer,
     sales: SaleList,
+    /// For how long after delivery something may be returned.
+    return_window: time::Duration,
     verifier: Verifier,
 }
 
@@ -75,7 +85,8 @@ fn router() -> OpenApiRouter<App> {
         .routes(routes!(purchases::purchase))
         .routes(routes!(orders::list))
         .routes(routes!(orders::one))
-        .routes(routes!(orders::cancel))
+        .routes(routes!(cancel::cancel))
+        .routes(routes!(returns::create))
         .routes(routes!(payments::pay))
         .routes(routes!(payments::confirm))
 }
@@ -107,6 +118,7 @@ pub async fn service_with(args: Args, verifier: Verifier) -> anyhow::Result<Serv
         stock: stock.clone(),
         coalescer: Coalescer::new(stock.clone(), CoalescerLimits::default()),
         sales: sales.clone(),
+        return_window: args.returns.window(),
         verifier: verifier.clone(),
     };
     let side_door = SideDoor::new(pool.clone(), stock.clone(), Arc::new(args.operator_token));

@@ -7,7 +7,9 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::order::{Line, Order, PaymentState};
+use crate::domain::cancellation::Cancellation;
+use crate::domain::order::{Line, Order, PaymentState, Units};
+use crate::domain::returns::{Return, ReturnState};
 use crate::domain::state::OrderState;
 use crate::reservations;
 use crate::store::clock::at;
@@ -36,6 +38,14 @@ pub(crate) struct OrderView {
     pub delivery_address_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub shipment: Option<ShipmentView>,
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none", default)]
+    pub delivered_at: Option<OffsetDateTime>,
+    /// The buyer's wish to cancel the order once it was paid.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cancellation: Option<CancellationView>,
+    /// What the buyer sent back, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub returns: Vec<ReturnView>,
 }
 
 /// Where the money of an order stands.
@@ -50,6 +60,9 @@ pub(crate) struct PaymentView {
     /// Why it failed or was given back.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+    /// What went back of the money of a paid order, minor units.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub refunded: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -62,6 +75,53 @@ pub(crate) enum PaymentProgress {
     Failed,
     RefundRequested,
     Refunded,
+    RefundFailed,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(amount: &i64) -> bool {
+    *amount == 0
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = OrderCancellation)]
+pub(crate) struct CancellationView {
+    pub state: CancellationState,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub requested_at: OffsetDateTime,
+    /// Where the parcel was when it was refused.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub parcel: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CancellationState {
+    /// Delivery has yet to answer.
+    Pending,
+    Granted,
+    /// The parcel had left already; the order goes on.
+    Refused,
+}
+
+/// Something sent back.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Return)]
+pub(crate) struct ReturnView {
+    pub id: Uuid,
+    pub state: ReturnState,
+    pub lines: Vec<Units>,
+    /// What is given back for these units, minor units.
+    pub amount: i64,
+    pub reason: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub requested_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tracking_number: Option<String>,
 }
 
 /// Where the parcel of an order is; the order's state says how far it has come.
@@ -84,7 +144,35 @@ impl PaymentProgress {
             PaymentState::Failed => Self::Failed,
             PaymentState::RefundRequested => Self::RefundRequested,
             PaymentState::Refunded => Self::Refunded,
+            PaymentState::RefundFailed => Self::RefundFailed,
         })
+    }
+}
+
+impl From<Return> for ReturnView {
+    fn from(returned: Return) -> Self {
+        Self {
+            id: returned.id,
+            state: returned.state,
+            lines: returned.lines,
+            amount: returned.amount,
+            reason: returned.reason,
+            requested_at: at(returned.requested_at_ms),
+            updated_at: at(returned.updated_at_ms),
+            tracking_number: returned.tracking_number,
+        }
+    }
+}
+
+impl CancellationView {
+    fn of(asked: Cancellation, order: OrderState) -> Self {
+        let state = match (&asked.refused, order) {
+            (Some(_), _) => CancellationState::Refused,
+            (None, OrderState::Cancelled) => CancellationState::Granted,
+            (None, _) => CancellationState::Pending,
+        };
+        let requested_at = at(asked.requested_at_ms);
+        Self { state, reason: asked.reason, requested_at, parcel: asked.refused }
     }
 }
 
@@ -95,6 +183,7 @@ impl From<Order> for OrderView {
             id: order.payment.id,
             payment_method_id: order.payment.method_id,
             reason: order.payment.reason,
+            refunded: order.refunds.done,
         });
         Self {
             id: order.id,
@@ -112,6 +201,9 @@ impl From<Order> for OrderView {
                 tracking_number: shipment.tracking_number,
                 updated_at: at(shipment.updated_at_ms),
             }),
+            delivered_at: order.delivered_at_ms.map(at),
+            cancellation: order.cancellation.map(|asked| CancellationView::of(asked, order.state)),
+            returns: order.returns.into_iter().map(ReturnView::from).collect(),
         }
     }
 }
@@ -132,6 +224,7 @@ impl From<Reservation> for OrderView {
             id: None,
             payment_method_id: reservation.payment_method_id,
             reason: None,
+            refunded: 0,
         });
         Self {
             id: reservation.order.0,
@@ -145,6 +238,9 @@ impl From<Reservation> for OrderView {
             payment,
             delivery_address_id: reservation.delivery_address_id,
             shipment: None,
+            delivered_at: None,
+            cancellation: None,
+            returns: Vec::new(),
         }
     }
 }

@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uuid::Uuid;
 
-use super::close_out::{Charge, ChargeOutcome};
-use super::ledger::Move;
+use super::close_out::{Charge, ChargeOutcome, Refund};
+use super::ledger::{Move, StockMove};
 use super::order::{Order, Verdict};
+use super::returns::{Return, UnknownReturn};
 use super::state::{ImpossibleTransition, OrderState};
 use crate::events::{
-    OrderEvent, PaymentFailed, PaymentRefunded, PaymentSubmitted, PaymentSucceeded, Released, Reserved,
-    ShipmentUpdated,
+    CancelRefused, OrderEvent, PaymentFailed, PaymentRefundFailed, PaymentRefunded, PaymentSubmitted,
+    PaymentSucceeded, Released, Reserved, ReturnUpdated, ShipmentUpdated,
 };
 
 /// Something that happened to one order.
@@ -26,7 +27,10 @@ pub enum Fact {
     PaymentSucceeded(PaymentSucceeded, Verdict),
     PaymentFailed(PaymentFailed, Verdict),
     PaymentRefunded(PaymentRefunded),
+    PaymentRefundFailed(PaymentRefundFailed),
     ShipmentUpdated(ShipmentUpdated),
+    CancelRefused(CancelRefused),
+    ReturnUpdated(ReturnUpdated),
 }
 
 impl Fact {
@@ -38,6 +42,9 @@ impl Fact {
             Self::PaymentSucceeded(event, _) => event.order_id,
             Self::PaymentFailed(event, _) => event.order_id,
             Self::PaymentRefunded(event) => event.order_id,
+            Self::PaymentRefundFailed(event) => event.order_id,
+            Self::CancelRefused(event) => event.order_id,
+            Self::ReturnUpdated(event) => event.order_id,
             Self::ShipmentUpdated(event) => event.order_id,
         }
     }
@@ -57,6 +64,15 @@ pub enum Applied {
     NotYet,
     /// Its order must exist and does not.
     OrderMissing,
+}
+
+/// Why a fact cannot be: two services contradict each other, and a person has to look at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Contradiction {
+    #[error(transparent)]
+    Impossible(#[from] ImpossibleTransition),
+    #[error(transparent)]
+    UnknownReturn(#[from] UnknownReturn),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,11 +98,15 @@ pub struct Effects {
     cause: usize,
     pub transitions: Vec<Transition>,
     pub ledger: BTreeMap<(Uuid, String), Move>,
-    /// Units paid for per SKU: they leave the standing stock.
-    pub sold: BTreeMap<String, i64>,
+    /// Units that left the durable stock, or came back to it, per SKU.
+    pub stock: BTreeMap<String, StockMove>,
     pub emitted: Vec<Emitted>,
     /// What was told of each charge; later news of the same charge replace earlier.
     pub charges: BTreeMap<Uuid, Charge>,
+    /// What was told of money that went back, by the id of the refund.
+    pub refunds: BTreeMap<Uuid, Refund>,
+    /// Returns made or moved on, with the orders they belong to.
+    pub returns: BTreeMap<Uuid, (Uuid, Return)>,
 }
 
 impl Effects {
@@ -98,8 +118,12 @@ impl Effects {
         *self.ledger.entry((sale_id, sku.to_owned())).or_default() += moved;
     }
 
-    pub fn sell(&mut self, sku: &str, units: i64) {
-        *self.sold.entry(sku.to_owned()).or_default() += units;
+    pub fn move_stock(&mut self, sku: &str, moved: StockMove) {
+        *self.stock.entry(sku.to_owned()).or_default() += moved;
+    }
+
+    pub fn note_return(&mut self, order_id: Uuid, noted: &Return) {
+        self.returns.insert(noted.id, (order_id, noted.clone()));
     }
 
     pub fn emit(&mut self, event: OrderEvent) {
@@ -113,19 +137,21 @@ impl Effects {
                 order_id: event.order_id,
                 outcome: ChargeOutcome::Failed,
                 amount: None,
+                refunded: 0,
             },
             Fact::PaymentSucceeded(event, _) => Charge {
                 payment_id: event.payment_id,
                 order_id: event.order_id,
                 outcome: ChargeOutcome::Succeeded,
                 amount: Some(event.amount),
+                refunded: 0,
             },
-            Fact::PaymentRefunded(event) => Charge {
-                payment_id: event.payment_id,
-                order_id: event.order_id,
-                outcome: ChargeOutcome::Refunded,
-                amount: Some(event.amount),
-            },
+            Fact::PaymentRefunded(event) => {
+                let refund =
+                    Refund { payment_id: event.payment_id, order_id: event.order_id, amount: event.amount };
+                self.refunds.insert(event.refund_id, refund);
+                return;
+            }
             _ => return,
         };
         let known = self.charges.entry(charge.payment_id).or_insert_with(|| charge.clone());
@@ -159,7 +185,7 @@ impl Batch {
     }
 
     /// Applies the fact at `index` of the batch. On an error the order is as it was before.
-    pub fn apply(&mut self, index: usize, fact: Fact) -> Result<Applied, ImpossibleTransition> {
+    pub fn apply(&mut self, index: usize, fact: Fact) -> Result<Applied, Contradiction> {
         self.effects.cause = index;
         let id = fact.order_id();
         let from_the_stream = fact.comes_from_the_stream();
@@ -183,12 +209,30 @@ impl Batch {
             Fact::PaymentSucceeded(event, verdict) => order.payment_succeeded(&event, verdict, effects)?,
             Fact::PaymentFailed(event, verdict) => order.payment_failed(&event, verdict, effects)?,
             Fact::PaymentRefunded(event) => order.payment_refunded(&event, effects)?,
+            Fact::PaymentRefundFailed(event) => order.refund_failed(&event, effects),
             Fact::ShipmentUpdated(event) => order.ship(&event, effects)?,
+            Fact::CancelRefused(event) => order.cancellation_refused(&event),
+            Fact::ReturnUpdated(event) => order.return_updated(&event, effects)?,
         }
         if !self.made.contains(&id) {
             self.changed.insert(id);
         }
         Ok(Applied::Done)
+    }
+
+    /// Lets `decide` change an order that exists, for a reason that is not an event: a buyer's wish,
+    /// or time. A refusal must leave the order as it was. `None`: the batch does not have it.
+    pub fn decide<T, E>(
+        &mut self,
+        id: Uuid,
+        decide: impl FnOnce(&mut Order, &mut Effects) -> Result<T, E>,
+    ) -> Option<Result<T, E>> {
+        let order = self.orders.get_mut(&id)?;
+        let decided = decide(order, &mut self.effects);
+        if decided.is_ok() {
+            self.changed.insert(id);
+        }
+        Some(decided)
     }
 
     pub fn finish(mut self) -> Outcome {
@@ -207,80 +251,11 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::order::{Line, PaymentState};
+    use crate::domain::facts::{
+        PAYMENT, failed, ledger, released, reserved, run, shipment, submitted, succeeded, told,
+    };
+    use crate::domain::order::PaymentState;
     use crate::events::{ReleaseReason, ShipmentState};
-
-    const SALE: Uuid = Uuid::from_u128(1);
-    const ORDER: Uuid = Uuid::from_u128(2);
-    const BUYER: Uuid = Uuid::from_u128(3);
-    const PAYMENT: Uuid = Uuid::from_u128(4);
-
-    fn reserved() -> Fact {
-        Fact::Reserved(Reserved {
-            order_id: ORDER,
-            sale_id: SALE,
-            buyer_id: BUYER,
-            lines: vec![Line { sku: "MUG".into(), quantity: 2, unit_price: 500 }],
-            amount: 1000,
-            currency: "EUR".into(),
-            reserved_at_ms: 10,
-            pay_by_ms: 20,
-        })
-    }
-
-    fn submitted() -> Fact {
-        Fact::PaymentSubmitted(PaymentSubmitted {
-            order_id: ORDER,
-            sale_id: SALE,
-            buyer_id: BUYER,
-            payment_method_id: None,
-            delivery_address_id: Some(Uuid::from_u128(9)),
-            submitted_at_ms: 11,
-        })
-    }
-
-    fn released(reason: ReleaseReason) -> Fact {
-        Fact::Released(Released { order_id: ORDER, sale_id: SALE, reason, released_at_ms: 21 })
-    }
-
-    fn succeeded(payment_id: Uuid, amount: i64, verdict: Verdict) -> Fact {
-        let currency = "EUR".into();
-        Fact::PaymentSucceeded(
-            PaymentSucceeded { payment_id, order_id: ORDER, amount, currency, succeeded_at_ms: 15 },
-            verdict,
-        )
-    }
-
-    fn failed(verdict: Verdict) -> Fact {
-        let reason = "declined".into();
-        Fact::PaymentFailed(PaymentFailed { payment_id: PAYMENT, order_id: ORDER, reason }, verdict)
-    }
-
-    fn shipment(state: ShipmentState) -> Fact {
-        Fact::ShipmentUpdated(ShipmentUpdated {
-            shipment_id: Uuid::from_u128(7),
-            order_id: ORDER,
-            state,
-            at_ms: 30,
-            tracking_number: None,
-        })
-    }
-
-    fn run(facts: impl IntoIterator<Item = Fact>) -> Outcome {
-        let mut batch = Batch::default();
-        for (index, fact) in facts.into_iter().enumerate() {
-            assert_eq!(batch.apply(index, fact), Ok(Applied::Done));
-        }
-        batch.finish()
-    }
-
-    fn ledger(outcome: &Outcome) -> Move {
-        outcome.effects.ledger.get(&(SALE, "MUG".into())).copied().unwrap_or_default()
-    }
-
-    fn told(outcome: &Outcome) -> Vec<&'static str> {
-        outcome.effects.emitted.iter().map(|e| e.event.event_type()).collect()
-    }
 
     #[test]
     fn a_whole_purchase_in_one_batch_makes_one_paid_order_and_sells_its_units() {
@@ -290,7 +265,7 @@ mod tests {
         assert_eq!(order.payment.state, PaymentState::Succeeded);
         assert!(outcome.changed.is_empty());
         assert_eq!(ledger(&outcome), Move { remaining: -2, reserved: 0, sold: 2 });
-        assert_eq!(outcome.effects.sold.get("MUG"), Some(&2));
+        assert_eq!(outcome.effects.stock.get("MUG"), Some(&StockMove { on_hand: -2, allocated: -2 }));
         assert_eq!(told(&outcome), ["rocketmart.order.payment_requested.v1", "rocketmart.order.paid.v1"]);
     }
 
@@ -320,7 +295,7 @@ mod tests {
         ]);
         assert_eq!(outcome.made[0].state, OrderState::Expired);
         assert_eq!(outcome.made[0].payment.state, PaymentState::RefundRequested);
-        assert!(ledger(&outcome).is_nothing() && outcome.effects.sold.is_empty());
+        assert!(ledger(&outcome).is_nothing() && outcome.effects.stock.is_empty());
         assert_eq!(told(&outcome).last(), Some(&"rocketmart.order.refund_requested.v1"));
     }
 
@@ -382,7 +357,8 @@ mod tests {
             batch.apply(index, fact).unwrap();
         }
         let refused = batch.apply(3, released(ReleaseReason::Expired));
-        assert_eq!(refused, Err(ImpossibleTransition { from: OrderState::Paid, to: OrderState::Expired }));
+        let impossible = ImpossibleTransition { from: OrderState::Paid, to: OrderState::Expired };
+        assert_eq!(refused, Err(impossible.into()));
         let outcome = batch.finish();
         assert_eq!(outcome.made[0].state, OrderState::Paid);
         assert_eq!(ledger(&outcome), Move { remaining: -2, reserved: 0, sold: 2 });

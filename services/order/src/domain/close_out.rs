@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::ledger::Counters;
-use super::order::{Line, PaymentState};
+use super::order::Line;
 use super::state::OrderState;
 
 /// Most differences told; `differences_total` counts all.
@@ -36,8 +36,19 @@ pub struct Booked {
     pub state: OrderState,
     pub lines: Vec<Line>,
     pub amount: i64,
-    pub payment_state: PaymentState,
+    /// Whether its money was taken at some time: its units are sold, even if it was cancelled or
+    /// returned afterwards.
+    pub was_paid: bool,
+    /// What was asked back of it since.
+    pub given_back: i64,
     pub payment_id: Option<Uuid>,
+}
+
+impl Booked {
+    /// What the buyer has to have been charged, all in all.
+    fn owed(&self) -> i64 {
+        if self.was_paid { self.amount - self.given_back } else { 0 }
+    }
 }
 
 /// In the order in which news of one charge can follow each other.
@@ -45,6 +56,7 @@ pub struct Booked {
 pub enum ChargeOutcome {
     Failed,
     Succeeded,
+    /// Given back as a whole.
     Refunded,
 }
 
@@ -70,6 +82,27 @@ pub struct Charge {
     pub outcome: ChargeOutcome,
     /// Minor units; unknown for a charge that failed.
     pub amount: Option<i64>,
+    /// What went back of it.
+    pub refunded: i64,
+}
+
+impl Charge {
+    /// What was kept of it.
+    fn net(&self) -> i64 {
+        if self.outcome == ChargeOutcome::Succeeded {
+            self.amount.unwrap_or_default() - self.refunded
+        } else {
+            0
+        }
+    }
+}
+
+/// What the payment service told of money that went back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refund {
+    pub payment_id: Uuid,
+    pub order_id: Uuid,
+    pub amount: i64,
 }
 
 /// One SKU of the sale, counted twice.
@@ -173,9 +206,9 @@ pub fn compare(books: &Books) -> Comparison {
     Comparison { matched, endings, items, differences: found.differences, differences_total: found.total }
 }
 
-/// The state Redis would be in for an order that SQL has in `state`.
-fn as_redis_knows(state: OrderState) -> OrderState {
-    if state.was_paid() { OrderState::Paid } else { state }
+/// The state Redis would be in for this order: what was paid stays sold there.
+fn as_redis_knows(order: &Booked) -> OrderState {
+    if order.was_paid { OrderState::Paid } else { order.state }
 }
 
 fn compare_with_redis(held: &Held, order: &Booked, found: &mut Found) {
@@ -183,7 +216,7 @@ fn compare_with_redis(held: &Held, order: &Booked, found: &mut Found) {
     if held.state == OrderState::Reserved && order.state == OrderState::Reserved {
         found.order("still-reserved", id, "neither paid nor released");
     }
-    if held.state != as_redis_knows(order.state) {
+    if held.state != as_redis_knows(order) {
         found.order("state-differs", id, format!("Redis: {}, SQL: {}", held.state, order.state));
     }
     if held.buyer_id != order.buyer_id {
@@ -204,34 +237,27 @@ fn sorted(lines: &[Line]) -> Vec<&Line> {
 
 fn compare_with_charges(order: &Booked, charges: &[&Charge], found: &mut Found) {
     let id = order.order_id;
-    let kept: Vec<_> = charges.iter().filter(|charge| charge.outcome == ChargeOutcome::Succeeded).collect();
+    let kept: Vec<_> = charges.iter().filter(|charge| charge.net() != 0).collect();
     if kept.len() > 1 {
         found.order("charged-twice", id, format!("{} charges were kept", kept.len()));
     }
-    // Money goes back for what was returned after delivery; until then a paid order keeps it.
-    let owes = order.state.was_paid() && order.payment_state == PaymentState::Succeeded;
-    match (owes, kept.as_slice()) {
-        (true, []) => found.order("payment-missing", id, "the order is paid, no successful charge was told"),
-        (false, [_, ..]) => {
-            found.order(
-                "payment-not-refunded",
-                id,
-                format!("the order is {}, its charge was kept", order.state),
-            );
+    // Money goes back for what was cancelled or returned; the rest of a paid order is kept.
+    let owed = order.owed();
+    match kept.as_slice() {
+        [] if owed != 0 => {
+            found.order("payment-missing", id, format!("{owed} are due, no successful charge was told"));
         }
-        (true, [charge]) if charge.amount != Some(order.amount) => {
-            found.order(
-                "payment-amount-differs",
-                id,
-                format!("{:?} charged, {} due", charge.amount, order.amount),
-            );
+        [_, ..] if owed == 0 => {
+            let detail = format!("the order is {}, its charge was kept", order.state);
+            found.order("payment-not-refunded", id, detail);
         }
-        (true, [charge]) if order.payment_id != Some(charge.payment_id) => {
-            found.order(
-                "payment-differs",
-                id,
-                format!("{:?} booked, {} told", order.payment_id, charge.payment_id),
-            );
+        [charge] if charge.net() != owed => {
+            let detail = format!("{} of {:?} kept, {owed} due", charge.net(), charge.amount);
+            found.order("payment-amount-differs", id, detail);
+        }
+        [charge] if order.payment_id != Some(charge.payment_id) => {
+            let detail = format!("{:?} booked, {} told", order.payment_id, charge.payment_id);
+            found.order("payment-differs", id, detail);
         }
         _ => {}
     }
@@ -250,12 +276,12 @@ fn count<'a>(
         OrderState::PaymentFailed => endings.payment_failed += 1,
         _ => endings.paid += 1,
     }
-    if order.state.is_released() {
+    if !order.was_paid && order.state != OrderState::Reserved {
         return;
     }
     for line in &order.lines {
         let total = totals.entry(&line.sku).or_default();
-        if order.state.was_paid() {
+        if order.was_paid {
             total.sold += line.quantity;
         } else {
             total.reserved += line.quantity;
@@ -349,27 +375,26 @@ mod tests {
             lines: line(1),
             amount: 5,
         };
-        let booked = |id, state, payment_state, payment_id: Option<u128>| Booked {
+        let booked = |id, state, payment_id: Option<u128>| Booked {
             order_id: Uuid::from_u128(id),
             buyer_id: Uuid::from_u128(id),
             state,
             lines: line(1),
             amount: 5,
-            payment_state,
+            was_paid: payment_id.is_some(),
+            given_back: 0,
             payment_id: payment_id.map(Uuid::from_u128),
         };
         let units = Counters { preloaded: 10, remaining: 9, reserved: 0, sold: 1 };
         Books {
             redis: vec![held(1, OrderState::Paid), held(2, OrderState::Expired)],
-            orders: vec![
-                booked(1, OrderState::Shipped, PaymentState::Succeeded, Some(101)),
-                booked(2, OrderState::Expired, PaymentState::None, None),
-            ],
+            orders: vec![booked(1, OrderState::Shipped, Some(101)), booked(2, OrderState::Expired, None)],
             charges: vec![Charge {
                 payment_id: Uuid::from_u128(101),
                 order_id: Uuid::from_u128(1),
                 outcome: ChargeOutcome::Succeeded,
                 amount: Some(5),
+                refunded: 0,
             }],
             items: vec![ItemBooks {
                 sku: "MUG".into(),
@@ -419,7 +444,11 @@ mod tests {
                 "counters-differ",
             ),
             (|b| b.items[0].redis = None, "sku-missing"),
-            (|b| b.orders[0].state = OrderState::Expired, "orders-differ-from-ledger"),
+            (|b| b.orders[0].was_paid = false, "orders-differ-from-ledger"),
+            (|b| cancel(b, 4), "payment-not-refunded"),
+            (|b| b.orders[0].given_back = 2, "payment-amount-differs"),
+            (|b| b.charges[0].refunded = 2, "payment-amount-differs"),
+            (|b| b.charges[0].refunded = 5, "payment-missing"),
             (|b| b.items[0].per_buyer_limit = 0, "limit-exceeded"),
             (
                 |b| {
@@ -440,13 +469,37 @@ mod tests {
     #[test]
     fn a_refunded_charge_of_a_released_order_agrees() {
         let mut books = quiet();
-        books.orders[1].payment_state = PaymentState::Refunded;
         books.charges.push(Charge {
             payment_id: Uuid::from_u128(102),
             order_id: Uuid::from_u128(2),
             outcome: ChargeOutcome::Refunded,
             amount: Some(5),
+            refunded: 5,
         });
+        assert_eq!(compare(&books).differences, []);
+    }
+
+    /// Order 1 was cancelled after it was paid; `refunded` of its money went back.
+    fn cancel(books: &mut Books, refunded: i64) {
+        (books.orders[0].state, books.orders[0].given_back) = (OrderState::Cancelled, 5);
+        books.charges[0].refunded = refunded;
+    }
+
+    #[test]
+    fn an_order_cancelled_after_its_payment_stays_sold_and_keeps_no_money() {
+        let mut books = quiet();
+        cancel(&mut books, 5);
+        let report = compare(&books);
+        assert_eq!(report.differences, []);
+        assert_eq!(report.endings, Endings { cancelled: 1, expired: 1, ..Endings::default() });
+        assert_eq!(report.items[0].units.sold, 1, "the unit itself is ordinary stock now");
+    }
+
+    #[test]
+    fn an_order_returned_in_part_keeps_the_money_of_the_rest() {
+        let mut books = quiet();
+        (books.orders[0].state, books.orders[0].given_back) = (OrderState::Delivered, 2);
+        books.charges[0].refunded = 2;
         assert_eq!(compare(&books).differences, []);
     }
 

@@ -62,6 +62,33 @@ impl std::ops::AddAssign for Move {
     }
 }
 
+/// How the durable stock of one SKU changes. Sums of moves are moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StockMove {
+    pub on_hand: i64,
+    /// Units on hand that are promised to sales.
+    pub allocated: i64,
+}
+
+impl StockMove {
+    /// `units` that were allocated to a sale are paid for and leave.
+    pub fn sell(units: i64) -> Self {
+        Self { on_hand: -units, allocated: -units }
+    }
+
+    /// `units` that had left come back, promised to nobody.
+    pub fn take_back(units: i64) -> Self {
+        Self { on_hand: units, allocated: 0 }
+    }
+}
+
+impl std::ops::AddAssign for StockMove {
+    fn add_assign(&mut self, other: Self) {
+        self.on_hand += other.on_hand;
+        self.allocated += other.allocated;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,12 +1,18 @@
 //! What an order, a sale and its books may do. Pure: values in, values out.
 //!
-//! [`state`] is the transition table. [`order`] is one order and what each event does to it.
+//! [`state`] is the transition table. [`order`] is one order and what each event does to it;
+//! [`cancellation`], [`returns`] and [`refunds`] are what may follow its payment.
 //! [`batch`] applies a batch of events in their order and gathers everything that must be written
 //! together. [`sale`] checks the terms of a sale. [`close_out`] compares the books at its end.
 
 pub mod batch;
+pub mod cancellation;
 pub mod close_out;
+#[cfg(test)]
+mod facts;
 pub mod ledger;
 pub mod order;
+pub mod refunds;
+pub mod returns;
 pub mod sale;
 pub mod state;

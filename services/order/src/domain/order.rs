@@ -3,17 +3,21 @@
 //! Redis has decided before any of this runs: an event either repeats a decision of Redis or comes
 //! with Redis' [`Verdict`]. So the functions here never weigh who was first; they follow, and they
 //! refuse to follow where the transition table does not lead. Each may be applied twice: the
-//! second time changes nothing.
+//! second time changes nothing. What happens to a paid order that is not wanted any more is told in
+//! [`cancellation`](super::cancellation), [`returns`](super::returns) and
+//! [`refunds`](super::refunds).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::batch::Effects;
-use super::ledger::Move;
+use super::cancellation::Cancellation;
+use super::ledger::{Move, StockMove};
+use super::returns::Return;
 use super::state::{ImpossibleTransition, OrderState};
 use crate::events::{
-    OrderEvent, OrderPaid, OrderReleased, PaymentFailed, PaymentRefunded, PaymentRequested, PaymentSubmitted,
+    OrderEvent, OrderPaid, OrderReleased, PaymentFailed, PaymentRequested, PaymentSubmitted,
     PaymentSucceeded, RefundRequested, ReleaseReason, Released, Reserved, ShipmentState, ShipmentUpdated,
 };
 
@@ -23,6 +27,15 @@ pub struct Line {
     pub sku: String,
     pub quantity: i64,
     pub unit_price: i64,
+}
+
+/// Some units of one SKU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Units {
+    pub sku: String,
+    #[schema(minimum = 1)]
+    pub quantity: i64,
 }
 
 /// Where the money of an order stands, as far as this service was told.
@@ -35,9 +48,19 @@ pub enum PaymentState {
     Requested,
     Succeeded,
     Failed,
-    /// A charge came too late; the payment service was asked to give it back.
+    /// The payment service was asked to give back a charge, or a part of it.
     RefundRequested,
+    /// All of it went back.
     Refunded,
+    /// It should have gone back and did not: somebody has to look at it.
+    RefundFailed,
+}
+
+/// Money of a paid order on its way back, minor units. `done ≤ requested ≤ amount`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refunds {
+    pub requested: i64,
+    pub done: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +95,11 @@ pub struct Order {
     pub paid_at_ms: Option<i64>,
     pub released_at_ms: Option<i64>,
     pub shipment: Option<Shipment>,
+    pub delivered_at_ms: Option<i64>,
+    pub cancellation: Option<Cancellation>,
+    /// In the order in which they were asked for.
+    pub returns: Vec<Return>,
+    pub refunds: Refunds,
 }
 
 /// What Redis answered when asked to do what a payment event says.
@@ -100,10 +128,20 @@ impl Order {
             paid_at_ms: None,
             released_at_ms: None,
             shipment: None,
+            delivered_at_ms: None,
+            cancellation: None,
+            returns: Vec::new(),
+            refunds: Refunds::default(),
         };
         effects.transition(order.id, None, order.state);
         order.move_units(Move::reserve, effects);
         order
+    }
+
+    /// Whether the buyer's money was taken for this order at some time: its units are sold then,
+    /// whatever becomes of it.
+    pub fn was_paid(&self) -> bool {
+        self.paid_at_ms.is_some()
     }
 
     pub fn submit_payment(&mut self, event: PaymentSubmitted, effects: &mut Effects) {
@@ -140,7 +178,7 @@ impl Order {
         if known && !matches!(self.payment.state, PaymentState::Requested | PaymentState::Failed) {
             return Ok(());
         }
-        if self.state.was_paid() {
+        if self.was_paid() {
             effects.emit(self.refund(event, "already_paid"));
             return Ok(());
         }
@@ -163,7 +201,7 @@ impl Order {
         self.paid_at_ms = Some(event.succeeded_at_ms);
         self.move_units(Move::sell, effects);
         for line in &self.lines {
-            effects.sell(&line.sku, line.quantity);
+            effects.move_stock(&line.sku, StockMove::sell(line.quantity));
         }
         effects.emit(OrderEvent::Paid(OrderPaid {
             order_id: self.id,
@@ -199,22 +237,6 @@ impl Order {
         Ok(())
     }
 
-    pub fn payment_refunded(
-        &mut self,
-        event: &PaymentRefunded,
-        effects: &mut Effects,
-    ) -> Result<(), ImpossibleTransition> {
-        if self.payment.id != Some(event.payment_id) || self.payment.state == PaymentState::Refunded {
-            return Ok(());
-        }
-        self.payment.state = PaymentState::Refunded;
-        self.payment.reason = Some(event.reason.clone());
-        if self.state == OrderState::Returned {
-            self.go(OrderState::Refunded, effects)?;
-        }
-        Ok(())
-    }
-
     /// Shipments only move forward: an update that is late or repeated changes nothing, and one
     /// that skips a step takes the steps between.
     pub fn ship(
@@ -228,10 +250,11 @@ impl Order {
             ShipmentState::Preparing => 1,
             ShipmentState::Shipped => 2,
             ShipmentState::Delivered => 3,
+            ShipmentState::Cancelled => return self.cancelled_by_carrier(event, effects),
         };
         let Some(at) = STEPS.iter().position(|step| *step == self.state) else {
             // Past delivery there is nothing left to tell; before payment there is no shipment.
-            return if self.state.was_paid() { Ok(()) } else { self.state.to(STEPS[target]).map(drop) };
+            return if self.was_paid() { Ok(()) } else { self.state.to(STEPS[target]).map(drop) };
         };
         if target <= at {
             return Ok(());
@@ -239,10 +262,17 @@ impl Order {
         for step in &STEPS[at + 1..=target] {
             self.go(*step, effects)?;
         }
+        if self.state == OrderState::Delivered {
+            self.delivered_at_ms = Some(event.at_ms);
+        }
+        self.note_shipment(event);
+        Ok(())
+    }
+
+    pub(super) fn note_shipment(&mut self, event: &ShipmentUpdated) {
         let tracking_number =
             event.tracking_number.clone().or_else(|| self.shipment.take().and_then(|s| s.tracking_number));
         self.shipment = Some(Shipment { id: event.shipment_id, tracking_number, updated_at_ms: event.at_ms });
-        Ok(())
     }
 
     /// Whether a charge of `amount` is what this order costs.
@@ -276,7 +306,7 @@ impl Order {
         Ok(())
     }
 
-    fn go(&mut self, to: OrderState, effects: &mut Effects) -> Result<(), ImpossibleTransition> {
+    pub(super) fn go(&mut self, to: OrderState, effects: &mut Effects) -> Result<(), ImpossibleTransition> {
         let from = self.state;
         self.state = from.to(to)?;
         effects.transition(self.id, Some(from), to);
@@ -296,6 +326,7 @@ impl Order {
             amount: event.amount,
             currency: event.currency.clone(),
             reason: reason.to_owned(),
+            reference: None,
         })
     }
 }
@@ -309,12 +340,13 @@ impl PaymentState {
             Self::Failed => "failed",
             Self::RefundRequested => "refund_requested",
             Self::Refunded => "refunded",
+            Self::RefundFailed => "refund_failed",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::None, Self::Requested, Self::Succeeded, Self::Failed, Self::RefundRequested, Self::Refunded]
-            .into_iter()
-            .find(|state| state.as_str() == text)
+        let states = [Self::None, Self::Requested, Self::Succeeded, Self::Failed];
+        let back = [Self::RefundRequested, Self::Refunded, Self::RefundFailed];
+        states.into_iter().chain(back).find(|state| state.as_str() == text)
     }
 }

@@ -41,10 +41,15 @@ pub const TRANSITIONS: &[(OrderState, OrderState)] = &[
     (Reserved, Expired),
     (Reserved, PaymentFailed),
     (Reserved, Cancelled),
-    // bought, then given back
+    // paid, then cancelled before the carrier had it
+    (Paid, Cancelled),
+    (Preparing, Cancelled),
+    // bought, then given back: all of it, or a part and the buyer keeps the rest
     (Delivered, ReturnRequested),
     (ReturnRequested, Returned),
+    (Returned, ReturnRequested),
     (Returned, Refunded),
+    (Returned, Delivered),
 ];
 
 /// All states, in the order of the table in the documentation.
@@ -78,16 +83,6 @@ impl OrderState {
     /// `to`, if the table allows going there from here.
     pub fn to(self, to: Self) -> Result<Self, ImpossibleTransition> {
         if TRANSITIONS.contains(&(self, to)) { Ok(to) } else { Err(ImpossibleTransition { from: self, to }) }
-    }
-
-    /// Whether the buyer's money was taken for this order at some time.
-    pub fn was_paid(self) -> bool {
-        !matches!(self, Reserved) && !self.is_released()
-    }
-
-    /// Whether the units went back unpaid.
-    pub fn is_released(self) -> bool {
-        matches!(self, Expired | PaymentFailed | Cancelled)
     }
 
     pub fn as_str(self) -> &'static str {
@@ -150,8 +145,8 @@ mod tests {
     }
 
     #[test]
-    fn a_released_order_can_go_nowhere() {
-        for from in STATES.iter().filter(|state| state.is_released()) {
+    fn an_order_that_is_over_can_go_nowhere() {
+        for from in [Expired, PaymentFailed, Cancelled, Refunded, Completed] {
             assert!(STATES.iter().all(|to| from.to(*to).is_err()), "{from} must be final");
         }
     }

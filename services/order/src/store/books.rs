@@ -7,8 +7,8 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::unreadable;
-use crate::domain::close_out::{Booked, Charge, ChargeOutcome};
-use crate::domain::order::{Line, PaymentState};
+use crate::domain::close_out::{Booked, Charge, ChargeOutcome, Refund};
+use crate::domain::order::Line;
 
 /// Notes what the payment service told of charges. News of one charge only move forward.
 pub async fn note_charges(tx: &mut PgConnection, charges: &BTreeMap<Uuid, Charge>) -> sqlx::Result<()> {
@@ -20,7 +20,7 @@ pub async fn note_charges(tx: &mut PgConnection, charges: &BTreeMap<Uuid, Charge
          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[])
          ON CONFLICT (payment_id) DO UPDATE
          SET outcome = excluded.outcome, amount = coalesce(excluded.amount, seen.amount), seen_at = now()
-         WHERE seen.outcome = 'failed' OR excluded.outcome = 'refunded'",
+         WHERE seen.outcome = 'failed'",
     )
     .bind(charges.keys().copied().collect::<Vec<_>>())
     .bind(charges.values().map(|charge| charge.order_id).collect::<Vec<_>>())
@@ -31,11 +31,50 @@ pub async fn note_charges(tx: &mut PgConnection, charges: &BTreeMap<Uuid, Charge
     Ok(())
 }
 
+/// Notes money that went back, each refund once. A charge that went back whole is `refunded`; so is
+/// one whose success was never told.
+pub async fn note_refunds(tx: &mut PgConnection, refunds: &BTreeMap<Uuid, Refund>) -> sqlx::Result<()> {
+    if refunds.is_empty() {
+        return Ok(());
+    }
+    let payments: Vec<Uuid> = refunds.values().map(|refund| refund.payment_id).collect();
+    let orders: Vec<Uuid> = refunds.values().map(|refund| refund.order_id).collect();
+    sqlx::query(
+        "INSERT INTO refunds_seen (refund_id, payment_id, order_id, amount)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[]) ON CONFLICT DO NOTHING",
+    )
+    .bind(refunds.keys().copied().collect::<Vec<_>>())
+    .bind(&payments)
+    .bind(&orders)
+    .bind(refunds.values().map(|refund| refund.amount).collect::<Vec<_>>())
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "INSERT INTO payments_seen (payment_id, order_id, outcome)
+         SELECT DISTINCT payment_id, order_id, 'refunded'
+         FROM unnest($1::uuid[], $2::uuid[]) AS told (payment_id, order_id)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(&payments)
+    .bind(&orders)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "UPDATE payments_seen AS seen SET outcome = 'refunded', seen_at = now()
+         WHERE payment_id = ANY($1) AND amount <= (SELECT sum(amount) FROM refunds_seen AS back
+                                                   WHERE back.payment_id = seen.payment_id)",
+    )
+    .bind(&payments)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// Every order of a sale.
 pub async fn orders(connection: &mut PgConnection, sale: Uuid) -> sqlx::Result<Vec<Booked>> {
-    type Row = (Uuid, Uuid, String, i64, String, Option<Uuid>, Vec<String>, Vec<i64>, Vec<i64>);
+    type Row = (Uuid, Uuid, String, i64, bool, i64, Option<Uuid>, Vec<String>, Vec<i64>, Vec<i64>);
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, buyer_id, state, amount, payment_state, payment_id,
+        "SELECT id, buyer_id, state, amount, paid_at IS NOT NULL, refunds_requested, payment_id,
              array_agg(sku ORDER BY sku), array_agg(quantity ORDER BY sku), array_agg(unit_price ORDER BY sku)
          FROM orders JOIN order_lines ON order_lines.order_id = orders.id
          WHERE sale_id = $1 GROUP BY orders.id",
@@ -44,36 +83,52 @@ pub async fn orders(connection: &mut PgConnection, sale: Uuid) -> sqlx::Result<V
     .fetch_all(connection)
     .await?;
     rows.into_iter()
-        .map(|(order_id, buyer_id, state, amount, payment_state, payment_id, skus, quantities, prices)| {
-            let lines = skus.into_iter().zip(quantities).zip(prices);
-            Ok(Booked {
+        .map(
+            |(
                 order_id,
                 buyer_id,
-                state: state.parse().map_err(|_| unreadable("state", &state))?,
-                lines: lines
-                    .map(|((sku, quantity), unit_price)| Line { sku, quantity, unit_price })
-                    .collect(),
+                state,
                 amount,
-                payment_state: PaymentState::parse(&payment_state)
-                    .ok_or_else(|| unreadable("payment_state", &payment_state))?,
+                was_paid,
+                given_back,
                 payment_id,
-            })
-        })
+                skus,
+                quantities,
+                prices,
+            )| {
+                let lines = skus.into_iter().zip(quantities).zip(prices);
+                Ok(Booked {
+                    order_id,
+                    buyer_id,
+                    state: state.parse().map_err(|_| unreadable("state", &state))?,
+                    lines: lines
+                        .map(|((sku, quantity), unit_price)| Line { sku, quantity, unit_price })
+                        .collect(),
+                    amount,
+                    was_paid,
+                    given_back,
+                    payment_id,
+                })
+            },
+        )
         .collect()
 }
 
 /// Every charge that was told of one of `orders`.
 pub async fn charges(connection: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<Charge>> {
-    let rows: Vec<(Uuid, Uuid, String, Option<i64>)> = sqlx::query_as(
-        "SELECT payment_id, order_id, outcome, amount FROM payments_seen WHERE order_id = ANY($1)",
+    let rows: Vec<(Uuid, Uuid, String, Option<i64>, i64)> = sqlx::query_as(
+        "SELECT payment_id, order_id, outcome, amount,
+             coalesce((SELECT sum(amount) FROM refunds_seen AS back
+                       WHERE back.payment_id = seen.payment_id), 0)::bigint
+         FROM payments_seen AS seen WHERE order_id = ANY($1)",
     )
     .bind(orders)
     .fetch_all(connection)
     .await?;
     rows.into_iter()
-        .map(|(payment_id, order_id, outcome, amount)| {
+        .map(|(payment_id, order_id, outcome, amount, refunded)| {
             let outcome = ChargeOutcome::parse(&outcome).ok_or_else(|| unreadable("outcome", &outcome))?;
-            Ok(Charge { payment_id, order_id, outcome, amount })
+            Ok(Charge { payment_id, order_id, outcome, amount, refunded })
         })
         .collect()
 }

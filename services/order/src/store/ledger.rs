@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::ledger::Move;
+use crate::domain::ledger::{Move, StockMove};
 
 /// Moves units. A row that does not exist, or a CHECK that would be broken, is an error.
 pub async fn apply(tx: &mut PgConnection, moves: &BTreeMap<(Uuid, String), Move>) -> sqlx::Result<()> {
@@ -47,27 +47,27 @@ pub async fn apply(tx: &mut PgConnection, moves: &BTreeMap<(Uuid, String), Move>
     all_found(done.rows_affected(), moves.len())
 }
 
-/// Takes units that were paid for out of the standing stock and out of what was allocated of it.
-pub async fn take_sold(tx: &mut PgConnection, sold: &BTreeMap<String, i64>) -> sqlx::Result<()> {
-    if sold.is_empty() {
+/// Changes the durable stock: what was paid for leaves it, what was cancelled or returned comes back.
+pub async fn move_stock(tx: &mut PgConnection, moves: &BTreeMap<String, StockMove>) -> sqlx::Result<()> {
+    if moves.is_empty() {
         return Ok(());
     }
-    let (skus, units): (Vec<&str>, Vec<i64>) = sold.iter().map(|(sku, units)| (sku.as_str(), *units)).unzip();
     let done = sqlx::query(
-        "WITH sold AS (
-             SELECT * FROM unnest($1::text[], $2::bigint[]) AS sold (sku, units)
+        "WITH moved AS (
+             SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS moved (sku, on_hand, allocated)
          ), locked AS (
-             SELECT sold.* FROM stock JOIN sold USING (sku) ORDER BY stock.sku FOR UPDATE OF stock
+             SELECT moved.* FROM stock JOIN moved USING (sku) ORDER BY stock.sku FOR UPDATE OF stock
          )
          UPDATE stock
-         SET on_hand = stock.on_hand - locked.units, allocated = stock.allocated - locked.units
+         SET on_hand = stock.on_hand + locked.on_hand, allocated = stock.allocated + locked.allocated
          FROM locked WHERE stock.sku = locked.sku",
     )
-    .bind(skus)
-    .bind(units)
+    .bind(moves.keys().map(String::as_str).collect::<Vec<_>>())
+    .bind(moves.values().map(|moved| moved.on_hand).collect::<Vec<_>>())
+    .bind(moves.values().map(|moved| moved.allocated).collect::<Vec<_>>())
     .execute(tx)
     .await?;
-    all_found(done.rows_affected(), sold.len())
+    all_found(done.rows_affected(), moves.len())
 }
 
 fn all_found(found: u64, wanted: usize) -> sqlx::Result<()> {

@@ -1,6 +1,6 @@
 //! The order service's tables.
 //!
-//! [`orders`] and [`ledger`] are written by the worker, a batch at a time; [`sales`] and the
+//! [`orders`], [`returns`] and [`ledger`] are written together by [`write`], a batch at a time; [`sales`] and the
 //! allocation of stock by the side door; [`skus`] by the worker from `products` events. Rows are
 //! always locked in the order of their keys, so that concurrent batches queue and do not deadlock.
 
@@ -8,8 +8,12 @@ pub mod books;
 pub mod clock;
 pub mod ledger;
 pub mod orders;
+mod outcome;
+pub mod returns;
 pub mod sales;
 pub mod skus;
+
+pub use outcome::{told, write};
 
 /// A value in a column that this version does not know.
 pub(crate) fn unreadable(column: &'static str, value: &str) -> sqlx::Error {
@@ -24,4 +28,9 @@ pub fn is_violation(error: &sqlx::Error) -> bool {
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code)
         .is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
+
+/// One column of many rows, as `unnest` takes them.
+pub(crate) fn column<'a, T, C>(rows: &'a [T], of: impl Fn(&'a T) -> C) -> Vec<C> {
+    rows.iter().map(of).collect()
 }

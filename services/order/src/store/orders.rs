@@ -8,9 +8,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::clock::{at, ms};
-use super::unreadable;
+use super::{column, returns, unreadable};
 use crate::domain::batch::Transition;
-use crate::domain::order::{Line, Order, Payment, PaymentState, Shipment};
+use crate::domain::cancellation::Cancellation;
+use crate::domain::order::{Line, Order, Payment, PaymentState, Refunds, Shipment};
 
 /// The orders of `ids` that exist, locked in the order of their ids until the transaction ends.
 pub async fn lock(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Order>> {
@@ -30,6 +31,25 @@ pub async fn find(pool: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Order>> {
     let rows =
         sqlx::query("SELECT * FROM orders WHERE id = ANY($1)").bind(ids).fetch_all(&mut *connection).await?;
     with_lines(&mut connection, &rows).await
+}
+
+/// Up to `limit` orders that were delivered before `then` and are with their buyers, longest
+/// first, locked until the transaction ends. What another replica works on is left to it.
+pub async fn lock_delivered_before(
+    tx: &mut PgConnection,
+    then: OffsetDateTime,
+    limit: i64,
+) -> sqlx::Result<Vec<Order>> {
+    let rows = sqlx::query(
+        "SELECT * FROM orders
+         WHERE state = 'delivered' AND coalesce(delivered_at, shipment_updated_at) <= $1
+         ORDER BY coalesce(delivered_at, shipment_updated_at) LIMIT $2 FOR UPDATE SKIP LOCKED",
+    )
+    .bind(then)
+    .bind(limit)
+    .fetch_all(&mut *tx)
+    .await?;
+    with_lines(tx, &rows).await
 }
 
 /// Up to `limit` orders of a buyer, newest first, older than the order `before`.
@@ -61,11 +81,13 @@ pub async fn insert(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<()>
     sqlx::query(
         "INSERT INTO orders (id, sale_id, buyer_id, amount, currency, reserved_at, pay_by,
              state, payment_state, payment_id, payment_method_id, delivery_address_id, payment_reason,
-             paid_at, released_at, shipment_id, tracking_number, shipment_updated_at)
+             paid_at, released_at, shipment_id, tracking_number, shipment_updated_at, delivered_at,
+             refunds_requested, refunded)
          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[],
              $6::timestamptz[], $7::timestamptz[],
              $8::text[], $9::text[], $10::uuid[], $11::uuid[], $12::uuid[], $13::text[],
-             $14::timestamptz[], $15::timestamptz[], $16::uuid[], $17::text[], $18::timestamptz[])",
+             $14::timestamptz[], $15::timestamptz[], $16::uuid[], $17::text[], $18::timestamptz[],
+             $19::timestamptz[], $20::bigint[], $21::bigint[])",
     )
     .bind(column(orders, |o| o.id))
     .bind(column(orders, |o| o.sale_id))
@@ -85,6 +107,9 @@ pub async fn insert(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<()>
     .bind(column(orders, |o| o.shipment.as_ref().map(|s| s.id)))
     .bind(column(orders, |o| o.shipment.as_ref().and_then(|s| s.tracking_number.as_deref())))
     .bind(column(orders, |o| o.shipment.as_ref().map(|s| at(s.updated_at_ms))))
+    .bind(column(orders, |o| o.delivered_at_ms.map(at)))
+    .bind(column(orders, |o| o.refunds.requested))
+    .bind(column(orders, |o| o.refunds.done))
     .execute(&mut *tx)
     .await?;
 
@@ -114,11 +139,17 @@ pub async fn update(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<()>
              payment_method_id = new.payment_method_id, delivery_address_id = new.delivery_address_id,
              payment_reason = new.payment_reason, paid_at = new.paid_at, released_at = new.released_at,
              shipment_id = new.shipment_id, tracking_number = new.tracking_number,
-             shipment_updated_at = new.shipment_updated_at
+             shipment_updated_at = new.shipment_updated_at, delivered_at = new.delivered_at,
+             refunds_requested = new.refunds_requested, refunded = new.refunded,
+             cancel_requested_at = new.cancel_requested_at, cancel_reason = new.cancel_reason,
+             cancel_refused = new.cancel_refused
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[],
-             $8::timestamptz[], $9::timestamptz[], $10::uuid[], $11::text[], $12::timestamptz[])
+             $8::timestamptz[], $9::timestamptz[], $10::uuid[], $11::text[], $12::timestamptz[],
+             $13::timestamptz[], $14::bigint[], $15::bigint[], $16::timestamptz[], $17::text[], $18::text[])
              AS new (id, state, payment_state, payment_id, payment_method_id, delivery_address_id,
-                 payment_reason, paid_at, released_at, shipment_id, tracking_number, shipment_updated_at)
+                 payment_reason, paid_at, released_at, shipment_id, tracking_number, shipment_updated_at,
+                 delivered_at, refunds_requested, refunded, cancel_requested_at, cancel_reason,
+                 cancel_refused)
          WHERE orders.id = new.id",
     )
     .bind(column(orders, |o| o.id))
@@ -133,6 +164,12 @@ pub async fn update(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<()>
     .bind(column(orders, |o| o.shipment.as_ref().map(|s| s.id)))
     .bind(column(orders, |o| o.shipment.as_ref().and_then(|s| s.tracking_number.as_deref())))
     .bind(column(orders, |o| o.shipment.as_ref().map(|s| at(s.updated_at_ms))))
+    .bind(column(orders, |o| o.delivered_at_ms.map(at)))
+    .bind(column(orders, |o| o.refunds.requested))
+    .bind(column(orders, |o| o.refunds.done))
+    .bind(column(orders, |o| o.cancellation.as_ref().map(|asked| at(asked.requested_at_ms))))
+    .bind(column(orders, |o| o.cancellation.as_ref().and_then(|asked| asked.reason.as_deref())))
+    .bind(column(orders, |o| o.cancellation.as_ref().and_then(|asked| asked.refused.as_deref())))
     .execute(tx)
     .await?;
     Ok(())
@@ -160,28 +197,30 @@ pub async fn record(
     Ok(())
 }
 
-/// One column of many rows, as `unnest` takes them.
-fn column<'a, T, C>(rows: &'a [T], of: impl Fn(&'a T) -> C) -> Vec<C> {
-    rows.iter().map(of).collect()
-}
-
 async fn with_lines(connection: &mut PgConnection, rows: &[PgRow]) -> sqlx::Result<Vec<Order>> {
     let mut orders = rows.iter().map(read).collect::<sqlx::Result<Vec<_>>>()?;
     if orders.is_empty() {
         return Ok(orders);
     }
-    let lines: Vec<(Uuid, String, i64, i64)> = sqlx::query_as(
-        "SELECT order_id, sku, quantity, unit_price FROM order_lines WHERE order_id = ANY($1) ORDER BY sku",
+    let lines: Vec<(Uuid, String, i64, i64, i64)> = sqlx::query_as(
+        "SELECT order_id, sku, quantity, unit_price, returned FROM order_lines
+         WHERE order_id = ANY($1) ORDER BY sku",
     )
     .bind(column(&orders, |order| order.id))
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
     let mut by_order: HashMap<Uuid, Vec<Line>> = HashMap::with_capacity(orders.len());
-    for (order, sku, quantity, unit_price) in lines {
+    let mut with_returns = Vec::new();
+    for (order, sku, quantity, unit_price, returned) in lines {
         by_order.entry(order).or_default().push(Line { sku, quantity, unit_price });
+        if returned > 0 {
+            with_returns.push(order);
+        }
     }
+    let mut returns = returns::of(connection, &with_returns).await?;
     for order in &mut orders {
         order.lines = by_order.remove(&order.id).unwrap_or_default();
+        order.returns = returns.remove(&order.id).unwrap_or_default();
     }
     Ok(orders)
 }
@@ -195,6 +234,14 @@ fn read(row: &PgRow) -> sqlx::Result<Order> {
             Some(Shipment { id, tracking_number: row.try_get("tracking_number")?, updated_at_ms })
         }
         _ => None,
+    };
+    let cancellation = match moment("cancel_requested_at")? {
+        Some(requested_at_ms) => Some(Cancellation {
+            reason: row.try_get("cancel_reason")?,
+            requested_at_ms,
+            refused: row.try_get("cancel_refused")?,
+        }),
+        None => None,
     };
     Ok(Order {
         id: row.try_get("id")?,
@@ -217,5 +264,9 @@ fn read(row: &PgRow) -> sqlx::Result<Order> {
         paid_at_ms: moment("paid_at")?,
         released_at_ms: moment("released_at")?,
         shipment,
+        delivered_at_ms: moment("delivered_at")?,
+        cancellation,
+        returns: Vec::new(),
+        refunds: Refunds { requested: row.try_get("refunds_requested")?, done: row.try_get("refunded")? },
     })
 }

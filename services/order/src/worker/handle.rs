@@ -25,8 +25,7 @@ use uuid::Uuid;
 use super::read::{News, read};
 use super::verdicts::{self, Verdicts};
 use crate::domain::batch::{Applied, Batch, Outcome};
-use crate::events::ORDERS;
-use crate::store::{self, books, ledger, orders, skus};
+use crate::store::{self, orders, skus};
 
 const SOURCE: &str = "/rocketmart/order-worker";
 
@@ -138,8 +137,8 @@ impl Worker {
                                 anyhow!("{} of order {}, which is not known", event.event_type, event.key);
                             return Err(HandleError::Retry(error));
                         }
-                        Err(impossible) => {
-                            return Err(HandleError::Poison { index, error: impossible.into() });
+                        Err(contradiction) => {
+                            return Err(HandleError::Poison { index, error: contradiction.into() });
                         }
                     }
                 }
@@ -179,22 +178,8 @@ async fn forget(tx: &mut PgConnection, ids: &[String]) -> sqlx::Result<()> {
 }
 
 async fn write(tx: &mut PgConnection, deliveries: &[Delivery], outcome: Outcome) -> sqlx::Result<()> {
-    let cause = |index: usize| deliveries[index].event.id.clone();
-    orders::insert(tx, &outcome.made).await?;
-    orders::update(tx, &outcome.changed).await?;
-    orders::record(tx, &outcome.effects.transitions, cause).await?;
-    books::note_charges(tx, &outcome.effects.charges).await?;
-    let told: Vec<Event> = outcome
-        .effects
-        .emitted
-        .iter()
-        .map(|emitted| {
-            Event::new(SOURCE, emitted.event.event_type(), emitted.event.order_id(), &emitted.event)
-                .caused_by(&deliveries[emitted.cause].event)
-        })
-        .collect();
-    outbox::put(tx, ORDERS, &told).await?;
-    // Stock before ledger, as the side door does: whoever locks both locks them in one order.
-    ledger::take_sold(tx, &outcome.effects.sold).await?;
-    ledger::apply(tx, &outcome.effects.ledger).await
+    let causes = outcome.effects.emitted.iter().map(|emitted| &deliveries[emitted.cause].event);
+    let told = store::told(SOURCE, &outcome).into_iter().zip(causes);
+    let told: Vec<Event> = told.map(|(event, cause)| event.caused_by(cause)).collect();
+    store::write(tx, &outcome, &told, |index| deliveries[index].event.id.clone()).await
 }

@@ -1,6 +1,7 @@
 //! `order-worker`: turns events into orders, ledger and stock, and tells the others through the
 //! outbox. Any number of replicas share the work.
 
+mod completion;
 mod handle;
 mod read;
 mod verdicts;
@@ -19,7 +20,7 @@ pub use handle::Worker;
 
 use crate::events::{DELIVERIES, PAYMENTS, PRODUCTS, RESERVATIONS};
 use crate::store::books;
-use crate::{MIGRATOR, StockConfig};
+use crate::{MIGRATOR, ReturnsConfig, StockConfig};
 
 const COMPONENT: &str = "order-worker";
 /// Events in one transaction.
@@ -40,6 +41,8 @@ pub struct Args {
     pub stock: StockConfig,
     #[command(flatten)]
     pub kafka: KafkaConfig,
+    #[command(flatten)]
+    pub returns: ReturnsConfig,
 }
 
 /// Runs until SIGTERM.
@@ -56,10 +59,11 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let topics = [RESERVATIONS, PAYMENTS, DELIVERIES, PRODUCTS];
     let consumer = Consumer::new(&args.kafka, COMPONENT, &topics).batch(BATCH, LINGER);
     let worker = Arc::new(Worker::new(pool.clone(), stock));
-    let inbox = pool.clone();
+    let (inbox, delivered, window) = (pool.clone(), pool.clone(), args.returns.window());
     Ok(Service::new(COMPONENT, &args.listen)
         .ready("kafka", consumer.gate())
         .task("events", move |stop| consumer.run(worker, stop))
+        .task("completion", move |stop| completion::run(delivered, window, stop))
         .task("inbox", move |stop| forget_loop(inbox, stop))
         .task("outbox", move |stop| outbox::publish_loop(pool, producer, stop)))
 }

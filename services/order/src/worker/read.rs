@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::domain::batch::Fact;
 use crate::domain::order::Verdict;
 use crate::events::{
-    PaymentFailed, PaymentRefunded, PaymentSubmitted, PaymentSucceeded, ProductChanged, Released, Reserved,
-    ShipmentUpdated, types,
+    CancelRefused, PaymentFailed, PaymentRefundFailed, PaymentRefunded, PaymentSubmitted, PaymentSucceeded,
+    ProductChanged, Released, Reserved, ReturnUpdated, ShipmentUpdated, types,
 };
 
 /// An event, understood.
@@ -65,6 +65,11 @@ pub(super) fn read(event: &Event) -> anyhow::Result<News> {
         types::PAYMENT_SUCCEEDED => News::PaymentSucceeded(event.parse()?),
         types::PAYMENT_FAILED => News::PaymentFailed(event.parse()?),
         types::PAYMENT_REFUNDED => News::Fact(Fact::PaymentRefunded(event.parse::<PaymentRefunded>()?)),
+        types::PAYMENT_REFUND_FAILED => {
+            News::Fact(Fact::PaymentRefundFailed(event.parse::<PaymentRefundFailed>()?))
+        }
+        types::CANCEL_REFUSED => News::Fact(Fact::CancelRefused(event.parse::<CancelRefused>()?)),
+        types::RETURN_UPDATED => News::Fact(Fact::ReturnUpdated(event.parse::<ReturnUpdated>()?)),
         types::SHIPMENT_UPDATED => News::Fact(Fact::ShipmentUpdated(event.parse::<ShipmentUpdated>()?)),
         types::PRODUCT_CHANGED => News::ProductChanged(event.parse()?),
         _ => News::Other,

@@ -44,6 +44,10 @@ impl Known<'_> {
         }
     }
 
+    fn was_paid(self) -> bool {
+        matches!(self, Self::Booked(order) if order.was_paid())
+    }
+
     fn is_price(self, charged: i64, in_currency: &str) -> bool {
         match self {
             Self::Booked(order) => order.is_price(charged, in_currency),
@@ -114,7 +118,7 @@ fn decided(news: &News, order: Known<'_>) -> Option<Verdict> {
         (News::PaymentSucceeded(event), _) if !order.is_price(event.amount, &event.currency) => won(false),
         (_, OrderState::Reserved) => None,
         (News::PaymentFailed(_), state) => won(state == OrderState::PaymentFailed),
-        (_, state) => won(state.was_paid()),
+        (..) => won(order.was_paid()),
     }
 }
 

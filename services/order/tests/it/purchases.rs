@@ -7,7 +7,7 @@ use rocketmart_order::events::types;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::shop::{PRICE, Shop, eventually, from_now, offer};
+use crate::shop::{GRACE_SECONDS, PRICE, Shop, eventually, from_now, offer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purchase_is_reserved_then_paid_then_delivered_and_the_books_follow() {
@@ -111,6 +111,39 @@ async fn a_success_that_comes_after_expiry_is_given_back_and_the_order_stays_exp
         seen["payment"]["state"] == "refunded"
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_whose_payment_nobody_works_on_expires_after_the_grace_and_a_late_success_is_given_back() {
+    let shop = Shop::open().await;
+    let mut terms = offer(1);
+    terms["payment_seconds"] = json!(1);
+    let sale = shop.sale(terms).await;
+    let (buyer, later) = (shop.buyer(), shop.buyer());
+    let (_, order) = buyer.purchase(sale, 1, "k").await;
+    let id = order["id"].as_str().unwrap();
+    let (status, paying) = buyer.post(&format!("/api/v1/orders/{id}/payment"), &json!({})).await;
+    assert_eq!(status, 202, "{paying}");
+    shop.until_booked(id, "expired").await;
+    let pay_by = time::OffsetDateTime::parse(
+        paying["pay_by"].as_str().unwrap(),
+        &time::format_description::well_known::Rfc3339,
+    );
+    let grace = time::Duration::seconds(GRACE_SECONDS.into());
+    assert!(time::OffsetDateTime::now_utc() >= pay_by.unwrap() + grace, "the grace was granted");
+    let (status, bought) = later.purchase(sale, 1, "k").await;
+    assert_eq!(status, 201, "the unit is on sale again: {bought}");
+
+    let payment = Uuid::now_v7();
+    shop.payment_succeeds(&order, payment).await;
+    let refund = shop.told.until(types::REFUND_REQUESTED, id, 1).await;
+    assert_eq!(
+        (&refund[0]["payment_id"], &refund[0]["reason"]),
+        (&json!(payment), &json!("order_released")),
+        "{refund:?}"
+    );
+    shop.until_booked(id, "expired").await;
+    assert!(shop.told.of(types::ORDER_PAID, id).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

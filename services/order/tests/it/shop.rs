@@ -12,7 +12,7 @@ use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, KafkaConfig, List
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Consumer, Delivery, HandleError, Handler, Producer, TopicSpec, create_topics};
 use rocketmart_kit::service::Service;
-use rocketmart_order::{MIGRATOR, StockConfig, api, events, relay, worker};
+use rocketmart_order::{MIGRATOR, ReturnsConfig, StockConfig, api, events, relay, worker};
 use rocketmart_stock::Stock;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -34,6 +34,9 @@ pub const OPERATOR_TOKEN: &str = "the-operator-of-this-test";
 pub const MUG: &str = "MUG";
 pub const PRICE: i64 = 1500;
 
+/// A payment under way may take this much longer than its order.
+pub const GRACE_SECONDS: u32 = 2;
+
 /// Redis, PostgreSQL and Kafka of one test, with the schema in place and nothing running on them.
 pub struct Backing {
     pub redis: Redis,
@@ -42,6 +45,7 @@ pub struct Backing {
     pub pool: PgPool,
     pub stock: Stock,
     pub producer: Producer,
+    pub returns: ReturnsConfig,
 }
 
 impl Backing {
@@ -66,7 +70,8 @@ impl Backing {
         create_topics(&kafka, &topics).await.unwrap();
         let stock = Stock::connect(&redis.url()).unwrap();
         let producer = kafka.producer().unwrap();
-        Self { redis, database, kafka, pool, stock, producer }
+        let returns = ReturnsConfig { return_window_seconds: 3600 };
+        Self { redis, database, kafka, pool, stock, producer, returns }
     }
 
     /// Runs a service until the guard is dropped; answers where its API listens.
@@ -94,6 +99,7 @@ impl Backing {
             database: self.database.clone(),
             stock: StockConfig { redis_url: self.redis.url() },
             auth,
+            returns: self.returns.clone(),
             operator_token: OPERATOR_TOKEN.parse().unwrap(),
         };
         Self::run(api::service_with(args, verifier).await.unwrap()).await
@@ -105,6 +111,7 @@ impl Backing {
             database: self.database.clone(),
             stock: StockConfig { redis_url: self.redis.url() },
             kafka: self.kafka.clone(),
+            payment_grace_seconds: GRACE_SECONDS,
         };
         Self::run(relay::service(args).await.unwrap()).await.1
     }
@@ -115,6 +122,7 @@ impl Backing {
             database: self.database.clone(),
             stock: StockConfig { redis_url: self.redis.url() },
             kafka: self.kafka.clone(),
+            returns: self.returns.clone(),
         };
         Self::run(worker::service(args).await.unwrap()).await.1
     }
@@ -204,23 +212,27 @@ impl Shop {
     }
 
     pub fn buyer(&self) -> Caller {
-        let id = Uuid::now_v7();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
-        let claims = Claims {
-            sub: id,
-            roles: vec![Role::Buyer],
-            sid: Uuid::now_v7(),
-            jti: Uuid::now_v7(),
-            exp: now + 600,
-            iat: now,
-            iss: "rocketmart".into(),
-            aud: "rocketmart".into(),
-        };
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some("test".into());
-        let key = EncodingKey::from_ed_pem(SIGNING_KEY.as_bytes()).unwrap();
-        let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
-        Caller { id, token, api: self.api.clone(), http: self.http.clone() }
+        let claims = claims();
+        Caller { id: claims.sub, token: signed(&claims), api: self.api.clone(), http: self.http.clone() }
+    }
+
+    /// Expired, for somebody else, from somebody else, unsigned, signed with the public key, garbage.
+    pub fn bad_tokens(&self) -> Vec<String> {
+        let good = signed(&claims());
+        let body = good.split('.').nth(1).unwrap();
+        let mut with_public_key = Header::new(Algorithm::HS256);
+        with_public_key.kid = Some("test".into());
+        let key = EncodingKey::from_secret(PUBLIC_KEY.as_bytes());
+        vec![
+            signed(&Claims { exp: claims().iat - 3600, ..claims() }),
+            signed(&Claims { aud: "another".into(), ..claims() }),
+            signed(&Claims { iss: "another".into(), ..claims() }),
+            // {"alg":"none","typ":"JWT"}
+            format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}."),
+            jsonwebtoken::encode(&with_public_key, &claims(), &key).unwrap(),
+            format!("{good}x"),
+            String::new(),
+        ]
     }
 
     pub fn operator(&self) -> Caller {
@@ -300,13 +312,41 @@ impl Shop {
     pub async fn shipment_is(&self, order: &Value, state: &str) {
         let id: Uuid = order["id"].as_str().unwrap().parse().unwrap();
         let data = json!({ "shipment_id": Uuid::nil(), "order_id": id, "state": state,
-            "at_ms": 1_700_000_000_000_i64, "tracking_number": "RM1" });
+            "at_ms": now_ms(), "tracking_number": "RM1" });
         self.backing.send(events::DELIVERIES, events::types::SHIPMENT_UPDATED, id, &data).await;
     }
 
-    /// Buys one mug and pays for it; the test plays the payment service.
-    pub async fn buy_and_pay(&self, buyer: &Caller, sale: Uuid) -> Value {
-        let (status, order) = buyer.purchase(sale, 1, "k").await;
+    /// Delivery answers a cancellation: the parcel is on its way.
+    pub async fn cancel_is_refused(&self, order: &Value) {
+        let id: Uuid = order["id"].as_str().unwrap().parse().unwrap();
+        let data = json!({ "shipment_id": Uuid::nil(), "order_id": id, "state": "shipped" });
+        self.backing.send(events::DELIVERIES, events::types::CANCEL_REFUSED, id, &data).await;
+    }
+
+    pub async fn return_is(&self, order: &str, returned: &Value, state: &str) {
+        let id: Uuid = order.parse().unwrap();
+        let data = json!({ "return_id": returned["id"], "order_id": id, "state": state, "at_ms": now_ms(),
+            "tracking_number": "BACK1" });
+        self.backing.send(events::DELIVERIES, events::types::RETURN_UPDATED, id, &data).await;
+    }
+
+    /// The payment service gives back what it was asked for.
+    pub async fn gives_back(&self, asked: &Value) {
+        let id: Uuid = asked["order_id"].as_str().unwrap().parse().unwrap();
+        let mut data = asked.clone();
+        data["refund_id"] = json!(Uuid::now_v7());
+        self.backing.send(events::PAYMENTS, events::types::PAYMENT_REFUNDED, id, &data).await;
+    }
+
+    /// Buys mugs that are delivered.
+    pub async fn buy_and_receive(&self, buyer: &Caller, sale: Uuid, quantity: u32) -> Value {
+        let order = self.pay(buyer, buyer.purchase(sale, quantity, "k").await).await;
+        self.shipment_is(&order, "delivered").await;
+        self.until(buyer, order["id"].as_str().unwrap(), "delivered").await
+    }
+
+    /// Pays for what was just bought; the test plays the payment service.
+    pub async fn pay(&self, buyer: &Caller, (status, order): (u16, Value)) -> Value {
         assert_eq!(status, 201, "{order}");
         let id = order["id"].as_str().unwrap();
         let (status, answer) = buyer.post(&format!("/api/v1/orders/{id}/payment"), &json!({})).await;
@@ -316,6 +356,32 @@ impl Shop {
         self.until_booked(id, "paid").await;
         order
     }
+
+    /// Buys one mug and pays for it; the test plays the payment service.
+    pub async fn buy_and_pay(&self, buyer: &Caller, sale: Uuid) -> Value {
+        self.pay(buyer, buyer.purchase(sale, 1, "k").await).await
+    }
+}
+
+fn claims() -> Claims {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
+    Claims {
+        sub: Uuid::now_v7(),
+        roles: vec![Role::Buyer],
+        sid: Uuid::now_v7(),
+        jti: Uuid::now_v7(),
+        exp: now + 600,
+        iat: now,
+        iss: "rocketmart".into(),
+        aud: "rocketmart".into(),
+    }
+}
+
+fn signed(claims: &Claims) -> String {
+    let mut header = Header::new(Algorithm::EdDSA);
+    header.kid = Some("test".into());
+    let key = EncodingKey::from_ed_pem(SIGNING_KEY.as_bytes()).unwrap();
+    jsonwebtoken::encode(&header, claims, &key).unwrap()
 }
 
 /// The terms of a sale of mugs that opened a moment ago.
@@ -325,6 +391,10 @@ pub fn offer(units: i64) -> Value {
         "opens_at": from_now(-5), "closes_at": from_now(600),
         "items": [{ "sku": MUG, "units": units, "price": PRICE, "per_buyer_limit": 1 }],
     })
+}
+
+pub fn now_ms() -> i64 {
+    (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).try_into().unwrap()
 }
 
 pub fn from_now(seconds: i64) -> String {
@@ -351,6 +421,10 @@ impl Caller {
 
     pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.call(Method::POST, path, Some(body), None).await
+    }
+
+    pub async fn send_back(&self, order: &str, key: &str, wish: &Value) -> (u16, Value) {
+        self.call(Method::POST, &format!("/api/v1/orders/{order}/returns"), Some(wish), Some(key)).await
     }
 
     pub async fn purchase(&self, sale: Uuid, quantity: u32, key: &str) -> (u16, Value) {

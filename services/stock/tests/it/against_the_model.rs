@@ -18,7 +18,7 @@ use crate::support::{CUP, Sale, TEA, item, now_ms, spec};
 const BUYERS: u128 = 4;
 const MAX_STEPS: usize = 60;
 /// A grace that is not over for deadlines of this century.
-const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+const CENTURY: Duration = Duration::from_hours(100 * 365 * 24);
 
 #[derive(Debug, Clone)]
 enum Step {

@@ -378,7 +378,7 @@ async fn a_submitted_payment_expires_a_grace_after_its_deadline_and_not_before()
     assert_eq!(sale.tea().await, (1, 1, 0));
 
     sale.let_deadline_pass(&paying).await;
-    let just_over = since_deadline - Duration::from_hours(1);
+    let just_over = since_deadline.saturating_sub(Duration::from_hours(1));
     assert_eq!(expire(just_over).await, Expired { released: 1, looked_at: 1 });
     assert_eq!(sale.tea().await, (2, 0, 0), "the unit is on sale again");
     let late = sale.stock.confirm(sale.id(), &[paying.order]).await;

@@ -1,0 +1,129 @@
+//! `POST /api/v1/orders/{id}/returns`: sending back what was delivered.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use rocketmart_kit::auth::Member;
+use rocketmart_kit::extract::{IdempotencyKey, Json, Path};
+use rocketmart_kit::idempotency;
+use rocketmart_kit::problem::{FieldError, Problem, Result};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::view::ReturnView;
+use super::{App, REASON_LIMIT, SOURCE, problems};
+use crate::domain::batch::Batch;
+use crate::domain::order::Units;
+use crate::domain::returns::{NotReturnable, Return};
+use crate::store::clock::{at, ms};
+use crate::store::{self, orders};
+
+const ROUTE: &str = "POST /api/v1/orders/{id}/returns";
+/// Most lines of one return: an order has no more.
+const MAX_LINES: usize = 100;
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReturnWish {
+    /// What to send back; everything that is left, if missing.
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    pub lines: Option<Vec<Units>>,
+    /// Why, in the buyer's words.
+    #[schema(min_length = 1, max_length = 500)]
+    pub reason: String,
+}
+
+/// Announces that a delivered order, or a part of it, is sent back.
+///
+/// Its money goes back once the parcel is received.
+#[utoipa::path(post, path = "/api/v1/orders/{id}/returns", tag = "orders", operation_id = "returnOrder",
+    security(("bearer" = [])),
+    params(
+        ("id" = Uuid, Path, description = "Id of the order"),
+        ("Idempotency-Key" = String, Header, description = "1–128 visible ASCII characters"),
+    ),
+    request_body = ReturnWish,
+    responses(
+        (status = 201, description = "The return is announced", body = ReturnView),
+        (status = 400, description = "`path-invalid`, `malformed-json`, `idempotency-key-missing`, `idempotency-key-invalid`", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`order-unknown`", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`order-not-returnable`, `return-window-over` (with `until`), `request-in-progress`", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`validation-failed`, `idempotency-key-reused`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`database-unavailable`", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn create(
+    State(app): State<App>,
+    Member(claims): Member,
+    Path(id): Path<Uuid>,
+    key: IdempotencyKey,
+    Json(wish): Json<ReturnWish>,
+) -> Result<Response> {
+    check(&wish)?;
+    let hash = idempotency::request_hash(&(id, &wish));
+    let window_ms = i64::try_from(app.return_window.whole_milliseconds()).map_err(Problem::internal)?;
+    idempotency::once(&app.pool, claims.sub, ROUTE, &key, hash, move |connection| {
+        async move {
+            let made = announce(connection, id, claims.sub, wish, window_ms).await?;
+            Ok((StatusCode::CREATED, Json(ReturnView::from(made))).into_response())
+        }
+        .boxed()
+    })
+    .await
+}
+
+async fn announce(
+    tx: &mut PgConnection,
+    id: Uuid,
+    buyer: Uuid,
+    wish: ReturnWish,
+    window_ms: i64,
+) -> Result<Return> {
+    let found = orders::lock(tx, &[id]).await?;
+    let mut batch = Batch::new(found.into_iter().filter(|order| order.buyer_id == buyer));
+    let now_ms = ms(OffsetDateTime::now_utc());
+    let made = batch
+        .decide(id, |order, effects| {
+            order.request_return(Uuid::now_v7(), wish.lines, wish.reason, now_ms, window_ms, effects)
+        })
+        .ok_or_else(problems::order_unknown)?
+        .map_err(refused)?;
+    let outcome = batch.finish();
+    let told = store::told(SOURCE, &outcome);
+    store::write(tx, &outcome, &told, |_| format!("return {}", made.id)).await?;
+    Ok(made)
+}
+
+fn check(wish: &ReturnWish) -> Result<()> {
+    let mut errors = Vec::new();
+    if !(1..=REASON_LIMIT).contains(&wish.reason.trim().chars().count()) {
+        let rule = format!("must have 1 to {REASON_LIMIT} characters");
+        errors.push(FieldError::new("reason", "length", rule));
+    }
+    if wish.lines.as_ref().is_some_and(|lines| !(1..=MAX_LINES).contains(&lines.len())) {
+        errors.push(FieldError::new("lines", "length", format!("must have 1 to {MAX_LINES} lines")));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Problem::validation(errors)) }
+}
+
+fn refused(reason: NotReturnable) -> Problem {
+    match reason {
+        NotReturnable::Line { index, field, rule, detail } => {
+            Problem::validation(vec![FieldError::new(format!("lines[{index}].{field}"), rule, detail)])
+        }
+        NotReturnable::TooLate { until_ms } => {
+            let until = at(until_ms).format(&Rfc3339).unwrap_or_default();
+            Problem::conflict("return-window-over", reason.to_string()).with("until", until)
+        }
+        NotReturnable::State(_) | NotReturnable::NothingLeft => {
+            Problem::conflict("order-not-returnable", reason.to_string())
+        }
+    }
+}

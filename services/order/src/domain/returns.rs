@@ -1,0 +1,398 @@
+//! Returning what was delivered: whole or line by line, for some days.
+//!
+//! ```text
+//!   delivered ──▶ return_requested ──▶ returned ──▶ refunded      (nothing is left with the buyer)
+//!       ▲               ▲    a parcel     │  its money
+//!       │               └──── more ───────┤
+//!       └──────── the buyer keeps the rest ┘
+//! ```
+//!
+//! An order may have several returns, also at the same time; its state tells of the one that has
+//! furthest to go. Units come back to the stock when the parcel is received, once; the money of just
+//! these units follows.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::batch::{Contradiction, Effects};
+use super::ledger::StockMove;
+use super::order::{Order, Units};
+use super::state::{ImpossibleTransition, OrderState};
+use crate::events::{OrderEvent, ReturnRequested, ReturnStep, ReturnUpdated};
+
+/// How far a return has come. The wire and the database use the `snake_case` name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReturnState {
+    Requested,
+    /// The carrier knows of it.
+    Announced,
+    InTransit,
+    /// The units are back; the money is on its way.
+    Received,
+    /// The money should have gone back and did not: somebody has to look at it.
+    RefundFailed,
+    Refunded,
+}
+
+/// Something a buyer sends back. The amount is that of just these units, minor units.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Return {
+    pub id: Uuid,
+    pub state: ReturnState,
+    pub lines: Vec<Units>,
+    pub amount: i64,
+    pub reason: String,
+    pub requested_at_ms: i64,
+    pub updated_at_ms: i64,
+    pub tracking_number: Option<String>,
+}
+
+/// News of a return that this order does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the order has no return {0}")]
+pub struct UnknownReturn(pub Uuid);
+
+/// Why an order cannot be returned, or not like that.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReturnable {
+    #[error("the order is {0}")]
+    State(OrderState),
+    #[error("the time to return it is over")]
+    TooLate { until_ms: i64 },
+    #[error("everything of it is in a return already")]
+    NothingLeft,
+    /// A line of the wish breaks a rule: its place, the field, the rule.
+    #[error("lines[{index}].{field}: {detail}")]
+    Line { index: usize, field: &'static str, rule: &'static str, detail: String },
+}
+
+impl Order {
+    /// Until when this order may be returned, if it was delivered.
+    pub fn returnable_until_ms(&self, window_ms: i64) -> Option<i64> {
+        // Delivered under an older version, only the last news of the parcel are known.
+        let delivered = self.delivered_at_ms.or(self.shipment.as_ref().map(|parcel| parcel.updated_at_ms))?;
+        Some(delivered + window_ms)
+    }
+
+    /// Takes back `wanted`, or all that is left, if the time for that is not over.
+    pub fn request_return(
+        &mut self,
+        id: Uuid,
+        wanted: Option<Vec<Units>>,
+        reason: String,
+        now_ms: i64,
+        window_ms: i64,
+        effects: &mut Effects,
+    ) -> Result<Return, NotReturnable> {
+        let until_ms = match (self.state, self.returnable_until_ms(window_ms)) {
+            (OrderState::Delivered | OrderState::ReturnRequested | OrderState::Returned, Some(until)) => {
+                until
+            }
+            (state, _) => return Err(NotReturnable::State(state)),
+        };
+        if now_ms >= until_ms {
+            return Err(NotReturnable::TooLate { until_ms });
+        }
+        let lines = match wanted {
+            Some(wanted) => self.check_wanted(wanted)?,
+            None => self.left(),
+        };
+        if lines.is_empty() {
+            return Err(NotReturnable::NothingLeft);
+        }
+        let amount = lines.iter().map(|line| line.quantity * self.unit_price(&line.sku)).sum();
+        let asked = Return {
+            id,
+            state: ReturnState::Requested,
+            lines,
+            amount,
+            reason,
+            requested_at_ms: now_ms,
+            updated_at_ms: now_ms,
+            tracking_number: None,
+        };
+        if self.state != OrderState::ReturnRequested {
+            self.go(OrderState::ReturnRequested, effects)
+                .map_err(|impossible| NotReturnable::State(impossible.from))?;
+        }
+        effects.emit(OrderEvent::ReturnRequested(ReturnRequested {
+            return_id: asked.id,
+            order_id: self.id,
+            buyer_id: self.buyer_id,
+            lines: asked.lines.clone(),
+            reason: asked.reason.clone(),
+        }));
+        effects.note_return(self.id, &asked);
+        self.returns.push(asked.clone());
+        Ok(asked)
+    }
+
+    /// The parcel moves forward only: news that are late or repeated change nothing.
+    pub fn return_updated(
+        &mut self,
+        event: &ReturnUpdated,
+        effects: &mut Effects,
+    ) -> Result<(), Contradiction> {
+        let found = self.returns.iter_mut().find(|returned| returned.id == event.return_id);
+        let returned = found.ok_or(UnknownReturn(event.return_id))?;
+        let state = match event.state {
+            ReturnStep::Announced => ReturnState::Announced,
+            ReturnStep::InTransit => ReturnState::InTransit,
+            ReturnStep::Received => ReturnState::Received,
+        };
+        if state <= returned.state {
+            return Ok(());
+        }
+        returned.state = state;
+        returned.updated_at_ms = event.at_ms;
+        if event.tracking_number.is_some() {
+            returned.tracking_number.clone_from(&event.tracking_number);
+        }
+        effects.note_return(self.id, returned);
+        if state == ReturnState::Received {
+            let (id, amount) = (returned.id, returned.amount);
+            for line in &returned.lines {
+                effects.move_stock(&line.sku, StockMove::take_back(line.quantity));
+            }
+            if !self.awaits_a_parcel() {
+                self.go(OrderState::Returned, effects)?;
+            }
+            self.give_money_back(id, amount, "order_returned", effects)?;
+        }
+        Ok(())
+    }
+
+    /// The time to return this order is over.
+    pub fn complete(&mut self, effects: &mut Effects) -> Result<(), ImpossibleTransition> {
+        self.go(OrderState::Completed, effects)
+    }
+
+    /// Where a returned order goes once its money is back.
+    pub(super) fn go_on_after_returns(&mut self, effects: &mut Effects) -> Result<(), ImpossibleTransition> {
+        let settled = self.returns.iter().all(|returned| returned.state == ReturnState::Refunded);
+        if self.state != OrderState::Returned || !settled {
+            return Ok(());
+        }
+        let on = if self.left().is_empty() { OrderState::Refunded } else { OrderState::Delivered };
+        self.go(on, effects)
+    }
+
+    fn awaits_a_parcel(&self) -> bool {
+        self.returns.iter().any(|returned| returned.state < ReturnState::Received)
+    }
+
+    /// What is in no return.
+    fn left(&self) -> Vec<Units> {
+        let left = self
+            .lines
+            .iter()
+            .map(|line| Units { sku: line.sku.clone(), quantity: line.quantity - self.returned(&line.sku) });
+        left.filter(|line| line.quantity > 0).collect()
+    }
+
+    fn returned(&self, sku: &str) -> i64 {
+        let lines = self.returns.iter().flat_map(|returned| &returned.lines);
+        lines.filter(|line| line.sku == sku).map(|line| line.quantity).sum()
+    }
+
+    fn unit_price(&self, sku: &str) -> i64 {
+        self.lines.iter().find(|line| line.sku == sku).map_or(0, |line| line.unit_price)
+    }
+
+    fn check_wanted(&self, wanted: Vec<Units>) -> Result<Vec<Units>, NotReturnable> {
+        let left = self.left();
+        for (index, line) in wanted.iter().enumerate() {
+            let broken = |field, rule, detail: String| NotReturnable::Line { index, field, rule, detail };
+            if wanted[..index].iter().any(|earlier| earlier.sku == line.sku) {
+                return Err(broken("sku", "unique", "is listed twice".into()));
+            }
+            if !self.lines.iter().any(|bought| bought.sku == line.sku) {
+                return Err(broken("sku", "in-order", format!("{} is not part of this order", line.sku)));
+            }
+            if line.quantity < 1 {
+                return Err(broken("quantity", "at-least-one", "must be at least 1".into()));
+            }
+            let left = left.iter().find(|left| left.sku == line.sku).map_or(0, |left| left.quantity);
+            if line.quantity > left {
+                let detail = format!("{left} can be returned, {} are wanted", line.quantity);
+                return Err(broken("quantity", "within-bought", detail));
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+impl ReturnState {
+    const ALL: [Self; 6] = [
+        Self::Requested,
+        Self::Announced,
+        Self::InTransit,
+        Self::Received,
+        Self::RefundFailed,
+        Self::Refunded,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Announced => "announced",
+            Self::InTransit => "in_transit",
+            Self::Received => "received",
+            Self::RefundFailed => "refund_failed",
+            Self::Refunded => "refunded",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::batch::Batch;
+    use crate::domain::facts::{ORDER, batch, delivered, paid, refund_failed, refunded, return_is, told};
+    use crate::domain::order::PaymentState;
+    use crate::events::types;
+
+    const FIRST: Uuid = Uuid::from_u128(61);
+    const SECOND: Uuid = Uuid::from_u128(62);
+    /// The order was delivered at 30.
+    const WINDOW: i64 = 100;
+
+    #[expect(clippy::unnecessary_wraps, reason = "a wish as `request_return` takes it")]
+    fn mugs(quantity: i64) -> Option<Vec<Units>> {
+        Some(vec![Units { sku: "MUG".into(), quantity }])
+    }
+
+    fn ask_at(
+        now: i64,
+        batch: &mut Batch,
+        id: Uuid,
+        wanted: Option<Vec<Units>>,
+    ) -> Result<Return, NotReturnable> {
+        let wish = |order: &mut Order, effects: &mut Effects| {
+            order.request_return(id, wanted, "too small".into(), now, WINDOW, effects)
+        };
+        batch.decide(ORDER, wish).unwrap()
+    }
+
+    fn ask(batch: &mut Batch, id: Uuid, wanted: Option<Vec<Units>>) -> Result<Return, NotReturnable> {
+        ask_at(40, batch, id, wanted)
+    }
+
+    fn state(batch: &mut Batch) -> (OrderState, PaymentState) {
+        batch.decide(ORDER, |order, _| Ok::<_, ()>((order.state, order.payment.state))).unwrap().unwrap()
+    }
+
+    fn rule(refused: Result<Return, NotReturnable>) -> String {
+        match refused.unwrap_err() {
+            NotReturnable::Line { index, field, rule, .. } => format!("{index} {field} {rule}"),
+            other => other.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_whole_order_comes_back_and_its_money_follows_each_once() {
+        let mut batch = batch(delivered());
+        let made = ask(&mut batch, FIRST, None).unwrap();
+        assert_eq!((made.amount, made.lines[0].quantity), (1000, 2));
+        for step in [ReturnStep::Announced, ReturnStep::Received, ReturnStep::Received, ReturnStep::InTransit]
+        {
+            batch.apply(4, return_is(FIRST, step)).unwrap();
+        }
+        assert_eq!(state(&mut batch), (OrderState::Returned, PaymentState::RefundRequested));
+        for _ in 0..2 {
+            batch.apply(5, refunded(FIRST, 1000)).unwrap();
+        }
+        assert_eq!(state(&mut batch), (OrderState::Refunded, PaymentState::Refunded));
+        let outcome = batch.finish();
+        assert_eq!(outcome.effects.stock["MUG"], StockMove { on_hand: 0, allocated: -2 }, "sold, and back");
+        assert_eq!(told(&outcome).iter().filter(|told| **told == types::REFUND_REQUESTED).count(), 1);
+        assert_eq!(outcome.made[0].returns[0].tracking_number.as_deref(), Some("BACK1"));
+    }
+
+    #[test]
+    fn after_a_part_the_order_is_delivered_again_and_the_rest_may_follow() {
+        let mut batch = batch(delivered());
+        assert_eq!(ask(&mut batch, FIRST, mugs(1)).unwrap().amount, 500);
+        batch.apply(4, return_is(FIRST, ReturnStep::Received)).unwrap();
+        batch.apply(5, refunded(FIRST, 500)).unwrap();
+        assert_eq!(state(&mut batch), (OrderState::Delivered, PaymentState::Succeeded));
+        assert_eq!(rule(ask(&mut batch, SECOND, mugs(2))), "0 quantity within-bought");
+        ask(&mut batch, SECOND, None).unwrap();
+        batch.apply(6, return_is(SECOND, ReturnStep::Received)).unwrap();
+        batch.apply(7, refunded(SECOND, 500)).unwrap();
+        assert_eq!(state(&mut batch), (OrderState::Refunded, PaymentState::Refunded));
+        assert_eq!(batch.finish().made[0].refunds.done, 1000);
+    }
+
+    #[test]
+    fn of_two_returns_at_once_the_order_tells_of_the_one_that_has_furthest_to_go() {
+        let mut batch = batch(delivered());
+        ask(&mut batch, FIRST, mugs(1)).unwrap();
+        ask(&mut batch, SECOND, mugs(1)).unwrap();
+        assert_eq!(ask(&mut batch, Uuid::from_u128(63), None), Err(NotReturnable::NothingLeft));
+        batch.apply(4, return_is(FIRST, ReturnStep::Received)).unwrap();
+        assert_eq!(state(&mut batch).0, OrderState::ReturnRequested);
+        batch.apply(5, refunded(FIRST, 500)).unwrap();
+        assert_eq!(state(&mut batch), (OrderState::ReturnRequested, PaymentState::Succeeded));
+        batch.apply(6, return_is(SECOND, ReturnStep::Received)).unwrap();
+        assert_eq!(state(&mut batch), (OrderState::Returned, PaymentState::RefundRequested));
+        batch.apply(7, refunded(SECOND, 500)).unwrap();
+        assert_eq!(state(&mut batch).0, OrderState::Refunded);
+    }
+
+    #[test]
+    fn a_refund_of_a_return_that_failed_holds_the_order_until_it_works() {
+        let mut batch = batch(delivered());
+        ask(&mut batch, FIRST, mugs(1)).unwrap();
+        batch.apply(4, return_is(FIRST, ReturnStep::Received)).unwrap();
+        batch.apply(5, refund_failed(FIRST, 500)).unwrap();
+        assert_eq!(state(&mut batch), (OrderState::Returned, PaymentState::RefundFailed));
+        batch.apply(6, refunded(FIRST, 500)).unwrap();
+        assert_eq!(state(&mut batch), (OrderState::Delivered, PaymentState::Succeeded));
+    }
+
+    #[test]
+    fn a_wish_that_breaks_a_rule_names_it_and_changes_nothing() {
+        let two = |sku: &str| {
+            vec![Units { sku: "MUG".into(), quantity: 1 }, Units { sku: sku.into(), quantity: 1 }]
+        };
+        let mut batch = batch(delivered());
+        for (wanted, broken) in [
+            (mugs(3), "0 quantity within-bought"),
+            (mugs(0), "0 quantity at-least-one"),
+            (mugs(-1), "0 quantity at-least-one"),
+            (Some(two("MUG")), "1 sku unique"),
+            (Some(two("PEN")), "1 sku in-order"),
+        ] {
+            assert_eq!(rule(ask(&mut batch, FIRST, wanted)), broken);
+        }
+        let late = ask_at(30 + WINDOW, &mut batch, FIRST, None);
+        assert_eq!(late, Err(NotReturnable::TooLate { until_ms: 30 + WINDOW }));
+        assert_eq!(state(&mut batch).0, OrderState::Delivered);
+        assert_eq!(batch.apply(4, return_is(FIRST, ReturnStep::Received)), Err(UnknownReturn(FIRST).into()));
+        assert!(batch.finish().effects.returns.is_empty());
+    }
+
+    #[test]
+    fn only_what_is_with_the_buyer_is_returned() {
+        let mut under_way = batch(paid());
+        assert_eq!(ask(&mut under_way, FIRST, None), Err(NotReturnable::State(OrderState::Paid)));
+        let mut over = batch(delivered());
+        over.decide(ORDER, Order::complete).unwrap().unwrap();
+        assert_eq!(ask(&mut over, FIRST, None), Err(NotReturnable::State(OrderState::Completed)));
+    }
+
+    #[test]
+    fn every_state_of_a_return_reads_back_from_its_name() {
+        for state in ReturnState::ALL {
+            assert_eq!(ReturnState::parse(state.as_str()), Some(state));
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
+    }
+}
