@@ -15,6 +15,9 @@ async fn a_shipment_still_preparing_is_cancelled_and_never_leaves() {
     // In one batch with the payment, and the request again: as the same event, and as another one.
     shop.send(&[order.paid(), request.clone(), request, order.cancel_requested()]).await;
     shop.wait_for_told(order.id, &["preparing", "cancelled"]).await;
+    // And once more when it is long answered.
+    shop.send(&[order.cancel_requested()]).await;
+    shop.wait_for_taken(4).await;
     worker.stop().await;
     sqlx::query("UPDATE shipments SET next_look_at = now() WHERE next_look_at IS NOT NULL")
         .execute(&shop.pool)
@@ -41,6 +44,8 @@ async fn a_shipment_that_has_left_goes_on_and_the_refusal_is_told_once() {
     shop.send(&[request.clone(), request, order.cancel_requested()]).await;
     let refusal =
         eventually("a refusal", async || shop.heard_of(order.id, "shipment.cancel_refused").pop()).await;
+    shop.send(&[order.cancel_requested()]).await;
+    shop.wait_for_taken(4).await;
     assert_eq!(refusal["state"], "delivered");
     assert_eq!(refusal["shipment_id"], shop.updates(order.id)[0]["shipment_id"]);
     a_while().await;
