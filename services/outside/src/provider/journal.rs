@@ -78,7 +78,8 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
-    use super::super::records::{AuthorizationStatus, ChargeRequest};
+    use super::super::records::AuthorizationStatus::{Authorized, Captured, Voided};
+    use super::super::records::ChargeRequest;
     use super::*;
 
     #[test]
@@ -119,7 +120,6 @@ mod tests {
 
         let mut restarted = Journal::open(&path).unwrap();
         let statuses = ids.each_ref().map(|id| restarted.authorization(id).unwrap().status);
-        use AuthorizationStatus::{Authorized, Captured, Voided};
         assert_eq!(statuses, [Captured, Voided, Voided, Authorized]);
         assert_eq!(restarted.capture("c", &ids[0]).unwrap().value, charge);
         std::fs::remove_file(&path).unwrap();
