@@ -19,7 +19,7 @@ use crate::{
     step,
 };
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// kubeadm wants an address that is not loopback; it only ends up among the certificate's names.
 const DOCUMENTATION_ADDRESS: &str = "192.0.2.1";
 

@@ -5,9 +5,11 @@
 //! whole, so a build that was cut off leaves nothing that looks finished.
 
 use std::{
+    collections::BTreeMap,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result};
@@ -40,6 +42,9 @@ pub fn key_of_files(files: &[PathBuf]) -> Result<String> {
 /// The entry `kind/key`, made by `build` into the directory it is given if it is not there yet.
 pub fn entry(kind: &str, key: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let finished = root().join(kind).join(key);
+    // Threads of one process would share the partial entry; the second one finds it finished.
+    let turn = turn_at(&finished);
+    let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     if finished.exists() {
         return Ok(finished);
     }
@@ -64,8 +69,17 @@ pub fn entry(kind: &str, key: &str, build: impl FnOnce(&Path) -> Result<()>) -> 
     }
 }
 
+/// The lock of one entry: building one may need another.
+fn turn_at(entry: &Path) -> Arc<Mutex<()>> {
+    static TURNS: Mutex<BTreeMap<PathBuf, Arc<Mutex<()>>>> = Mutex::new(BTreeMap::new());
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(turns.entry(entry.to_owned()).or_default())
+}
+
 #[cfg(test)]
 mod tests {
+    use anyhow::bail;
+
     use super::*;
 
     #[test]
@@ -73,5 +87,24 @@ mod tests {
         assert_eq!(key(&["a", "b"]), key(&["a", "b"]));
         assert_ne!(key(&["a", "b"]), key(&["b", "a"]));
         assert_ne!(key(&["ab", ""]), key(&["a", "b"]));
+    }
+
+    #[test]
+    fn threads_that_want_the_same_entry_build_it_once() -> Result<()> {
+        let (kind, built) = ("test", std::sync::atomic::AtomicUsize::new(0));
+        let key = format!("entry-{}", std::process::id());
+        let make = || {
+            entry(kind, &key, |into| {
+                built.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                Ok(fs::write(into.join("file"), "whole")?)
+            })
+        };
+        let found =
+            std::thread::scope(|scope| [scope.spawn(make), scope.spawn(make)].map(|thread| thread.join()));
+        let [Ok(Ok(one)), Ok(Ok(other))] = found else { bail!("{found:?}") };
+        assert_eq!((built.into_inner(), fs::read_to_string(one.join("file"))?), (1, "whole".to_owned()));
+        fs::remove_dir_all(other)?;
+        Ok(())
     }
 }

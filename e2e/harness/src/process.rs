@@ -7,8 +7,10 @@
 
 use std::{
     fs::{self, File},
+    hash::{BuildHasher as _, RandomState},
     io,
     net::{SocketAddr, TcpListener, TcpStream},
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -187,9 +189,25 @@ pub fn accepts(port: u16) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok()
 }
 
+/// Below the ports that Linux gives to outgoing connections.
+const SERVER_PORTS: Range<u16> = 10_000..32_000;
+const PORT_ATTEMPTS: usize = 1_000;
+
 /// A loopback port that nothing used a moment ago.
+///
+/// Not one of those the kernel would choose itself: while a killed server is away, such a port may go
+/// to somebody's outgoing connection, or a client that tries again and again may connect to itself.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    for _ in 0..PORT_ATTEMPTS {
+        // A hasher's keys are the randomness that the standard library has.
+        let number = RandomState::new().hash_one(std::process::id());
+        let port =
+            SERVER_PORTS.start + u16::try_from(number % u64::from(SERVER_PORTS.end - SERVER_PORTS.start))?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port from {SERVER_PORTS:?} is free")
 }
 
 /// Whether this process runs as root.

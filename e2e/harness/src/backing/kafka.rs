@@ -1,9 +1,18 @@
-//! One Kafka broker in KRaft mode; tests are kept apart by topic prefix.
+//! One Kafka broker in `KRaft` mode; tests are kept apart by topic prefix.
 
-use std::{fs, path::PathBuf, process::Command, sync::OnceLock, time::Duration};
+mod topics;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
 
 use anyhow::{Result, anyhow};
 
+pub use self::topics::Topic;
 use crate::{
     maven,
     process::{self, Process, Server},
@@ -16,6 +25,9 @@ pub struct Kafka {
     server: Server,
     process: Process,
     port: u16,
+    /// What clients are told; the same port unless a proxy is between.
+    advertised: u16,
+    classpath: String,
     dir: PathBuf,
 }
 
@@ -38,19 +50,17 @@ impl Kafka {
     }
 
     pub fn start_on(port: u16) -> Result<Self> {
-        let libraries = maven::libraries("kafka")?;
+        Self::start_advertising(port, port)
+    }
+
+    /// Listens on `port` and tells its clients to come to `advertised`, where a proxy may be.
+    pub fn start_advertising(port: u16, advertised: u16) -> Result<Self> {
+        let classpath = format!("{}/*", maven::libraries("kafka")?.display());
         let dir = process::scratch("kafka")?;
         let properties = dir.join("server.properties");
-        fs::write(&properties, server_properties(port, process::free_port()?, &dir.join("data")))?;
-        let classpath = format!("{}/*", libraries.display());
-        step::run(
-            Command::new("java")
-                .args(["-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", &classpath])
-                .args(["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config"])
-                .arg(&properties),
-            &dir.join("format.log"),
-            START_LIMIT,
-        )?;
+        let controller = process::free_port()?;
+        fs::write(&properties, server_properties(port, advertised, controller, &dir.join("data")))?;
+        format(&classpath, &dir)?;
         let server = Server {
             name: "kafka",
             program: "java".into(),
@@ -58,7 +68,7 @@ impl Kafka {
                 "-Xmx384m".into(),
                 "-XX:+UseSerialGC".into(),
                 "-cp".into(),
-                classpath,
+                classpath.clone(),
                 "kafka.Kafka".into(),
                 properties.display().to_string(),
             ],
@@ -67,11 +77,16 @@ impl Kafka {
             user: None,
         };
         let process = server.start(port, START_LIMIT)?;
-        Ok(Self { server, process, port, dir })
+        Ok(Self { server, process, port, advertised, classpath, dir })
     }
 
     pub fn brokers(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.advertised)
+    }
+
+    /// Makes the topics that do not exist yet; at the server itself, whatever its clients are told.
+    pub fn create_topics(&self, topics: &[Topic<'_>]) -> Result<()> {
+        topics::create(self.port, topics)
     }
 
     /// SIGKILL; the log stays for [`Kafka::restart`].
@@ -79,11 +94,36 @@ impl Kafka {
         self.process.kill();
     }
 
+    /// Starts again as [`Kafka::restart`] does, without waiting until it answers.
+    pub fn begin_restart(&mut self) -> Result<()> {
+        self.process.kill();
+        self.process = self.server.spawn()?;
+        Ok(())
+    }
+
+    /// Whether its process has not ended.
+    pub fn runs(&mut self) -> Result<bool> {
+        Ok(self.process.wait_for(Duration::ZERO)?.is_none())
+    }
+
     /// Starts again on the same port and log.
     pub fn restart(&mut self) -> Result<()> {
         self.process.kill();
         self.process = self.server.start(self.port, START_LIMIT)?;
         Ok(())
+    }
+
+    /// Sends a signal by name, e.g. `STOP` and `CONT` for a broker that hangs.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        self.process.signal(name)
+    }
+
+    /// Starts again on the same port with nothing: no topic, no message, no group's offset.
+    pub fn restart_empty(&mut self) -> Result<()> {
+        self.process.kill();
+        fs::remove_dir_all(self.dir.join("data"))?;
+        format(&self.classpath, &self.dir)?;
+        self.restart()
     }
 }
 
@@ -94,15 +134,27 @@ impl Drop for Kafka {
     }
 }
 
+/// Prepares an empty data directory, as a broker in `KRaft` mode wants it.
+fn format(classpath: &str, dir: &Path) -> Result<()> {
+    step::run(
+        Command::new("java")
+            .args(["-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", classpath])
+            .args(["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config"])
+            .arg(dir.join("server.properties")),
+        &dir.join("format.log"),
+        START_LIMIT,
+    )
+}
+
 /// One process as broker and controller. Topics come into being at first use, so that a test need
 /// not name them; the deployed broker has that off.
-fn server_properties(port: u16, controller_port: u16, data: &std::path::Path) -> String {
+fn server_properties(port: u16, advertised: u16, controller_port: u16, data: &Path) -> String {
     format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}
 controller.listener.names=CONTROLLER
 log.dirs={}
 num.partitions=3
@@ -122,10 +174,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_broker_answers_after_a_crash() -> Result<()> {
+    fn a_broker_answers_after_a_crash_and_after_it_lost_everything() -> Result<()> {
         let mut kafka = Kafka::start()?;
         kafka.kill();
         kafka.restart()?;
+        assert!(process::accepts(kafka.port));
+        kafka.restart_empty()?;
+        let topic = |name| Topic { name, partitions: 2, compacted: true };
+        kafka.create_topics(&[topic("one"), topic("two")])?;
+        kafka.create_topics(&[topic("two"), topic("three")])?;
+        let refused = kafka.create_topics(&[topic("not a topic's name")]).unwrap_err();
+        assert!(refused.to_string().contains("not a topic's name"), "{refused}");
         assert!(process::accepts(kafka.port));
         Ok(())
     }

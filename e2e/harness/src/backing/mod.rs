@@ -11,6 +11,6 @@ mod redis;
 #[cfg(test)]
 mod tests;
 
-pub use kafka::Kafka;
+pub use kafka::{Kafka, Topic};
 pub use postgres::Postgres;
 pub use redis::Redis;

@@ -8,7 +8,8 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -24,7 +25,7 @@ pub struct Postgres {
     dir: PathBuf,
 }
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 impl Postgres {
     /// The one server of this test process, started at first use.
@@ -89,6 +90,19 @@ impl Postgres {
         Ok(postgres)
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where its data and its log are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// A new, empty database whose name begins with `name`; answers its URL.
     pub fn create_database(&self, name: &str) -> Result<String> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -114,11 +128,36 @@ impl Postgres {
         self.process.kill();
     }
 
+    /// Sends a signal by name to the server's first process.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        self.process.signal(name)
+    }
+
+    /// Starts again as [`Postgres::restart`] does, without waiting until it answers.
+    pub fn begin_restart(&mut self) -> Result<()> {
+        self.process.kill();
+        self.process = self.server.spawn()?;
+        Ok(())
+    }
+
+    /// Whether its process has not ended.
+    pub fn runs(&mut self) -> Result<bool> {
+        Ok(self.process.wait_for(Duration::ZERO)?.is_none())
+    }
+
     /// Starts again on the same port and data.
     pub fn restart(&mut self) -> Result<()> {
         self.process.kill();
-        // The killed server could not remove its lock; a new one checks that its process is gone.
-        self.process = self.server.start(self.port, START_LIMIT)?;
+        // Children of the killed server go when they notice; until then a new one refuses to share
+        // its memory with them.
+        let deadline = Instant::now() + START_LIMIT;
+        self.process = loop {
+            match self.server.start(self.port, START_LIMIT) {
+                Ok(process) => break process,
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => thread::sleep(Duration::from_millis(100)),
+            }
+        };
         self.wait_until_it_answers()
     }
 

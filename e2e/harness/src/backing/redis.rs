@@ -1,6 +1,10 @@
 //! One Redis with `appendfsync always`: an answer means that the write is on disk.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Result;
 
@@ -23,7 +27,12 @@ impl Redis {
     }
 
     pub fn start_on(port: u16) -> Result<Self> {
-        let dir = process::scratch("redis")?;
+        Self::start_in(port, process::scratch("redis")?, &[])
+    }
+
+    /// With its data in a directory of the caller's, which is removed in the end, and with settings
+    /// instead of or beside the usual ones, e.g. `("--appendfsync", "no")`.
+    pub fn start_in(port: u16, dir: PathBuf, settings: &[(&str, &str)]) -> Result<Self> {
         let server = Server {
             name: "redis-server",
             program: "redis-server".into(),
@@ -36,6 +45,7 @@ impl Redis {
                 ("--save", String::new()),
             ]
             .into_iter()
+            .chain(settings.iter().map(|(flag, value)| (*flag, (*value).to_owned())))
             .flat_map(|(flag, value)| [flag.to_owned(), value])
             .collect(),
             environment: vec![],
@@ -54,6 +64,15 @@ impl Redis {
         self.port
     }
 
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where its data and its log are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// SIGKILL; the data stays for [`Redis::restart`].
     pub fn kill(&mut self) {
         self.process.kill();
@@ -62,6 +81,18 @@ impl Redis {
     /// Sends a signal by name, e.g. `STOP` and `CONT` for a Redis that hangs.
     pub fn signal(&self, name: &str) -> Result<()> {
         self.process.signal(name)
+    }
+
+    /// Starts again as [`Redis::restart`] does, without waiting until it answers.
+    pub fn begin_restart(&mut self) -> Result<()> {
+        self.process.kill();
+        self.process = self.server.spawn()?;
+        Ok(())
+    }
+
+    /// Whether its process has not ended.
+    pub fn runs(&mut self) -> Result<bool> {
+        Ok(self.process.wait_for(Duration::ZERO)?.is_none())
     }
 
     /// Starts again on the same port and data.

@@ -1,0 +1,68 @@
+//! What the components stand on: Redis, PostgreSQL and Kafka, started at the same time.
+
+use std::thread;
+
+use anyhow::{Result, anyhow};
+
+use super::Component;
+use crate::{
+    backing::{Kafka, Postgres, Redis, Topic},
+    process,
+};
+
+const TOPICS: [&str; 5] = ["reservations", "orders", "payments", "deliveries", "products"];
+const PARTITIONS: i32 = 3;
+
+/// The three stores of one shop; each can be killed, signalled and restarted by itself.
+#[derive(Debug)]
+pub struct Backing {
+    pub redis: Redis,
+    pub postgres: Postgres,
+    pub kafka: Kafka,
+}
+
+impl Backing {
+    pub fn start() -> Result<Self> {
+        let port = process::free_port()?;
+        Self::start_with(Redis::start, port, port)
+    }
+
+    /// With a Redis made by the caller (another directory, other settings) and a Kafka on a port of the
+    /// caller's choice that names another one to its clients: that of a proxy in between.
+    pub fn start_with(
+        redis: impl FnOnce() -> Result<Redis>,
+        kafka_port: u16,
+        kafka_advertised_port: u16,
+    ) -> Result<Self> {
+        thread::scope(|scope| {
+            let postgres = scope.spawn(|| {
+                let postgres = Postgres::start()?;
+                let mut databases: Vec<_> =
+                    Component::ALL.into_iter().filter_map(Component::database).collect();
+                databases.dedup();
+                for database in databases {
+                    postgres.execute(&format!("CREATE DATABASE \"{database}\""))?;
+                }
+                Ok(postgres)
+            });
+            let kafka = scope.spawn(move || Kafka::start_advertising(kafka_port, kafka_advertised_port));
+            let redis = redis();
+            let backing = Self { redis: redis?, postgres: joined(postgres)?, kafka: joined(kafka)? };
+            backing.create_topics()?;
+            Ok(backing)
+        })
+    }
+
+    /// The topics of a shop, as the operator makes them: consumers are not ready without.
+    pub fn create_topics(&self) -> Result<()> {
+        self.kafka.create_topics(&TOPICS.map(|name| Topic {
+            name,
+            partitions: PARTITIONS,
+            compacted: name == "products",
+        }))
+    }
+}
+
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().map_err(|_| anyhow!("a thread that starts a store panicked"))?
+}

@@ -1,0 +1,233 @@
+//! The components of a shop as processes: names, databases, ports, environment.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::{Recipe, http};
+use crate::{
+    process::{self, Process, Server},
+    step,
+};
+
+/// A role of the `rocketmart` program, in the order in which they start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Component {
+    SimulateMail,
+    SimulateProvider,
+    Member,
+    Catalog,
+    Search,
+    Order,
+    OrderRelay,
+    OrderWorker,
+    Payment,
+    PaymentWorker,
+    Delivery,
+    DeliveryWorker,
+}
+
+/// Fixed ports of `cargo xtask dev`; replicas after the first follow at this distance.
+const FIRST_PORT: u16 = 8081;
+const FIRST_ADMIN_PORT: u16 = 9081;
+const REPLICA_DISTANCE: u16 = 100;
+const MAIL_PORTS: Ports = Ports { api: 8026, admin: 8025 };
+const PROVIDER_PORTS: Ports = Ports { api: 8090, admin: 8090 };
+
+impl Component {
+    pub const ALL: [Self; 12] = [
+        Self::SimulateMail,
+        Self::SimulateProvider,
+        Self::Member,
+        Self::Catalog,
+        Self::Search,
+        Self::Order,
+        Self::OrderRelay,
+        Self::OrderWorker,
+        Self::Payment,
+        Self::PaymentWorker,
+        Self::Delivery,
+        Self::DeliveryWorker,
+    ];
+
+    /// As in `rocketmart <name>`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SimulateMail => "simulate-mail",
+            Self::SimulateProvider => "simulate-provider",
+            Self::Member => "member",
+            Self::Catalog => "catalog",
+            Self::Search => "search",
+            Self::Order => "order",
+            Self::OrderRelay => "order-relay",
+            Self::OrderWorker => "order-worker",
+            Self::Payment => "payment",
+            Self::PaymentWorker => "payment-worker",
+            Self::Delivery => "delivery",
+            Self::DeliveryWorker => "delivery-worker",
+        }
+    }
+
+    /// Whether it belongs to the simulated world outside the shop.
+    pub fn is_simulator(self) -> bool {
+        matches!(self, Self::SimulateMail | Self::SimulateProvider)
+    }
+
+    /// Whether it serves an HTTP API (the others have probes and metrics only).
+    pub fn serves_http(self) -> bool {
+        !matches!(self, Self::OrderRelay | Self::OrderWorker | Self::PaymentWorker | Self::DeliveryWorker)
+    }
+
+    /// The first part of the path of its routes, as the entrance would route them.
+    pub fn routes(self) -> &'static [&'static str] {
+        match self {
+            Self::Member => &[
+                "/api/v1/members",
+                "/api/v1/sessions",
+                "/api/v1/password-resets",
+                "/api/v1/me",
+                "/api/v1/admin",
+                "/.well-known",
+            ],
+            Self::Catalog => &["/api/v1/products", "/api/v1/likes", "/api/v1/wishlist"],
+            Self::Search => &["/api/v1/search"],
+            Self::Order => &["/api/v1/sales", "/api/v1/orders", "/api/v1/cart"],
+            Self::Payment => &["/api/v1/payments", "/api/v1/payment-methods"],
+            Self::Delivery => &["/api/v1/addresses", "/api/v1/shipments"],
+            _ => &[],
+        }
+    }
+
+    /// The database it owns or shares with its service.
+    pub(super) fn database(self) -> Option<&'static str> {
+        match self {
+            Self::Member => Some("member"),
+            Self::Catalog => Some("catalog"),
+            Self::Order | Self::OrderRelay | Self::OrderWorker => Some("order"),
+            Self::Payment | Self::PaymentWorker => Some("payment"),
+            Self::Delivery | Self::DeliveryWorker => Some("delivery"),
+            Self::SimulateMail | Self::SimulateProvider | Self::Search => None,
+        }
+    }
+
+    /// The ports `cargo xtask dev` is documented with.
+    pub(super) fn fixed_ports(self, replica: usize) -> Ports {
+        let distance = REPLICA_DISTANCE * u16::try_from(replica).unwrap_or_default();
+        let Ports { api, admin } = match self {
+            Self::SimulateMail => MAIL_PORTS,
+            Self::SimulateProvider => PROVIDER_PORTS,
+            other => {
+                let place =
+                    Self::ALL.iter().filter(|each| !each.is_simulator()).take_while(|each| **each != other);
+                let place = u16::try_from(place.count()).unwrap_or_default();
+                Ports { api: FIRST_PORT + place, admin: FIRST_ADMIN_PORT + place }
+            }
+        };
+        Ports { api: api + distance, admin: admin + distance }
+    }
+
+    pub(super) fn free_ports(self) -> Result<Ports> {
+        let api = process::free_port()?;
+        let admin = if self == Self::SimulateProvider { api } else { process::free_port()? };
+        Ok(Ports { api, admin })
+    }
+}
+
+/// Where a replica listens. The mail sink takes mail at `admin` and shows it at `api`; the payment
+/// provider has one port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ports {
+    pub(super) api: u16,
+    pub(super) admin: u16,
+}
+
+/// One process of a component; its ports and its log outlive it.
+#[derive(Debug)]
+pub(super) struct Replica {
+    pub(super) component: Component,
+    pub(super) number: usize,
+    pub(super) ports: Ports,
+    pub(super) server: Server,
+    pub(super) process: Option<Process>,
+}
+
+impl Replica {
+    pub(super) fn new(
+        recipe: &Recipe,
+        component: Component,
+        number: usize,
+        ports: Ports,
+        environment: Vec<(String, String)>,
+        folder: &Path,
+    ) -> Self {
+        let server = Server {
+            name: component.name(),
+            program: recipe.program.clone(),
+            arguments: vec![component.name().to_owned()],
+            environment,
+            log: folder.join(format!("{}-{number}.log", component.name())),
+            user: None,
+        };
+        Self { component, number, ports, server, process: None }
+    }
+
+    pub(super) fn spawn(&mut self) -> Result<()> {
+        if let Some(mut old) = self.process.take() {
+            old.kill();
+        }
+        self.process = Some(self.server.spawn()?);
+        Ok(())
+    }
+
+    /// Ready to serve: an end before that is an error with the end of its log.
+    pub(super) fn is_ready(&mut self) -> Result<bool> {
+        if let Some(status) = self.ended()? {
+            bail!("{self} ended with {status}\n{}", step::tail(&self.server.log));
+        }
+        if self.process.is_none() {
+            return Ok(false);
+        }
+        Ok(match self.component {
+            Component::SimulateMail => process::accepts(self.ports.api) && process::accepts(self.ports.admin),
+            Component::SimulateProvider => process::accepts(self.ports.api),
+            _ => http::get(self.ports.admin, "/readyz").is_ok_and(|answer| answer.status == 200),
+        })
+    }
+
+    /// How the process ended, if it has. One that was taken down has not.
+    pub(super) fn ended(&mut self) -> Result<Option<std::process::ExitStatus>> {
+        match &mut self.process {
+            Some(process) => process.wait_for(std::time::Duration::ZERO),
+            None => Ok(None),
+        }
+    }
+}
+
+impl std::fmt::Display for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.component.name(), self.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixed_ports_are_those_of_the_documentation_and_never_shared() {
+        assert_eq!(Component::Member.fixed_ports(0), Ports { api: 8081, admin: 9081 });
+        assert_eq!(Component::Order.fixed_ports(1), Ports { api: 8184, admin: 9184 });
+        let mut listening: Vec<u16> = Component::ALL
+            .iter()
+            .flat_map(|component| {
+                let ports = component.fixed_ports(0);
+                let api = component.serves_http().then_some(ports.api);
+                api.into_iter().chain((ports.admin != ports.api).then_some(ports.admin))
+            })
+            .collect();
+        let all = listening.len();
+        listening.sort_unstable();
+        listening.dedup();
+        assert_eq!(listening.len(), all);
+    }
+}

@@ -1,0 +1,381 @@
+//! A whole shop as plain processes on loopback: real Redis, PostgreSQL and Kafka, the simulated outside
+//! world, and every component as the process it is in a cluster, without a cluster.
+//!
+//! ```no_run
+//! use rocketmart_harness::stack::{Component, Recipe};
+//! # fn main() -> anyhow::Result<()> {
+//! let mut shop = Recipe::new("target/debug/rocketmart")
+//!     .replicas(Component::Order, 2)
+//!     .env(Component::OrderWorker, "DATABASE_MAX_CONNECTIONS", "4")
+//!     .start()?;
+//! println!("{} {}", shop.url(Component::Order), shop.database_url("order"));
+//! shop.backing.redis.kill();
+//! shop.kill(Component::Order, 1)?;
+//! shop.backing.redis.restart()?;
+//! shop.revive()?; // what a kubelet does: starts what has ended
+//! shop.wait_until_ready(std::time::Duration::from_mins(1))?;
+//! # Ok(()) }
+//! ```
+//!
+//! Ports are free ones unless fixed ones are asked for. Everything ends and is removed when the
+//! [`Stack`] is dropped, and also when the process that holds it is killed (see [`crate::process`]).
+
+mod backing;
+mod component;
+mod http;
+mod side_door;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use self::component::{Ports, Replica};
+pub use self::{backing::Backing, component::Component, side_door::SideDoor};
+use crate::{process, step};
+
+/// The first administrator of the shop.
+pub const ADMIN_EMAIL: &str = "admin@rocketmart.example";
+pub const ADMIN_PASSWORD: &str = "development only password";
+pub const OPERATOR_TOKEN: &str = "development-only";
+pub const PROVIDER_SECRET: &str = "development only";
+
+const START_LIMIT: Duration = Duration::from_mins(2);
+const STOP_LIMIT: Duration = Duration::from_secs(40);
+
+/// Which components to start, how many of each, and what differs in their environment.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    program: PathBuf,
+    replicas: BTreeMap<Component, usize>,
+    environment: Vec<(Component, String, String)>,
+    fixed_ports: bool,
+}
+
+impl Recipe {
+    /// All components, one replica each. `program` is the built `rocketmart`.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            replicas: Component::ALL.into_iter().map(|component| (component, 1)).collect(),
+            environment: Vec::new(),
+            fixed_ports: false,
+        }
+    }
+
+    /// No component but these.
+    pub fn only(mut self, components: &[Component]) -> Self {
+        for (component, replicas) in &mut self.replicas {
+            *replicas = usize::from(components.contains(component));
+        }
+        self
+    }
+
+    /// So many replicas; 0 leaves the component out.
+    pub fn replicas(mut self, component: Component, count: usize) -> Self {
+        self.replicas.insert(component, count);
+        self
+    }
+
+    /// An environment variable of a component, instead of or beside those it is given anyway.
+    pub fn env(mut self, component: Component, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((component, name.to_owned(), value.into()));
+        self
+    }
+
+    /// The ports of `cargo xtask dev`, rather than free ones.
+    pub fn fixed_ports(mut self) -> Self {
+        self.fixed_ports = true;
+        self
+    }
+
+    /// Starts stores and components, and waits until all are ready.
+    pub fn start(&self) -> Result<Stack> {
+        self.start_on(Backing::start()?)
+    }
+
+    /// Starts the components on stores that run already, and waits until all are ready.
+    pub fn start_on(&self, backing: Backing) -> Result<Stack> {
+        let folder = process::scratch("stack")?;
+        let mut stack = Stack { replicas: Vec::new(), backing, folder };
+        make_signing_key(&stack.signing_key())?;
+        let mut ports = BTreeMap::new();
+        for component in Component::ALL {
+            // One that is not started still has an address, at which nobody answers.
+            for number in 0..self.replicas[&component].max(1) {
+                let free = || component.free_ports();
+                let chosen = if self.fixed_ports { component.fixed_ports(number) } else { free()? };
+                ports.insert((component, number), chosen);
+            }
+        }
+        for (&(component, number), own) in &ports {
+            if number < self.replicas[&component] {
+                let environment = self.environment_of(component, *own, &ports, &stack);
+                let replica = Replica::new(self, component, number, *own, environment, &stack.folder);
+                stack.replicas.push(replica);
+            }
+        }
+        for replica in &mut stack.replicas {
+            replica.spawn()?;
+        }
+        stack.wait_until_ready(START_LIMIT)?;
+        Ok(stack)
+    }
+
+    fn environment_of(
+        &self,
+        component: Component,
+        own: Ports,
+        ports: &BTreeMap<(Component, usize), Ports>,
+        stack: &Stack,
+    ) -> Vec<(String, String)> {
+        let first = |component| ports[&(component, 0)];
+        let member = url(first(Component::Member).api);
+        let listen = |port| format!("127.0.0.1:{port}");
+        let mut environment = BTreeMap::from([
+            ("LOG_FORMAT", "text".to_owned()),
+            ("LISTEN", listen(own.api)),
+            ("ADMIN_LISTEN", listen(own.admin)),
+            ("SMTP_LISTEN", listen(own.admin)),
+            ("MAIL_HTTP_LISTEN", listen(own.api)),
+            ("PROVIDER_LISTEN", listen(own.api)),
+            ("PROVIDER_STATE_FILE", stack.folder.join("provider.journal").display().to_string()),
+            (
+                "PROVIDER_CALLBACK_URL",
+                format!("{}/api/v1/payments/callbacks", url(first(Component::Payment).api)),
+            ),
+            ("REDIS_URL", stack.backing.redis.url()),
+            ("KAFKA_BROKERS", stack.backing.kafka.brokers()),
+            ("AUTH_JWKS_URL", format!("{member}/.well-known/jwks.json")),
+            ("OPERATOR_TOKEN", OPERATOR_TOKEN.into()),
+            ("SMTP_URL", format!("smtp://127.0.0.1:{}", first(Component::SimulateMail).admin)),
+            ("PUBLIC_URL", member),
+            ("SIGNING_KEY_FILE", stack.signing_key().display().to_string()),
+            ("ADMIN_EMAIL", ADMIN_EMAIL.into()),
+            ("ADMIN_PASSWORD", ADMIN_PASSWORD.into()),
+            ("PAYMENT_PROVIDER_URL", url(first(Component::SimulateProvider).api)),
+            ("PAYMENT_PROVIDER_SECRET", PROVIDER_SECRET.into()),
+        ]);
+        if let Some(database) = component.database() {
+            environment.insert("DATABASE_URL", stack.database_url(database));
+        }
+        let mut environment: BTreeMap<String, String> =
+            environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        for (_, name, value) in self.environment.iter().filter(|(of, ..)| *of == component) {
+            environment.insert(name.clone(), value.clone());
+        }
+        environment.into_iter().collect()
+    }
+}
+
+/// A running shop. Components are addressed by kind and number of the replica, from 0.
+#[derive(Debug)]
+pub struct Stack {
+    // Dropped in this order: nothing looks for a store that has gone before it.
+    replicas: Vec<Replica>,
+    pub backing: Backing,
+    folder: PathBuf,
+}
+
+impl Stack {
+    /// The base URL of a component's first replica.
+    pub fn url(&self, component: Component) -> String {
+        self.urls(component).into_iter().next().unwrap_or_default()
+    }
+
+    /// The base URLs of all replicas of a component.
+    pub fn urls(&self, component: Component) -> Vec<String> {
+        self.of(component).map(|replica| url(replica.ports.api)).collect()
+    }
+
+    /// Where the first replica serves its probes and metrics.
+    pub fn admin_url(&self, component: Component) -> String {
+        self.admin_urls(component).into_iter().next().unwrap_or_default()
+    }
+
+    pub fn admin_urls(&self, component: Component) -> Vec<String> {
+        self.of(component).map(|replica| url(replica.ports.admin)).collect()
+    }
+
+    /// What an entrance would route: the first part of a path and the replicas behind it.
+    pub fn routes(&self) -> Vec<(&'static str, Vec<String>)> {
+        let components = Component::ALL.into_iter();
+        components.flat_map(|each| each.routes().iter().map(move |route| (*route, self.urls(each)))).collect()
+    }
+
+    /// `order`, `payment`, `delivery`, `member` or `catalog`.
+    pub fn database_url(&self, name: &str) -> String {
+        self.backing.postgres.url(name)
+    }
+
+    /// The PEM file of the Ed25519 key that signs this shop's tokens.
+    pub fn signing_key(&self) -> PathBuf {
+        self.folder.join("signing-key.pem")
+    }
+
+    /// Logs and everything else of this run; goes with the stack.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The operator's door to the order service.
+    pub fn side_door(&self) -> SideDoor {
+        let ports = self.of(Component::Order).map(|replica| replica.ports.api).collect();
+        SideDoor { ports, token: OPERATOR_TOKEN.into(), fence: 1 }
+    }
+
+    pub fn pid(&self, component: Component, number: usize) -> Option<u32> {
+        let mut replicas = self.of(component);
+        replicas.find(|replica| replica.number == number)?.process.as_ref().map(process::Process::id)
+    }
+
+    /// SIGKILL. The next [`Stack::revive`] starts it again.
+    pub fn kill(&mut self, component: Component, number: usize) -> Result<()> {
+        if let Some(process) = &mut self.replica(component, number)?.process {
+            process.kill();
+        }
+        Ok(())
+    }
+
+    /// Sends a signal by name, e.g. `STOP` and `CONT`, or `TERM`.
+    pub fn signal(&mut self, component: Component, number: usize, name: &str) -> Result<()> {
+        match &self.replica(component, number)?.process {
+            Some(process) => process.signal(name),
+            None => bail!("{} {number} was taken down", component.name()),
+        }
+    }
+
+    /// SIGTERM, and waits for its orderly end; it stays down until [`Stack::start`].
+    pub fn stop(&mut self, component: Component, number: usize) -> Result<()> {
+        let replica = self.replica(component, number)?;
+        let Some(mut process) = replica.process.take() else { return Ok(()) };
+        process.signal("TERM")?;
+        match process.wait_for(STOP_LIMIT)? {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => bail!("{replica} ended with {status}\n{}", step::tail(&replica.server.log)),
+            None => bail!("{replica} did not end on SIGTERM\n{}", step::tail(&replica.server.log)),
+        }
+    }
+
+    /// Changes a variable of a replica's environment, or takes it out; it counts from the next start on.
+    pub fn set_env(
+        &mut self,
+        component: Component,
+        number: usize,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<()> {
+        let environment = &mut self.replica(component, number)?.server.environment;
+        environment.retain(|(known, _)| known != name);
+        environment.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        Ok(())
+    }
+
+    /// Starts a replica, ending the process it had; does not wait until it is ready.
+    pub fn start(&mut self, component: Component, number: usize) -> Result<()> {
+        self.replica(component, number)?.spawn()
+    }
+
+    /// Starts every process again that has ended by itself or was killed, as a kubelet would; answers
+    /// which. One that was stopped stays down.
+    pub fn revive(&mut self) -> Result<Vec<String>> {
+        let mut revived = Vec::new();
+        for replica in &mut self.replicas {
+            if let Some(status) = replica.ended()? {
+                revived.push(format!("{replica} ({status})"));
+                replica.spawn()?;
+            }
+        }
+        Ok(revived)
+    }
+
+    /// Which processes have ended, and how.
+    pub fn ended(&mut self) -> Result<Vec<String>> {
+        let mut ended = Vec::new();
+        for replica in &mut self.replicas {
+            if let Some(status) = replica.ended()? {
+                ended.push(format!("{replica} ended with {status}\n{}", step::tail(&replica.server.log)));
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Replicas that are started and not ready; an ended one counts as not ready.
+    pub fn not_ready(&mut self) -> Vec<String> {
+        let started = self.replicas.iter_mut().filter(|replica| replica.process.is_some());
+        started.filter_map(|each| (!each.is_ready().unwrap_or(false)).then(|| each.to_string())).collect()
+    }
+
+    /// Whether a replica runs and serves.
+    pub fn is_ready(&mut self, component: Component, number: usize) -> bool {
+        self.replica(component, number).and_then(Replica::is_ready).unwrap_or(false)
+    }
+
+    /// Waits until everything that was started is ready. A process that ends meanwhile is an error.
+    pub fn wait_until_ready(&mut self, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        for replica in self.replicas.iter_mut().filter(|replica| replica.process.is_some()) {
+            while !replica.is_ready()? {
+                if Instant::now() >= deadline {
+                    let log = step::tail(&replica.server.log);
+                    bail!("{replica} was not ready within {} s\n{log}", limit.as_secs());
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        Ok(())
+    }
+
+    /// The log of a replica, over all its processes.
+    pub fn log(&self, component: Component, number: usize) -> String {
+        let replica = self.of(component).find(|replica| replica.number == number);
+        replica.and_then(|replica| fs::read_to_string(&replica.server.log).ok()).unwrap_or_default()
+    }
+
+    fn of(&self, component: Component) -> impl Iterator<Item = &Replica> {
+        self.replicas.iter().filter(move |replica| replica.component == component)
+    }
+
+    /// Numbers of the replicas of a component that there are.
+    pub fn replicas(&self, component: Component) -> usize {
+        self.of(component).count()
+    }
+
+    fn replica(&mut self, component: Component, number: usize) -> Result<&mut Replica> {
+        self.replicas
+            .iter_mut()
+            .find(|replica| (replica.component, replica.number) == (component, number))
+            .with_context(|| format!("there is no {} {number}", component.name()))
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        self.replicas.clear();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+/// An Ed25519 key for the tokens of this run.
+fn make_signing_key(path: &Path) -> Result<()> {
+    let output = Command::new("openssl")
+        .args(["genpkey", "-algorithm", "ed25519", "-out"])
+        .arg(path)
+        .output()
+        .context("running openssl")?;
+    if !output.status.success() {
+        bail!("openssl genpkey: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
