@@ -1,9 +1,15 @@
 //! A small HTTP client for many shoppers: keep-alive connections to one address, JSON in and out.
 //!
 //! The address and the `Host` differ on purpose: the entrance of a local cluster is reached by address,
-//! and routes by host name.
+//! and routes by host name. Where there is no entrance, [`Client::routed`] knows the services itself.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -22,8 +28,33 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Client {
     pool: Pool<HttpConnector, Full<Bytes>>,
-    base: String,
+    routes: Arc<[Route]>,
     host: Option<HeaderValue>,
+}
+
+/// The first part of a path, and the replicas that take turns in answering it.
+#[derive(Debug)]
+struct Route {
+    prefix: String,
+    bases: Vec<String>,
+    turn: AtomicUsize,
+}
+
+impl Route {
+    fn new(prefix: &str, bases: &[impl AsRef<str>]) -> Self {
+        let bases = bases.iter().map(|base| base.as_ref().trim_end_matches('/').to_owned()).collect();
+        Self { prefix: prefix.to_owned(), bases, turn: AtomicUsize::new(0) }
+    }
+
+    fn leads(&self, path: &str) -> bool {
+        path.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+            || self.prefix.is_empty()
+    }
+
+    fn next(&self) -> Option<&str> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.bases.get(turn % self.bases.len().max(1)).map(String::as_str)
+    }
 }
 
 /// An answer: its status and its body (`Null` when empty).
@@ -31,6 +62,8 @@ pub struct Client {
 pub struct Answer {
     pub status: StatusCode,
     pub body: Value,
+    /// Seconds, of a refusal that says when to come back.
+    pub retry_after: Option<u64>,
 }
 
 impl Answer {
@@ -60,12 +93,22 @@ pub struct Call<'a> {
 impl Client {
     /// `base` such as `http://127.0.0.1`; `host` is sent instead of the address when given.
     pub fn new(base: &str, host: Option<&str>) -> Result<Self> {
+        let host = host.map(HeaderValue::from_str).transpose().context("a host name")?;
+        Ok(Self::to(vec![Route::new("", &[base])], host))
+    }
+
+    /// A shop without an entrance: for the first part of a path, the replicas that answer it. Nobody
+    /// answers any other path.
+    pub fn routed<'a>(routes: impl IntoIterator<Item = (&'a str, Vec<String>)>) -> Self {
+        Self::to(routes.into_iter().map(|(prefix, bases)| Route::new(prefix, &bases)).collect(), None)
+    }
+
+    fn to(routes: Vec<Route>, host: Option<HeaderValue>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(PATIENCE));
         let pool = Pool::builder(TokioExecutor::new()).pool_max_idle_per_host(512).build(connector);
-        let host = host.map(HeaderValue::from_str).transpose().context("a host name")?;
-        Ok(Self { pool, base: base.trim_end_matches('/').to_owned(), host })
+        Self { pool, routes: routes.into(), host }
     }
 
     pub async fn get(&self, path: &str, token: Option<&str>) -> Result<Answer> {
@@ -74,7 +117,9 @@ impl Client {
 
     /// Sends a request; an error means that the outcome is unknown.
     pub async fn send(&self, method: Method, path: &str, call: Call<'_>) -> Result<Answer> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        let base = self.routes.iter().find(|route| route.leads(path)).and_then(Route::next);
+        let base = base.with_context(|| format!("nobody answers {path}"))?;
+        let mut request = Request::builder().method(method).uri(format!("{base}{path}"));
         if let Some(host) = &self.host {
             request = request.header(header::HOST, host);
         }
@@ -101,6 +146,8 @@ impl Client {
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer> {
         let response = self.pool.request(request).await?;
         let status = response.status();
+        let retry_after =
+            response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let bytes = response.into_body().collect().await?.to_bytes();
         // A proxy's own error page is no JSON; its text is worth keeping.
         let body = if bytes.is_empty() {
@@ -109,6 +156,23 @@ impl Client {
             serde_json::from_slice(&bytes)
                 .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))
         };
-        Ok(Answer { status, body })
+        Ok(Answer { status, body, retry_after })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_leads_whole_segments_and_its_replicas_take_turns() {
+        let route = Route::new("/api/v1/me", &["http://a/", "http://b"]);
+        assert!(route.leads("/api/v1/me") && route.leads("/api/v1/me/password"));
+        assert!(!route.leads("/api/v1/members"));
+        assert_eq!(
+            [route.next(), route.next(), route.next()],
+            [Some("http://a"), Some("http://b"), Some("http://a")]
+        );
+        assert!(Route::new("", &["http://a"]).leads("/anything"));
     }
 }

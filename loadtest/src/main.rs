@@ -91,14 +91,8 @@ struct RushArgs {
     limit_seconds: u64,
 }
 
-/// The seed's load test: a fifth leave instead of paying, a fifth between paying and completing.
-const HABITS: Habits = Habits {
-    leaves_before_paying: 0.2,
-    leaves_before_completing: 0.2,
-    repeats_request: 0.1,
-    tries_a_second: 0.1,
-    card_is_declined: 0.02,
-};
+/// Most people click when the sale opens.
+const ARRIVE_WITHIN: Duration = Duration::from_millis(1_500);
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -139,9 +133,10 @@ async fn rush(args: RushArgs) -> Result<()> {
         provider: Client::new(&args.provider_url, None)?,
         sale: args.sale,
         sku: args.sku,
-        habits: HABITS,
+        habits: Habits::OF_THE_SEED,
         people,
         opens_at: time::OffsetDateTime::parse(&args.opens_at, &Rfc3339).context("--opens-at")?,
+        arrive_within: ARRIVE_WITHIN,
         history: args.history,
         seed: args.seed,
         requests_at_once: args.requests_at_once,

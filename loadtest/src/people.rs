@@ -37,7 +37,7 @@ pub struct Product {
 
 /// How many people sign up at the same time: each costs an Argon2id hash twice.
 const SIGN_UPS_AT_ONCE: usize = 4;
-const MAIL_PATIENCE: Duration = Duration::from_secs(60);
+const MAIL_PATIENCE: Duration = Duration::from_mins(1);
 const IMPORT_CHUNK: usize = 1_000;
 
 /// Where people do what they do.

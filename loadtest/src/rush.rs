@@ -27,6 +27,8 @@ pub struct Plan {
     pub habits: Habits,
     pub people: Vec<Person>,
     pub opens_at: time::OffsetDateTime,
+    /// How long after the opening the last of them comes.
+    pub arrive_within: Duration,
     pub history: PathBuf,
     pub seed: u64,
     pub requests_at_once: usize,
@@ -54,6 +56,7 @@ pub async fn run(plan: Plan) -> Result<Aftermath> {
         over,
         in_flight: tokio::sync::Semaphore::new(plan.requests_at_once),
         opens_at: plan.opens_at,
+        arrive_within: plan.arrive_within,
     });
     let watcher = tokio::spawn(watch_sale(plan.shop, plan.sale, end, plan.limit));
     let mut shoppers: FuturesUnordered<_> = plan

@@ -29,6 +29,20 @@ pub struct Habits {
     pub card_is_declined: f64,
 }
 
+impl Habits {
+    /// The seed's load test: a fifth leave instead of paying, a fifth between paying and completing.
+    pub const OF_THE_SEED: Self = Self {
+        leaves_before_paying: 0.2,
+        leaves_before_completing: 0.2,
+        repeats_request: 0.1,
+        tries_a_second: 0.1,
+        card_is_declined: 0.02,
+    };
+}
+
+/// Who comes first is too early.
+const EARLIEST_MS: i64 = -300;
+
 /// Where a shopper's day ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -53,6 +67,8 @@ pub struct Rush {
     /// No more purchase requests than this at the same time. Who holds an order does not queue again.
     pub in_flight: tokio::sync::Semaphore,
     pub opens_at: time::OffsetDateTime,
+    /// How long after the opening the last shopper comes.
+    pub arrive_within: Duration,
 }
 
 #[derive(Debug)]
@@ -69,8 +85,9 @@ impl Shopper {
 
     pub async fn shop(mut self) -> Result<Ending> {
         // Most people click when the sale opens; some are early and are told so.
-        let early = self.chance.random_range(-300..1_500);
-        sleep_until(self.rush.opens_at + time::Duration::milliseconds(early)).await;
+        let last = i64::try_from(self.rush.arrive_within.as_millis())?;
+        let arrival = self.chance.random_range(EARLIEST_MS..last.max(EARLIEST_MS + 1));
+        sleep_until(self.rush.opens_at + time::Duration::milliseconds(arrival)).await;
         loop {
             let Some((order, key)) = self.reserve().await? else { return Ok(Ending::WentHomeEmptyHanded) };
             if self.happens(self.rush.habits.repeats_request) {
