@@ -34,6 +34,8 @@ pub struct Order {
     pub amount: i64,
     pub units: Units,
     pub paid_at: Option<OffsetDateTime>,
+    pub pay_by: Option<OffsetDateTime>,
+    pub released_at: Option<OffsetDateTime>,
 }
 
 impl Order {
@@ -90,4 +92,8 @@ pub struct Books {
     pub reserved_events: BTreeSet<Uuid>,
     /// Orders with a `payment.succeeded` event in Kafka.
     pub succeeded_events: BTreeSet<Uuid>,
+    /// Kafka lost its log on purpose: what it does not have any more is not a difference.
+    pub kafka_was_emptied: bool,
+    /// When the sale opens, by PostgreSQL.
+    pub opens_at: Option<OffsetDateTime>,
 }

@@ -16,12 +16,20 @@ pub struct Told {
     /// `ok`, `refused` or `unknown`.
     pub outcome: String,
     pub order: Option<Uuid>,
+    /// Unix microseconds by the client's clock; 0 in histories that do not say.
+    #[serde(default)]
+    pub ended_us: i64,
 }
 
 impl Told {
     /// The order of a purchase that was answered 2xx.
     pub fn accepted(&self) -> Option<Uuid> {
         self.order.filter(|_| self.operation == "purchase" && self.outcome == "ok")
+    }
+
+    /// The order whose payment was accepted.
+    pub fn submitted(&self) -> Option<Uuid> {
+        self.order.filter(|_| self.operation == "confirm_payment" && self.outcome == "ok")
     }
 }
 

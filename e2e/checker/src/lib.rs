@@ -12,6 +12,7 @@
 //! docs/contracts.md, so that a mistake in one place is not repeated in the other. [`invariants`] is pure
 //! and tested against books with one planted error each.
 
+pub mod audit;
 pub mod books;
 pub mod history;
 pub mod invariants;

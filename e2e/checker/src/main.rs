@@ -1,11 +1,10 @@
 //! `rocketmart-checker`: the books of one sale, compared; writes its findings as JSON.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
-use rocketmart_checker::{books::Books, history, invariants, stores};
-use serde_json::json;
+use rocketmart_checker::audit::{self, Sources};
 use uuid::Uuid;
 
 #[derive(Parser)]
@@ -38,60 +37,24 @@ struct Args {
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    let history = history::read(&args.history)?;
-    let mut books = Books::default();
-    stores::redis::read(&args.redis_url, args.sale, &mut books).await?;
-    stores::sql::read_orders(&args.order_database_url, args.sale, &mut books).await?;
-    stores::sql::read_payments(&args.payment_database_url, &mut books).await?;
-    stores::sql::read_shipments(&args.delivery_database_url, &mut books).await?;
-    stores::provider::read(&args.provider_url, &mut books).await?;
-    let books = tokio::task::spawn_blocking(move || {
-        stores::kafka::read(&args.kafka_brokers, &args.topic_prefix, args.sale, &mut books).map(|()| books)
-    })
-    .await??;
-
-    let verdicts = invariants::all(&history, &books);
-    for (name, verdict) in &verdicts {
+    let sources = Sources {
+        history: args.history,
+        redis_url: args.redis_url,
+        kafka_brokers: args.kafka_brokers,
+        topic_prefix: args.topic_prefix,
+        provider_url: args.provider_url,
+        order_database_url: args.order_database_url,
+        payment_database_url: args.payment_database_url,
+        delivery_database_url: args.delivery_database_url,
+        kafka_was_emptied: false,
+    };
+    let found = audit::audit(&sources, args.sale).await?;
+    for (name, verdict) in &found.invariants {
         println!("    {name}: {} differences ({})", verdict.difference, verdict.compared);
         for finding in &verdict.findings {
             println!("        {finding}");
         }
     }
-    let report = json!({
-        "orders": orders_by_outcome(&books),
-        "oversold": invariants::oversold(&books),
-        "lost_2xx": invariants::lost(&history, &books).len(),
-        "paid_per_second": paid_in_the_busiest_second(&books),
-        "shipments": count(books.shipments.values().cloned()),
-        "invariants": verdicts,
-    });
-    std::fs::write(&args.out, serde_json::to_vec_pretty(&report)?)?;
+    std::fs::write(&args.out, serde_json::to_vec_pretty(&found)?)?;
     Ok(())
-}
-
-/// Orders by how they ended: everything from `paid` on counts as paid.
-fn orders_by_outcome(books: &Books) -> BTreeMap<String, usize> {
-    let outcomes = ["paid", "expired", "payment_failed", "cancelled"].map(|outcome| (outcome.to_owned(), 0));
-    let mut counts = BTreeMap::from(outcomes);
-    counts.extend(count(
-        books
-            .orders
-            .values()
-            .map(|order| if order.is_paid() { "paid".to_owned() } else { order.state.clone() }),
-    ));
-    counts
-}
-
-fn paid_in_the_busiest_second(books: &Books) -> usize {
-    let seconds =
-        books.orders.values().filter_map(|order| order.paid_at).map(|at| at.unix_timestamp().to_string());
-    count(seconds).values().copied().max().unwrap_or_default()
-}
-
-fn count(words: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for word in words {
-        *counts.entry(word).or_default() += 1;
-    }
-    counts
 }

@@ -12,6 +12,10 @@ async fn connect(url: &str) -> Result<PgPool> {
 
 pub async fn read_orders(url: &str, sale: Uuid, books: &mut Books) -> Result<()> {
     let pool = connect(url).await?;
+    books.opens_at = sqlx::query_scalar("SELECT opens_at FROM sales WHERE id = $1")
+        .bind(sale)
+        .fetch_optional(&pool)
+        .await?;
     let items =
         sqlx::query("SELECT sku, preloaded, remaining, reserved, sold FROM sale_items WHERE sale_id = $1")
             .bind(sale)
@@ -26,10 +30,12 @@ pub async fn read_orders(url: &str, sale: Uuid, books: &mut Books) -> Result<()>
         };
         books.ledger.insert(item.try_get("sku")?, counters);
     }
-    let orders = sqlx::query("SELECT id, state, buyer_id, amount, paid_at FROM orders WHERE sale_id = $1")
-        .bind(sale)
-        .fetch_all(&pool)
-        .await?;
+    let orders = sqlx::query(
+        "SELECT id, state, buyer_id, amount, paid_at, pay_by, released_at FROM orders WHERE sale_id = $1",
+    )
+    .bind(sale)
+    .fetch_all(&pool)
+    .await?;
     for order in orders {
         books.orders.insert(
             order.try_get("id")?,
@@ -39,6 +45,8 @@ pub async fn read_orders(url: &str, sale: Uuid, books: &mut Books) -> Result<()>
                 amount: order.try_get("amount")?,
                 units: Units::new(),
                 paid_at: order.try_get("paid_at")?,
+                pay_by: order.try_get("pay_by")?,
+                released_at: order.try_get("released_at")?,
             },
         );
     }
