@@ -265,4 +265,94 @@ mod tests {
             assert_eq!(caller.await.unwrap(), Err(StockError::Overloaded));
         }
     }
+
+    /// Small numbers out of a seed.
+    struct Chance(u64);
+
+    impl Chance {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % bound
+        }
+    }
+
+    async fn give_way(times: u64) {
+        for _ in 0..times {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// One schedule: who comes when, who gives up when, how long calls take, which of them fail, and
+    /// whether the queue closes in between, all picked by `seed` on one thread and a paused clock.
+    async fn play(seed: u64) {
+        let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let called: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let record = Arc::clone(&called);
+        let calls_take = chance.below(4);
+        let failing = 1 + chance.below(5);
+        let lanes = Lanes::new(
+            "test",
+            1 + usize::try_from(chance.below(4)).unwrap(),
+            64,
+            move |_, jobs: Vec<u64>| {
+                let record = Arc::clone(&record);
+                async move {
+                    give_way(calls_take).await;
+                    let fails = jobs.contains(&failing);
+                    record.lock().unwrap().extend(&jobs);
+                    if fails { Err(StockError::Unavailable("as planned".to_owned())) } else { Ok(jobs) }
+                }
+            },
+        );
+        let lanes = Arc::new(lanes);
+        let arrivals: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let mut callers = Vec::new();
+        for job in 1..=8 {
+            let (lanes, arrivals) = (Arc::clone(&lanes), Arc::clone(&arrivals));
+            let (late, turns) = (chance.below(3), chance.below(6));
+            let caller = tokio::spawn(async move {
+                // Some come at the very moment at which an idle queue closes.
+                tokio::time::sleep(CLOSE_AFTER_IDLE * u32::try_from(late).unwrap()).await;
+                give_way(turns).await;
+                arrivals.lock().unwrap().push(job);
+                lanes.submit(SALE, job).await
+            });
+            callers.push((job, caller));
+        }
+        for _ in 0..chance.below(3) {
+            give_way(chance.below(12)).await;
+            let gone = usize::try_from(chance.below(8)).unwrap();
+            callers[gone].1.abort();
+        }
+        for (job, caller) in callers {
+            match tokio::time::timeout(CLOSE_AFTER_IDLE * 10, caller).await.expect("nobody waits for ever") {
+                Ok(Ok(answer)) => assert_eq!(answer, job, "seed {seed}: another caller's answer"),
+                Ok(Err(error)) => {
+                    assert!(matches!(error, StockError::Unavailable(_)), "seed {seed}: {error}")
+                }
+                Err(gone) => assert!(gone.is_cancelled(), "seed {seed}: {gone}"),
+            }
+        }
+        let (called, arrivals) = (called.lock().unwrap().clone(), arrivals.lock().unwrap().clone());
+        let places: Vec<_> = called.iter().map(|job| arrivals.iter().position(|come| come == job)).collect();
+        assert!(places.is_sorted(), "seed {seed}: {called:?} in another order than {arrivals:?}");
+        let mut once = called.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), called.len(), "seed {seed}: a job was called twice: {called:?}");
+    }
+
+    #[test]
+    fn whatever_the_schedule_each_caller_gets_its_own_answer_and_each_job_is_called_once_in_order() {
+        for seed in 0..2_000 {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap();
+            runtime.block_on(play(seed));
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Brings the function library into Redis: when there is none, or an older one. A newer one stays,
 //! so that during a roll-out old replicas do not take back what new ones brought.
 
+use std::borrow::Cow;
+
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
@@ -22,7 +24,7 @@ pub(crate) async fn ensure(connection: &mut MultiplexedConnection) -> Result<(),
     redis::cmd("FUNCTION")
         .arg("LOAD")
         .arg("REPLACE")
-        .arg(SOURCE)
+        .arg(&*source())
         .query_async::<String>(connection)
         .await
         .map_err(|error| {
@@ -31,6 +33,25 @@ pub(crate) async fn ensure(connection: &mut MultiplexedConnection) -> Result<(),
     tracing::info!(version = VERSION, "loaded the function library into Redis");
     Ok(())
 }
+
+fn source() -> Cow<'static, str> {
+    #[cfg(feature = "faults")]
+    if std::env::var("ROCKETMART_BUG").is_ok_and(|bug| bug == "release-unchecked") {
+        return without_the_state_check().into();
+    }
+    SOURCE.into()
+}
+
+/// The mistake of giving units back without looking whether that has happened already; the faults must
+/// catch it.
+#[cfg(any(feature = "faults", test))]
+fn without_the_state_check() -> String {
+    SOURCE.replace(STATE_CHECK, "elseif false then")
+}
+
+#[cfg(any(feature = "faults", test))]
+const STATE_CHECK: &str = "elseif not OUTSTANDING[record.state] then
+    return { 'already_released', record.state }";
 
 fn is_missing(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
@@ -49,5 +70,11 @@ mod tests {
     #[test]
     fn the_version_known_to_the_client_is_the_one_in_the_source() {
         assert!(SOURCE.contains(&format!("\nlocal VERSION = {VERSION}\n")));
+    }
+
+    #[test]
+    fn the_check_that_a_known_bug_takes_out_is_in_the_source() {
+        assert!(SOURCE.contains(STATE_CHECK));
+        assert!(!without_the_state_check().contains("already_released"));
     }
 }

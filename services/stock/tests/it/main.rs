@@ -5,6 +5,7 @@
 mod against_the_model;
 mod coalescing;
 mod durability;
+mod explored;
 mod loading;
 mod model;
 mod promises;
