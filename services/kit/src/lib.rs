@@ -13,6 +13,7 @@ pub mod client;
 pub mod config;
 pub mod event;
 pub mod extract;
+pub mod failpoint;
 pub mod idempotency;
 pub mod kafka;
 pub mod outbox;

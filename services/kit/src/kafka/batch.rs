@@ -70,7 +70,7 @@ fn without_prefix(config: &KafkaConfig, topic: &str) -> String {
 }
 
 /// The next offset of each partition.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
     next: HashMap<Place, i64>,
 }

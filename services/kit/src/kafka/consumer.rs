@@ -27,6 +27,7 @@ use super::context::Context;
 use super::dead_letter::{DeadLetters, Letter};
 use super::handler::{HandleError, Handler};
 use crate::config::KafkaConfig;
+use crate::failpoint;
 
 /// How long to wait for a first message before looking after uncommitted offsets.
 const IDLE: Duration = Duration::from_secs(1);
@@ -134,7 +135,13 @@ impl Session {
         while !self.stop.is_cancelled() {
             let batch = self.collect().await?;
             if !batch.is_empty() {
+                if failpoint::has_bug(failpoint::OFFSETS_FIRST) {
+                    self.handled.merge(batch.progress.clone());
+                    self.commit().await?;
+                }
+                failpoint::reach(failpoint::BEFORE_HANDLING);
                 self.handle(batch, handler).await?;
+                failpoint::reach(failpoint::BEFORE_OFFSET_COMMIT);
             }
             self.commit().await?;
         }
