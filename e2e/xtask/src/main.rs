@@ -5,6 +5,7 @@
 
 mod demo;
 mod dev;
+mod faults;
 mod forward;
 mod quality;
 mod tests;
@@ -18,7 +19,9 @@ const USAGE: &str = "cargo xtask <command>
 
   demo [--kubeconfig PATH [--entrance URL]] [--units N] [--shoppers N]
                      from nothing to a closed, balanced flash sale; leaves the cluster up
-  test [TIER…]       all tests, or those of some tiers: unit, services, operator, e2e
+  test [TIER…]       all tests, or those of some tiers: unit, services, operator, faults, e2e
+  faults [ROW…] [--seed N --minutes M] [--known-bugs] [--list]
+                     kills, freezes and cuts what a sale stands on, and audits what is left
   up                 a Kubernetes node with ingress on this machine
   down               removes the node and everything it made
   kubectl -- ARGS    kubectl against the node
@@ -66,6 +69,7 @@ fn run(arguments: Vec<String>) -> Result<()> {
             Ok(())
         }
         "dev" => dev::run(),
+        "faults" => faults::run(rest),
         "gen" => quality::generate(&Programs::build()?, rest.iter().any(|argument| argument == "--check")),
         "fmt" => quality::format(rest.iter().any(|argument| argument == "--check")),
         "lint" => quality::lint(),

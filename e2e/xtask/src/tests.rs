@@ -15,7 +15,7 @@ use rocketmart_harness::{
     programs::{Executable, Kind, Programs},
 };
 
-use crate::{demo, quality};
+use crate::{demo, faults, quality};
 
 /// Its integration tests are property tests of the functions on a real Redis.
 const ENGINE: &str = "rocketmart-stock";
@@ -26,17 +26,19 @@ enum Tier {
     Unit,
     Services,
     Operator,
+    Faults,
     EndToEnd,
 }
 
 impl Tier {
-    const ALL: [Self; 4] = [Self::Unit, Self::Services, Self::Operator, Self::EndToEnd];
+    const ALL: [Self; 5] = [Self::Unit, Self::Services, Self::Operator, Self::Faults, Self::EndToEnd];
 
     fn name(self) -> &'static str {
         match self {
             Self::Unit => "unit",
             Self::Services => "services",
             Self::Operator => "operator",
+            Self::Faults => "faults",
             Self::EndToEnd => "e2e",
         }
     }
@@ -46,6 +48,7 @@ impl Tier {
             Self::Unit => "unit and property tests, generated files",
             Self::Services => "services against real Redis, PostgreSQL and Kafka",
             Self::Operator => "operator against a real API server and etcd",
+            Self::Faults => "a random campaign against real processes, and known bugs that it must catch",
             Self::EndToEnd => "a whole sale on the node",
         }
     }
@@ -68,6 +71,10 @@ impl Tier {
             }
             Self::Operator => {
                 run_all(programs.tests(Kind::IntegrationTests).filter(|test| test.package == OPERATOR))
+            }
+            Self::Faults => {
+                faults::short(programs)?;
+                Ok(Count { passed: 2, failed: 0 })
             }
             Self::EndToEnd => {
                 rocketmart_harness::node::survives_a_crash_and_leaves_nothing()?;
@@ -142,7 +149,7 @@ fn chosen(names: &[String]) -> Result<Vec<Tier>> {
             Tier::ALL
                 .into_iter()
                 .find(|tier| tier.name() == name)
-                .with_context(|| format!("no tier `{name}`; there are unit, services, operator, e2e"))
+                .with_context(|| format!("no tier `{name}`; there are unit, services, operator, faults, e2e"))
         })
         .collect()
 }

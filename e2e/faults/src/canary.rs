@@ -1,0 +1,178 @@
+//! Does the shop work? A canary buys and pays, and looks until its order is paid.
+//!
+//! The whole way counts: the purchase (order, Redis), the relay, Kafka, order-worker, payment-worker,
+//! the provider and back. So a recovery is measured until the last of them has recovered.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use http::Method;
+use rocketmart_loadtest::{
+    client::{Answer, Call, Client},
+    history::{History, Operation, Outcome, Record, now_us},
+    people::Person,
+};
+use serde_json::{Value, json};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+use uuid::Uuid;
+
+use crate::town::{SEED, Town};
+
+/// How often another one sets out while none has come back.
+const INTERVAL: Duration = Duration::from_millis(500);
+const MINDS_CHANGED: usize = 5;
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What all canaries of a run share.
+#[derive(Debug)]
+pub struct Flock {
+    shop: Client,
+    sale: String,
+    history: History,
+    members: Vec<(Person, Value)>,
+}
+
+impl Flock {
+    /// Registers a card for each.
+    pub async fn gather(town: &Town, sale: &str, history: History) -> Result<Self> {
+        let mut members = Vec::new();
+        for person in &town.canaries {
+            let card = json!({"card_number": "4242424242424242"});
+            let token =
+                town.provider.send(Method::POST, "/v1/tokens", Call { body: Some(&card), ..Call::default() });
+            let token = token.await?.expect_success("a token")?["token"].clone();
+            let method = json!({"provider_token": token, "label": "seed money"});
+            let key = Uuid::now_v7().to_string();
+            let call = Call {
+                token: Some(&person.token),
+                idempotency_key: Some(&key),
+                body: Some(&method),
+                if_match: None,
+            };
+            let answer = town.shop.send(Method::POST, "/api/v1/payment-methods", call).await?;
+            members.push((person.clone(), answer.expect_success("a payment method")?["id"].clone()));
+        }
+        Ok(Self { shop: town.shop.clone(), sale: sale.to_owned(), history, members })
+    }
+
+    /// Sends canary after canary until one has bought and paid; answers how long that took.
+    pub async fn until_one_returns(self: &Arc<Self>, limit: Duration) -> Result<Duration> {
+        let started = Instant::now();
+        let mut out = JoinSet::new();
+        let mut last = None;
+        for turn in 0.. {
+            let left = limit.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            let flock = Arc::clone(self);
+            out.spawn(async move { timeout(left, flock.buy_and_pay(turn)).await.context("too slow")? });
+            let next = Instant::now() + INTERVAL;
+            while let Ok(Some(returned)) = tokio::time::timeout_at(next, out.join_next()).await {
+                match returned? {
+                    Ok(()) => return Ok(started.elapsed()),
+                    Err(error) => last = Some(error),
+                }
+            }
+            tokio::time::sleep_until(next).await;
+        }
+        let reason = last.map_or_else(|| "none came back".to_owned(), |error| format!("{error:#}"));
+        bail!("nobody could buy and pay within {} s: {reason}", limit.as_secs())
+    }
+
+    /// Ends the history.
+    pub fn finish(self) -> Result<Vec<Record>> {
+        self.history.finish()
+    }
+
+    /// Some buy, cancel, and cancel again, as a nervous client does: units must come back once.
+    pub async fn change_their_minds(&self) -> Result<()> {
+        for (person, _) in self.members.iter().take(MINDS_CHANGED) {
+            let order = self.buy(person).await?;
+            for _ in 0..2 {
+                let path = format!("/api/v1/orders/{order}/cancel");
+                let key = Uuid::now_v7().to_string();
+                let call =
+                    Call { token: Some(&person.token), idempotency_key: Some(&key), ..Call::default() };
+                self.shop.send(Method::POST, &path, call).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn buy(&self, person: &Person) -> Result<Uuid> {
+        let path = format!("/api/v1/sales/{}/purchases", self.sale);
+        let body = json!({"sku": SEED, "quantity": 1});
+        let bought = self.ask(Operation::Purchase, person, &path, &body, Some(Uuid::now_v7()), None).await?;
+        let bought = bought.expect_success("a purchase")?;
+        Ok(bought["id"].as_str().context("an order without id")?.parse()?)
+    }
+
+    async fn buy_and_pay(&self, turn: usize) -> Result<()> {
+        let (person, method) = &self.members[turn % self.members.len()];
+        let order = self.buy(person).await?;
+        let body = json!({"payment_method_id": method});
+        let path = format!("/api/v1/orders/{order}/payment");
+        self.ask(Operation::ConfirmPayment, person, &path, &body, None, Some(order))
+            .await?
+            .expect_success("a payment")?;
+        loop {
+            let answer = self.shop.get(&format!("/api/v1/orders/{order}"), Some(&person.token)).await?;
+            match answer.body["state"].as_str() {
+                Some("reserved") | None => tokio::time::sleep(LOOK).await,
+                Some("expired" | "payment_failed" | "cancelled") => bail!("its order is {}", answer.body),
+                Some(_) => return Ok(()),
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        operation: Operation,
+        person: &Person,
+        path: &str,
+        body: &Value,
+        key: Option<Uuid>,
+        order: Option<Uuid>,
+    ) -> Result<Answer> {
+        let started_us = now_us();
+        let text = key.map(|key| key.to_string());
+        let call = Call {
+            token: Some(&person.token),
+            idempotency_key: text.as_deref(),
+            body: Some(body),
+            if_match: None,
+        };
+        let answer = self.shop.send(Method::POST, path, call).await;
+        let told: Option<&Answer> = answer.as_ref().ok();
+        let outcome = match told.map(|answer| answer.status) {
+            Some(status) if status.is_success() => Outcome::Ok,
+            Some(status) if status.is_client_error() && status.as_u16() != 429 => Outcome::Refused,
+            _ => Outcome::Unknown,
+        };
+        self.history.record(Record {
+            operation,
+            buyer: person.id,
+            key,
+            started_us,
+            ended_us: now_us(),
+            outcome,
+            status: told.map_or(0, |answer| answer.status.as_u16()),
+            code: told.map(|answer| answer.code().to_owned()).unwrap_or_default(),
+            order: order
+                .or_else(|| told.filter(|_| outcome == Outcome::Ok)?.body["id"].as_str()?.parse().ok()),
+        })?;
+        answer
+    }
+
+    /// One purchase by the next of them, whatever comes of it.
+    pub async fn try_to_buy(&self, turn: usize) -> Result<Answer> {
+        let (person, _) = &self.members[turn % self.members.len()];
+        let path = format!("/api/v1/sales/{}/purchases", self.sale);
+        let body = json!({"sku": SEED, "quantity": 1});
+        self.ask(Operation::Purchase, person, &path, &body, Some(Uuid::now_v7()), None).await
+    }
+}

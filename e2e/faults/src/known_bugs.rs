@@ -1,0 +1,102 @@
+//! Mistakes brought back on purpose: a run that does not catch them is worth nothing.
+//!
+//! Each runs in a shop of its own, built with the feature `faults`, under the fault that turns the
+//! mistake into a loss.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Result, bail};
+use rocketmart_harness::stack::Component;
+
+use crate::{
+    fault::{BEFORE_HANDLING, Fault},
+    rows::{dies, units},
+    run::{self, Faults, Plan},
+    town::Town,
+    world::{Shape, World},
+};
+
+const SHOPPERS: usize = 250;
+/// More than the minute after which the relay repairs what Kafka has lost.
+const DRAIN_LIMIT: Duration = Duration::from_secs(75);
+const BUG: &str = "ROCKETMART_BUG";
+
+struct Mistake {
+    name: &'static str,
+    what: &'static str,
+    /// The switch in the program, if it is one of the program.
+    bug: Option<&'static str>,
+    appendfsync: &'static str,
+    faults: fn() -> Vec<Fault>,
+}
+
+const MISTAKES: [Mistake; 3] = [
+    Mistake {
+        name: "offsets-first",
+        what: "offsets are committed before what they stand for is in SQL",
+        bug: Some("offsets-first"),
+        appendfsync: "always",
+        faults: || {
+            vec![
+                dies(Component::OrderWorker, BEFORE_HANDLING),
+                dies(Component::PaymentWorker, BEFORE_HANDLING),
+            ]
+        },
+    },
+    Mistake {
+        name: "release-unchecked",
+        what: "units are given back without looking whether that has happened already",
+        bug: Some("release-unchecked"),
+        appendfsync: "always",
+        faults: Vec::new,
+    },
+    Mistake {
+        name: "reply-before-fsync",
+        what: "shoppers are answered before what they bought is on the disk",
+        bug: None,
+        appendfsync: "no",
+        faults: || vec![Fault::RedisPowerCut],
+    },
+];
+
+/// Runs them all; an error names those that were not caught.
+pub async fn all(program: &Path, out: &Path) -> Result<()> {
+    let mut missed = Vec::new();
+    for mistake in &MISTAKES {
+        println!("\n  known bug {}: {}", mistake.name, mistake.what);
+        match caught(mistake, program, out).await? {
+            Some(how) => println!("    caught: {how}"),
+            None => missed.push(mistake.name),
+        }
+    }
+    if missed.is_empty() {
+        return Ok(());
+    }
+    bail!("not caught: {}", missed.join(", "))
+}
+
+/// What was found, if anything.
+async fn caught(mistake: &Mistake, program: &Path, out: &Path) -> Result<Option<String>> {
+    let mut shape = Shape { appendfsync: mistake.appendfsync, ..Shape::usual(program) };
+    for component in Component::ALL {
+        shape.environment.extend(mistake.bug.map(|bug| (component, BUG, bug.to_owned())));
+    }
+    let world = Arc::new(World::start(shape).await?);
+    let town = Town::settle(&world).await?;
+    let plan = Plan {
+        name: format!("bug-{}", mistake.name),
+        faults: Faults::InTurn((mistake.faults)()),
+        bound: Duration::from_mins(1),
+        shoppers: SHOPPERS,
+        units: units(SHOPPERS),
+        arrive_within: Duration::from_secs(20),
+        kafka_is_emptied: false,
+        drain_limit: DRAIN_LIMIT,
+        seed: 1,
+    };
+    let outcome = run::run(&world, &town, &plan, &out.join(&plan.name)).await?;
+    // A slow recovery is no finding here: the books have to be wrong.
+    let found = outcome.audit.invariants.iter().filter(|(_, verdict)| verdict.difference > 0);
+    let found: Vec<_> = found.map(|(name, verdict)| format!("{name} ({})", verdict.difference)).collect();
+    Ok((!found.is_empty()).then(|| found.join(", ")))
+}

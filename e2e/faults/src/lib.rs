@@ -1,0 +1,29 @@
+//! Nothing lost, nothing oversold, whatever dies.
+//!
+//! ```text
+//!   rows / campaign ──▶ run ──▶ a sale on the shop of `world` (processes, proxies, a disk of its own)
+//!                        │
+//!                        ├─ shoppers (rocketmart-loadtest) ──▶ history, one line per request
+//!                        ├─ faults, again and again; a canary buys and pays until that works again
+//!                        └─ close, drain, close-out, then the auditor (rocketmart-checker)
+//!                                                            │
+//!                                                            ▼
+//!                                        report: JSON in target/faults, docs/faults.md
+//! ```
+//!
+//! A row passes when no invariant is broken and the slowest recovery is within its bound. A row that
+//! could not do what its name says has failed.
+
+pub mod campaign;
+pub mod canary;
+pub mod disk;
+pub mod fault;
+pub mod known_bugs;
+pub mod network;
+pub mod overload;
+pub mod report;
+pub mod rows;
+pub mod run;
+pub mod strangers;
+pub mod town;
+pub mod world;

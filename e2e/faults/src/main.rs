@@ -1,0 +1,184 @@
+//! `rocketmart-faults`: rows of the list of faults, or a random campaign; see `cargo xtask faults`.
+
+use std::{
+    env,
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Command, ExitCode},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use rocketmart_faults::{
+    campaign, known_bugs, report,
+    rows::{self, ELSEWHERE, Row},
+    run::{self, Outcome},
+    town::Town,
+    world::{Shape, World},
+};
+use rocketmart_harness::process;
+
+#[derive(Parser)]
+#[command(about = "Kills, freezes, fills and cuts whatever a sale stands on, and audits what is left")]
+struct Args {
+    /// Rows to run; all of them when neither rows nor --minutes are given
+    rows: Vec<String>,
+    /// Picks the faults of a campaign, and the shoppers' habits
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Runs a random campaign for so many minutes
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Repeats one round of a campaign
+    #[arg(long)]
+    round: Option<u64>,
+    /// Brings known mistakes back, one after the other, and fails unless each is caught
+    #[arg(long)]
+    known_bugs: bool,
+    /// Names the rows and ends
+    #[arg(long)]
+    list: bool,
+    /// The built `rocketmart`, with its failpoints
+    #[arg(long)]
+    program: PathBuf,
+    /// Outcomes and histories
+    #[arg(long, default_value = "target/faults")]
+    out: PathBuf,
+    /// The document that the results are written to
+    #[arg(long)]
+    document: Option<PathBuf>,
+}
+
+/// Set in the process that has mounts of its own.
+const OWN_MOUNTS: &str = "ROCKETMART_FAULTS_OWN_MOUNTS";
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<()> {
+    let args = Args::parse();
+    if args.list {
+        list();
+        return Ok(());
+    }
+    // What is mounted for Redis is seen by this process and its children only, and gone with them.
+    if process::running_as_root() && env::var_os(OWN_MOUNTS).is_none() {
+        let again = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "--"])
+            .arg(env::current_exe()?)
+            .args(env::args_os().skip(1))
+            .env(OWN_MOUNTS, "1")
+            .exec();
+        return Err(again).context("running in a mount namespace of its own");
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(faults(&args))
+}
+
+fn list() {
+    for row in rows::all() {
+        println!("{:<24} {:<18} {} (within {} s)", row.name, row.component, row.what, row.bound.as_secs());
+    }
+    for row in ELSEWHERE {
+        println!("{:<24} {:<18} {}: {}", "-", row.component, row.what, row.place);
+    }
+}
+
+async fn faults(args: &Args) -> Result<()> {
+    let chosen = chosen(args)?;
+    if args.known_bugs {
+        return known_bugs::all(&args.program, &args.out).await;
+    }
+    println!("  the shop of processes …");
+    let started = Instant::now();
+    let world = Arc::new(World::start(Shape::usual(&args.program)).await?);
+    let town = Town::settle(&world).await?;
+    println!("  the shop of processes: open after {:.1} s", started.elapsed().as_secs_f64());
+    let mut broken = Vec::new();
+    if args.minutes.is_some() || args.round.is_some() {
+        broken.extend(rounds(args, &world, &town).await?);
+    }
+    for row in &chosen {
+        println!("\n  {}: {}, {}", row.name, row.component, row.what);
+        let plan = row.plan(args.seed);
+        let outcome = run::run(&world, &town, &plan, &args.out.join(row.name)).await;
+        broken.extend(judged(row.name, outcome));
+    }
+    if let Some(document) = &args.document {
+        report::write(&args.out, document)?;
+    }
+    for row in ELSEWHERE.iter().filter(|_| !chosen.is_empty()) {
+        println!("  not run here: {} ({}): {}", row.component, row.what, row.place);
+    }
+    if broken.is_empty() {
+        return Ok(());
+    }
+    bail!("{} did not hold:\n  {}", broken.len(), broken.join("\n  "))
+}
+
+async fn rounds(args: &Args, world: &Arc<World>, town: &Town) -> Result<Vec<String>> {
+    let end = Instant::now() + Duration::from_secs(args.minutes.unwrap_or_default() * 60);
+    let mut broken = Vec::new();
+    for round in args.round.unwrap_or_default().. {
+        println!("\n  campaign of seed {}, round {round}", args.seed);
+        let plan = campaign::plan(args.seed, round);
+        let outcome = run::run(world, town, &plan, &args.out.join(&plan.name)).await;
+        broken.extend(judged(&plan.name, outcome));
+        if args.round.is_some() || Instant::now() >= end {
+            break;
+        }
+    }
+    Ok(broken)
+}
+
+/// Prints how a run went; what is wrong with it, in one line.
+fn judged(name: &str, outcome: Result<Outcome>) -> Option<String> {
+    match outcome {
+        Err(error) => {
+            println!("    {name}: FAILED: {error:#}");
+            Some(format!("{name}: {error:#}"))
+        }
+        Ok(outcome) => {
+            let audit = &outcome.audit;
+            println!(
+                "    {name}: {} injections, {} requests, {} paid; lost {}, oversold {}, double {}; unknown {} ({} answered later); slowest recovery {:.1} s of {} s: {}",
+                outcome.injections,
+                outcome.operations,
+                audit.orders.get("paid").copied().unwrap_or_default(),
+                audit.lost_2xx,
+                audit.oversold,
+                audit.charged_twice,
+                audit.unknown.keys,
+                audit.unknown.answered_later,
+                outcome.slowest_recovery,
+                outcome.bound,
+                if outcome.passed() { "held" } else { "BROKEN" }
+            );
+            outcome.troubles.iter().for_each(|trouble| println!("      {trouble}"));
+            (!outcome.passed()).then(|| format!("{name}: {}", outcome.troubles.join("; ")))
+        }
+    }
+}
+
+fn chosen(args: &Args) -> Result<Vec<Row>> {
+    let all = rows::all();
+    if args.rows.is_empty() {
+        let rows_are_wanted = args.minutes.is_none() && args.round.is_none();
+        return Ok(if rows_are_wanted { all } else { Vec::new() });
+    }
+    args.rows
+        .iter()
+        .map(|name| {
+            let found = all.iter().find(|row| row.name == name).cloned();
+            found.with_context(|| format!("no row `{name}`; --list names them"))
+        })
+        .collect()
+}

@@ -1,0 +1,288 @@
+//! One run: a sale under load, faults in it, and what was left of it.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use rocketmart_checker::audit::{Audit, audit};
+use rocketmart_loadtest::{
+    history::{History, Record},
+    rush,
+    shopper::Habits,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::{task::JoinSet, time::Instant};
+use uuid::Uuid;
+
+use crate::{
+    canary::Flock,
+    fault::Fault,
+    town::{CURRENCY, PRICE, ROCKET, SEED, Town},
+    world::World,
+};
+
+/// From loading a sale to its opening.
+const LEAD: Duration = Duration::from_secs(3);
+/// An unpaid order gives its unit back after this time.
+const PAYMENT_SECONDS: u32 = 12;
+/// A run whose shop does not recover within this time beyond its bound is given up.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// From the close-out until shipments and outboxes have caught up.
+const SETTLE_LIMIT: Duration = Duration::from_mins(1);
+const AUDIT_INTERVAL: Duration = Duration::from_secs(2);
+const REQUESTS_AT_ONCE: usize = 64;
+const CANARY_UNITS: u32 = 150_000;
+
+/// What happens during a sale.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub name: String,
+    /// Each with the time after the opening (in a campaign, where they overlap), or in turn.
+    pub faults: Faults,
+    /// Longest the shop may take to work again once a fault is over.
+    pub bound: Duration,
+    pub shoppers: usize,
+    pub units: u32,
+    /// The last shopper comes so long after the opening.
+    pub arrive_within: Duration,
+    pub kafka_is_emptied: bool,
+    /// From closing the sale until everything has drained.
+    pub drain_limit: Duration,
+    pub seed: u64,
+}
+
+#[derive(Debug, Clone)]
+pub enum Faults {
+    /// One after the other; the shop recovers in between.
+    InTurn(Vec<Fault>),
+    /// At their times, whatever else is going on.
+    AtTimes(Vec<(Duration, Fault)>),
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    pub name: String,
+    pub sale: Uuid,
+    pub faults: Vec<String>,
+    pub injections: usize,
+    /// Requests of shoppers and canaries, by outcome.
+    pub operations: usize,
+    pub ok: usize,
+    pub refused: usize,
+    pub unknown: usize,
+    /// Seconds from the end of a fault until somebody could buy and pay again.
+    pub recoveries: Vec<f64>,
+    pub slowest_recovery: f64,
+    pub bound: f64,
+    /// Processes that were started again, by whomever they were ended.
+    pub revivals: usize,
+    pub close_out: Value,
+    pub audit: Audit,
+    pub troubles: Vec<String>,
+}
+
+impl Outcome {
+    pub fn passed(&self) -> bool {
+        self.troubles.is_empty()
+    }
+}
+
+/// Runs a plan; an error is a run that could not be carried through.
+pub async fn run(world: &Arc<World>, town: &Town, plan: &Plan, folder: &Path) -> Result<Outcome> {
+    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let sale = Uuid::now_v7();
+    let opens_at = OffsetDateTime::now_utc() + LEAD;
+    let terms = terms(plan, opens_at)?;
+    let door = world.side_door().clone();
+    blocking({
+        let (door, terms) = (door.clone(), terms.clone());
+        move || door.load(&sale.to_string(), &terms, PATIENCE)
+    })
+    .await?;
+
+    let history = folder.join("history.jsonl");
+    let rush = tokio::spawn(rush::run(rush::Plan {
+        shop: town.shop.clone(),
+        provider: town.provider.clone(),
+        sale: sale.to_string(),
+        sku: ROCKET.to_owned(),
+        habits: Habits::OF_THE_SEED,
+        people: town.shoppers.iter().take(plan.shoppers).cloned().collect(),
+        opens_at,
+        arrive_within: plan.arrive_within,
+        history: history.clone(),
+        seed: plan.seed,
+        requests_at_once: REQUESTS_AT_ONCE,
+        limit: Duration::from_hours(1),
+    }));
+    let canaries = folder.join("canaries.jsonl");
+    let flock = Arc::new(Flock::gather(town, &sale.to_string(), History::create(&canaries)?).await?);
+    let revivals = world.revivals();
+    flock.until_one_returns(PATIENCE).await.context("before any fault")?;
+    flock.change_their_minds().await.context("cancelling twice")?;
+    let mut troubles = Vec::new();
+    world.set_flock(Some(Arc::clone(&flock)));
+    let injected = inject(world, &flock, plan, opens_at).await;
+    world.set_flock(None);
+    let (injections, recoveries) = injected.unwrap_or_else(|error| {
+        troubles.push(format!("{error:#}"));
+        (0, Vec::new())
+    });
+
+    let drain_limit = plan.drain_limit;
+    // The shop is whole again: the sale closes, and what is on its way arrives.
+    let close_out = blocking(move || door.close_out(&sale.to_string(), drain_limit)).await;
+    let close_out = close_out.unwrap_or_else(|error| json!({"error": format!("{error:#}")}));
+    if close_out["differences_total"] != json!(0) {
+        troubles.push(format!("the close-out found differences: {close_out}"));
+    }
+    let mut records = rush.await??.records;
+    let flock = Arc::into_inner(flock).ok_or_else(|| anyhow!("a canary is still out"))?;
+    records.extend(flock.finish()?);
+    append(&canaries, &history)?;
+    let audit = settle(world, plan, sale, &history).await?;
+    troubles.extend(findings(&audit));
+    let slowest = recoveries.iter().copied().max().unwrap_or_default();
+    if slowest > plan.bound {
+        troubles.push(format!(
+            "recovering took {:.1} s, the bound is {} s",
+            slowest.as_secs_f64(),
+            plan.bound.as_secs()
+        ));
+    }
+    let outcome = Outcome {
+        sale,
+        faults: described(&plan.faults),
+        injections,
+        operations: records.len(),
+        ok: count(&records, rocketmart_loadtest::history::Outcome::Ok),
+        refused: count(&records, rocketmart_loadtest::history::Outcome::Refused),
+        unknown: count(&records, rocketmart_loadtest::history::Outcome::Unknown),
+        recoveries: recoveries.iter().map(Duration::as_secs_f64).collect(),
+        slowest_recovery: slowest.as_secs_f64(),
+        bound: plan.bound.as_secs_f64(),
+        revivals: world.revivals() - revivals,
+        close_out,
+        audit,
+        troubles,
+        name: plan.name.clone(),
+    };
+    fs::write(folder.join("outcome.json"), serde_json::to_vec_pretty(&outcome)?)?;
+    Ok(outcome)
+}
+
+fn terms(plan: &Plan, opens_at: OffsetDateTime) -> Result<Value> {
+    let item = |sku: &str, units: u32, limit: u32| json!({"sku": sku, "units": units, "price": PRICE, "per_buyer_limit": limit});
+    Ok(json!({
+        "name": plan.name,
+        "currency": CURRENCY,
+        "opens_at": opens_at.format(&Rfc3339)?,
+        "closes_at": (opens_at + Duration::from_hours(4)).format(&Rfc3339)?,
+        "payment_seconds": PAYMENT_SECONDS,
+        "items": [item(ROCKET, plan.units, 1), item(SEED, CANARY_UNITS, CANARY_UNITS)],
+    }))
+}
+
+/// How many faults there were, and how long recovering from each took.
+async fn inject(
+    world: &Arc<World>,
+    flock: &Arc<Flock>,
+    plan: &Plan,
+    opens_at: OffsetDateTime,
+) -> Result<(usize, Vec<Duration>)> {
+    let limit = plan.bound + PATIENCE;
+    match &plan.faults {
+        Faults::InTurn(faults) => {
+            let mut recoveries = Vec::new();
+            for fault in faults {
+                println!("    {fault}");
+                let (injecting, world) = (fault.clone(), Arc::clone(world));
+                blocking(move || injecting.inject(&world)).await?;
+                let recovery = flock.until_one_returns(limit).await.with_context(|| fault.to_string())?;
+                println!("      bought and paid again after {:.1} s", recovery.as_secs_f64());
+                recoveries.push(recovery);
+            }
+            Ok((faults.len(), recoveries))
+        }
+        Faults::AtTimes(faults) => {
+            let left = Duration::try_from(opens_at - OffsetDateTime::now_utc()).unwrap_or_default();
+            let start = Instant::now() + left;
+            let mut going_on = JoinSet::new();
+            let failed: Arc<Mutex<Vec<String>>> = Arc::default();
+            for (at, fault) in faults.clone() {
+                let (world, failed) = (Arc::clone(world), Arc::clone(&failed));
+                going_on.spawn(async move {
+                    tokio::time::sleep_until(start + at).await;
+                    println!("    {:>5.1} s  {fault}", at.as_secs_f64());
+                    // Some things cannot be done to what another fault has just ended.
+                    if let Err(error) = blocking(move || fault.inject(&world)).await {
+                        failed.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{error:#}"));
+                    }
+                });
+            }
+            while going_on.join_next().await.is_some() {}
+            let recovery = flock.until_one_returns(limit).await.context("after all faults")?;
+            let failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.iter().for_each(|error| println!("    could not be injected: {error}"));
+            ensure!(
+                failed.len() * 4 <= faults.len(),
+                "most faults could not be injected: {}",
+                failed.join("; ")
+            );
+            Ok((faults.len() - failed.len(), vec![recovery]))
+        }
+    }
+}
+
+/// Audits until nothing differs or nothing moves any more.
+async fn settle(world: &World, plan: &Plan, sale: Uuid, history: &Path) -> Result<Audit> {
+    let sources = world.sources(history, plan.kafka_is_emptied);
+    let deadline = Instant::now() + SETTLE_LIMIT;
+    loop {
+        let found = audit(&sources, sale).await?;
+        if found.differences() == 0 || Instant::now() >= deadline {
+            return Ok(found);
+        }
+        tokio::time::sleep(AUDIT_INTERVAL).await;
+    }
+}
+
+fn findings(audit: &Audit) -> Vec<String> {
+    let broken = audit.invariants.iter().filter(|(_, verdict)| verdict.difference > 0);
+    broken
+        .map(|(name, verdict)| {
+            let first = verdict.findings.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
+            format!("{name}: {} findings, the first: {first}", verdict.difference)
+        })
+        .collect()
+}
+
+fn described(faults: &Faults) -> Vec<String> {
+    match faults {
+        Faults::InTurn(faults) => faults.iter().map(ToString::to_string).collect(),
+        Faults::AtTimes(faults) => {
+            faults.iter().map(|(at, fault)| format!("{:.1} s: {fault}", at.as_secs_f64())).collect()
+        }
+    }
+}
+
+fn count(records: &[Record], outcome: rocketmart_loadtest::history::Outcome) -> usize {
+    records.iter().filter(|record| record.outcome == outcome).count()
+}
+
+fn append(from: &PathBuf, to: &PathBuf) -> Result<()> {
+    let mut history = fs::OpenOptions::new().append(true).open(to)?;
+    Ok(history.write_all(&fs::read(from)?)?)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
