@@ -1,6 +1,7 @@
 //! What a sale's stream holds: one entry per batch, each with the events of that batch in order.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 /// One entry of a sale's stream.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,12 @@ pub struct StreamEvent {
     pub key: String,
     #[serde(rename = "p", default)]
     pub traceparent: Option<String>,
-    #[serde(rename = "d")]
-    pub data: serde_json::Value,
+    /// JSON as the function wrote it: who carries it on has no need to look inside.
+    #[serde(rename = "d", deserialize_with = "as_written")]
+    pub data: String,
+}
+
+fn as_written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let raw = Box::<RawValue>::deserialize(deserializer)?;
+    Ok(Box::<str>::from(raw).into_string())
 }
