@@ -43,7 +43,38 @@ id! {
     /// An order, named by whoever asks for the reservation before Redis is asked.
     OrderId
 }
+impl OrderId {
+    /// A fresh id for an order of this sale. Its last two bytes are the sale's, so that an order can be
+    /// looked for where it probably is; what is found there still has to be looked at. What is left of
+    /// the id, a time and 58 bits, is as unique as it has to be: the functions refuse an id in use.
+    pub fn fresh(sale: SaleId) -> Self {
+        let mut bytes = Uuid::now_v7().into_bytes();
+        bytes[14..].copy_from_slice(&sale.0.as_bytes()[14..]);
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// Whether this may be an id of [`Self::fresh`] for this sale.
+    pub fn hints_at(self, sale: SaleId) -> bool {
+        self.0.as_bytes()[14..] == sale.0.as_bytes()[14..]
+    }
+}
+
 id! {
     /// A member who buys: the `sub` of the token.
     BuyerId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_hints_at_its_sale_and_ids_stay_unique_and_in_order() {
+        let (sale, other) = (SaleId(Uuid::from_u128(7)), SaleId(Uuid::from_u128(8)));
+        let ids: Vec<OrderId> = (0..10_000).map(|_| OrderId::fresh(sale)).collect();
+        assert!(ids.iter().all(|id| id.hints_at(sale) && !id.hints_at(other)));
+        assert!(ids.iter().all(|id| id.0.get_version_num() == 7));
+        let distinct: std::collections::HashSet<_> = ids.iter().collect();
+        assert_eq!(distinct.len(), ids.len());
+    }
 }

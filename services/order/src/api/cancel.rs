@@ -58,7 +58,7 @@ pub(crate) async fn cancel(
             FieldError::new("reason", "length", format!("must have at most {REASON_LIMIT} characters"));
         return Err(Problem::validation(vec![error]));
     }
-    for sale in app.sales.loaded() {
+    for sale in app.sales.where_to_look_for(OrderId(id)) {
         match app.cancel_in(sale, OrderId(id), BuyerId(claims.sub)).await? {
             InRedis::Cancelled(view) => {
                 tracing::info!(order = %id, reason, "cancelled by the buyer");

@@ -1,9 +1,9 @@
 //! Finding an order by its id.
 //!
-//! An order id says nothing about its sale. What a buyer does to an order (pay, cancel) is decided
-//! by Redis, so it is tried in each loaded sale, newest first, until one knows the order: few sales
-//! run at once, and the usual one is the newest. What a buyer reads comes from PostgreSQL, and from
-//! Redis while the worker has not caught up (or PostgreSQL is away).
+//! What a buyer does to an order (pay, cancel) is decided by Redis. An order id hints at its sale, which
+//! is asked first; another one could share the hint, so the others are asked as well until one knows
+//! the order. What a buyer reads comes from PostgreSQL, and from Redis while the worker has not caught
+//! up (or PostgreSQL is away).
 
 use rocketmart_kit::problem::{Problem, Result};
 use rocketmart_stock::OrderId;
@@ -37,7 +37,7 @@ impl App {
 
     /// The order as Redis keeps it.
     async fn held_order(&self, id: Uuid, buyer: Uuid) -> Result<Option<OrderView>> {
-        for sale in self.sales.loaded() {
+        for sale in self.sales.where_to_look_for(OrderId(id)) {
             let found = self.stock.get(sale, OrderId(id)).await.map_err(problems::stock)?;
             if let Some(reservation) = found {
                 return Ok((reservation.buyer.0 == buyer).then(|| reservation.into()));

@@ -99,7 +99,7 @@ enum Step {
 
 impl App {
     async fn advance(&self, id: Uuid, buyer: Uuid, step: Step) -> Result<(StatusCode, Json<OrderView>)> {
-        for sale in self.sales.loaded() {
+        for sale in self.sales.where_to_look_for(OrderId(id)) {
             let outcome =
                 self.try_in(sale, OrderId(id), BuyerId(buyer), step).await.map_err(problems::stock)?;
             if let Some(decided) = decided(outcome) {

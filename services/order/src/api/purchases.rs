@@ -15,7 +15,6 @@ use rocketmart_stock::{BuyerId, Line, OrderId, Reservation, Reserve, ReserveOutc
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::sales::SalePhase;
 use super::view::OrderView;
@@ -67,7 +66,7 @@ pub(crate) async fn purchase(
     let sale = app.sales.resolve(&sale).ok_or_else(problems::sale_unknown)?;
     let wish = Reserve {
         sale,
-        order: OrderId(Uuid::now_v7()),
+        order: OrderId::fresh(sale),
         buyer: BuyerId(claims.sub),
         request_hash: fingerprint(&body),
         lines: vec![Line { sku: body.sku, quantity: body.quantity }],

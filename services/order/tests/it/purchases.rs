@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use reqwest::Method;
 use rocketmart_order::events::types;
+use rocketmart_stock::{BuyerId, Line, OrderId, Reserve, ReserveOutcome, SaleId};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::shop::{GRACE_SECONDS, PRICE, Shop, eventually, from_now, offer};
+use crate::shop::{GRACE_SECONDS, MUG, PRICE, Shop, eventually, from_now, offer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purchase_is_reserved_then_paid_then_delivered_and_the_books_follow() {
@@ -250,6 +251,34 @@ async fn a_payment_in_two_steps_waits_for_its_confirmation() {
     assert_eq!(status, 202);
     let requested = shop.told.until(types::PAYMENT_REQUESTED, id, 1).await;
     assert_eq!(requested[0]["payment_method_id"], method.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_found_whichever_sale_its_id_hints_at() {
+    let shop = Shop::with_api_only().await;
+    let (sold_in, other) = (shop.open_sale(10).await, shop.open_sale(10).await);
+    // The hint is a hint: ids that other versions gave, or that share another sale's last bytes.
+    for (key, hinted) in [("right", sold_in), ("wrong", other), ("none", Uuid::nil())] {
+        let buyer = shop.buyer();
+        let order = OrderId::fresh(SaleId(hinted));
+        let wish = Reserve {
+            sale: SaleId(sold_in),
+            order,
+            buyer: BuyerId(buyer.id),
+            lines: vec![Line { sku: MUG.into(), quantity: 1 }],
+            key: key.into(),
+            request_hash: String::new(),
+            traceparent: None,
+        };
+        let outcome = shop.backing.stock.reserve(SaleId(sold_in), &[wish]).await.unwrap();
+        assert!(matches!(outcome[..], [ReserveOutcome::Reserved(_)]), "{key}: {outcome:?}");
+        eventually("the sales are listed", async || {
+            buyer.get(&format!("/api/v1/orders/{order}")).await.0 == 200
+        })
+        .await;
+        let (status, paid) = buyer.post(&format!("/api/v1/orders/{order}/payment"), &json!({})).await;
+        assert_eq!((status, &paid["sale"]), (202, &json!(sold_in)), "{key}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
