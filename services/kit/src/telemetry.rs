@@ -4,12 +4,17 @@
 //! unset). Metrics go through the `metrics` facade to one Prometheus recorder, rendered by the
 //! admin listener. Everything here may be called again, as tests in one process do.
 
+mod request;
+
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format;
+
+pub(crate) use request::Request;
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -73,9 +78,10 @@ fn init_logging() -> bool {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
     if std::env::var("LOG_FORMAT").is_ok_and(|format| format == "text") {
-        subscriber.try_init().is_ok()
+        subscriber.event_format(request::InRequest { lines: format(), json: false }).try_init().is_ok()
     } else {
-        subscriber.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init().is_ok()
+        let lines = format().json().flatten_event(true).with_current_span(true).with_span_list(false);
+        subscriber.json().event_format(request::InRequest { lines, json: true }).try_init().is_ok()
     }
 }
 

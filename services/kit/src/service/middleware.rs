@@ -2,7 +2,7 @@
 //!
 //! One middleware instead of a tower of them: each layer would box its future again, and the
 //! order service answers tens of thousands of requests a second on two cores. In order:
-//! request id and trace → span → time-out → panic guard → handler → metrics → problem form →
+//! request id and trace → time-out → panic guard → handler → metrics → problem form →
 //! security headers.
 
 use std::any::Any;
@@ -17,11 +17,11 @@ use futures::{FutureExt, StreamExt as _};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
-use tracing::Instrument;
 use uuid::Uuid;
 
 use super::measure;
 use crate::problem::Problem;
+use crate::telemetry;
 use crate::trace::{self, TRACEPARENT, TraceContext};
 
 /// Bodies larger than this are refused, bytes.
@@ -58,24 +58,21 @@ async fn frame(State(limit): State<Duration>, request: Request, next: Next) -> R
     let context = trace_context(request.headers());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
-    let span = tracing::info_span!(
-        "request",
-        id = id.to_str().unwrap_or_default(),
-        trace = %context.trace_id(),
-        %method,
-        route,
-    );
+    let named = telemetry::Request { id: id.clone(), context, method: method.clone(), route: route.clone() };
 
-    let handled = if announces_too_much(request.headers()) {
-        refuse_body(request).await
-    } else {
-        trace::scope(context, guarded(limit, request, next)).instrument(span.clone()).await
-    };
-    let mut response = as_problem(handled);
-    let (status, took) = (response.status(), started.elapsed());
-    measure::request(&method, route, status, took);
-    tracing::debug!(parent: &span, status = status.as_u16(), took_ms = took.as_millis(), "answered");
+    let handled = named.scope(trace::scope(context, async {
+        let handled = if announces_too_much(request.headers()) {
+            refuse_body(request).await
+        } else {
+            guarded(limit, request, next).await
+        };
+        let (status, took) = (handled.status(), started.elapsed());
+        tracing::debug!(status = status.as_u16(), took_ms = took.as_millis(), "answered");
+        handled
+    }));
+    let mut response = as_problem(handled.await);
+    let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
+    measure::request(&method, route, response.status(), started.elapsed());
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     for (name, value) in &SECURITY_HEADERS {
