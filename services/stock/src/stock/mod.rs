@@ -16,9 +16,11 @@ mod reservations;
 mod sales;
 mod settlement;
 
+use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue};
+use uuid::Uuid;
 
 use crate::connection::Connection;
 use crate::error::StockError;
@@ -70,7 +72,8 @@ impl Stock {
         arguments: Arguments,
     ) -> Result<T> {
         let mut command = redis::cmd(if function.writes { "FCALL" } else { "FCALL_RO" });
-        command.arg(function.name).arg(keys::COUNT).arg(&keys::all(sale)).arg(arguments.0);
+        command.arg(function.name).arg(keys::COUNT).arg(&keys::all(sale));
+        arguments.append_to(&mut command);
         match self.connection.query(&command).await {
             Err(StockError::Protocol(text)) if library::says_missing(&text) => {
                 self.ensure_functions().await?;
@@ -102,23 +105,50 @@ impl Function {
     }
 }
 
-/// The arguments of a function, all of them texts.
+/// The arguments of a function, all of them texts, one after the other in one piece of memory: a call
+/// has thousands of them.
 #[derive(Debug, Default)]
-struct Arguments(Vec<String>);
+struct Arguments {
+    texts: String,
+    /// Where each of them ends.
+    ends: Vec<usize>,
+}
 
 impl Arguments {
-    fn with(mut self, value: impl ToString) -> Self {
+    fn with(mut self, value: impl Display) -> Self {
         self.push(value);
         self
     }
 
-    fn push(&mut self, value: impl ToString) {
-        self.0.push(value.to_string());
+    fn push(&mut self, value: impl Display) {
+        // Writing into memory does not fail.
+        let _ = write!(self.texts, "{value}");
+        self.ends.push(self.texts.len());
+    }
+
+    fn push_text(&mut self, text: &str) {
+        self.texts.push_str(text);
+        self.ends.push(self.texts.len());
+    }
+
+    fn push_id(&mut self, id: Uuid) {
+        self.push_text(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
     }
 
     /// An absent value is the empty text.
-    fn push_optional(&mut self, value: Option<impl ToString>) {
-        self.0.push(value.map(|value| value.to_string()).unwrap_or_default());
+    fn push_optional(&mut self, value: Option<impl Display>) {
+        match value {
+            Some(value) => self.push(value),
+            None => self.ends.push(self.texts.len()),
+        }
+    }
+
+    fn append_to(&self, command: &mut Cmd) {
+        let mut from = 0;
+        for &end in &self.ends {
+            command.arg(self.texts.as_bytes().get(from..end).unwrap_or_default());
+            from = end;
+        }
     }
 }
 
@@ -137,6 +167,19 @@ fn well_formed_trace(traceparent: Option<&str>) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arguments_arrive_one_by_one_and_an_absent_one_is_empty() {
+        let mut arguments = Arguments::default().with(7);
+        arguments.push_optional(None::<u8>);
+        arguments.push_id(Uuid::nil());
+        arguments.push_text("x");
+        let mut command = redis::cmd("FCALL");
+        arguments.append_to(&mut command);
+        let mut expected = redis::cmd("FCALL");
+        expected.arg("7").arg("").arg(Uuid::nil().to_string()).arg("x");
+        assert_eq!(command.get_packed_command(), expected.get_packed_command());
+    }
 
     #[test]
     fn a_malformed_trace_context_is_left_out() {

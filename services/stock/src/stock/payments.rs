@@ -35,8 +35,8 @@ impl Stock {
     ) -> Result<Vec<PaymentOutcome>> {
         let mut arguments = Arguments::default().with(sale);
         for wish in wishes {
-            arguments.push(wish.order);
-            arguments.push(wish.buyer);
+            arguments.push_id(wish.order.0);
+            arguments.push_id(wish.buyer.0);
             arguments.push(u8::from(wish.details.is_some()));
             let details = wish.details.unwrap_or_default();
             arguments.push_optional(details.payment_method_id);

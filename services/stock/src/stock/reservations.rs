@@ -37,14 +37,14 @@ impl Stock {
         }
         let mut arguments = Arguments::default().with(sale).with(wishes.len());
         for wish in wishes {
-            arguments.push(wish.order);
-            arguments.push(wish.buyer);
-            arguments.push(&wish.key);
-            arguments.push(&wish.request_hash);
-            arguments.push_optional(well_formed_trace(wish.traceparent.as_deref()));
+            arguments.push_id(wish.order.0);
+            arguments.push_id(wish.buyer.0);
+            arguments.push_text(&wish.key);
+            arguments.push_text(&wish.request_hash);
+            arguments.push_text(well_formed_trace(wish.traceparent.as_deref()).unwrap_or_default());
             arguments.push(wish.lines.len());
             for line in &wish.lines {
-                arguments.push(&line.sku);
+                arguments.push_text(&line.sku);
                 arguments.push(line.quantity);
             }
         }
