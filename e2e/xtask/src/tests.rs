@@ -33,6 +33,10 @@ enum Tier {
 impl Tier {
     const ALL: [Self; 5] = [Self::Unit, Self::Services, Self::Operator, Self::Faults, Self::EndToEnd];
 
+    /// What runs unless tiers are named. The faults are not among them yet: a campaign has to have held
+    /// for hours before its failure may stop a change that has nothing to do with it.
+    const USUAL: [Self; 4] = [Self::Unit, Self::Services, Self::Operator, Self::EndToEnd];
+
     fn name(self) -> &'static str {
         match self {
             Self::Unit => "unit",
@@ -141,7 +145,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
 
 fn chosen(names: &[String]) -> Result<Vec<Tier>> {
     if names.is_empty() {
-        return Ok(Tier::ALL.to_vec());
+        return Ok(Tier::USUAL.to_vec());
     }
     names
         .iter()
