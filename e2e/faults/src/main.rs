@@ -23,7 +23,7 @@ use rocketmart_harness::process;
 #[derive(Parser)]
 #[command(about = "Kills, freezes, fills and cuts whatever a sale stands on, and audits what is left")]
 struct Args {
-    /// Rows to run; all of them when neither rows nor --minutes are given
+    /// Rows (or known bugs) to run; all of them when neither rows nor --minutes are given
     rows: Vec<String>,
     /// Picks the faults of a campaign, and the shoppers' habits
     #[arg(long, default_value_t = 1)]
@@ -93,10 +93,10 @@ fn list() {
 }
 
 async fn faults(args: &Args) -> Result<()> {
-    let chosen = chosen(args)?;
     if args.known_bugs {
-        return known_bugs::all(&args.program, &args.out).await;
+        return known_bugs::run(&args.rows, &args.program, &args.out).await;
     }
+    let chosen = chosen(args)?;
     println!("  the shop of processes …");
     let started = Instant::now();
     let world = Arc::new(World::start(Shape::usual(&args.program)).await?);

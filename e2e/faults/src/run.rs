@@ -32,7 +32,10 @@ use crate::{
 const LEAD: Duration = Duration::from_secs(3);
 /// An unpaid order gives its unit back after this time.
 const PAYMENT_SECONDS: u32 = 12;
-/// A run whose shop does not recover within this time beyond its bound is given up.
+/// A run whose shop does not recover within twice its bound and this is given up.
+const BEYOND_BOUND: Duration = Duration::from_secs(30);
+/// Between two faults, so that each meets the shop at work.
+const LULL: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_mins(2);
 /// From the close-out until shipments and outboxes have caught up.
 const SETTLE_LIMIT: Duration = Duration::from_mins(1);
@@ -198,7 +201,7 @@ async fn inject(
     plan: &Plan,
     opens_at: OffsetDateTime,
 ) -> Result<(usize, Vec<Duration>)> {
-    let limit = plan.bound + PATIENCE;
+    let limit = plan.bound * 2 + BEYOND_BOUND;
     match &plan.faults {
         Faults::InTurn(faults) => {
             let mut recoveries = Vec::new();
@@ -209,6 +212,7 @@ async fn inject(
                 let recovery = flock.until_one_returns(limit).await.with_context(|| fault.to_string())?;
                 println!("      bought and paid again after {:.1} s", recovery.as_secs_f64());
                 recoveries.push(recovery);
+                tokio::time::sleep(LULL).await;
             }
             Ok((faults.len(), recoveries))
         }
