@@ -95,15 +95,17 @@ impl Cluster {
 
     /// Applies manifests (server-side).
     pub fn apply(&self, manifests: &str) -> Result<()> {
-        let arguments = ["apply", "--server-side", "--force-conflicts", "--filename=-"];
-        output(&mut self.kubectl_command(&arguments), Some(manifests)).map(drop)
+        self.apply_with(&[], manifests)
     }
 
     /// Applies manifests that name no namespace of their own in this one.
     pub fn apply_in(&self, namespace: &str, manifests: &str) -> Result<()> {
-        let arguments =
-            ["--namespace", namespace, "apply", "--server-side", "--force-conflicts", "--filename=-"];
-        output(&mut self.kubectl_command(&arguments), Some(manifests)).map(drop)
+        self.apply_with(&["--namespace", namespace], manifests)
+    }
+
+    fn apply_with(&self, options: &[&str], manifests: &str) -> Result<()> {
+        let arguments = ["apply", "--server-side", "--force-conflicts", "--filename=-"];
+        output(self.kubectl_command(&arguments).args(options), Some(manifests)).map(drop)
     }
 
     /// Runs Helm and answers what it printed. Its cache and settings lie in ours.
