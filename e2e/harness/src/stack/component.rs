@@ -78,24 +78,10 @@ impl Component {
         !matches!(self, Self::OrderRelay | Self::OrderWorker | Self::PaymentWorker | Self::DeliveryWorker)
     }
 
-    /// The first part of the path of its routes, as the entrance would route them.
+    /// The path prefixes that the entrance leads to it.
     pub fn routes(self) -> &'static [&'static str] {
-        match self {
-            Self::Member => &[
-                "/api/v1/members",
-                "/api/v1/sessions",
-                "/api/v1/password-resets",
-                "/api/v1/me",
-                "/api/v1/admin",
-                "/.well-known",
-            ],
-            Self::Catalog => &["/api/v1/products", "/api/v1/likes", "/api/v1/wishlist"],
-            Self::Search => &["/api/v1/search"],
-            Self::Order => &["/api/v1/sales", "/api/v1/orders", "/api/v1/cart"],
-            Self::Payment => &["/api/v1/payments", "/api/v1/payment-methods"],
-            Self::Delivery => &["/api/v1/addresses", "/api/v1/shipments"],
-            _ => &[],
-        }
+        let found = rocketmart_entrance::ROUTES.into_iter().find(|(component, _)| *component == self.name());
+        found.map_or(&[], |(_, prefixes)| prefixes)
     }
 
     /// The database it owns or shares with its service.
