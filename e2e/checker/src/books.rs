@@ -33,7 +33,10 @@ pub struct Order {
     pub buyer: Uuid,
     pub amount: i64,
     pub units: Units,
+    /// When its payment was taken; stays when the order is cancelled or returned later.
     pub paid_at: Option<OffsetDateTime>,
+    /// Money the order service was told went back to the buyer.
+    pub refunded: i64,
     pub pay_by: Option<OffsetDateTime>,
     pub released_at: Option<OffsetDateTime>,
 }
@@ -45,6 +48,17 @@ impl Order {
             self.state.as_str(),
             "paid" | "preparing" | "shipped" | "delivered" | "completed" | "return_requested"
         )
+    }
+
+    /// Took units from the sale for good. What comes back after payment goes to the seller's
+    /// standing stock, not to the sale.
+    pub fn was_paid(&self) -> bool {
+        self.paid_at.is_some()
+    }
+
+    /// Ended, whole, without anything left to the buyer.
+    pub fn is_given_back(&self) -> bool {
+        self.was_paid() && matches!(self.state.as_str(), "cancelled" | "refunded")
     }
 
     /// Ended without holding stock.

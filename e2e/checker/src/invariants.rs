@@ -44,7 +44,7 @@ pub fn all(history: &[Told], books: &Books) -> BTreeMap<&'static str, Verdict> {
 
 /// Units of paid orders beyond those that were put on sale.
 pub fn oversold(books: &Books) -> i64 {
-    let paid = units_of(books.orders.values().filter(|order| order.is_paid()));
+    let paid = units_of(books.orders.values().filter(|order| order.was_paid()));
     paid.iter()
         .map(|(sku, units)| (units - books.ledger.get(sku).map_or(0, |item| item.preloaded)).max(0))
         .sum()
@@ -110,7 +110,7 @@ pub fn unknowns(history: &[Told], books: &Books) -> Unknowns {
 fn conservation(books: &Books) -> Verdict {
     let mut findings = Vec::new();
     let held = units_of(books.orders.values().filter(|order| order.state == "reserved"));
-    let sold = units_of(books.orders.values().filter(|order| order.is_paid()));
+    let sold = units_of(books.orders.values().filter(|order| order.was_paid()));
     for (store, items) in [("Redis", &books.counters), ("the ledger", &books.ledger)] {
         for (sku, item) in items {
             if item.preloaded != item.remaining + item.reserved + item.sold {
@@ -203,7 +203,8 @@ fn too_early(history: &[Told], books: &Books) -> Vec<String> {
     early_sales.chain(early_ends).collect()
 }
 
-/// I4: at most one net charge per order; delivered implies paid; released implies not paid.
+/// I4: at most one net charge per order, for what the buyer kept of it; delivered implies paid;
+/// released implies not paid.
 fn one_net_charge(books: &Books) -> Verdict {
     let mut charges: HashMap<&str, Vec<&Charge>> = HashMap::new();
     for charge in books.charges.iter().filter(|charge| charge.succeeded) {
@@ -214,15 +215,23 @@ fn one_net_charge(books: &Books) -> Verdict {
         let of_order = charges.remove(id.to_string().as_str()).unwrap_or_default();
         let net: Vec<i64> =
             of_order.iter().map(|charge| charge.amount - charge.refunded).filter(|left| *left != 0).collect();
-        let wanted: &[i64] = if order.is_paid() { &[order.amount] } else { &[] };
+        let kept = match (order.was_paid(), order.is_given_back()) {
+            (true, false) => order.amount - order.refunded,
+            _ => 0,
+        };
+        let wanted: &[i64] = if kept == 0 { &[] } else { &[kept] };
         if net != wanted {
             findings.push(format!(
                 "order {id} is {} and the provider holds {net:?}, not {wanted:?}",
                 order.state
             ));
         }
-        if books.shipments.contains_key(id) && !order.is_paid() {
-            findings.push(format!("order {id} is {} and has a shipment", order.state));
+        if let Some(shipment) = books.shipments.get(id) {
+            if !order.was_paid() {
+                findings.push(format!("order {id} is {} and has a shipment", order.state));
+            } else if order.state == "cancelled" && shipment != "cancelled" {
+                findings.push(format!("order {id} is cancelled and its shipment {shipment}"));
+            }
         }
     }
     Verdict::new(
@@ -304,12 +313,16 @@ fn stores_agree(books: &Books) -> Verdict {
         }
         let payment = books.payments.get(id);
         let succeeded = payment.is_some_and(|payment| payment.state == "succeeded");
-        if order.is_paid() != (succeeded && payment.is_some_and(|payment| payment.refunded < payment.amount))
-        {
+        // Money for an order that ended before it came goes back whole, and no order tells of it.
+        let agrees = match payment.filter(|_| succeeded) {
+            Some(payment) if order.was_paid() => payment.refunded == order.refunded,
+            Some(payment) => payment.refunded == payment.amount,
+            None => !order.was_paid(),
+        };
+        if !agrees {
             findings.push(format!(
-                "order {id} is {}, its payment {:?}",
-                order.state,
-                payment.map(|payment| &payment.state)
+                "order {id} is {} with {} refunded, its payment {payment:?}",
+                order.state, order.refunded
             ));
         }
         if !books.kafka_was_emptied && succeeded != books.succeeded_events.contains(id) {
@@ -342,8 +355,8 @@ fn stores_agree(books: &Books) -> Verdict {
 fn same_state(in_redis: &str, order: &Order) -> bool {
     match in_redis {
         "reserved" | "submitted" => order.state == "reserved",
-        "confirmed" => order.is_paid() || matches!(order.state.as_str(), "returned" | "refunded"),
-        released => order.state == released,
+        "confirmed" => order.was_paid(),
+        released => order.state == released && !order.was_paid(),
     }
 }
 

@@ -37,7 +37,8 @@ fn balanced() -> (Vec<Told>, Books) {
                 buyer,
                 amount: 100,
                 units: units.clone(),
-                paid_at: None,
+                paid_at: (in_sql == "paid").then_some(time::OffsetDateTime::UNIX_EPOCH),
+                refunded: 0,
                 pay_by: None,
                 released_at: None,
             },
@@ -125,6 +126,65 @@ fn a_charge_for_an_expired_order_that_was_not_refunded_is_found() {
 #[test]
 fn a_shipment_of_an_unpaid_order_is_found() {
     assert_eq!(broken(|_, books| drop(books.shipments.insert(id(2), "preparing".into()))), ["I4"]);
+}
+
+/// Order 1, after payment: cancelled before it left, all money back.
+fn cancel_after_payment(books: &mut Books) {
+    let cancelled = order(books, 1);
+    (cancelled.state, cancelled.refunded) = ("cancelled".into(), 100);
+    books.charges[0].refunded = 100;
+    books.payments.get_mut(&id(1)).expect("the payment").refunded = 100;
+    books.shipments.insert(id(1), "cancelled".into());
+}
+
+#[test]
+fn an_order_cancelled_after_payment_keeps_the_books_balanced() {
+    assert_eq!(broken(|_, books| cancel_after_payment(books)), Vec::<&str>::new());
+    let unsold = broken(|_, books| {
+        cancel_after_payment(books);
+        for items in [&mut books.counters, &mut books.ledger] {
+            *items.get_mut(SKU).expect("the SKU") =
+                Counters { preloaded: 2, remaining: 2, reserved: 0, sold: 0 };
+        }
+    });
+    assert_eq!(unsold, ["I1"]);
+}
+
+#[test]
+fn a_cancelled_order_whose_money_did_not_come_back_is_found() {
+    let found = broken(|_, books| {
+        cancel_after_payment(books);
+        books.charges[0].refunded = 0;
+    });
+    assert_eq!(found, ["I4"]);
+}
+
+#[test]
+fn a_cancelled_order_that_is_shipped_is_found() {
+    let found = broken(|_, books| {
+        cancel_after_payment(books);
+        books.shipments.insert(id(1), "shipped".into());
+    });
+    assert_eq!(found, ["I4"]);
+}
+
+#[test]
+fn what_a_return_gave_back_is_compared_among_order_payment_and_provider() {
+    let returned = |books: &mut Books, [of_order, of_payment, of_charge]: [i64; 3]| {
+        let kept = order(books, 1);
+        (kept.state, kept.refunded) = ("completed".into(), of_order);
+        books.payments.get_mut(&id(1)).expect("the payment").refunded = of_payment;
+        books.charges[0].refunded = of_charge;
+    };
+    assert_eq!(broken(|_, books| returned(books, [40, 40, 40])), Vec::<&str>::new());
+    assert_eq!(broken(|_, books| returned(books, [40, 40, 0])), ["I4"]);
+    assert_eq!(broken(|_, books| returned(books, [40, 100, 40])), ["I7"]);
+    assert_eq!(broken(|_, books| returned(books, [0, 40, 40])), ["I4", "I7"]);
+}
+
+#[test]
+fn an_order_paid_in_redis_alone_is_found() {
+    assert!(broken(|_, books| order(books, 1).paid_at = None).contains(&"I7"));
 }
 
 #[test]

@@ -31,7 +31,8 @@ pub async fn read_orders(url: &str, sale: Uuid, books: &mut Books) -> Result<()>
         books.ledger.insert(item.try_get("sku")?, counters);
     }
     let orders = sqlx::query(
-        "SELECT id, state, buyer_id, amount, paid_at, pay_by, released_at FROM orders WHERE sale_id = $1",
+        "SELECT id, state, buyer_id, amount, paid_at, refunded, pay_by, released_at \
+         FROM orders WHERE sale_id = $1",
     )
     .bind(sale)
     .fetch_all(&pool)
@@ -45,6 +46,7 @@ pub async fn read_orders(url: &str, sale: Uuid, books: &mut Books) -> Result<()>
                 amount: order.try_get("amount")?,
                 units: Units::new(),
                 paid_at: order.try_get("paid_at")?,
+                refunded: order.try_get("refunded")?,
                 pay_by: order.try_get("pay_by")?,
                 released_at: order.try_get("released_at")?,
             },
