@@ -6,6 +6,7 @@ use std::{
     fs,
     io::Write as _,
     path::Path,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,12 +17,25 @@ use crate::process::Logged;
 /// How many lines of a log are shown when a step fails.
 const LOG_LINES_ON_FAILURE: usize = 30;
 
+/// What this process has done so far.
+static DONE: Mutex<Vec<(String, Duration)>> = Mutex::new(Vec::new());
+
+/// The `count` longest steps of this process, longest first.
+pub fn longest(count: usize) -> Vec<(String, Duration)> {
+    let mut steps = DONE.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    steps.sort_by_key(|(_, took)| std::cmp::Reverse(*took));
+    steps.truncate(count);
+    steps
+}
+
 /// Runs `work`, saying what is being done and how long it took.
 pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let started = Instant::now();
     println!("  {what} …");
     let outcome = work();
-    let seconds = started.elapsed().as_secs_f64();
+    let took = started.elapsed();
+    let seconds = took.as_secs_f64();
+    DONE.lock().unwrap_or_else(PoisonError::into_inner).push((what.to_owned(), took));
     match &outcome {
         Ok(_) => println!("  {what}: done ({seconds:.1} s)"),
         Err(_) => println!("  {what}: FAILED after {seconds:.1} s"),

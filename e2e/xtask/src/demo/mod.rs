@@ -16,7 +16,7 @@ mod tools;
 use std::{fs, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, bail};
-use rocketmart_harness::{cluster::Cluster, node::Node, step::step};
+use rocketmart_harness::{cluster::Cluster, node::Node, step};
 
 use self::{sale::Sale, timeline::Timeline, tools::Tools};
 
@@ -87,21 +87,27 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     println!("People");
     let tools = Tools::start(&cluster, &options.entrance, &folder)?;
     let sale = Sale::new(options);
-    step("Sign up, import, publish", || tools.people(&sale, options))?;
+    step::step("Sign up, import, publish", || tools.people(&sale, options))?;
 
     println!("Flash sale {}", sale.name);
     sale.apply(&cluster)?;
     sale.wait_for(&cluster, &["Ready", "Open", "SoldOut"], sale.lead())?;
-    step("The rush", || tools.rush(&sale))?;
+    step::step("The rush", || tools.rush(&sale))?;
     sale.wait_for(&cluster, &["Closed"], std::time::Duration::from_mins(3))?;
 
     println!("The books");
-    step("Compare Redis, Kafka, PostgreSQL, payments and the shoppers' history", || tools.check(&sale))?;
+    step::step("Compare Redis, Kafka, PostgreSQL, payments and the shoppers' history", || {
+        tools.check(&sale)
+    })?;
     timeline::wait_for_scale_in(&cluster)?;
     let replicas = timeline.finish()?;
     let report = report::assemble(&cluster, &sale, &folder, &replicas)?;
     fs::write(folder.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
     report::print(&report);
+    println!("\nWhere the time went");
+    for (what, took) in step::longest(6) {
+        println!("  {:>6.0} s  {what}", took.as_secs_f64());
+    }
     println!(
         "\n  {} s in all. The report: target/demo/report.json
   Look around:  cargo xtask kubectl -- -n {ns} get shop,flashsale,deployments,pods
