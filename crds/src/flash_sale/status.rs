@@ -152,7 +152,7 @@ pub struct CloseOutReport {
     #[serde(default)]
     pub differences_total: i64,
 
-    /// ConfigMap with the whole list of differences, when there are more than are listed here.
+    /// `ConfigMap` with the whole list of differences, when there are more than are listed here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub differences_config_map: Option<String>,
 

@@ -1,5 +1,7 @@
 //! Autoscaling on consumer lag, in KEDA's words where the meaning is the same.
 
+#![allow(clippy::struct_excessive_bools, reason = "KEDA's switches, under KEDA's names")]
+
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -149,7 +151,7 @@ pub enum FallbackBehavior {
     CurrentReplicasIfLower,
 }
 
-/// How fast replicas come and go, in the words of the HorizontalPodAutoscaler.
+/// How fast replicas come and go, in the words of the `HorizontalPodAutoscaler`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Behavior {

@@ -72,7 +72,7 @@ pub struct ShopSpec {
     )]
     pub host: String,
 
-    /// IngressClass that serves the shop. When absent, the cluster's default class.
+    /// `IngressClass` that serves the shop. When absent, the cluster's default class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub ingress_class_name: Option<String>,

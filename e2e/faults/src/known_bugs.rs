@@ -68,12 +68,11 @@ pub async fn run(names: &[String], program: &Path, out: &Path) -> Result<()> {
     let mut missed = Vec::new();
     for mistake in MISTAKES.iter().filter(wanted) {
         println!("\n  known bug {}: {}", mistake.name, mistake.what);
-        match caught(mistake, program, out).await? {
-            Some(how) => println!("    caught: {how}"),
-            None => {
-                println!("    NOT caught");
-                missed.push(mistake.name);
-            }
+        if let Some(how) = caught(mistake, program, out).await? {
+            println!("    caught: {how}");
+        } else {
+            println!("    NOT caught");
+            missed.push(mistake.name);
         }
     }
     if missed.is_empty() {

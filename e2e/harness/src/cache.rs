@@ -100,8 +100,9 @@ mod tests {
                 Ok(fs::write(into.join("file"), "whole")?)
             })
         };
-        let found =
-            std::thread::scope(|scope| [scope.spawn(make), scope.spawn(make)].map(|thread| thread.join()));
+        let found = std::thread::scope(|scope| {
+            [scope.spawn(make), scope.spawn(make)].map(std::thread::ScopedJoinHandle::join)
+        });
         let [Ok(Ok(one)), Ok(Ok(other))] = found else { bail!("{found:?}") };
         assert_eq!((built.into_inner(), fs::read_to_string(one.join("file"))?), (1, "whole".to_owned()));
         fs::remove_dir_all(other)?;

@@ -61,7 +61,7 @@ impl Observer {
         let mut wanted = TopicPartitionList::new();
         for topic in &self.topics {
             let metadata = self.consumer.fetch_metadata(Some(topic), TIMEOUT)?;
-            for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+            for partition in metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions) {
                 wanted.add_partition(topic, partition.id());
             }
         }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 const OPERATOR_NAMESPACE: &str = "rocketmart-system";
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:rocketmart-system:rocketmart-operator";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The API server with the definitions and the chart's rights.
 fn server() -> &'static ApiServer {

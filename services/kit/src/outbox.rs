@@ -59,7 +59,7 @@ const ERROR_PAUSE: Duration = Duration::from_secs(1);
 /// How often the depth is measured.
 const DEPTH_INTERVAL: Duration = Duration::from_secs(5);
 /// How often old ids and answers are deleted.
-const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
+const FORGET_INTERVAL: Duration = Duration::from_hours(1);
 /// Advisory lock of the publisher; per database.
 const PUBLISHER_LOCK: i64 = 0x726d_6f75_7462_6f78;
 

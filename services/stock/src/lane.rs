@@ -330,7 +330,7 @@ mod tests {
             match tokio::time::timeout(CLOSE_AFTER_IDLE * 10, caller).await.expect("nobody waits for ever") {
                 Ok(Ok(answer)) => assert_eq!(answer, job, "seed {seed}: another caller's answer"),
                 Ok(Err(error)) => {
-                    assert!(matches!(error, StockError::Unavailable(_)), "seed {seed}: {error}")
+                    assert!(matches!(error, StockError::Unavailable(_)), "seed {seed}: {error}");
                 }
                 Err(gone) => assert!(gone.is_cancelled(), "seed {seed}: {gone}"),
             }

@@ -91,7 +91,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
     println!("Flash sale {}", sale.name);
     sale.apply(&cluster)?;
-    sale.wait_for(&cluster, &["Ready", "Open", "SoldOut"], sale.lead())?;
+    sale.wait_for(&cluster, &["Ready", "Open", "SoldOut"], Sale::lead())?;
     step::step("The rush", || tools.rush(&sale))?;
     sale.wait_for(&cluster, &["Closed"], std::time::Duration::from_mins(3))?;
 

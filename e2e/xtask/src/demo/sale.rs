@@ -44,7 +44,7 @@ impl Sale {
     }
 
     /// How long after `apply` the sale must be loaded and verified.
-    pub(crate) fn lead(&self) -> Duration {
+    pub(crate) fn lead() -> Duration {
         LEAD + Duration::from_secs(30)
     }
 

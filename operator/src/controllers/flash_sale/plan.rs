@@ -168,7 +168,7 @@ fn unverified(standing: &Standing) -> Plan {
     if standing.state == State::Ready { plan.doing(Command::Suspend) } else { plan }
 }
 
-/// Ready, Open or SoldOut, by Redis' clock and counters.
+/// Ready, Open or `SoldOut`, by Redis' clock and counters.
 fn selling_phase(standing: &Standing) -> Phase {
     if standing.now_ms < standing.opens_at_ms {
         Phase::Ready

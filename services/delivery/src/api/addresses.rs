@@ -47,6 +47,7 @@ pub(super) struct NewAddress {
 
 /// What to change; fields left out stay, `null` clears an optional one.
 #[derive(Deserialize, ToSchema)]
+#[expect(clippy::option_option, reason = "left out and null are different things here")]
 #[serde(deny_unknown_fields)]
 pub(super) struct AddressChange {
     recipient: Option<String>,

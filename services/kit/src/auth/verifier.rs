@@ -21,11 +21,11 @@ use crate::config::AuthConfig;
 /// Tokens remembered at most; about 400 bytes each.
 const REMEMBERED_TOKENS: u64 = 100_000;
 /// How long a token is remembered at most, whether it is used or not.
-const REMEMBERED_FOR: Duration = Duration::from_secs(900);
+const REMEMBERED_FOR: Duration = Duration::from_mins(15);
 /// Clocks of the signer and of this process may differ by this much.
 const LEEWAY_SECONDS: u64 = 5;
 /// How often the keys are fetched again.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(300);
+const REFRESH_INTERVAL: Duration = Duration::from_mins(5);
 /// A token with an unknown key fetches the keys early, but not more often than this.
 const EARLY_REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// Longest wait for the keys.

@@ -76,12 +76,11 @@ impl Producer {
             Ok(sent) => sent,
             Err(_) => Err(anyhow!("Kafka did not acknowledge within {} s", SEND_TIMEOUT.as_secs())),
         };
-        match sent {
-            Ok(()) => metrics::counter!("kafka_produced_total").increment(count as u64),
-            Err(_) => {
-                metrics::counter!("kafka_produce_errors_total").increment(1);
-                self.replace(&producer)?;
-            }
+        if sent.is_ok() {
+            metrics::counter!("kafka_produced_total").increment(count as u64);
+        } else {
+            metrics::counter!("kafka_produce_errors_total").increment(1);
+            self.replace(&producer)?;
         }
         sent
     }

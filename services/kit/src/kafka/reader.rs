@@ -45,10 +45,11 @@ pub async fn read_all_then_follow(
     while !stop.is_cancelled() {
         let batch = reader.collect(&mut behind, &stop).await?;
         handle(batch, &*handler, &stop).await;
-        if behind.is_empty() && !stop.is_cancelled() {
-            if let Some(tell) = caught_up.take() {
-                tell();
-            }
+        if behind.is_empty()
+            && !stop.is_cancelled()
+            && let Some(tell) = caught_up.take()
+        {
+            tell();
         }
     }
     Ok(())
@@ -93,7 +94,7 @@ impl Reader {
                 }
                 Ok(_) => tracing::warn!(topic = self.topic, "waiting for the topic"),
                 Err(error) => {
-                    tracing::warn!(topic = self.topic, error = format!("{error:#}"), "waiting for Kafka")
+                    tracing::warn!(topic = self.topic, error = format!("{error:#}"), "waiting for Kafka");
                 }
             }
             tokio::select! {
@@ -108,7 +109,7 @@ impl Reader {
         let metadata =
             tokio::task::spawn_blocking(move || consumer.fetch_metadata(Some(&topic), METADATA_TIMEOUT))
                 .await??;
-        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        let partitions = metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions);
         Ok(partitions.map(rdkafka::metadata::MetadataPartition::id).collect())
     }
 

@@ -21,10 +21,10 @@ thread_local! {
 pub(super) fn request(method: &Method, route: &str, status: StatusCode, took: Duration) {
     let (method, class) = (known(method), class(status));
     BY_ROUTE.with_borrow_mut(|by_route| {
-        if let Some(measured) = by_route.get(route) {
-            if let Some((.., histogram)) = measured.iter().find(|(m, c, _)| *m == method && *c == class) {
-                return histogram.record(took);
-            }
+        if let Some(measured) = by_route.get(route)
+            && let Some((.., histogram)) = measured.iter().find(|(m, c, _)| *m == method && *c == class)
+        {
+            return histogram.record(took);
         }
         let histogram = metrics::histogram!(
             "http_request_seconds",

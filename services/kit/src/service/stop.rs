@@ -43,11 +43,10 @@ pub(super) async fn all_ended(
         }
         Ok(())
     };
-    match tokio::time::timeout(limit, wait).await {
-        Ok(ended) => ended,
-        Err(_) => {
-            tasks.abort_all();
-            anyhow::bail!("{what} did not finish within {} s", limit.as_secs())
-        }
+    if let Ok(ended) = tokio::time::timeout(limit, wait).await {
+        ended
+    } else {
+        tasks.abort_all();
+        anyhow::bail!("{what} did not finish within {} s", limit.as_secs())
     }
 }

@@ -23,7 +23,7 @@ impl Neighbour {
         let neighbour = Self { calls: Arc::default(), failing: Arc::new(AtomicUsize::new(failing)) };
         let router = Router::new()
             .route("/v1/things", get(answer).post(answer))
-            .route("/v1/slow", post(async || tokio::time::sleep(Duration::from_secs(60)).await))
+            .route("/v1/slow", post(async || tokio::time::sleep(Duration::from_mins(1)).await))
             .route("/v1/refused", get(async || (StatusCode::CONFLICT, "no")))
             .with_state(neighbour.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

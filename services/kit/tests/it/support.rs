@@ -90,12 +90,11 @@ impl<F: Fn(&[Delivery]) -> Option<HandleError>> Recorder<F> {
 #[async_trait]
 impl<F: Fn(&[Delivery]) -> Option<HandleError> + Send + Sync> Handler for Recorder<F> {
     async fn handle(&self, batch: &[Delivery]) -> Result<(), HandleError> {
-        match (self.refuse)(batch) {
-            Some(error) => Err(error),
-            None => {
-                self.handled.lock().unwrap().extend_from_slice(batch);
-                Ok(())
-            }
+        if let Some(error) = (self.refuse)(batch) {
+            Err(error)
+        } else {
+            self.handled.lock().unwrap().extend_from_slice(batch);
+            Ok(())
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The member service over HTTP, with a real PostgreSQL and mails over real SMTP.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
+#![allow(unreachable_pub, reason = "nothing outside sees a test; `pub` says which module serves the others")]
+
 mod accounts;
 mod administrators;
 mod bad_input;

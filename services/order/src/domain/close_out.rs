@@ -298,7 +298,7 @@ fn compare_items(items: &[ItemBooks], totals: &BTreeMap<&str, Counters>, found: 
         }
         match item.redis {
             Some(redis) if !redis.balanced() => {
-                found.sku("redis-unbalanced", &item.sku, format!("{redis:?}"))
+                found.sku("redis-unbalanced", &item.sku, format!("{redis:?}"));
             }
             Some(redis) if redis != ledger => {
                 found.sku("counters-differ", &item.sku, format!("Redis: {redis:?}, SQL: {ledger:?}"));

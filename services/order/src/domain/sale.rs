@@ -340,13 +340,13 @@ mod tests {
 
     #[test]
     fn an_open_sale_may_grow_but_nothing_agreed_may_be_taken_away() {
+        type Spoil = fn(&mut Terms);
         let agreed = terms();
         let mut grown = terms();
         grown.items[0].units = 15;
         grown.closes_at_ms = 9_000;
         assert!(broken(&grown, Some(&agreed), 1_500).is_empty());
 
-        type Spoil = fn(&mut Terms);
         let cases: &[(Spoil, &str)] = &[
             (|t| t.items[0].units = 9, "items[0].units not-fewer"),
             (|t| t.items[0].units = 16, "items[0].units within-stock"),

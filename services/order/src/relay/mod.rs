@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(500);
 const ERROR_PAUSE: Duration = Duration::from_millis(500);
 /// Redis forgets a sale this long after its books were signed off.
 const FORGET_AFTER: time::Duration = time::Duration::days(1);
-const FORGET_EVERY: Duration = Duration::from_secs(600);
+const FORGET_EVERY: Duration = Duration::from_mins(10);
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {

@@ -32,9 +32,9 @@ const TRIM_EVERY: Duration = Duration::from_millis(500);
 /// Events looked for in the inbox at once.
 const LOOK_AT_ONCE: usize = 5_000;
 /// What is not committed after this long is sent again.
-const RESEND_AFTER: Duration = Duration::from_secs(60);
+const RESEND_AFTER: Duration = Duration::from_mins(1);
 /// Longest pause between sending the same entries again while no worker takes them.
-const RESEND_AT_MOST: Duration = Duration::from_secs(600);
+const RESEND_AT_MOST: Duration = Duration::from_mins(10);
 
 pub(super) struct Stream {
     relay: Relay,

@@ -143,7 +143,7 @@ fn over(sale: &Sale, terms: &Terms) -> Result<Sale> {
 
 /// What the books promise, in the engine's words. The checks have bounded every number.
 fn spec(sale: &Sale) -> Result<SaleSpec> {
-    let small = |value: i64| u32::try_from(value).map_err(|error| Problem::internal(error));
+    let small = |value: i64| u32::try_from(value).map_err(Problem::internal);
     let items = sale.items.iter().map(|item| {
         Ok(ItemSpec {
             sku: item.sku.clone(),

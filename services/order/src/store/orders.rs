@@ -54,7 +54,7 @@ pub async fn lock_delivered_before(
 
 /// Up to `limit` orders of a buyer, newest first, older than the order `before`.
 ///
-/// Order ids are UUIDv7 and sort by time, so the id is the cursor.
+/// Order ids are `UUIDv7` and sort by time, so the id is the cursor.
 pub async fn of_buyer(
     pool: &PgPool,
     buyer: Uuid,
@@ -189,7 +189,7 @@ pub async fn record(
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[])",
     )
     .bind(column(transitions, |t| t.order_id))
-    .bind(column(transitions, |t| t.from.map(|state| state.as_str())))
+    .bind(column(transitions, |t| t.from.map(super::super::domain::state::OrderState::as_str)))
     .bind(column(transitions, |t| t.to.as_str()))
     .bind(column(transitions, |t| cause_of(t.cause)))
     .execute(tx)

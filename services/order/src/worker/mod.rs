@@ -29,7 +29,7 @@ const BATCH: usize = 500;
 const LINGER: Duration = Duration::from_millis(20);
 /// Ids of received events are kept this long: far longer than Kafka keeps events.
 const REMEMBER: time::Duration = time::Duration::days(30);
-const FORGET_EVERY: Duration = Duration::from_secs(3600);
+const FORGET_EVERY: Duration = Duration::from_hours(1);
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {

@@ -76,16 +76,15 @@ pub(super) async fn ask(stock: &Stock, news: &[News], orders: &[Order]) -> Resul
                 news.order_id()
             )));
         };
-        match decided(news, order) {
-            Some(verdict) => drop(verdicts.insert(index, verdict)),
-            None => {
-                let of_kind = if matches!(news, News::PaymentSucceeded(_)) {
-                    &mut questions.confirm
-                } else {
-                    &mut questions.release
-                };
-                of_kind.entry(order.sale()).or_default().push((index, OrderId(id)));
-            }
+        if let Some(verdict) = decided(news, order) {
+            verdicts.insert(index, verdict);
+        } else {
+            let of_kind = if matches!(news, News::PaymentSucceeded(_)) {
+                &mut questions.confirm
+            } else {
+                &mut questions.release
+            };
+            of_kind.entry(order.sale()).or_default().push((index, OrderId(id)));
         }
     }
     // Confirms go first: of two tidings about one order in one batch either may win, but both books

@@ -78,7 +78,9 @@ impl Backing {
     pub async fn run(service: Service) -> (String, DropGuard) {
         let stop = CancellationToken::new();
         let (bound, is_bound) = oneshot::channel();
-        let running = service.run_until(stop.clone(), |at| drop(bound.send(at)));
+        let running = service.run_until(stop.clone(), |at| {
+            let _ = bound.send(at);
+        });
         tokio::spawn(async move { running.await.unwrap() });
         (format!("http://{}", is_bound.await.unwrap().api), stop.drop_guard())
     }
@@ -217,7 +219,7 @@ impl Shop {
     }
 
     /// Expired, for somebody else, from somebody else, unsigned, signed with the public key, garbage.
-    pub fn bad_tokens(&self) -> Vec<String> {
+    pub fn bad_tokens() -> Vec<String> {
         let good = signed(&claims());
         let body = good.split('.').nth(1).unwrap();
         let mut with_public_key = Header::new(Algorithm::HS256);

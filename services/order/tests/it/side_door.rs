@@ -51,11 +51,11 @@ async fn two_puts_at_once_allot_the_units_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_that_breaks_a_rule_names_field_and_rule_and_loads_nothing() {
+    type Spoil<'a> = Box<dyn Fn(&mut Value) + 'a>;
     let shop = Shop::with_api_only().await;
     supply(&shop.backing.pool, "PEN", 5).await;
     let item =
         |sku: &str, units: i64| json!({ "sku": sku, "units": units, "price": PRICE, "per_buyer_limit": 1 });
-    type Spoil<'a> = Box<dyn Fn(&mut Value) + 'a>;
     let cases: Vec<(Spoil<'_>, &str, &str)> = vec![
         (Box::new(|o| o["closes_at"] = json!(from_now(-10))), "closes_at", "after-opens-at"),
         (Box::new(|o| o["items"] = json!([])), "items", "length"),

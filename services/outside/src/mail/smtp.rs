@@ -20,7 +20,7 @@ use super::mailbox::{Mail, Mailbox};
 const MAX_MAIL_BYTES: usize = 1024 * 1024;
 const MAX_CONNECTIONS: usize = 100;
 /// RFC 5321 (4.5.3.2.7) lets a server hang up on a client that says nothing for five minutes.
-const IDLE_LIMIT: Duration = Duration::from_secs(300);
+const IDLE_LIMIT: Duration = Duration::from_mins(5);
 
 pub(super) async fn serve(
     listener: TcpListener,

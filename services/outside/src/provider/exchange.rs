@@ -15,7 +15,7 @@ use super::refused::Refused;
 use super::settings::Settings;
 
 /// How long an answer that never comes keeps the connection open.
-const SILENCE: Duration = Duration::from_secs(120);
+const SILENCE: Duration = Duration::from_mins(2);
 
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, Refused> {
     let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -192,7 +192,7 @@ async fn a_client_that_hangs_up_does_not_stop_a_slow_charge_but_a_void_does() {
     }
     let (_, answer) = client.post("/v1/voids", "", &json!({"reference": "voided"})).await;
     assert_eq!(answer, json!({"reference": "voided", "charge": null}));
-    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let statuses = ["goes on", "voided"].map(|r| format!("/v1/charges?reference={}", r.replace(' ', "%20")));
     assert_eq!(client.get(&statuses[0]).await["data"][0]["status"], "succeeded");
     assert_eq!(client.get(&statuses[1]).await["data"][0]["reason"], "voided");

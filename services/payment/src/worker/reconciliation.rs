@@ -17,7 +17,7 @@ use crate::provider::{PaymentProvider, Window};
 use crate::store::reconciliation::{self as store, Finding};
 
 /// How often a replica looks whether a run is due; shorter when runs are more frequent.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_mins(1);
 
 pub(super) struct Reconciliation {
     pool: PgPool,

@@ -290,7 +290,7 @@ pub(crate) struct Order {
 
 impl Order {
     pub(crate) fn of(buyer: Uuid) -> Self {
-        let pay_by = OffsetDateTime::now_utc() + Duration::from_secs(60);
+        let pay_by = OffsetDateTime::now_utc() + Duration::from_mins(1);
         Self { id: Uuid::now_v7(), buyer, method: None, amount: 12_900, pay_by }
     }
 

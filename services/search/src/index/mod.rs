@@ -18,8 +18,8 @@ mod tokenizer;
 
 use std::sync::{Mutex, PoisonError};
 
-use tantivy::aggregation::AggregationCollector;
 use tantivy::aggregation::agg_result::{AggregationResult, AggregationResults, BucketResult};
+use tantivy::aggregation::{AggContextParams, AggregationCollector};
 use tantivy::collector::TopDocs;
 use tantivy::query::Query;
 use tantivy::schema::Value as _;
@@ -195,7 +195,7 @@ fn category_counts(searcher: &Searcher, query: &dyn Query) -> tantivy::Result<Ve
         FACET: { "terms": { "field": CATEGORY, "size": FACET_VALUES } }
     }))
     .map_err(|error| tantivy::TantivyError::InvalidArgument(error.to_string()))?;
-    let collector = AggregationCollector::from_aggs(request, Default::default());
+    let collector = AggregationCollector::from_aggs(request, AggContextParams::default());
     let AggregationResults(mut results) = searcher.search(query, &collector)?;
     let Some(AggregationResult::BucketResult(BucketResult::Terms { buckets, .. })) = results.remove(FACET)
     else {

@@ -118,15 +118,16 @@ fn begins_within_one_edit(term: &str, word: &str) -> bool {
     (shortest..=longest).any(|length| one_edit(&term, &word[..length]))
 }
 
-fn one_edit(a: &[char], b: &[char]) -> bool {
-    let same_start = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-    let (a, b) = (&a[same_start..], &b[same_start..]);
-    match (a, b) {
+fn one_edit(term: &[char], typed: &[char]) -> bool {
+    let same_start = term.iter().zip(typed).take_while(|(a, b)| a == b).count();
+    let (term, typed) = (&term[same_start..], &typed[same_start..]);
+    match (term, typed) {
         ([], []) => true,
-        ([x, y, rest_a @ ..], [p, q, rest_b @ ..]) if x == q && y == p && rest_a == rest_b => true,
-        ([_, rest_a @ ..], [_, rest_b @ ..]) if rest_a == rest_b => true,
-        ([_, rest_a @ ..], _) if rest_a == b => true,
-        (_, [_, rest_b @ ..]) if rest_b == a => true,
+        // two letters swapped, one exchanged, one left out, one too many
+        ([a, b, rest @ ..], [c, d, end @ ..]) if a == d && b == c && rest == end => true,
+        ([_, rest @ ..], [_, end @ ..]) if rest == end => true,
+        ([_, rest @ ..], _) if rest == typed => true,
+        (_, [_, end @ ..]) if end == term => true,
         _ => false,
     }
 }

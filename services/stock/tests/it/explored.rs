@@ -170,7 +170,7 @@ impl Order {
         };
     }
 
-    fn net_charges(&self) -> u32 {
+    fn net_charges(self) -> u32 {
         u32::from(matches!(
             self.payment,
             Payment::Succeeded | Payment::Settled { charged: true } | Payment::RefundRequested

@@ -1,5 +1,6 @@
 //! The engine against a real Redis with `appendfsync always`.
 
+#![allow(unreachable_pub, reason = "nothing outside sees a test; `pub` says which module serves the others")]
 #![expect(clippy::unwrap_used, reason = "fixtures fail as loudly as tests")]
 
 mod against_the_model;
