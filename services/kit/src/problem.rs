@@ -10,7 +10,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 /// What a handler returns.
 pub type Result<T, E = Problem> = std::result::Result<T, E>;
@@ -19,28 +20,62 @@ pub type Result<T, E = Problem> = std::result::Result<T, E>;
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// One thing wrong with the request, or one that went wrong while serving it.
-#[derive(Clone, Debug, ToSchema)]
-#[schema(title = "Problem", description = "An error as RFC 9457 describes it")]
+#[derive(Clone, Debug)]
 pub struct Problem {
     /// HTTP status.
-    #[schema(value_type = u16, example = 422)]
     pub status: StatusCode,
     /// Stable name of the kind of problem; also the tail of `type`.
-    #[schema(value_type = String, example = "validation-failed")]
     pub code: &'static str,
     /// The kind of problem in words; the same for every occurrence.
-    #[schema(value_type = String)]
     pub title: Cow<'static, str>,
     /// This occurrence in words.
     pub detail: Option<String>,
     /// Which fields broke which rules.
     pub errors: Vec<FieldError>,
     /// Members of this problem type alone, e.g. `opens_at`.
-    #[schema(ignore)]
     pub extra: Option<Box<Map<String, Value>>>,
     /// When trying again makes sense; sent as `Retry-After`, in whole seconds.
-    #[schema(ignore)]
     pub retry_after: Option<Duration>,
+}
+
+/// A problem as it is written, for descriptions.
+#[derive(ToSchema)]
+#[schema(title = "Problem", description = "An error as RFC 9457 describes it")]
+#[expect(dead_code, reason = "a shape to describe, never a value")]
+struct Written {
+    /// `urn:rocketmart:problem:` and the code.
+    #[schema(example = "urn:rocketmart:problem:validation-failed")]
+    r#type: String,
+    /// The kind of problem in words; the same for every occurrence.
+    title: String,
+    /// The HTTP status.
+    #[schema(example = 422)]
+    status: u16,
+    /// Stable name of the kind of problem.
+    #[schema(example = "validation-failed")]
+    code: String,
+    /// This occurrence in words.
+    #[schema(required = false, nullable = false)]
+    detail: Option<String>,
+    /// Which fields broke which rules.
+    #[schema(required = false)]
+    errors: Vec<FieldError>,
+}
+
+impl PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        Written::schema()
+    }
+}
+
+impl ToSchema for Problem {
+    fn name() -> Cow<'static, str> {
+        "Problem".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((FieldError::name().into_owned(), FieldError::schema()));
+    }
 }
 
 /// A field that broke a rule.

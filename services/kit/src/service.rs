@@ -12,6 +12,7 @@
 //! place where restarts are paced.
 
 mod admin;
+mod description;
 mod measure;
 mod middleware;
 mod stop;
@@ -26,13 +27,13 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use utoipa::openapi::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::config::ListenConfig;
 use crate::telemetry;
+pub use description::published;
+
 use admin::{Gate, Readiness};
 
 /// How long a stopping process keeps serving, so that load balancers notice that it is not ready.
@@ -191,16 +192,4 @@ fn api_router(api: OpenApiRouter, request_timeout: Duration) -> Router {
     let (router, description) = api.split_for_parts();
     let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", published(description)));
     middleware::wrap(router, request_timeout).merge(docs)
-}
-
-/// A description as it is served: handlers refer to the access token as
-/// `security(("bearer" = []))`, here it is said what that is.
-pub fn published(mut description: OpenApi) -> OpenApi {
-    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-    description
-        .components
-        .get_or_insert_default()
-        .security_schemes
-        .insert("bearer".to_owned(), SecurityScheme::Http(scheme).into());
-    description
 }

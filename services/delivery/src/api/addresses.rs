@@ -50,19 +50,25 @@ pub(super) struct NewAddress {
 #[expect(clippy::option_option, reason = "left out and null are different things here")]
 #[serde(deny_unknown_fields)]
 pub(super) struct AddressChange {
+    #[schema(min_length = 1, max_length = 100)]
     recipient: Option<String>,
+    #[schema(min_length = 1, max_length = 200)]
     line1: Option<String>,
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
     line2: Option<Option<String>>,
+    #[schema(min_length = 1, max_length = 100)]
     city: Option<String>,
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 100)]
     region: Option<Option<String>>,
+    #[schema(min_length = 1, max_length = 16)]
     postal_code: Option<String>,
+    /// ISO 3166-1 alpha-2.
+    #[schema(pattern = "^[A-Z]{2}$")]
     country: Option<String>,
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 32)]
     phone: Option<Option<String>>,
 }
 

@@ -29,6 +29,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Purchase {
+    #[schema(min_length = 1, max_length = 128)]
     pub sku: String,
     #[schema(minimum = 1)]
     pub quantity: u32,

@@ -33,6 +33,7 @@ pub struct Line {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Units {
+    #[schema(min_length = 1, max_length = 128)]
     pub sku: String,
     #[schema(minimum = 1)]
     pub quantity: i64,
