@@ -34,6 +34,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             .detail("send Content-Type: application/json"));
         }
         let bytes = Bytes::from_request(request, state).await.map_err(unreadable_body)?;
+        if is_array(&bytes) && is_well_formed(&bytes) {
+            return Err(Problem::validation(vec![FieldError::new(".", "type", "must be an object")]));
+        }
         // The path to an offending field costs time, so it is looked for only once there is one.
         serde_json::from_slice(&bytes).map(Self).or_else(|_| parse_with_path(&bytes).map(Self))
     }
@@ -59,7 +62,9 @@ fn parse_with_path<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         match error.inner().classify() {
-            serde_json::error::Category::Data => {
+            // serde also calls it a syntax error when a name was expected and something else is there.
+            serde_json::error::Category::Syntax if !is_well_formed(bytes) => malformed(error.inner()),
+            serde_json::error::Category::Data | serde_json::error::Category::Syntax => {
                 Problem::validation(vec![field_error(&error.path().to_string(), error.inner())])
             }
             _ => malformed(error.inner()),
@@ -67,6 +72,16 @@ fn parse_with_path<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })?;
     deserializer.end().map_err(|error| malformed(&error))?;
     Ok(parsed)
+}
+
+/// serde takes an array for the fields of a struct in their order, so `[]` would be a body in which all
+/// that may be left out is left out.
+fn is_array(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().first() == Some(&b'[')
+}
+
+fn is_well_formed(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
@@ -185,6 +200,14 @@ mod tests {
     #[serde(deny_unknown_fields)]
     struct Item {
         units: u32,
+        #[expect(dead_code, reason = "only its absence is looked at")]
+        size: Option<Size>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    enum Size {
+        #[serde(rename = "large")]
+        Large,
     }
 
     async fn json(content_type: &str, body: &str) -> Result<Json<Sale>, Problem> {
@@ -210,6 +233,9 @@ mod tests {
             (r#"{"name":"x","items":[{"units":"two"}]}"#, "items[0].units", "type"),
             (r#"{"name":"x","items":[{"units":-1}]}"#, "items[0].units", "invalid"),
             (r#"{"name":"x","items":[{}]}"#, "items[0].units", "required"),
+            (r#"{"name":"x","items":[{"units":1,"size":7}]}"#, "items[0].size", "invalid"),
+            (r#"{"name":"x","items":[{"units":1,"size":"huge"}]}"#, "items[0].size", "invalid"),
+            (r#"["x",[]]"#, ".", "type"),
             (r#"{"items":[]}"#, "name", "required"),
             (r#"{"name":"x","items":[],"colour":1}"#, "colour", "unknown"),
             (r#"{"name":"x","items":[{"units":1,"unit":1}]}"#, "items[0].unit", "unknown"),
@@ -228,6 +254,7 @@ mod tests {
     async fn what_is_not_json_is_told_apart_from_json_that_breaks_a_rule() {
         assert_eq!(refused(r#"{"name":"#).await.code, "malformed-json");
         assert_eq!(refused(r#"{"name":"x","items":[]} trailing"#).await.code, "malformed-json");
+        assert_eq!(refused(r#"{"name":"x","items":[{"units":1,"size":}]}"#).await.code, "malformed-json");
         assert_eq!(json("text/plain", "{}").await.unwrap_err().code, "unsupported-media-type");
     }
 

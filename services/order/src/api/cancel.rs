@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use rocketmart_kit::auth::Member;
 use rocketmart_kit::extract::{Json, Path};
-use rocketmart_kit::problem::{FieldError, Problem, Result};
+use rocketmart_kit::problem::{Problem, Result};
 use rocketmart_stock::{BuyerId, OrderId, ReleaseOutcome, ReleaseReason, ReservationState, SaleId};
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::view::OrderView;
-use super::{App, REASON_LIMIT, SOURCE, problems};
+use super::{App, SOURCE, problems, reason};
 use crate::domain::batch::Batch;
 use crate::domain::state::OrderState;
 use crate::store::clock::ms;
@@ -53,9 +53,7 @@ pub(crate) async fn cancel(
     Json(body): Json<Cancellation>,
 ) -> Result<(StatusCode, Json<OrderView>)> {
     let reason = body.reason.filter(|reason| !reason.is_empty());
-    if reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_LIMIT) {
-        let error =
-            FieldError::new("reason", "length", format!("must have at most {REASON_LIMIT} characters"));
+    if let Some(error) = reason.as_deref().and_then(|reason| reason::broken(reason, 0)) {
         return Err(Problem::validation(vec![error]));
     }
     for sale in app.sales.where_to_look_for(OrderId(id)) {

@@ -9,6 +9,7 @@ mod orders;
 mod payments;
 mod problems;
 mod purchases;
+mod reason;
 mod returns;
 mod sales;
 mod view;
@@ -33,8 +34,6 @@ use sales::SaleList;
 const COMPONENT: &str = "order";
 /// Of the events that wishes of buyers lead to.
 const SOURCE: &str = "/rocketmart/order";
-/// Longest reason a buyer may give, characters.
-const REASON_LIMIT: usize = 500;
 
 /// A purchase may wait for Redis to come back: 3 tries of 2 seconds and pauses between them.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

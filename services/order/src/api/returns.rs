@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::view::ReturnView;
-use super::{App, REASON_LIMIT, SOURCE, problems};
+use super::{App, SOURCE, problems, reason};
 use crate::domain::batch::Batch;
 use crate::domain::order::Units;
 use crate::domain::returns::{NotReturnable, Return};
@@ -102,13 +102,19 @@ async fn announce(
 }
 
 fn check(wish: &ReturnWish) -> Result<()> {
-    let mut errors = Vec::new();
-    if !(1..=REASON_LIMIT).contains(&wish.reason.trim().chars().count()) {
-        let rule = format!("must have 1 to {REASON_LIMIT} characters");
-        errors.push(FieldError::new("reason", "length", rule));
-    }
+    let mut errors: Vec<_> = reason::broken(&wish.reason, 1).into_iter().collect();
     if wish.lines.as_ref().is_some_and(|lines| !(1..=MAX_LINES).contains(&lines.len())) {
         errors.push(FieldError::new("lines", "length", format!("must have 1 to {MAX_LINES} lines")));
+    }
+    for (index, line) in wish.lines.iter().flatten().enumerate() {
+        if line.sku.is_empty() || line.sku.len() > 128 || !line.sku.bytes().all(|b| b.is_ascii_graphic()) {
+            let detail = "must be 1 to 128 visible ASCII characters";
+            errors.push(FieldError::new(format!("lines[{index}].sku"), "format", detail));
+        }
+        if line.quantity < 1 {
+            let field = format!("lines[{index}].quantity");
+            errors.push(FieldError::new(field, "at-least-one", "must be at least 1"));
+        }
     }
     if errors.is_empty() { Ok(()) } else { Err(Problem::validation(errors)) }
 }
