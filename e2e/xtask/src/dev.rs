@@ -21,8 +21,9 @@ pub(crate) fn run() -> Result<()> {
         println!("  {:<16} {http}admin {}", component.name(), shop.admin_url(component));
     }
     println!(
-        "\nEverything runs; logs are in {}.\nMails: {}/mails   API documents: http://127.0.0.1:<port>/docs\nCtrl-C ends it.",
+        "\nEverything runs; logs are in {}.\nThe shop: {}   Mails: {}/mails   API documents: http://127.0.0.1:<port>/docs\nA tour to paste: docs/tour.md. Ctrl-C ends it.",
         shop.folder().display(),
+        shop.url(Component::SimulateEntrance),
         shop.url(Component::SimulateMail)
     );
     wait_for_an_end(&mut shop)

@@ -15,6 +15,7 @@ use crate::{
 pub enum Component {
     SimulateMail,
     SimulateProvider,
+    SimulateEntrance,
     Member,
     Catalog,
     Search,
@@ -33,11 +34,13 @@ const FIRST_ADMIN_PORT: u16 = 9081;
 const REPLICA_DISTANCE: u16 = 100;
 const MAIL_PORTS: Ports = Ports { api: 8026, admin: 8025 };
 const PROVIDER_PORTS: Ports = Ports { api: 8090, admin: 8090 };
+const ENTRANCE_PORTS: Ports = Ports { api: 8080, admin: 8080 };
 
 impl Component {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::SimulateMail,
         Self::SimulateProvider,
+        Self::SimulateEntrance,
         Self::Member,
         Self::Catalog,
         Self::Search,
@@ -55,6 +58,7 @@ impl Component {
         match self {
             Self::SimulateMail => "simulate-mail",
             Self::SimulateProvider => "simulate-provider",
+            Self::SimulateEntrance => "simulate-entrance",
             Self::Member => "member",
             Self::Catalog => "catalog",
             Self::Search => "search",
@@ -70,7 +74,7 @@ impl Component {
 
     /// Whether it belongs to the simulated world outside the shop.
     pub fn is_simulator(self) -> bool {
-        matches!(self, Self::SimulateMail | Self::SimulateProvider)
+        matches!(self, Self::SimulateMail | Self::SimulateProvider | Self::SimulateEntrance)
     }
 
     /// Whether it serves an HTTP API (the others have probes and metrics only).
@@ -92,7 +96,7 @@ impl Component {
             Self::Order | Self::OrderRelay | Self::OrderWorker => Some("order"),
             Self::Payment | Self::PaymentWorker => Some("payment"),
             Self::Delivery | Self::DeliveryWorker => Some("delivery"),
-            Self::SimulateMail | Self::SimulateProvider | Self::Search => None,
+            Self::SimulateMail | Self::SimulateProvider | Self::SimulateEntrance | Self::Search => None,
         }
     }
 
@@ -102,6 +106,7 @@ impl Component {
         let Ports { api, admin } = match self {
             Self::SimulateMail => MAIL_PORTS,
             Self::SimulateProvider => PROVIDER_PORTS,
+            Self::SimulateEntrance => ENTRANCE_PORTS,
             other => {
                 let place =
                     Self::ALL.iter().filter(|each| !each.is_simulator()).take_while(|each| **each != other);
@@ -114,13 +119,14 @@ impl Component {
 
     pub(super) fn free_ports(self) -> Result<Ports> {
         let api = process::free_port()?;
-        let admin = if self == Self::SimulateProvider { api } else { process::free_port()? };
+        let one_port = matches!(self, Self::SimulateProvider | Self::SimulateEntrance);
+        let admin = if one_port { api } else { process::free_port()? };
         Ok(Ports { api, admin })
     }
 }
 
 /// Where a replica listens. The mail sink takes mail at `admin` and shows it at `api`; the payment
-/// provider has one port.
+/// provider and the entrance have one port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ports {
     pub(super) api: u16,
@@ -175,7 +181,7 @@ impl Replica {
         }
         Ok(match self.component {
             Component::SimulateMail => process::accepts(self.ports.api) && process::accepts(self.ports.admin),
-            Component::SimulateProvider => process::accepts(self.ports.api),
+            Component::SimulateProvider | Component::SimulateEntrance => process::accepts(self.ports.api),
             _ => http::get(self.ports.admin, "/readyz").is_ok_and(|answer| answer.status == 200),
         })
     }

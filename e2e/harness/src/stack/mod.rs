@@ -137,7 +137,11 @@ impl Recipe {
         stack: &Stack,
     ) -> Vec<(String, String)> {
         let first = |component| ports[&(component, 0)];
-        let member = url(first(Component::Member).api);
+        let behind_the_entrance = rocketmart_entrance::ROUTES.into_iter().filter_map(|(name, _)| {
+            let component = Component::ALL.into_iter().find(|component| component.name() == name)?;
+            Some(format!("{name}=127.0.0.1:{}", first(component).api))
+        });
+        let behind_the_entrance: Vec<_> = behind_the_entrance.collect();
         let listen = |port| format!("127.0.0.1:{port}");
         let mut environment = BTreeMap::from([
             ("LOG_FORMAT", "text".to_owned()),
@@ -153,10 +157,12 @@ impl Recipe {
             ),
             ("REDIS_URL", stack.backing.redis.url()),
             ("KAFKA_BROKERS", stack.backing.kafka.brokers()),
-            ("AUTH_JWKS_URL", format!("{member}/.well-known/jwks.json")),
+            ("AUTH_JWKS_URL", format!("{}/.well-known/jwks.json", url(first(Component::Member).api))),
             ("OPERATOR_TOKEN", OPERATOR_TOKEN.into()),
             ("SMTP_URL", format!("smtp://127.0.0.1:{}", first(Component::SimulateMail).admin)),
-            ("PUBLIC_URL", member),
+            ("PUBLIC_URL", url(first(Component::SimulateEntrance).api)),
+            ("ENTRANCE_LISTEN", listen(own.api)),
+            ("ENTRANCE_BACKENDS", behind_the_entrance.join(",")),
             ("SIGNING_KEY_FILE", stack.signing_key().display().to_string()),
             ("ADMIN_EMAIL", ADMIN_EMAIL.into()),
             ("ADMIN_PASSWORD", ADMIN_PASSWORD.into()),
