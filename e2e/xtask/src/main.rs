@@ -19,7 +19,7 @@ const USAGE: &str = "cargo xtask <command>
 
   demo [--kubeconfig PATH [--entrance URL]] [--units N] [--shoppers N]
                      from nothing to a closed, balanced flash sale; leaves the cluster up
-  test [TIER…]       all tests, or those of some tiers: unit, services, operator, e2e, and faults,
+  test [TIER…]       all tests, or those of some tiers: unit, services, shop, operator, e2e, and faults,
                      which runs only by name
   faults [ROW…] [--seed N --minutes M] [--known-bugs] [--list]
                      kills, freezes and cuts what a sale stands on, and audits what is left

@@ -20,27 +20,31 @@ use crate::{demo, faults, quality};
 /// Its integration tests are property tests of the functions on a real Redis.
 const ENGINE: &str = "rocketmart-stock";
 const OPERATOR: &str = "rocketmart-operator";
+const SHOP: &str = "rocketmart-shop";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tier {
     Unit,
     Services,
+    Shop,
     Operator,
     Faults,
     EndToEnd,
 }
 
 impl Tier {
-    const ALL: [Self; 5] = [Self::Unit, Self::Services, Self::Operator, Self::Faults, Self::EndToEnd];
+    const ALL: [Self; 6] =
+        [Self::Unit, Self::Services, Self::Shop, Self::Operator, Self::Faults, Self::EndToEnd];
 
     /// What runs unless tiers are named. The faults are not among them yet: a campaign has to have held
     /// for hours before its failure may stop a change that has nothing to do with it.
-    const USUAL: [Self; 4] = [Self::Unit, Self::Services, Self::Operator, Self::EndToEnd];
+    const USUAL: [Self; 5] = [Self::Unit, Self::Services, Self::Shop, Self::Operator, Self::EndToEnd];
 
     fn name(self) -> &'static str {
         match self {
             Self::Unit => "unit",
             Self::Services => "services",
+            Self::Shop => "shop",
             Self::Operator => "operator",
             Self::Faults => "faults",
             Self::EndToEnd => "e2e",
@@ -51,6 +55,7 @@ impl Tier {
         match self {
             Self::Unit => "unit and property tests, generated files",
             Self::Services => "services against real Redis, PostgreSQL and Kafka",
+            Self::Shop => "what buyers and sellers do, and must not, in a whole shop of processes",
             Self::Operator => "operator against a real API server and etcd",
             Self::Faults => "a random campaign against real processes, and known bugs that it must catch",
             Self::EndToEnd => "a whole sale on the node",
@@ -66,13 +71,14 @@ impl Tier {
                 run_all(programs.tests(Kind::UnitTests).chain(property_tests))
             }
             Self::Services => {
-                let others = [ENGINE, OPERATOR];
+                let others = [ENGINE, OPERATOR, SHOP];
                 run_all(
                     programs
                         .tests(Kind::IntegrationTests)
                         .filter(|test| !others.contains(&test.package.as_str())),
                 )
             }
+            Self::Shop => run_all(programs.tests(Kind::IntegrationTests).filter(|test| test.package == SHOP)),
             Self::Operator => {
                 run_all(programs.tests(Kind::IntegrationTests).filter(|test| test.package == OPERATOR))
             }
@@ -150,10 +156,9 @@ fn chosen(names: &[String]) -> Result<Vec<Tier>> {
     names
         .iter()
         .map(|name| {
-            Tier::ALL
-                .into_iter()
-                .find(|tier| tier.name() == name)
-                .with_context(|| format!("no tier `{name}`; there are unit, services, operator, faults, e2e"))
+            Tier::ALL.into_iter().find(|tier| tier.name() == name).with_context(|| {
+                format!("no tier `{name}`; there are unit, services, shop, operator, faults, e2e")
+            })
         })
         .collect()
 }

@@ -29,6 +29,9 @@ const PACKAGES: &[&str] = &[
     "mmdebstrap",
     "python3",
     "python3-pip",
+    // What docs/tour.md uses.
+    "curl",
+    "jq",
     // Servers for tests without a cluster.
     "postgresql-15",
     "redis-server",

@@ -16,6 +16,7 @@ mod debian;
 mod envoy;
 mod go;
 mod images;
+mod schemathesis;
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,7 @@ use anyhow::Result;
 pub use self::{
     go::{Contour, KUBERNETES_VERSION, contour, helm, kubernetes_binaries},
     images::{Image, rocketmart_image},
+    schemathesis::schemathesis,
 };
 
 /// What a node is made from.
@@ -68,6 +70,7 @@ pub fn shop_images() -> Result<Vec<Image>> {
 pub fn for_tests() -> Result<()> {
     packages()?;
     crate::maven::libraries("kafka")?;
+    schemathesis::packages()?;
     kubernetes_binaries().map(drop)
 }
 

@@ -1,0 +1,21 @@
+//! Waiting for what happens by itself.
+
+use std::time::Duration;
+
+/// How long anything may take before a test gives up; far more than it does on an idle machine.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Looks until there is something to see.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            if let Some(seen) = look().await {
+                return seen;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let seen = tokio::time::timeout(PATIENCE, looking).await;
+    seen.unwrap_or_else(|_| panic!("waited {} s and it is not so: {what}", PATIENCE.as_secs()))
+}

@@ -1,0 +1,204 @@
+//! Rows 3, 4, 5, 12, 13 and 17: from a purchase to a parcel, and back.
+
+use rocketmart_shop::{DECLINED_CARD, GOOD_CARD, Offer, Shop, Units, eventually};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_03_buyers_register_payment_methods_and_pay_with_them() {
+    let shop = Shop::open().await;
+    let (buyer, other) = (shop.buyer().await, shop.buyer().await);
+    let sale = shop.sale_of(2).await;
+    let first = shop.card(&buyer, GOOD_CARD).await;
+    let second = shop.card(&buyer, "5555 5555 5555 4444").await;
+    let methods = shop.get("/api/v1/payment-methods").by(&buyer).await.expect(200);
+    let default = methods["data"].as_array().unwrap().iter().find(|method| method["default"] == true);
+    assert_eq!(default.unwrap()["id"], first, "the first one is the default");
+    assert!(!methods.to_string().contains("tok_"), "a token is not shown again");
+
+    let order = shop.purchase(&buyer, &sale).await.expect(201);
+    shop.pay(&buyer, &order, &json!({"payment_method_id": second})).await.expect(202);
+    let paid = eventually("the order is paid", async || {
+        let order = shop.get(&format!("/api/v1/orders/{}", order["id"].as_str().unwrap())).by(&buyer).await;
+        let order = order.expect(200);
+        (order["payment"]["state"] == "succeeded").then_some(order)
+    })
+    .await;
+    assert_eq!(paid["payment"]["payment_method_id"], second);
+    let payment = format!("/api/v1/payments/{}", paid["payment"]["id"].as_str().unwrap());
+    let seen = shop.get(&payment).by(&buyer).await.expect(200);
+    assert_eq!((&seen["order_id"], &seen["amount"]), (&order["id"], &json!(19_900)));
+    shop.get(&payment).by(&other).await.refused(404, "payment-unknown");
+
+    let theirs = shop.purchase(&other, &sale).await.expect(201);
+    shop.pay(&other, &theirs, &json!({"payment_method_id": first})).await.expect(202);
+    let failed = shop.failed_payment(&other, &theirs).await;
+    assert_eq!(failed["payment"]["reason"], "payment_method_unknown", "nobody pays with another's card");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_04_buyers_register_addresses_and_have_orders_sent_there() {
+    let shop = Shop::open().await;
+    let buyer = shop.buyer().await;
+    let sale = shop.sale_of(1).await;
+    shop.card(&buyer, GOOD_CARD).await;
+    let home = shop.address(&buyer).await;
+    let office = shop.address(&buyer).await;
+    let path = format!("/api/v1/addresses/{office}");
+    shop.patch(&path).by(&buyer).json(&json!({"line1": "테헤란로 152", "line2": null})).await.expect(200);
+    shop.put(&format!("/api/v1/addresses/{home}/default")).by(&buyer).await.expect(204);
+
+    let order = shop.purchase(&buyer, &sale).await.expect(201);
+    shop.pay(&buyer, &order, &json!({"delivery_address_id": office})).await.expect(202);
+    let shipped = shop.order_in(&buyer, order["id"].as_str().unwrap(), &["delivered", "completed"]).await;
+    assert_eq!(shipped["delivery_address_id"], office);
+    let shipment = format!("/api/v1/shipments/{}", shipped["shipment"]["id"].as_str().unwrap());
+    let shipment = shop.get(&shipment).by(&buyer).await.expect(200);
+    assert!(shipment.to_string().contains("테헤란로 152"), "sent to the office: {shipment}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_05_buyers_see_their_orders_with_delivery_status() {
+    let shop = Shop::open().await;
+    let (buyer, other) = (shop.buyer().await, shop.buyer().await);
+    let sale = shop.sale_of(1).await;
+    shop.card(&buyer, GOOD_CARD).await;
+    shop.address(&buyer).await;
+    let order = shop.purchase(&buyer, &sale).await.expect(201);
+    let id = order["id"].as_str().unwrap();
+    shop.pay(&buyer, &order, &json!({})).await.expect(202);
+    let delivered = shop.order_in(&buyer, id, &["delivered", "completed"]).await;
+    assert!(delivered["shipment"]["tracking_number"].is_string(), "{delivered}");
+    let listed = shop.get("/api/v1/orders").by(&buyer).await.expect(200);
+    let mine = listed["data"].as_array().unwrap();
+    assert_eq!(mine.len(), 1);
+    assert_eq!(mine[0]["id"], order["id"]);
+    assert!(["delivered", "completed"].contains(&mine[0]["state"].as_str().unwrap()), "{}", mine[0]);
+    assert_eq!(mine[0]["shipment"]["id"], delivered["shipment"]["id"]);
+    let theirs = shop.get("/api/v1/orders").by(&other).await.expect(200);
+    assert!(theirs["data"].as_array().unwrap().is_empty(), "orders are one's own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_12_a_failed_payment_puts_the_stock_back() {
+    let shop = Shop::open().await;
+    let (unlucky, later) = (shop.buyer().await, shop.buyer().await);
+    let sale = shop.sale_of(1).await;
+    shop.card(&unlucky, DECLINED_CARD).await;
+    let declined = shop.purchase(&unlucky, &sale).await.expect(201);
+    shop.purchase(&later, &sale).await.refused(409, "sold-out");
+    shop.pay(&unlucky, &declined, &json!({})).await.expect(202);
+    let failed = shop.failed_payment(&unlucky, &declined).await;
+    assert_eq!(failed["payment"]["reason"], "card_declined");
+    eventually("the unit is back", async || {
+        (shop.units(&sale).await == Units { remaining: 1, reserved: 0, sold: 0 }).then_some(())
+    })
+    .await;
+    eventually("a later buyer gets it", async || {
+        (shop.purchase(&later, &sale).await.status == 201).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_12_an_abandoned_payment_puts_the_stock_back() {
+    let shop = Shop::open().await;
+    let (absent, later) = (shop.buyer().await, shop.buyer().await);
+    let sale = shop.sale_on(|sku| Offer { payment_seconds: 5, ..Offer::of(sku, 1) }).await;
+    let abandoned = shop.purchase(&absent, &sale).await.expect(201);
+    shop.order_in(&absent, abandoned["id"].as_str().unwrap(), &["expired"]).await;
+    eventually("a later buyer gets the unit", async || {
+        (shop.purchase(&later, &sale).await.status == 201).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_13_only_a_successful_payment_reduces_the_durable_stock() {
+    let shop = Shop::open().await;
+    let (payer, absent) = (shop.buyer().await, shop.buyer().await);
+    let sale = shop.sale_of(3).await;
+    shop.card(&payer, GOOD_CARD).await;
+    let order = shop.purchase(&payer, &sale).await.expect(201);
+    shop.purchase(&absent, &sale).await.expect(201);
+    eventually("both are reserved in the books and none is sold", async || {
+        (shop.units(&sale).await == Units { remaining: 1, reserved: 2, sold: 0 }).then_some(())
+    })
+    .await;
+    shop.pay(&payer, &order, &json!({})).await.expect(202);
+    eventually("one is sold", async || {
+        (shop.units(&sale).await == Units { remaining: 1, reserved: 1, sold: 1 }).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_17_an_unpaid_order_is_cancelled_at_once_and_its_unit_sold_again() {
+    let shop = Shop::open().await;
+    let (buyer, later) = (shop.buyer().await, shop.buyer().await);
+    let sale = shop.sale_of(1).await;
+    let order = shop.purchase(&buyer, &sale).await.expect(201);
+    let cancel = || {
+        let path = format!("/api/v1/orders/{}/cancel", order["id"].as_str().unwrap());
+        shop.post(&path).by(&buyer).json(&json!({"reason": "changed my mind"}))
+    };
+    assert_eq!(cancel().await.expect(200)["state"], "cancelled");
+    eventually("a later buyer gets the unit", async || {
+        (shop.purchase(&later, &sale).await.status == 201).then_some(())
+    })
+    .await;
+    assert_eq!(cancel().await.expect(200)["state"], "cancelled", "it may be repeated");
+    eventually("the books show one unit, reserved", async || {
+        (shop.units(&sale).await == Units { remaining: 0, reserved: 1, sold: 0 }).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_17_a_paid_order_that_is_cancelled_either_gets_its_money_back_or_its_parcel() {
+    let shop = Shop::open().await;
+    let buyer = shop.buyer().await;
+    let sale = shop.sale_of(1).await;
+    shop.card(&buyer, GOOD_CARD).await;
+    shop.address(&buyer).await;
+    let order = shop.purchase(&buyer, &sale).await.expect(201);
+    let id = order["id"].as_str().unwrap();
+    shop.pay(&buyer, &order, &json!({})).await.expect(202);
+    shop.order_in(&buyer, id, &["paid", "preparing", "shipped", "delivered"]).await;
+    // Whether the carrier was faster is not for this test to say.
+    let asked = shop.post(&format!("/api/v1/orders/{id}/cancel")).by(&buyer).json(&json!({})).await;
+    if asked.status == 409 {
+        asked.refused(409, "order-not-cancellable");
+    } else {
+        assert_eq!(asked.expect(202)["cancellation"]["state"], "pending");
+    }
+    let ended = eventually("the money or the parcel has arrived", async || {
+        let order = shop.get(&format!("/api/v1/orders/{id}")).by(&buyer).await.expect(200);
+        let (state, payment) = (&order["state"], &order["payment"]["state"]);
+        ((state == "cancelled" && payment == "refunded") || state == "delivered").then_some(order)
+    })
+    .await;
+    let refunded = ended["payment"]["refunded"].as_i64().unwrap_or_default();
+    assert_eq!(refunded, if ended["state"] == "cancelled" { 19_900 } else { 0 }, "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_17_a_delivered_order_is_returned_and_paid_back_once() {
+    let shop = Shop::open().await;
+    let buyer = shop.buyer().await;
+    let sale = shop.sale_of(1).await;
+    shop.card(&buyer, GOOD_CARD).await;
+    shop.address(&buyer).await;
+    let order = shop.purchase(&buyer, &sale).await.expect(201);
+    let id = order["id"].as_str().unwrap();
+    let path = format!("/api/v1/orders/{id}/returns");
+    let wish = json!({"reason": "too small"});
+    shop.pay(&buyer, &order, &json!({})).await.expect(202);
+    shop.order_in(&buyer, id, &["delivered"]).await;
+    let first = shop.post(&path).by(&buyer).key("back").json(&wish).await.expect(201);
+    assert_eq!(first["amount"], 19_900);
+    let again = shop.post(&path).by(&buyer).key("back").json(&wish).await.expect(201);
+    assert_eq!(again["id"], first["id"], "announced once");
+    let refunded = shop.order_in(&buyer, id, &["refunded"]).await;
+    assert_eq!(refunded["payment"]["refunded"], 19_900, "{refunded}");
+    shop.post(&path).by(&buyer).json(&wish).await.refused(409, "order-not-returnable");
+}

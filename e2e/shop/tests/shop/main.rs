@@ -1,0 +1,17 @@
+//! What buyers and sellers do, row by row of what was asked for, and everything that can be said wrongly,
+//! against one shop of processes on loopback.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
+
+mod account;
+mod bad_input;
+mod buying;
+mod document;
+mod entrance;
+mod fuzz;
+mod mistakes;
+mod operations;
+mod selling;
+mod strangers;
+mod tokens;
+mod tour;

@@ -1,0 +1,60 @@
+//! docs/tour.md, as somebody would paste it: its blocks of shell are run from top to bottom.
+//!
+//! Blocks marked `sh node` need a cluster and are left out here; those marked `sh dev` are what takes
+//! their place without one.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use rocketmart_harness::{process, step};
+use rocketmart_shop::{Place, Shop};
+
+const LIMIT: Duration = Duration::from_mins(5);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_of_the_tour_does_what_it_says() {
+    let place = Shop::open().await.place;
+    tokio::task::spawn_blocking(move || take(&place)).await.expect("no panic");
+}
+
+fn take(place: &Place) {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/tour.md");
+    let page = std::fs::read_to_string(page).expect("the tour");
+    let script = format!("set -euo pipefail\n{}", commands(&page, "sh dev"));
+    let folder = process::scratch("tour").expect("a folder");
+    let log = folder.join("tour.log");
+    let mut shell = Command::new("bash");
+    shell
+        .args(["-x", "-c", &script])
+        .current_dir(&folder)
+        .env("SHOP", &place.entrance)
+        .env("MAIL", &place.mail)
+        .env("PROVIDER", &place.provider)
+        .env("SIDE_DOOR", &place.order);
+    step::run(&mut shell, &log, LIMIT).expect("the tour goes through");
+    std::fs::remove_dir_all(folder).expect("the folder is ours");
+}
+
+/// The shell of all blocks that are for `here` or for everywhere.
+fn commands(page: &str, here: &str) -> String {
+    let mut script = String::new();
+    let mut inside = None;
+    for line in page.lines() {
+        match (inside, line.strip_prefix("```")) {
+            (None, Some(kind)) => inside = Some(kind == "sh" || kind == here),
+            (Some(_), Some(_)) => inside = None,
+            (Some(true), None) => {
+                script.push_str(line);
+                script.push('\n');
+            }
+            _ => {}
+        }
+    }
+    script
+}
+
+#[test]
+fn only_the_blocks_of_this_place_are_run() {
+    let page = "text\n```sh\na\n```\n```sh dev\nb\n```\n```sh node\nc\n```\n```text\nd\n```\n";
+    assert_eq!(commands(page, "sh dev"), "a\nb\n");
+    assert_eq!(commands(page, "sh node"), "a\nc\n");
+}
