@@ -3,6 +3,9 @@
 //! The work of a request and its stored answer are one transaction, so there is no moment at which
 //! one exists without the other: after a crash the key is either done, or was never used. While
 //! one request with a key runs, another is told so rather than made to wait.
+//!
+//! [`once`] does all of that in PostgreSQL; a store without transactions builds the same from
+//! [`KeptAnswer`] and the two refusals.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -67,10 +70,7 @@ where
         .fetch_one(&mut *transaction)
         .await?;
     if !mine {
-        return Err(Problem::conflict(
-            "request-in-progress",
-            "a request with this Idempotency-Key is still running",
-        ));
+        return Err(in_progress());
     }
     if let Some(stored) = Stored::find(&mut transaction, owner, route, key).await? {
         free(transaction).await;
@@ -83,13 +83,7 @@ where
             return Err(problem);
         }
     };
-    let (parts, body) = response.into_parts();
-    let body = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(Problem::internal)?;
-    let headers: Vec<(String, String)> = parts
-        .headers
-        .iter()
-        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
-        .collect();
+    let (answer, response) = KeptAnswer::of(response).await?;
     sqlx::query(
         "INSERT INTO idempotency (owner, route, key, request_hash, status, headers, body)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -98,13 +92,65 @@ where
     .bind(route)
     .bind(&key.0)
     .bind(request_hash.as_slice())
-    .bind(i16::try_from(parts.status.as_u16()).map_err(Problem::internal)?)
-    .bind(Json(headers))
-    .bind(&*body)
+    .bind(answer.status)
+    .bind(Json(&answer.headers))
+    .bind(&answer.body)
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await?;
-    Ok(Response::from_parts(parts, Body::from(body)))
+    Ok(response)
+}
+
+/// 409: the first request with this key has no answer yet.
+pub fn in_progress() -> Problem {
+    Problem::conflict("request-in-progress", "a request with this Idempotency-Key is still running")
+}
+
+/// 422: the key came with another body before.
+pub fn key_reused() -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "idempotency-key-reused",
+        "The Idempotency-Key was used for another request",
+    )
+}
+
+/// An answer in the form stores keep it in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptAnswer {
+    /// HTTP status; a column of two bytes holds it.
+    pub status: i16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl KeptAnswer {
+    /// What is to be kept of a response, and the response itself.
+    pub async fn of(response: Response) -> Result<(Self, Response)> {
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(Problem::internal)?;
+        let headers = parts
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+            .collect();
+        let status = i16::try_from(parts.status.as_u16()).map_err(Problem::internal)?;
+        let kept = Self { status, headers, body: body.to_vec() };
+        Ok((kept, Response::from_parts(parts, Body::from(body))))
+    }
+
+    /// The answer again, marked as a repetition.
+    pub fn replay(self) -> Result<Response> {
+        let status = u16::try_from(self.status).map_err(Problem::internal)?;
+        let mut response = Response::new(Body::from(self.body));
+        *response.status_mut() = StatusCode::from_u16(status).map_err(Problem::internal)?;
+        for (name, value) in &self.headers {
+            let name = HeaderName::try_from(name).map_err(Problem::internal)?;
+            response.headers_mut().append(name, HeaderValue::try_from(value).map_err(Problem::internal)?);
+        }
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        Ok(response)
+    }
 }
 
 /// Undoes what was done and frees the key before the answer goes out. Left to be dropped, a transaction
@@ -144,20 +190,8 @@ impl Stored {
 
     fn replay(self, request_hash: [u8; 32]) -> Result<Response> {
         if self.request_hash != request_hash {
-            return Err(Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency-key-reused",
-                "The Idempotency-Key was used for another request",
-            ));
+            return Err(key_reused());
         }
-        let status = u16::try_from(self.status).map_err(Problem::internal)?;
-        let mut response = Response::new(Body::from(self.body));
-        *response.status_mut() = StatusCode::from_u16(status).map_err(Problem::internal)?;
-        for (name, value) in &self.headers.0 {
-            let name = HeaderName::try_from(name).map_err(Problem::internal)?;
-            response.headers_mut().append(name, HeaderValue::try_from(value).map_err(Problem::internal)?);
-        }
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-        Ok(response)
+        KeptAnswer { status: self.status, headers: self.headers.0, body: self.body }.replay()
     }
 }
