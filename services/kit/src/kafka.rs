@@ -1,4 +1,4 @@
-//! Kafka: events out ([`Producer`]), events in ([`Consumer`], [`read_all_then_follow`]).
+//! Kafka: events out ([`Producer`], [`FencedProducer`]), events in ([`Consumer`], [`read_all_then_follow`]).
 //!
 //! Delivery is at least once on both sides; what makes it once is the inbox of the receiver.
 //! Events travel as CloudEvents in binary content mode, see `wire`.
@@ -7,6 +7,7 @@ mod batch;
 mod consumer;
 mod context;
 mod dead_letter;
+mod fenced;
 mod handler;
 mod producer;
 mod reader;
@@ -14,6 +15,7 @@ mod topics;
 mod wire;
 
 pub use consumer::Consumer;
+pub use fenced::FencedProducer;
 pub use handler::{Delivery, HandleError, Handler};
 pub use producer::Producer;
 pub use reader::read_all_then_follow;

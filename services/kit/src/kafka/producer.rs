@@ -21,7 +21,7 @@ use crate::config::KafkaConfig;
 use crate::event::Event;
 
 /// How long the brokers have to acknowledge what one call sends.
-const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause while the local queue is full.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(10);
 
@@ -45,6 +45,21 @@ pub(super) struct Record<'a> {
     pub(super) headers: OwnedHeaders,
 }
 
+impl<'a> Record<'a> {
+    /// The records of events, in their order; `topic` is the full name.
+    pub(super) fn of_events(topic: &'a str, events: &'a [Event]) -> anyhow::Result<Vec<Self>> {
+        let record = |event: &'a Event| {
+            Ok(Self {
+                topic,
+                key: Some(event.key.as_bytes()),
+                payload: (!event.is_tombstone()).then_some(&*event.data),
+                headers: wire::headers(event)?,
+            })
+        };
+        events.iter().map(record).collect()
+    }
+}
+
 impl Producer {
     pub(crate) fn new(config: &KafkaConfig) -> anyhow::Result<Self> {
         let current = ArcSwap::from_pointee(connect(config)?);
@@ -57,16 +72,7 @@ impl Producer {
     /// repeats them all, in the same order.
     pub async fn send_all(&self, topic: &str, events: &[Event]) -> anyhow::Result<()> {
         let topic = self.shared.config.topic(topic);
-        let mut records = Vec::with_capacity(events.len());
-        for event in events {
-            records.push(Record {
-                topic: &topic,
-                key: Some(event.key.as_bytes()),
-                payload: (!event.is_tombstone()).then_some(&*event.data),
-                headers: wire::headers(event)?,
-            });
-        }
-        self.send_records(records).await
+        self.send_records(Record::of_events(&topic, events)?).await
     }
 
     pub(super) async fn send_records(&self, records: Vec<Record<'_>>) -> anyhow::Result<()> {
@@ -104,7 +110,13 @@ impl Producer {
 }
 
 fn connect(config: &KafkaConfig) -> anyhow::Result<FutureProducer> {
-    ClientConfig::new()
+    settings(config).create().context("cannot create a Kafka producer")
+}
+
+/// What every producer of ours has in common.
+pub(super) fn settings(config: &KafkaConfig) -> ClientConfig {
+    let mut settings = ClientConfig::new();
+    settings
         .set("bootstrap.servers", &config.kafka_brokers)
         .set("client.id", "rocketmart")
         .set("enable.idempotence", "true")
@@ -118,12 +130,11 @@ fn connect(config: &KafkaConfig) -> anyhow::Result<FutureProducer> {
         .set("queue.buffering.max.messages", "50000")
         .set("queue.buffering.max.kbytes", "65536")
         .set("reconnect.backoff.max.ms", "2000")
-        .set("topic.metadata.refresh.interval.ms", "30000")
-        .create()
-        .context("cannot create a Kafka producer")
+        .set("topic.metadata.refresh.interval.ms", "30000");
+    settings
 }
 
-async fn send(producer: &FutureProducer, records: Vec<Record<'_>>) -> anyhow::Result<()> {
+pub(super) async fn send(producer: &FutureProducer, records: Vec<Record<'_>>) -> anyhow::Result<()> {
     let mut acknowledgements = Vec::with_capacity(records.len());
     for record in records {
         acknowledgements.push(enqueue(producer, record).await?);

@@ -6,6 +6,7 @@
 mod auth;
 mod client;
 mod consumer;
+mod fenced;
 mod idempotency;
 mod outbox;
 mod reader;

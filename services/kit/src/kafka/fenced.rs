@@ -1,0 +1,65 @@
+//! A producer of which only the newest of its name can write.
+//!
+//! A publisher that was replaced may wake up with a batch in its hands, and what it sends then would
+//! stand behind newer events of the same keys for good. Whoever takes over a name makes the brokers
+//! refuse everything its predecessors still send (the epoch of a transactional id), so an old event
+//! can no longer follow a new one. Each call is one transaction: readers see all of it or nothing.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use rdkafka::producer::{FutureProducer, Producer as _};
+
+use super::producer::{Record, SEND_TIMEOUT, send, settings};
+use crate::config::KafkaConfig;
+use crate::event::Event;
+
+/// How long the brokers may take to hand over the name, or to finish a transaction.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Good until the first error: what that call has written is unknown then, and taking the name over
+/// again settles it.
+pub struct FencedProducer {
+    config: KafkaConfig,
+    producer: FutureProducer,
+}
+
+impl FencedProducer {
+    /// Takes `name` (without the shop's prefix) over from whoever had it.
+    pub async fn take_over(config: &KafkaConfig, name: &str) -> anyhow::Result<Self> {
+        let producer: FutureProducer = settings(config)
+            .set("transactional.id", config.topic(name))
+            // The brokers undo a transaction that was left open after this time; a message must not
+            // outlive it.
+            .set("transaction.timeout.ms", "60000")
+            .set("message.timeout.ms", "30000")
+            .create()
+            .context("cannot create a Kafka producer")?;
+        let taking = producer.clone();
+        tokio::task::spawn_blocking(move || taking.init_transactions(TRANSACTION_TIMEOUT))
+            .await?
+            .with_context(|| format!("cannot become the producer {name}"))?;
+        Ok(Self { config: config.clone(), producer })
+    }
+
+    /// Writes all events to `topic` (without the prefix), in their order, or none.
+    ///
+    /// After an error they may or may not have been written; take the name over and send them again.
+    pub async fn send_all(&self, topic: &str, events: &[Event]) -> anyhow::Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let topic = self.config.topic(topic);
+        let records = Record::of_events(&topic, events)?;
+        self.producer.begin_transaction().context("cannot begin a Kafka transaction")?;
+        tokio::time::timeout(SEND_TIMEOUT, send(&self.producer, records))
+            .await
+            .map_err(|_| anyhow!("Kafka did not acknowledge within {} s", SEND_TIMEOUT.as_secs()))??;
+        let finishing = self.producer.clone();
+        tokio::task::spawn_blocking(move || finishing.commit_transaction(TRANSACTION_TIMEOUT))
+            .await?
+            .context("cannot commit a Kafka transaction")?;
+        metrics::counter!("kafka_produced_total").increment(events.len() as u64);
+        Ok(())
+    }
+}
