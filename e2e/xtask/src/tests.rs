@@ -54,7 +54,7 @@ impl Tier {
     fn about(self) -> &'static str {
         match self {
             Self::Unit => "unit and property tests, generated files",
-            Self::Services => "services against real Redis, PostgreSQL and Kafka",
+            Self::Services => "services against real Redis, PostgreSQL, Kafka and Cassandra",
             Self::Shop => "what buyers and sellers do, and must not, in a whole shop of processes",
             Self::Operator => "operator against a real API server and etcd",
             Self::Faults => "a random campaign against real processes, and known bugs that it must catch",

@@ -1,16 +1,18 @@
-//! Redis, PostgreSQL and Kafka as plain processes on loopback, real ones with their real durability
-//! settings, for service tests and `cargo xtask dev`.
+//! Redis, PostgreSQL, Kafka and Cassandra as plain processes on loopback, real ones with their real
+//! durability settings (but for Cassandra's), for service tests and `cargo xtask dev`.
 //!
-//! Starting a Redis takes milliseconds, so each test has its own. PostgreSQL and Kafka take seconds:
-//! a test process shares one of each ([`Postgres::shared`], [`Kafka::shared`]) and keeps its tests
-//! apart by database and by topic prefix.
+//! Starting a Redis takes milliseconds, so each test has its own. The others take seconds: a test
+//! process shares one of each ([`Postgres::shared`], [`Kafka::shared`], [`Cassandra::shared`]) and
+//! keeps its tests apart by database, by topic prefix and by keyspace.
 
+mod cassandra;
 mod kafka;
 mod postgres;
 mod redis;
 #[cfg(test)]
 mod tests;
 
+pub use cassandra::Cassandra;
 pub use kafka::{Kafka, Topic};
 pub use postgres::Postgres;
 pub use redis::Redis;

@@ -70,6 +70,7 @@ pub fn shop_images() -> Result<Vec<Image>> {
 pub fn for_tests() -> Result<()> {
     packages()?;
     crate::maven::libraries("kafka")?;
+    crate::maven::libraries("cassandra")?;
     schemathesis::packages()?;
     kubernetes_binaries().map(drop)
 }
