@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use rocketmart_kit::auth::Verifier;
-use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, KafkaConfig, ListenConfig};
+use rocketmart_kit::config::{self, AuthConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::outbox;
 use rocketmart_kit::service::Service;
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::http::{self, Catalog};
-use crate::store::{MIGRATOR, PostgresStore};
+use crate::store::cassandra::CassandraStore;
+use crate::store::{MIGRATOR, PostgresStore, StoreConfig, StoreKind};
 
 const COMPONENT: &str = "catalog";
 
@@ -19,7 +20,7 @@ pub struct Args {
     #[command(flatten)]
     pub listen: ListenConfig,
     #[command(flatten)]
-    pub database: DatabaseConfig,
+    pub store: StoreConfig,
     #[command(flatten)]
     pub kafka: KafkaConfig,
     #[command(flatten)]
@@ -36,15 +37,23 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 ///
 /// Missing signing keys do not make it unready: the shop window needs none.
 pub async fn service(args: &Args, verifier: Verifier) -> anyhow::Result<Service> {
-    let pool = args.database.connect().await?;
+    let service = Service::new(COMPONENT, &args.listen);
+    let refresher = verifier.clone();
+    let service = match args.store.catalog_store {
+        StoreKind::Postgres => on_postgres(service, args, verifier).await?,
+        StoreKind::Cassandra => on_cassandra(service, args, verifier).await?,
+    };
+    Ok(service.task("signing-keys", move |stop| refresher.refresh_loop(stop)))
+}
+
+async fn on_postgres(service: Service, args: &Args, verifier: Verifier) -> anyhow::Result<Service> {
+    let pool = args.store.postgres.required()?.connect().await?;
     config::migrate(&pool, &MIGRATOR).await?;
     let producer = args.kafka.producer()?;
     let store = Arc::new(PostgresStore::new(pool.clone()));
-    let catalog = Catalog { store, verifier: verifier.clone() };
-
     let database = pool.clone();
-    Ok(Service::new(COMPONENT, &args.listen)
-        .api(described().with_state(catalog))
+    Ok(service
+        .api(described().with_state(Catalog { store, verifier }))
         .ready("postgresql", move || {
             let database = database.clone();
             async move {
@@ -52,8 +61,19 @@ pub async fn service(args: &Args, verifier: Verifier) -> anyhow::Result<Service>
                 Ok(())
             }
         })
-        .task("outbox", move |stop| outbox::publish_loop(pool, producer, stop))
-        .task("signing-keys", move |stop| verifier.refresh_loop(stop)))
+        .task("outbox", move |stop| outbox::publish_loop(pool, producer, stop)))
+}
+
+async fn on_cassandra(service: Service, args: &Args, verifier: Verifier) -> anyhow::Result<Service> {
+    let store = Arc::new(CassandraStore::new(args.store.cassandra.connect().await?));
+    let (asked, publisher, kafka) = (Arc::clone(&store), Arc::clone(&store), args.kafka.clone());
+    Ok(service
+        .api(described().with_state(Catalog { store, verifier }))
+        .ready("cassandra", move || {
+            let asked = Arc::clone(&asked);
+            async move { asked.ready().await }
+        })
+        .task("publisher", move |stop| publisher.publish_loop(kafka, stop)))
 }
 
 /// The description of the API.

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!   HTTP ──▶ domain (what becomes of a product) ──▶ store ──┬─▶ products
-//!                                                           └─▶ outbox ──▶ topic `products`
+//!                                                           └─▶ events ──▶ topic `products`
 //! ```
 //!
 //! [`domain`] knows the life of a product and its rules and does no I/O. [`store`] keeps products
-//! and the events they leave behind in one transaction. [`http`] is the API, [`api`] the process.
+//! and the events they leave behind, in PostgreSQL or in Cassandra. [`http`] is the API, [`api`] the
+//! process.
 
 pub mod api;
 pub mod domain;

@@ -16,7 +16,7 @@ use rocketmart_kit::problem::Problem;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::store::{ProductStore, StoreError};
+use crate::store::{self, ProductStore, StoreError};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -46,14 +46,14 @@ pub(crate) fn routes() -> OpenApiRouter<Catalog> {
 
 /// What a refusal of the store means to a caller. Taken SKUs are named by [`products`], which knows
 /// their fields.
-fn refusal(error: StoreError) -> Problem {
+pub(crate) fn refusal(error: StoreError) -> Problem {
     match error {
         StoreError::Unknown => product_unknown(),
         StoreError::VersionConflict => etag::version_conflict(),
         StoreError::SkusTaken(skus) => {
             Problem::conflict("sku-taken", format!("taken by another product: {}", skus.join(", ")))
         }
-        StoreError::Postgres(error) => error.into(),
+        error => store::failure(error),
     }
 }
 

@@ -1,20 +1,25 @@
 //! Where products live. [`ProductStore`] is all the rest of the service knows about it.
 //!
 //! A store keeps three promises: a product is replaced only by its next version, a SKU belongs to
-//! one product in the whole shop, and every change of a product leaves its event behind in the same
-//! transaction. Publishing the events is the store's business too, since only it knows where they
-//! wait.
+//! one product in the whole shop, and every change of a product leaves its event behind, both or
+//! neither. Publishing the events is the store's business too, since only it knows where they wait.
+//!
+//! There are two: [`PostgresStore`] and [`cassandra::CassandraStore`]. One test-suite runs on both.
 
+pub mod cassandra;
+mod config;
 mod postgres;
 
 use async_trait::async_trait;
 use axum::response::Response;
 use rocketmart_kit::extract::IdempotencyKey;
-use rocketmart_kit::problem;
+use rocketmart_kit::problem::{self, Problem};
+use scylla::errors::ExecutionError;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use self::config::{PostgresConfig, StoreConfig, StoreKind};
 pub use self::postgres::{MIGRATOR, PostgresStore};
 use crate::domain::Product;
 
@@ -31,6 +36,56 @@ pub enum StoreError {
     SkusTaken(Vec<String>),
     #[error(transparent)]
     Postgres(#[from] sqlx::Error),
+    /// Cassandra does not answer, or refuses the statement.
+    #[error(transparent)]
+    Cassandra(Box<ExecutionError>),
+    /// The change may or may not have happened.
+    #[error("the outcome is unknown: {0}")]
+    OutcomeUnknown(anyhow::Error),
+    /// Cannot be done now, and was not.
+    #[error(transparent)]
+    Unavailable(anyhow::Error),
+    /// What is stored is not what is written there by this version.
+    #[error("cannot be read: {0}")]
+    Unreadable(anyhow::Error),
+}
+
+impl From<ExecutionError> for StoreError {
+    fn from(error: ExecutionError) -> Self {
+        Self::Cassandra(Box::new(error))
+    }
+}
+
+impl StoreError {
+    fn unreadable(error: impl Into<anyhow::Error>) -> Self {
+        Self::Unreadable(error.into())
+    }
+
+    fn unavailable(error: impl Into<anyhow::Error>) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+/// What an error of a store means to a caller who can do nothing about it but try again.
+pub(crate) fn failure(error: StoreError) -> Problem {
+    match error {
+        StoreError::Postgres(error) => error.into(),
+        StoreError::OutcomeUnknown(error) => {
+            tracing::warn!(error = format!("{error:#}"), "the outcome of a change is unknown");
+            Problem::unavailable(
+                "outcome-unknown",
+                "the change may or may not have been made; look before you repeat it",
+            )
+        }
+        StoreError::Unavailable(error) => unavailable(&error),
+        StoreError::Cassandra(error) if !cassandra::is_refusal(&error) => unavailable(&error.into()),
+        error => Problem::internal(error),
+    }
+}
+
+fn unavailable(error: &anyhow::Error) -> Problem {
+    tracing::warn!(error = format!("{error:#}"), "Cassandra unavailable");
+    Problem::unavailable("database-unavailable", "the database does not answer")
 }
 
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -59,6 +114,15 @@ pub enum Listing {
 pub enum MarkKind {
     Like,
     Wish,
+}
+
+impl MarkKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Like => "like",
+            Self::Wish => "wish",
+        }
+    }
 }
 
 /// A member's mark; the product is there as long as it is published.

@@ -267,15 +267,6 @@ impl ProductStore for PostgresStore {
     }
 }
 
-impl MarkKind {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Like => "like",
-            Self::Wish => "wish",
-        }
-    }
-}
-
 async fn insert(tx: &mut PgConnection, product: &Product) -> Result<()> {
     let content = &product.content;
     sqlx::query(

@@ -21,9 +21,7 @@ fn without(name: &str) -> Value {
     product
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bad_product_names_field_and_rule() {
-    let shop = Shop::open().await;
+async fn a_bad_product_names_field_and_rule(shop: Shop) {
     let seller = shop.seller();
     let twice = sku();
     let table = [
@@ -57,9 +55,7 @@ async fn a_bad_product_names_field_and_rule() {
     assert!(seller.get("/api/v1/products?seller=me").await.each("id").is_empty(), "nothing was created");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bad_edit_names_field_and_rule() {
-    let shop = Shop::open().await;
+async fn a_bad_edit_names_field_and_rule(shop: Shop) {
     let seller = shop.seller();
     let created = seller.create(&mug()).await.expect(201);
     for (edit, field, rule) in [
@@ -81,9 +77,7 @@ async fn a_bad_edit_names_field_and_rule() {
     assert_eq!(unchanged.body, created.body);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bad_paths_and_queries_are_refused() {
-    let shop = Shop::open().await;
+async fn bad_paths_and_queries_are_refused(shop: Shop) {
     let seller = shop.seller();
     seller.get("/api/v1/products/not-an-id").await.refused(400, "path-invalid");
     seller.get(&format!("/api/v1/products/{}", uuid::Uuid::nil())).await.refused(404, "product-unknown");
@@ -93,3 +87,9 @@ async fn bad_paths_and_queries_are_refused() {
     seller.get("/api/v1/products?page=2").await.refused(400, "query-invalid");
     seller.get("/api/v1/products?seller=you").await.refused(422, "validation-failed");
 }
+
+crate::on_both_stores![
+    a_bad_product_names_field_and_rule,
+    a_bad_edit_names_field_and_rule,
+    bad_paths_and_queries_are_refused,
+];

@@ -11,29 +11,29 @@ use uuid::Uuid;
 
 use crate::shop::{Shop, mug};
 
-struct Heard {
-    key: String,
-    event_type: String,
-    data: Value,
+pub(crate) struct Heard {
+    pub key: String,
+    pub event_type: String,
+    pub data: Value,
 }
 
 /// Listens on `products` from its beginning.
-struct Listener(StreamConsumer);
+pub(crate) struct Listener(StreamConsumer);
 
 impl Listener {
-    fn of(shop: &Shop) -> Self {
+    pub(crate) fn of(shop: &Shop) -> Self {
         let consumer: StreamConsumer = ClientConfig::new()
-            .set("bootstrap.servers", &shop.kafka.kafka_brokers)
+            .set("bootstrap.servers", &shop.kafka().kafka_brokers)
             .set("group.id", Uuid::new_v4().to_string())
             .set("auto.offset.reset", "earliest")
             .set("topic.metadata.refresh.interval.ms", "500")
             .create()
             .unwrap();
-        consumer.subscribe(&[&shop.kafka.topic("products")]).unwrap();
+        consumer.subscribe(&[&shop.kafka().topic("products")]).unwrap();
         Self(consumer)
     }
 
-    async fn next(&self) -> Heard {
+    pub(crate) async fn next(&self) -> Heard {
         let next = async {
             loop {
                 // A topic that is not there yet is an error that passes.
@@ -42,7 +42,7 @@ impl Listener {
                 }
             }
         };
-        let message = timeout(Duration::from_secs(30), next).await.expect("an event");
+        let message = timeout(Duration::from_mins(1), next).await.expect("an event");
         let header = |name: &str| {
             let headers = message.headers().unwrap();
             let found = headers.iter().find(|header| header.key == name).and_then(|header| header.value);
@@ -58,9 +58,7 @@ impl Listener {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_change_is_an_event_with_the_whole_product_and_deletion_a_tombstone() {
-    let shop = Shop::open().await;
+async fn every_change_is_an_event_with_the_whole_product_and_deletion_a_tombstone(shop: Shop) {
     let seller = shop.seller();
     let product = mug();
     let id = seller.create(&product).await.expect(201).id();
@@ -95,9 +93,7 @@ async fn every_change_is_an_event_with_the_whole_product_and_deletion_a_tombston
     assert_eq!((last.key, last.data), (id, Value::Null), "deletion is a tombstone");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refused_change_is_not_heard_of() {
-    let shop = Shop::open().await;
+async fn a_refused_change_is_not_heard_of(shop: Shop) {
     let seller = shop.seller();
     let product = mug();
     let id = seller.create(&product).await.expect(201).id();
@@ -115,3 +111,8 @@ async fn a_refused_change_is_not_heard_of() {
     expected.sort();
     assert_eq!(keys, expected);
 }
+
+crate::on_both_stores![
+    every_change_is_an_event_with_the_whole_product_and_deletion_a_tombstone,
+    a_refused_change_is_not_heard_of,
+];

@@ -1,10 +1,40 @@
-//! The catalog as its callers see it: over HTTP, with real PostgreSQL and Kafka.
+//! The catalog as its callers see it: over HTTP, with real PostgreSQL, Cassandra and Kafka.
+//!
+//! There is one suite, and both stores pass it: a test is a function of an open [`shop::Shop`] and
+//! does not know what is behind it. What only one store can get wrong is tested beside it. All of it runs
+//! on both, in its own database or keyspace; `on_cassandra` and `on_postgres` are names to choose by.
 
 #![allow(unreachable_pub, reason = "nothing outside sees a test; `pub` says which module serves the others")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
 
+/// Makes of each function a test on either store.
+macro_rules! on_both_stores {
+    ($($test:ident),+ $(,)?) => {
+        mod on_postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    super::$test(crate::shop::Shop::on_postgres().await).await;
+                }
+            )+
+        }
+        mod on_cassandra {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    super::$test(crate::shop::Shop::on_cassandra().await).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_both_stores;
+
 mod bad_input;
+mod cassandra;
+mod contention;
 mod events;
 mod marks;
+mod outages;
 mod products;
 mod shop;

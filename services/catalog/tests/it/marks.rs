@@ -4,9 +4,7 @@ use serde_json::Value;
 
 use crate::shop::{Shop, mug};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_like_counts_once_and_can_be_taken_back() {
-    let shop = Shop::open().await;
+async fn a_like_counts_once_and_can_be_taken_back(shop: Shop) {
     let (seller, buyer) = (shop.seller(), shop.buyer());
     let id = seller.published(&mug()).await.id();
     let (product, like) = (format!("/api/v1/products/{id}"), format!("/api/v1/likes/{id}"));
@@ -25,9 +23,7 @@ async fn a_like_counts_once_and_can_be_taken_back() {
     assert!(buyer.get("/api/v1/likes").await.each("product_id").is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_wishlist_is_ones_own_latest_first_and_in_pages() {
-    let shop = Shop::open().await;
+async fn the_wishlist_is_ones_own_latest_first_and_in_pages(shop: Shop) {
     let (seller, buyer, other) = (shop.seller(), shop.buyer(), shop.buyer());
     let mut wished = Vec::new();
     for _ in 0..3 {
@@ -46,9 +42,7 @@ async fn the_wishlist_is_ones_own_latest_first_and_in_pages() {
     shop.stranger().get("/api/v1/wishlist").await.refused(401, "unauthenticated");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn only_published_products_can_be_noted_and_withdrawn_ones_lose_their_content() {
-    let shop = Shop::open().await;
+async fn only_published_products_can_be_noted_and_withdrawn_ones_lose_their_content(shop: Shop) {
     let (seller, buyer) = (shop.seller(), shop.buyer());
     let draft = seller.create(&mug()).await.expect(201);
     buyer.put(&format!("/api/v1/wishlist/{}", draft.id())).await.refused(404, "product-unknown");
@@ -63,3 +57,9 @@ async fn only_published_products_can_be_noted_and_withdrawn_ones_lose_their_cont
     seller.delete(&format!("/api/v1/products/{}", product.id()), Some(&withdrawn.etag)).await.expect(204);
     assert!(buyer.get("/api/v1/wishlist").await.each("product_id").is_empty());
 }
+
+crate::on_both_stores![
+    a_like_counts_once_and_can_be_taken_back,
+    the_wishlist_is_ones_own_latest_first_and_in_pages,
+    only_published_products_can_be_noted_and_withdrawn_ones_lose_their_content,
+];

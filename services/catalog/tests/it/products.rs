@@ -4,9 +4,7 @@ use serde_json::{Value, json};
 
 use crate::shop::{Shop, mug, sku, variant};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_product_is_created_edited_published_withdrawn_and_deleted() {
-    let shop = Shop::open().await;
+async fn a_product_is_created_edited_published_withdrawn_and_deleted(shop: Shop) {
     let (seller, stranger) = (shop.seller(), shop.stranger());
 
     let created = seller.create(&mug()).await.expect(201);
@@ -43,9 +41,7 @@ async fn a_product_is_created_edited_published_withdrawn_and_deleted() {
     seller.get(&path).await.refused(404, "product-unknown");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn another_sellers_product_cannot_be_changed() {
-    let shop = Shop::open().await;
+async fn another_sellers_product_cannot_be_changed(shop: Shop) {
     let (owner, other, buyer) = (shop.seller(), shop.seller(), shop.buyer());
     let product = owner.published(&mug()).await;
     let path = format!("/api/v1/products/{}", product.id());
@@ -62,9 +58,7 @@ async fn another_sellers_product_cannot_be_changed() {
     assert_eq!(owner.get(&path).await.body, product.body, "nothing changed");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_made_for_an_older_version_is_refused() {
-    let shop = Shop::open().await;
+async fn a_change_made_for_an_older_version_is_refused(shop: Shop) {
     let seller = shop.seller();
     let created = seller.create(&mug()).await.expect(201);
     let (id, path) = (created.id(), format!("/api/v1/products/{}", created.id()));
@@ -78,9 +72,7 @@ async fn a_change_made_for_an_older_version_is_refused() {
     assert_eq!(seller.get(&path).await.body["title"], "First");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_many_changes_for_one_version_exactly_one_wins() {
-    let shop = Shop::open().await;
+async fn of_many_changes_for_one_version_exactly_one_wins(shop: Shop) {
     let seller = shop.seller();
     let created = seller.create(&mug()).await.expect(201);
     let (id, seller) = (created.id(), &seller);
@@ -95,9 +87,7 @@ async fn of_many_changes_for_one_version_exactly_one_wins() {
     assert_eq!(seller.get(&format!("/api/v1/products/{id}")).await.body["version"], 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sku_belongs_to_one_product_and_is_free_after_deletion() {
-    let shop = Shop::open().await;
+async fn a_sku_belongs_to_one_product_and_is_free_after_deletion(shop: Shop) {
     let (first, second) = (shop.seller(), shop.seller());
     let taken = sku();
     let with = |variants: Vec<Value>| {
@@ -123,9 +113,7 @@ async fn a_sku_belongs_to_one_product_and_is_free_after_deletion() {
     second.edit(&other.id(), &other.etag, &grab).await.expect(200);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_repeated_creation_answers_as_the_first_and_creates_nothing() {
-    let shop = Shop::open().await;
+async fn a_repeated_creation_answers_as_the_first_and_creates_nothing(shop: Shop) {
     let seller = shop.seller();
     let product = mug();
     let first = seller.create_with_key("once", &product).await.expect(201);
@@ -138,9 +126,7 @@ async fn a_repeated_creation_answers_as_the_first_and_creates_nothing() {
     shop.seller().create_with_key("once", &mug()).await.expect(201);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn lists_page_newest_first_and_show_drafts_to_their_seller_only() {
-    let shop = Shop::open().await;
+async fn lists_page_newest_first_and_show_drafts_to_their_seller_only(shop: Shop) {
     let (seller, other, stranger) = (shop.seller(), shop.seller(), shop.stranger());
     let mut published = Vec::new();
     for _ in 0..5 {
@@ -166,3 +152,13 @@ async fn lists_page_newest_first_and_show_drafts_to_their_seller_only() {
     assert_eq!((mine.len(), &mine[0]), (6, &draft));
     stranger.get("/api/v1/products?seller=me").await.refused(401, "unauthenticated");
 }
+
+crate::on_both_stores![
+    a_product_is_created_edited_published_withdrawn_and_deleted,
+    another_sellers_product_cannot_be_changed,
+    a_change_made_for_an_older_version_is_refused,
+    of_many_changes_for_one_version_exactly_one_wins,
+    a_sku_belongs_to_one_product_and_is_free_after_deletion,
+    a_repeated_creation_answers_as_the_first_and_creates_nothing,
+    lists_page_newest_first_and_show_drafts_to_their_seller_only,
+];

@@ -4,9 +4,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rocketmart_catalog::api::{self, Args};
-use rocketmart_harness::backing::{Kafka, Postgres};
+use rocketmart_catalog::store::cassandra::CassandraConfig;
+use rocketmart_catalog::store::{PostgresConfig, StoreConfig, StoreKind};
+use rocketmart_harness::backing::{Cassandra, Kafka, Postgres};
 use rocketmart_kit::auth::{Claims, Role, Verifier};
-use rocketmart_kit::config::{AuthConfig, DatabaseConfig, KafkaConfig, ListenConfig};
+use rocketmart_kit::config::{AuthConfig, KafkaConfig, ListenConfig};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -18,32 +20,25 @@ const SIGNING_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
     -----END PRIVATE KEY-----\n";
 const PUBLIC_KEY: &str = "Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE";
 
+/// One replica of a catalog.
 pub(crate) struct Shop {
     url: String,
-    pub kafka: KafkaConfig,
+    args: Args,
     _stop: DropGuard,
 }
 
 impl Shop {
-    /// A catalog of its own: empty database, empty topic.
-    pub(crate) async fn open() -> Self {
-        let (database_url, kafka_brokers) = tokio::task::spawn_blocking(|| {
-            let database = Postgres::shared().unwrap().create_database("catalog").unwrap();
-            (database, Kafka::shared().unwrap().brokers())
-        })
-        .await
-        .unwrap();
-        let anywhere = "127.0.0.1:0".parse().unwrap();
-        let args = Args {
-            listen: ListenConfig { listen: anywhere, admin_listen: anywhere },
-            database: DatabaseConfig { database_url, database_max_connections: 4 },
-            kafka: KafkaConfig { kafka_brokers, kafka_topic_prefix: format!("{}.", Uuid::new_v4()) },
-            auth: AuthConfig {
-                auth_issuer: "rocketmart".into(),
-                auth_audience: "rocketmart".into(),
-                auth_jwks_url: None,
-            },
-        };
+    /// A catalog of its own in PostgreSQL: empty database, empty topic.
+    pub(crate) async fn on_postgres() -> Self {
+        Self::open(args_on_postgres(shared_kafka().await).await).await
+    }
+
+    /// A catalog of its own in Cassandra: empty keyspace, empty topic.
+    pub(crate) async fn on_cassandra() -> Self {
+        Self::open(args_on_cassandra(shared_kafka().await).await).await
+    }
+
+    pub(crate) async fn open(args: Args) -> Self {
         let jwks = serde_json::from_value(json!({ "keys": [
             { "kty": "OKP", "crv": "Ed25519", "kid": "test", "alg": "EdDSA", "use": "sig", "x": PUBLIC_KEY }
         ]}))
@@ -54,7 +49,25 @@ impl Shop {
         let running = service.run_until(stop.clone(), |at| bound.send(at).unwrap());
         tokio::spawn(async move { running.await.unwrap() });
         let url = format!("http://{}", is_bound.await.unwrap().api);
-        Self { url, kafka: args.kafka, _stop: stop.drop_guard() }
+        Self { url, args, _stop: stop.drop_guard() }
+    }
+
+    /// One more replica on the same store and topic.
+    pub(crate) async fn another_replica(&self) -> Self {
+        Self::open(self.args.clone()).await
+    }
+
+    /// What another replica would be started with.
+    pub(crate) fn replica_args(&self) -> Args {
+        self.args.clone()
+    }
+
+    pub(crate) fn kafka(&self) -> &KafkaConfig {
+        &self.args.kafka
+    }
+
+    pub(crate) fn cassandra(&self) -> &CassandraConfig {
+        &self.args.store.cassandra
     }
 
     pub(crate) fn seller(&self) -> Caller {
@@ -89,7 +102,53 @@ impl Shop {
     }
 }
 
+pub(crate) async fn shared_kafka() -> String {
+    tokio::task::spawn_blocking(|| Kafka::shared().unwrap().brokers()).await.unwrap()
+}
+
+/// A new database, and a prefix of its own at these brokers.
+pub(crate) async fn args_on_postgres(brokers: String) -> Args {
+    let database = || Postgres::shared().unwrap().create_database("catalog").unwrap();
+    let mut args = args(StoreKind::Postgres, brokers);
+    args.store.postgres.database_url = Some(tokio::task::spawn_blocking(database).await.unwrap());
+    args
+}
+
+/// A new keyspace, and a prefix of its own at these brokers.
+pub(crate) async fn args_on_cassandra(brokers: String) -> Args {
+    let node = || Cassandra::shared().unwrap().contact_point();
+    let mut args = args(StoreKind::Cassandra, brokers);
+    args.store.cassandra.cassandra_contact_points = vec![tokio::task::spawn_blocking(node).await.unwrap()];
+    args
+}
+
+fn args(catalog_store: StoreKind, kafka_brokers: String) -> Args {
+    let anywhere = "127.0.0.1:0".parse().unwrap();
+    Args {
+        listen: ListenConfig { listen: anywhere, admin_listen: anywhere },
+        store: StoreConfig {
+            catalog_store,
+            postgres: PostgresConfig { database_url: None, database_max_connections: 4 },
+            cassandra: CassandraConfig {
+                cassandra_contact_points: Vec::new(),
+                cassandra_keyspace: format!("catalog_{}", Uuid::new_v4().simple()),
+                cassandra_datacenter: "datacenter1".into(),
+                cassandra_replication_factor: 1,
+                cassandra_user: None,
+                cassandra_password: None,
+            },
+        },
+        kafka: KafkaConfig { kafka_brokers, kafka_topic_prefix: format!("{}.", Uuid::new_v4()) },
+        auth: AuthConfig {
+            auth_issuer: "rocketmart".into(),
+            auth_audience: "rocketmart".into(),
+            auth_jwks_url: None,
+        },
+    }
+}
+
 /// Someone with or without a token.
+#[derive(Clone)]
 pub(crate) struct Caller {
     pub id: Uuid,
     token: Option<String>,
@@ -129,6 +188,11 @@ impl Answer {
 }
 
 impl Caller {
+    /// The same person at another replica.
+    pub(crate) fn at(&self, shop: &Shop) -> Self {
+        Self { url: shop.url.clone(), ..self.clone() }
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(reqwest::Method::GET, path, &[], None).await
     }

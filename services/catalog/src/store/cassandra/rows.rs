@@ -1,0 +1,218 @@
+//! The row of a product, and the writes that move it from version to version.
+//!
+//! Every write is conditional on the version and the fence it saw, and brings its event along in the
+//! same row. Changing the fence makes writes fail that were begun before: that is how [`super::skus`]
+//! knows that a product will not come to hold a SKU after all.
+
+use scylla::DeserializeRow;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::cluster::Cluster;
+use super::conditional::Verdict;
+use super::pending::PendingEvent;
+use crate::domain::{Content, Product, State};
+use crate::store::{Result, StoreError};
+
+/// Seconds a deleted product is remembered: longer than a repetition of its creation can come.
+pub(super) const GRAVE_SECONDS: i32 = 8 * 24 * 3600;
+const DELETED: &str = "deleted";
+/// Of a product that was never made and never will be.
+const VOID: &str = "void";
+
+const SELECT: &str = "SELECT id, version, state, seller_id, content, created_at, updated_at, write_id, fence \
+                      FROM products WHERE id = ?";
+
+#[derive(DeserializeRow)]
+struct ProductRow {
+    id: Uuid,
+    version: Option<i64>,
+    state: Option<String>,
+    seller_id: Option<Uuid>,
+    content: Option<String>,
+    created_at: Option<OffsetDateTime>,
+    updated_at: Option<OffsetDateTime>,
+    write_id: Option<Uuid>,
+    fence: Option<Uuid>,
+}
+
+/// What there is under an id.
+#[derive(Clone, Debug)]
+pub(super) enum Kept {
+    Nothing,
+    /// Shown to nobody any more; terminal.
+    Deleted,
+    /// Fenced before it was made; terminal.
+    Void,
+    Live(Box<Live>),
+}
+
+/// A product without its likes, which are counted elsewhere.
+#[derive(Clone, Debug)]
+pub(super) struct Live {
+    pub(super) product: Product,
+    pub(super) write_id: Option<Uuid>,
+    pub(super) fence: Option<Uuid>,
+}
+
+impl Live {
+    pub(super) fn holds(&self, sku: &str) -> bool {
+        self.product.content.variants.iter().any(|variant| variant.sku == sku)
+    }
+}
+
+impl Kept {
+    pub(super) fn live(self) -> Option<Live> {
+        match self {
+            Self::Live(live) => Some(*live),
+            _ => None,
+        }
+    }
+
+    fn from_row(row: ProductRow) -> Result<Self> {
+        let (Some(version), Some(state)) = (row.version, row.state.as_deref()) else {
+            return Ok(Self::Nothing);
+        };
+        let incomplete =
+            |column: &str| StoreError::unreadable(anyhow::anyhow!("product {} without {column}", row.id));
+        let state = match state {
+            DELETED => return Ok(Self::Deleted),
+            VOID => return Ok(Self::Void),
+            name => State::from_name(name).ok_or_else(|| incomplete("a known state"))?,
+        };
+        let content: Content =
+            serde_json::from_str(row.content.as_deref().ok_or_else(|| incomplete("content"))?)
+                .map_err(StoreError::unreadable)?;
+        Ok(Self::Live(Box::new(Live {
+            product: Product {
+                id: row.id,
+                seller_id: row.seller_id.ok_or_else(|| incomplete("seller_id"))?,
+                version,
+                state,
+                content,
+                likes: 0,
+                created_at: row.created_at.ok_or_else(|| incomplete("created_at"))?,
+                updated_at: row.updated_at.ok_or_else(|| incomplete("updated_at"))?,
+            },
+            write_id: row.write_id,
+            fence: row.fence,
+        })))
+    }
+}
+
+fn kept(rows: Vec<ProductRow>) -> Result<Kept> {
+    rows.into_iter().next().map_or(Ok(Kept::Nothing), Kept::from_row)
+}
+
+pub(super) async fn find(cluster: &Cluster, id: Uuid) -> Result<Kept> {
+    kept(cluster.read(SELECT, (id,)).await?)
+}
+
+pub(super) async fn find_settled(cluster: &Cluster, id: Uuid) -> Result<Kept> {
+    kept(cluster.read_settled(SELECT, (id,)).await?)
+}
+
+/// Makes the first version, unless there is anything under its id.
+pub(super) async fn make(cluster: &Cluster, product: &Product, event: &PendingEvent) -> Result<Verdict> {
+    let content = json(&product.content)?;
+    cluster
+        .conditionally(
+            "UPDATE products SET version = ?, state = ?, seller_id = ?, content = ?, created_at = ?, updated_at = ?, \
+             write_id = ?, pending[?] = ? WHERE id = ? IF version = null",
+            (
+                product.version,
+                product.state.as_str(),
+                product.seller_id,
+                &content,
+                product.created_at,
+                product.updated_at,
+                Uuid::new_v4(),
+                product.version,
+                &event.to_json()?,
+                product.id,
+            ),
+        )
+        .await
+}
+
+/// Puts the next version in the place of `before`.
+pub(super) async fn replace(
+    cluster: &Cluster,
+    before: &Live,
+    product: &Product,
+    write_id: Uuid,
+    event: &PendingEvent,
+) -> Result<Verdict> {
+    let content = json(&product.content)?;
+    cluster
+        .conditionally(
+            "UPDATE products SET version = ?, state = ?, content = ?, updated_at = ?, write_id = ?, pending[?] = ? \
+             WHERE id = ? IF version = ? AND fence = ?",
+            (
+                product.version,
+                product.state.as_str(),
+                &content,
+                product.updated_at,
+                write_id,
+                product.version,
+                &event.to_json()?,
+                product.id,
+                before.product.version,
+                before.fence,
+            ),
+        )
+        .await
+}
+
+/// Leaves of `before` only that it is gone, and the event that says so.
+pub(super) async fn delete(cluster: &Cluster, before: &Live, event: &PendingEvent) -> Result<Verdict> {
+    let version = before.product.version + 1;
+    cluster
+        .conditionally(
+            "UPDATE products SET version = ?, state = 'deleted', content = null, pending[?] = ? \
+             WHERE id = ? IF version = ? AND fence = ?",
+            (version, version, &event.to_json()?, before.product.id, before.product.version, before.fence),
+        )
+        .await
+}
+
+/// Makes every write of this product fail that was begun before. False: it is not as it was seen.
+pub(super) async fn fence(cluster: &Cluster, id: Uuid, seen: &Kept) -> Result<bool> {
+    let fence = Uuid::new_v4();
+    let verdict = match seen {
+        // Nothing can be written there any more.
+        Kept::Deleted | Kept::Void => return Ok(true),
+        Kept::Nothing => cluster
+            .conditionally(
+                "UPDATE products USING TTL ? SET version = 0, state = 'void' WHERE id = ? IF version = null",
+                (GRAVE_SECONDS, id),
+            )
+            .await?,
+        Kept::Live(live) => {
+            cluster
+                .conditionally(
+                    "UPDATE products SET fence = ? WHERE id = ? IF version = ? AND fence = ?",
+                    (fence, id, live.product.version, live.fence),
+                )
+                .await?
+        }
+    };
+    // A refusal after doubt may be our own doing; the caller looks again all the same.
+    Ok(verdict.is_applied())
+}
+
+/// Lets the remains of a deleted product expire, once its events are published.
+pub(super) async fn bury(cluster: &Cluster, id: Uuid, version: i64) -> Result<()> {
+    cluster
+        .conditionally(
+            "UPDATE products USING TTL ? SET version = ?, state = 'deleted', seller_id = null, created_at = null, \
+             updated_at = null, write_id = null, fence = null WHERE id = ? IF version = ?",
+            (GRAVE_SECONDS, version, id, version),
+        )
+        .await?;
+    Ok(())
+}
+
+fn json(content: &Content) -> Result<String> {
+    serde_json::to_string(content).map_err(StoreError::unreadable)
+}
