@@ -99,6 +99,47 @@ const fn max_connections() -> i32 {
     8
 }
 
+/// Cassandra, for a catalog that is kept there.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cassandra {
+    /// Some nodes to begin with, separated by commas: `cassandra-0.cassandra:9042,cassandra-1.cassandra`.
+    /// The others are learnt from them.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[^\s,:]+(:[0-9]+)?(,[^\s,:]+(:[0-9]+)?)*$"))]
+    pub contact_points: String,
+
+    /// Datacenter whose nodes are asked and hold the data.
+    #[serde(default = "datacenter")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9._-]+$"))]
+    pub datacenter: String,
+
+    /// Keyspace; the catalog makes it when it is not there.
+    #[serde(default = "keyspace")]
+    #[schemars(length(min = 1, max = 48), regex(pattern = r"^[a-z][a-z0-9_]*$"))]
+    pub keyspace: String,
+
+    /// Copies of each row, when the keyspace is made. A later change is made in Cassandra.
+    #[serde(default = "copies")]
+    #[schemars(range(min = 1, max = 9))]
+    pub replication_factor: i32,
+
+    /// Secret with the keys `user` and `password`. When absent, nobody logs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretReference>,
+}
+
+fn datacenter() -> String {
+    "datacenter1".to_owned()
+}
+
+fn keyspace() -> String {
+    "catalog".to_owned()
+}
+
+const fn copies() -> i32 {
+    3
+}
+
 /// How mails are sent.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -20,7 +20,9 @@ pub use self::{
         Autoscaling, Behavior, Fallback, FallbackBehavior, OffsetReset, PolicyType, ScalingPolicy,
         ScalingRules,
     },
-    connection::{Kafka, PaymentProvider, Postgresql, Redis, SecretKeyReference, SecretReference, Smtp},
+    connection::{
+        Cassandra, Kafka, PaymentProvider, Postgresql, Redis, SecretKeyReference, SecretReference, Smtp,
+    },
     status::{AutoscalingStatus, ComponentStatus, ShopStatus},
 };
 use crate::component::{self, Component};
@@ -185,6 +187,11 @@ impl Default for Tokens {
 /// Where products are kept.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.store != 'cassandra' || has(self.cassandra)")
+        .message("catalog.cassandra is needed with catalog.store: cassandra, it says where Cassandra is")
+        .field_path(".cassandra")
+)]
 pub struct Catalog {
     /// The store behind the catalog. It cannot be changed later: products do not move by themselves.
     #[serde(default)]
@@ -193,6 +200,10 @@ pub struct Catalog {
             .message("catalog.store cannot be changed: the products would stay behind in the old store")
     )]
     pub store: CatalogStore,
+
+    /// How to reach Cassandra, with `store: cassandra`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cassandra: Option<Cassandra>,
 }
 
 /// A database of the catalog.

@@ -148,5 +148,13 @@ fn topics_keep_their_shape() {
 
 #[test]
 fn products_do_not_move_between_stores() {
-    refuses_change("/spec/catalog", json!({ "store": "cassandra" }), "catalog.store cannot be changed");
+    let cassandra = json!({ "store": "cassandra", "cassandra": { "contactPoints": "cassandra:9042" } });
+    refuses_change("/spec/catalog", cassandra, "catalog.store cannot be changed");
+}
+
+#[test]
+fn a_catalog_in_cassandra_says_where_that_is() {
+    accepts("/spec/catalog", json!({ "store": "postgres" }));
+    accepts("/spec/catalog", json!({ "store": "cassandra", "cassandra": { "contactPoints": "a:9042,b" } }));
+    refuses("/spec/catalog", json!({ "store": "cassandra" }), "catalog.cassandra is needed");
 }

@@ -87,6 +87,7 @@ fn named_secrets(shop: &Shop) -> BTreeSet<String> {
         spec.redis.url_secret_ref.as_ref().map(|r| &r.name),
         spec.smtp.url_secret_ref.as_ref().map(|r| &r.name),
         Some(&spec.payment_provider.secret_ref.name),
+        spec.catalog.cassandra.as_ref().and_then(|it| it.secret_ref.as_ref()).map(|r| &r.name),
     ]
     .into_iter()
     .flatten()

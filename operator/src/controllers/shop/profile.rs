@@ -1,6 +1,9 @@
 //! What each component needs and serves: docs/contracts.md, "Processes", as a table.
 
-use rocketmart_crds::{Component, ShopSpec, shop::CatalogStore};
+use rocketmart_crds::{
+    Component, ShopSpec,
+    shop::{Cassandra, CatalogStore},
+};
 use rocketmart_entrance as entrance;
 
 /// The needs of one component.
@@ -55,4 +58,10 @@ pub(super) const fn of(component: Component) -> Profile {
 pub(super) fn database(component: Component, spec: &ShopSpec) -> Option<&'static str> {
     let elsewhere = component == Component::Catalog && spec.catalog.store == CatalogStore::Cassandra;
     of(component).database.filter(|_| !elsewhere)
+}
+
+/// Where Cassandra is, if the component uses it in this shop.
+pub(super) fn cassandra(component: Component, spec: &ShopSpec) -> Option<&Cassandra> {
+    let uses = component == Component::Catalog && spec.catalog.store == CatalogStore::Cassandra;
+    spec.catalog.cassandra.as_ref().filter(|_| uses)
 }

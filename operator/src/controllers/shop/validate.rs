@@ -73,6 +73,11 @@ pub(super) fn validate(
         if let Some(key) = profile::database(component, spec) {
             wanted.key(&spec.postgresql.secret_ref.name, key, "spec.postgresql.secretRef");
         }
+        let cassandra = profile::cassandra(component, spec).and_then(|it| it.secret_ref.as_ref());
+        for (secret, key) in cassandra.into_iter().flat_map(|secret| [(secret, "user"), (secret, "password")])
+        {
+            wanted.key(&secret.name, key, "spec.catalog.cassandra.secretRef");
+        }
     }
     wanted.reference(spec.redis.url_secret_ref.as_ref(), "spec.redis.urlSecretRef");
     wanted.reference(spec.smtp.url_secret_ref.as_ref(), "spec.smtp.urlSecretRef");
@@ -182,6 +187,20 @@ mod tests {
                 "spec.postgresql.secretRef: Secret `databases` has no key `payment`",
                 "spec.postgresql.secretRef: Secret `databases` has no key `delivery`",
             ]
+        );
+    }
+
+    #[test]
+    fn a_missing_password_of_cassandra_is_named() {
+        let mut facts = fixture::facts();
+        facts.secrets.insert("cassandra".into(), Some(fixture::secret(&["user"])));
+        let problems = validate(&fixture::shop_on_cassandra(), &facts, "rocketmart:1").err().unwrap();
+        assert_eq!(
+            problems,
+            [Problem {
+                reason: "SecretKeyMissing",
+                message: "spec.catalog.cassandra.secretRef: Secret `cassandra` has no key `password`".into()
+            }]
         );
     }
 

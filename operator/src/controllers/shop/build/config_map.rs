@@ -29,6 +29,12 @@ fn variables(shop: &ValidatedShop, component: Component) -> BTreeMap<&'static st
     if profile::database(component, spec).is_some() {
         variables.insert("DATABASE_MAX_CONNECTIONS", spec.postgresql.max_connections.to_string());
     }
+    if let Some(cassandra) = profile::cassandra(component, spec) {
+        variables.insert("CASSANDRA_CONTACT_POINTS", cassandra.contact_points.clone());
+        variables.insert("CASSANDRA_DATACENTER", cassandra.datacenter.clone());
+        variables.insert("CASSANDRA_KEYSPACE", cassandra.keyspace.clone());
+        variables.insert("CASSANDRA_REPLICATION_FACTOR", cassandra.replication_factor.to_string());
+    }
     if profile.redis
         && let Some(url) = &spec.redis.url
     {

@@ -233,6 +233,10 @@ fn environment(shop: &ValidatedShop, component: Component) -> Vec<EnvVar> {
     if let Some(key) = profile::database(component, spec) {
         from_secret("DATABASE_URL", &spec.postgresql.secret_ref.name, key);
     }
+    if let Some(secret) = profile::cassandra(component, spec).and_then(|it| it.secret_ref.as_ref()) {
+        from_secret("CASSANDRA_USER", &secret.name, "user");
+        from_secret("CASSANDRA_PASSWORD", &secret.name, "password");
+    }
     if profile.redis
         && let Some(reference) = &spec.redis.url_secret_ref
     {

@@ -42,6 +42,17 @@ pub(in crate::controllers::shop) fn shop() -> Shop {
     .unwrap()
 }
 
+/// The same with its catalog in Cassandra.
+pub(in crate::controllers::shop) fn shop_on_cassandra() -> Shop {
+    let mut shop = shop();
+    shop.spec.catalog = serde_json::from_value(json!({
+        "store": "cassandra",
+        "cassandra": { "contactPoints": "cassandra:9042", "secretRef": { "name": "cassandra" } },
+    }))
+    .unwrap();
+    shop
+}
+
 pub(in crate::controllers::shop) fn secret(keys: &[&str]) -> Secret {
     let value = |key: &str| ByteString(format!("value of {key}").into_bytes());
     Secret {
@@ -55,6 +66,7 @@ pub(in crate::controllers::shop) fn facts() -> Facts {
         secrets: BTreeMap::from([
             ("databases".into(), Some(secret(&["member", "catalog", "order", "payment", "delivery"]))),
             ("payment-provider".into(), Some(secret(&["secret"]))),
+            ("cassandra".into(), Some(secret(&["user", "password"]))),
         ]),
         keys: keys(),
         live: Live::default(),

@@ -101,10 +101,21 @@ fn no_secret_value_stands_in_a_child() {
 }
 
 #[test]
-fn a_catalog_in_cassandra_needs_no_sql() {
-    let children = children(|shop| shop.spec.catalog.store = rocketmart_crds::shop::CatalogStore::Cassandra);
-    let catalog = serde_json::to_string(deployment(&children, Component::Catalog)).unwrap();
-    assert!(!catalog.contains("DATABASE_URL"));
+fn a_catalog_in_cassandra_is_told_where_that_is_and_needs_no_sql() {
+    let children = children(|shop| *shop = fixture::shop_on_cassandra());
+    let catalog = deployment(&children, Component::Catalog);
+    insta::assert_yaml_snapshot!("catalog-on-cassandra-environment", catalog_environment(&children));
+    assert!(!serde_json::to_string(catalog).unwrap().contains("DATABASE_URL"));
+    let before = self::children(|_| {});
+    assert_eq!(rolled(&before, &children), ["catalog"]);
+}
+
+/// All variables of the catalog, from its `ConfigMap` and from its Deployment.
+fn catalog_environment(children: &Children) -> serde_json::Value {
+    let name = names::of_component("rocket", Component::Catalog);
+    let config = children.config_maps.iter().find(|config| config.name_any() == name).unwrap();
+    let pod = deployment(children, Component::Catalog).spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+    serde_json::json!({ "config": config.data, "env": pod.containers[0].env })
 }
 
 #[test]
