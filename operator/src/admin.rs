@@ -11,6 +11,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::telemetry;
+
 /// What has to be in place before the operator calls itself ready.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Gate {
@@ -48,10 +50,12 @@ impl Default for Readiness {
 impl Readiness {
     pub fn open(&self, gate: Gate) {
         self.closed.send_modify(|closed| _ = closed.remove(&gate));
+        metrics::gauge!(telemetry::GATE, "gate" => gate.to_string()).set(1);
     }
 
     pub fn close(&self, gate: Gate) {
         self.closed.send_modify(|closed| _ = closed.insert(gate));
+        metrics::gauge!(telemetry::GATE, "gate" => gate.to_string()).set(0);
     }
 
     /// The names of the closed gates; `None` when all are open.

@@ -27,6 +27,13 @@ pub const READY_REPLICAS: &str = "rocketmart_operator_ready_replicas";
 /// Messages that the consumer group of an autoscaled component is behind.
 pub const LAG: &str = "rocketmart_operator_lag_messages";
 
+/// Units of a sale that are nowhere or counted twice, by `namespace` and `sale`; 0 unless a book is wrong.
+pub const DRIFT: &str = "rocketmart_operator_invariant_drift_units";
+/// Differences between Redis and PostgreSQL that the order service tells of a sale.
+pub const DIFFERENCES: &str = "rocketmart_operator_sale_differences";
+/// 1 for a gate of readiness that is open, by `gate`.
+pub const GATE: &str = "rocketmart_operator_ready_gate";
+
 /// Starts logging (`RUST_LOG` selects, by default everything from `info`) and recording metrics.
 pub fn init(format: LogFormat) -> anyhow::Result<PrometheusHandle> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -46,6 +53,12 @@ pub fn init(format: LogFormat) -> anyhow::Result<PrometheusHandle> {
     metrics::describe_counter!(RECONCILE_ERRORS, "Reconciles that failed");
     metrics::describe_counter!(WRITES, "Writes to the API server");
     metrics::describe_gauge!(LEADER, "1 on the replica that leads");
+    metrics::describe_gauge!(DRIFT, "Units of a sale that are nowhere or counted twice");
+    metrics::describe_gauge!(DIFFERENCES, "Differences between Redis and PostgreSQL");
+    metrics::describe_gauge!(GATE, "1 for a gate of readiness that is open");
+    metrics::describe_gauge!(LAG, "Messages that a consumer group is behind");
+    metrics::describe_gauge!(DESIRED_REPLICAS, "Replicas that the autoscaler decided on");
+    metrics::describe_gauge!(READY_REPLICAS, "Replicas that are ready");
     Ok(metrics)
 }
 

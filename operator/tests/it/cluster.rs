@@ -1,44 +1,31 @@
-//! One API server per test process, a namespace and an operator per test.
+//! One API server per test process, a namespace per test.
 
-use std::{
-    path::PathBuf,
-    process::Command,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::{path::PathBuf, process::Command, sync::OnceLock, time::Duration};
+
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::Namespace},
+    apimachinery::pkg::apis::meta::v1::Condition,
 };
-
-use clap::Parser;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
 use kube::{
     Api, Client, Config as ClientConfig, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
-    client::{Body, ClientBuilder},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use rocketmart_crds::Shop;
+use rocketmart_crds::{FlashSale, Shop};
 use rocketmart_harness::{apiserver::ApiServer, backing::Kafka, prepare};
-use rocketmart_operator::{Config, Context, controllers, leader::Fence};
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-const OPERATOR_NAMESPACE: &str = "rocketmart-system";
-const SERVICE_ACCOUNT: &str = "system:serviceaccount:rocketmart-system:rocketmart-operator";
+pub const OPERATOR_NAMESPACE: &str = "rocketmart-system";
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The API server with the definitions and the chart's rights.
-fn server() -> &'static ApiServer {
+pub fn server() -> &'static ApiServer {
     static SERVER: OnceLock<ApiServer> = OnceLock::new();
     SERVER.get_or_init(|| {
         rustls::crypto::ring::default_provider().install_default().unwrap();
         let server = ApiServer::start().unwrap();
-        let chart = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../charts/rocketmart");
-        let crds = chart.join("crds").display().to_string();
-        server.kubectl(&["apply", "--server-side", "--filename", &crds]).unwrap();
-        server.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
+        install_definitions(&server);
+        let chart = chart();
         server.kubectl(&["create", "namespace", OPERATOR_NAMESPACE]).unwrap();
         let rights = Command::new(prepare::helm().unwrap())
             .args(["template", "rocketmart", &chart.display().to_string(), "--namespace", OPERATOR_NAMESPACE])
@@ -54,6 +41,16 @@ fn server() -> &'static ApiServer {
     })
 }
 
+fn chart() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../charts/rocketmart")
+}
+
+fn install_definitions(server: &ApiServer) {
+    let crds = chart().join("crds").display().to_string();
+    server.kubectl(&["apply", "--server-side", "--filename", &crds]).unwrap();
+    server.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
+}
+
 /// A namespace of its own for one test.
 pub struct Cluster {
     pub client: Client,
@@ -62,7 +59,10 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn new(namespace: &str) -> Self {
-        let client = client().await;
+        Self::on(client().await, namespace).await
+    }
+
+    async fn on(client: Client, namespace: &str) -> Self {
         let object = json!({ "metadata": { "name": namespace } });
         let api: Api<Namespace> = Api::all(client.clone());
         api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
@@ -84,9 +84,7 @@ impl Cluster {
         let patch = Patch::Apply(&object);
         match kind.as_str() {
             "Shop" => self.api::<Shop>().patch(&name, &parameters, &patch).await.map(drop),
-            "FlashSale" => {
-                self.api::<rocketmart_crds::FlashSale>().patch(&name, &parameters, &patch).await.map(drop)
-            }
+            "FlashSale" => self.api::<FlashSale>().patch(&name, &parameters, &patch).await.map(drop),
             "Secret" => self
                 .api::<k8s_openapi::api::core::v1::Secret>()
                 .patch(&name, &parameters, &patch)
@@ -117,14 +115,32 @@ impl Cluster {
         .unwrap();
     }
 
-    /// An operator of this namespace that looks after Shops alone, with the rights of the chart.
-    pub async fn operator(&self) -> Operator {
-        let config = Config::parse_from(["rocketmart-operator", "--watch-namespace", &self.namespace]);
-        let writes = Arc::new(AtomicUsize::new(0));
-        let client = counting_client(writes.clone()).await;
-        let context = Arc::new(Context::new(client, config, Fence::of_term(1)));
-        let stop = CancellationToken::new();
-        Operator { task: tokio::spawn(controllers::shop::run(context, stop.clone())), stop, writes }
+    /// A namespace on an API server that nobody else uses, so that it may be stopped.
+    pub async fn with_a_server_of_its_own(namespace: &str) -> (Self, ApiServer) {
+        // The shared one installs the provider of TLS.
+        let start = || {
+            server();
+            let own = ApiServer::start().unwrap();
+            install_definitions(&own);
+            own
+        };
+        let own = tokio::task::spawn_blocking(start).await.unwrap();
+        let client = Client::try_from(config_of(own.kubeconfig()).await).unwrap();
+        (Self::on(client, namespace).await, own)
+    }
+
+    /// Waits until the sale looks as described.
+    pub async fn sale_that(&self, name: &str, what: &str, looks: impl Fn(&FlashSale) -> bool) -> FlashSale {
+        let mut last = None;
+        for _ in 0..PATIENCE.as_millis() / 100 {
+            let sale = self.api::<FlashSale>().get(name).await.unwrap();
+            if looks(&sale) {
+                return sale;
+            }
+            last = sale.status;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the sale {name} never {what}: {}", serde_json::to_string_pretty(&last).unwrap());
     }
 
     /// Waits until the shop looks as described.
@@ -159,44 +175,16 @@ impl Cluster {
     }
 }
 
-pub struct Operator {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-    writes: Arc<AtomicUsize>,
-}
-
-impl Operator {
-    /// Requests so far that were not reads, whether or not they changed anything.
-    pub fn writes(&self) -> usize {
-        self.writes.load(Ordering::Relaxed)
-    }
-
-    pub async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.unwrap();
-    }
-}
-
 /// A client of an administrator.
 async fn client() -> Client {
     Client::try_from(client_config().await).unwrap()
 }
 
-/// A client with the rights of the chart that counts what it writes.
-async fn counting_client(writes: Arc<AtomicUsize>) -> Client {
-    let mut config = client_config().await;
-    config.auth_info.impersonate = Some(SERVICE_ACCOUNT.to_owned());
-    let count = tower::util::MapRequestLayer::new(move |request: http::Request<Body>| {
-        if request.method() != http::Method::GET {
-            writes.fetch_add(1, Ordering::Relaxed);
-        }
-        request
-    });
-    ClientBuilder::try_from(config).unwrap().with_layer(&count).build()
+pub async fn client_config() -> ClientConfig {
+    config_of(tokio::task::spawn_blocking(|| server().kubeconfig()).await.unwrap()).await
 }
 
-async fn client_config() -> ClientConfig {
-    let path = tokio::task::spawn_blocking(|| server().kubeconfig()).await.unwrap();
+async fn config_of(path: PathBuf) -> ClientConfig {
     let kubeconfig = Kubeconfig::read_from(path).unwrap();
     ClientConfig::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()
 }
@@ -230,10 +218,21 @@ pub fn shop(brokers: &str) -> Value {
     })
 }
 
-/// The message of a condition, if it has this status.
+/// The message of a Shop's condition, if it has this status.
 pub fn condition(shop: &Shop, kind: &str, status: &str) -> Option<String> {
-    let conditions = shop.status.iter().flat_map(|status| &status.conditions);
-    let found =
-        conditions.into_iter().find(|condition| condition.type_ == kind && condition.status == status);
+    message_of(shop.status.iter().flat_map(|status| &status.conditions), kind, status)
+}
+
+/// The message of a `FlashSale`'s condition, if it has this status.
+pub fn sale_condition(sale: &FlashSale, kind: &str, status: &str) -> Option<String> {
+    message_of(sale.status.iter().flat_map(|status| &status.conditions), kind, status)
+}
+
+fn message_of<'a>(
+    mut conditions: impl Iterator<Item = &'a Condition>,
+    kind: &str,
+    status: &str,
+) -> Option<String> {
+    let found = conditions.find(|condition| condition.type_ == kind && condition.status == status);
     found.map(|condition| condition.message.clone())
 }

@@ -37,6 +37,15 @@ async fn a_leader_that_stops_hands_over_at_once_and_the_fence_rises() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_has_to_stop_before_it_has_seen_anything_stops() {
+    let cluster = Cluster::new("stopped-early").await;
+    for operator in [cluster.operator().await, cluster.sales_operator("http://nowhere", 1).await] {
+        let stopped = tokio::time::timeout(Duration::from_secs(20), operator.stop()).await;
+        assert!(stopped.is_ok(), "waits for a list that nobody asks for");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_falls_silent_is_replaced_and_learns_that_it_was() {
     let cluster = Cluster::new("silent").await;
     let (first, second) = (Fence::default(), Fence::default());

@@ -1,4 +1,4 @@
-//! The operator against a real API server with etcd, and a real Kafka.
+//! The operator against a real API server with etcd, a real Kafka, and a real order service.
 //!
 //! There is no kubelet and no Deployment controller: a test that needs a Deployment to be ready writes
 //! its status. Everything else (admission by CEL, defaults, server-side apply, RBAC of the chart) is
@@ -7,7 +7,21 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
 #![allow(unreachable_pub, reason = "nothing outside sees a test; `pub` says which module serves the others")]
 
+mod children;
 mod cluster;
 mod election;
+mod market;
+mod operators;
+/// The order service as its own tests run it: API, relay and worker on real Redis, PostgreSQL and Kafka.
+#[path = "../../../services/order/tests/it/shop.rs"]
+#[allow(dead_code, reason = "the order service's tests use more of it")]
+mod order_service;
+mod random;
 mod rules;
+mod sale;
+mod sale_end;
+mod scissors;
 mod shop;
+mod sweep;
+mod trouble;
+mod two_operators;

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use rocketmart_crds::{FlashSale, Shop};
 
-use super::side_door::{self, SideDoor, Standing};
+use super::side_door::{self, Catalogue, SideDoor, Standing};
 use crate::{Context, controllers::shop::names};
 
 /// The API server did not answer.
@@ -24,6 +24,8 @@ pub(super) struct Facts {
     pub(super) door: SideDoor,
     /// `None`: the shop has never heard of the sale.
     pub(super) standing: Option<Standing>,
+    /// What the catalog says of the SKUs; asked only while the shop has not heard of the sale.
+    pub(super) catalogue: Option<Catalogue>,
 }
 
 /// The outer result is the API server's, the inner one the shop's.
@@ -55,10 +57,14 @@ pub(super) async fn dereference(
     };
     let url = context.config.order_url.replace("{shop}", &shop).replace("{namespace}", &namespace);
     let door = SideDoor::new(http.clone(), url, token);
-    Ok(match door.look(uid).await {
-        Ok(standing) => Ok(Facts { door, standing }),
-        Err(error) => Err(obstacle(&error)),
-    })
+    Ok(ask(sale, uid, door).await.map_err(|error| obstacle(&error)))
+}
+
+async fn ask(sale: &FlashSale, uid: &str, door: SideDoor) -> Result<Facts, side_door::Error> {
+    let standing = door.look(uid).await?;
+    let unheard_of = standing.is_none() && sale.metadata.deletion_timestamp.is_none();
+    let catalogue = if unheard_of { Some(door.catalogue(sale).await?) } else { None };
+    Ok(Facts { door, standing, catalogue })
 }
 
 /// A failed command or look, as reason and message.

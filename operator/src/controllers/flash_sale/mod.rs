@@ -8,24 +8,21 @@
 //! Nothing is remembered between reconciles: cut off anywhere, the next one finds the same next step,
 //! and a step that was carried out already changes nothing.
 
+mod catalog;
 mod dereference;
+mod differences;
 pub mod plan;
 pub mod side_door;
 mod status;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
-    core::DeserializeGuard,
-    runtime::{Controller, controller, controller::Action, events::EventType, reflector::ObjectRef, watcher},
+    runtime::{Controller, controller, controller::Action, events::EventType, watcher},
 };
 use rocketmart_crds::{FlashSale, Phase};
 use serde_json::json;
@@ -35,9 +32,9 @@ use tracing::Instrument;
 use self::{
     plan::{Plan, plan},
     side_door::Answer,
-    status::Progress,
+    status::{Pace, Progress},
 };
-use super::retry_delay;
+use super::frame::{self, Frame, Kind};
 use crate::{Context, telemetry};
 
 /// Keeps a FlashSale until its sale is settled.
@@ -62,29 +59,31 @@ pub enum Error {
     Status(#[source] kube::Error),
     #[error("writing the finalizers: {0}")]
     Finalizer(#[source] kube::Error),
+    #[error("writing the list of differences: {0}")]
+    Differences(#[source] kube::Error),
     #[error("the FlashSale has no uid")]
     Anonymous,
 }
 
-impl Error {
-    /// For the metric.
+impl Kind for Error {
     fn kind(&self) -> &'static str {
         match self {
             Self::Dereference(_) => "dereference",
             Self::Status(_) => "status",
             Self::Finalizer(_) => "finalizer",
+            Self::Differences(_) => "differences",
             Self::Anonymous => "anonymous",
         }
     }
 }
 
-type Guarded = DeserializeGuard<FlashSale>;
+type Guarded = frame::Guarded<FlashSale>;
 
 struct State {
     context: Arc<Context>,
     http: reqwest::Client,
-    /// Failures in a row, by object.
-    failures: Mutex<HashMap<ObjectRef<Guarded>, u32>>,
+    frame: Frame<FlashSale>,
+    pace: Pace,
 }
 
 /// Runs until `stop`, then until the reconciles under way are through.
@@ -96,8 +95,15 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
             return;
         }
     };
-    let state = Arc::new(State { context: context.clone(), http, failures: Mutex::default() });
-    Controller::new(context.watched::<Guarded>(), watcher::Config::default())
+    let state = Arc::new(State {
+        context: context.clone(),
+        http,
+        frame: Frame::new("flash-sale"),
+        pace: Pace::default(),
+    });
+    let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default());
+    let too_early = frame::stopped_too_early(controller.store(), stop.clone());
+    let work = controller
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(reconcile, on_error, state)
@@ -106,28 +112,15 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
                 tracing::warn!(%error, "a watch was interrupted");
             }
         })
-        .instrument(tracing::info_span!("sales"))
-        .await;
+        .instrument(tracing::info_span!("sales"));
+    tokio::select! {
+        () = work => {}
+        () = too_early => {}
+    }
 }
 
 async fn reconcile(sale: Arc<Guarded>, state: Arc<State>) -> Result<Action, Error> {
-    let started = Instant::now();
-    let outcome = match &sale.0 {
-        Ok(valid) => reconcile_sale(valid, &state).await,
-        Err(invalid) => {
-            tracing::error!(error = invalid.error, "a FlashSale that does not fit its schema is left alone");
-            let note = format!("the FlashSale does not fit its schema: {}", invalid.error);
-            state.context.tell(&sale.object_ref(&()), EventType::Warning, "Malformed", note).await;
-            Ok(Action::await_change())
-        }
-    };
-    metrics::histogram!(telemetry::RECONCILE_SECONDS, "controller" => "flash-sale")
-        .record(started.elapsed().as_secs_f64());
-    if outcome.is_ok() {
-        let mut failures = state.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.remove(&ObjectRef::from_obj(&*sale));
-    }
-    outcome
+    state.frame.run(&sale, &state.context, async |sale| reconcile_sale(sale, &state).await).await
 }
 
 async fn reconcile_sale(sale: &FlashSale, state: &State) -> Result<Action, Error> {
@@ -140,8 +133,10 @@ async fn reconcile_sale(sale: &FlashSale, state: &State) -> Result<Action, Error
         // Before anything is loaded: what holds stock must not vanish without settling it.
         return hold(sale, &state.context).await;
     }
-    if sale.status.as_ref().and_then(|status| status.phase).is_some_and(Phase::is_over) && !deleting {
-        return Ok(Action::await_change());
+    match sale.status.as_ref().and_then(|status| status.phase) {
+        Some(Phase::Closed) if deleting => return release(sale, &state.context, true).await,
+        Some(phase) if phase.is_over() && !deleting => return Ok(Action::await_change()),
+        _ => {}
     }
     let uid = sale.uid().ok_or(Error::Anonymous)?;
     let mut progress = Progress::of(sale);
@@ -150,9 +145,11 @@ async fn reconcile_sale(sale: &FlashSale, state: &State) -> Result<Action, Error
         Err(obstacle) => return obstructed(progress, &obstacle, deleting, state).await,
     };
 
+    let broken_rules = facts.catalogue.map(|found| catalog::broken_rules(&sale.spec, &found));
+    let broken_rules = broken_rules.unwrap_or_default();
     let mut standing = facts.standing;
     let fence = state.context.fence.token(sale.metadata.generation.unwrap_or_default());
-    let mut next = look(sale, &progress, standing.as_ref(), deleting);
+    let mut next = look(sale, &progress, standing.as_ref(), &broken_rules);
     for _ in 0..STEPS {
         if let Some(standing) = &standing {
             progress.observe(standing, fence);
@@ -160,11 +157,24 @@ async fn reconcile_sale(sale: &FlashSale, state: &State) -> Result<Action, Error
         progress.enter(next.phase);
         progress.ready(next.trouble.as_ref());
         let Some(command) = next.command else { break };
-        progress.write(&state.context).await.map_err(Error::Status)?;
+        if let Err(error) = progress.write(state).await {
+            // The spec changed while stock was about to be loaded from it: look at it again.
+            return if is_conflict(&error) {
+                Ok(Action::requeue(DEBOUNCE))
+            } else {
+                Err(Error::Status(error))
+            };
+        }
         tracing::info!(?command, fence, "command");
         match facts.door.command(&uid, command, sale, fence).await {
-            Ok(Answer::Standing(answer)) => standing = Some(answer),
-            Ok(Answer::Report(report)) => {
+            Ok(Answer::Standing(answer)) => {
+                standing = Some(answer);
+            }
+            Ok(Answer::Report(mut report, differences)) => {
+                if differences.len() > side_door::LISTED {
+                    let name = differences::publish(sale, &differences, &state.context).await;
+                    report.differences_config_map = Some(name.map_err(Error::Differences)?);
+                }
                 let agreed = report.closed_out_at.is_some();
                 progress.sign_off(report);
                 if !agreed {
@@ -182,14 +192,14 @@ async fn reconcile_sale(sale: &FlashSale, state: &State) -> Result<Action, Error
                     progress.enter(Phase::Failed);
                 }
                 progress.ready(Some(&("Refused", rules)));
-                progress.write(&state.context).await.map_err(Error::Status)?;
+                progress.write(state).await.map_err(Error::Status)?;
                 return Ok(Action::requeue(OBSTRUCTED * 2));
             }
             Err(error) => return obstructed(progress, &dereference::obstacle(&error), deleting, state).await,
         }
-        next = look(sale, &progress, standing.as_ref(), deleting);
+        next = look(sale, &progress, standing.as_ref(), &broken_rules);
     }
-    progress.write(&state.context).await.map_err(Error::Status)?;
+    progress.write(state).await.map_err(Error::Status)?;
     if next.let_go && deleting {
         return release(sale, &state.context, true).await;
     }
@@ -200,16 +210,21 @@ fn look(
     sale: &FlashSale,
     progress: &Progress<'_>,
     standing: Option<&side_door::Standing>,
-    deleting: bool,
+    broken_rules: &[String],
 ) -> Plan {
     plan(plan::Facts {
         spec: &sale.spec,
         phase: progress.status.phase,
-        deleting,
+        deleting: sale.metadata.deletion_timestamp.is_some(),
         signed_off: progress.status.report.as_ref().is_some_and(|report| report.closed_out_at.is_some()),
         standing,
+        broken_rules,
         now_ms: Timestamp::now().as_millisecond(),
     })
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(response) if response.code == 409)
 }
 
 /// Says what stands in the way and comes back. A deleted sale whose shop is gone, or that does not
@@ -230,7 +245,7 @@ async fn obstructed(
         progress.enter(Phase::Scheduled);
     }
     progress.ready(Some(obstacle));
-    progress.write(&state.context).await.map_err(Error::Status)?;
+    progress.write(state).await.map_err(Error::Status)?;
     Ok(Action::requeue(OBSTRUCTED))
 }
 
@@ -282,12 +297,5 @@ async fn write_finalizers(sale: &FlashSale, context: &Context, finalizers: &[&st
 }
 
 fn on_error(sale: Arc<Guarded>, error: &Error, state: Arc<State>) -> Action {
-    let mut failures = state.failures.lock().unwrap_or_else(PoisonError::into_inner);
-    let count = failures.entry(ObjectRef::from_obj(&*sale)).or_default();
-    let delay = retry_delay(*count);
-    *count += 1;
-    metrics::counter!(telemetry::RECONCILE_ERRORS, "controller" => "flash-sale", "error" => error.kind())
-        .increment(1);
-    tracing::warn!(%error, attempt = *count, retry_in_ms = delay.as_millis(), "reconcile failed");
-    Action::requeue(delay)
+    state.frame.failed(&sale, error)
 }

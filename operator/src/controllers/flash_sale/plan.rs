@@ -20,6 +20,8 @@ use super::side_door::{Command, Standing, State};
 const POLL: Duration = Duration::from_secs(1);
 /// A sale that was refused is tried again: its SKU may be published meanwhile.
 const RETRY: Duration = Duration::from_secs(5);
+/// A sale that waits for its pre-load is looked at this often: the catalog may take back a SKU.
+const RECHECK: Duration = Duration::from_mins(1);
 
 /// The sale as it is.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,8 @@ pub struct Facts<'a> {
     pub signed_off: bool,
     /// How the order service says it stands; `None` when it was never loaded.
     pub standing: Option<&'a Standing>,
+    /// Rules of the catalog that the sale breaks; only known before it is loaded.
+    pub broken_rules: &'a [String],
     /// The operator's clock, Unix milliseconds. Only used before a sale is loaded; after that, Redis'.
     pub now_ms: i64,
 }
@@ -86,11 +90,11 @@ pub fn plan(facts: Facts<'_>) -> Plan {
 }
 
 fn before_loading(facts: Facts<'_>) -> Plan {
-    if facts.deleting || facts.spec.close_early {
+    if facts.phase == Some(Phase::Cancelled) {
         return Plan::phase(Phase::Cancelled).letting_go();
     }
-    if facts.phase == Some(Phase::Cancelled) {
-        return Plan::phase(Phase::Cancelled);
+    if facts.deleting || facts.spec.close_early {
+        return Plan::phase(Phase::Cancelled).letting_go();
     }
     let opens_at = facts.spec.opens_at.0.as_millisecond();
     if facts.now_ms >= facts.spec.closes_at.0.as_millisecond() {
@@ -101,7 +105,13 @@ fn before_loading(facts: Facts<'_>) -> Plan {
     }
     let load_at = opens_at - facts.spec.preload_lead_seconds * 1_000;
     if facts.now_ms < load_at {
-        return Plan::phase(Phase::Scheduled).after(until(load_at, facts.now_ms));
+        let plan = Plan::phase(Phase::Scheduled);
+        let left = until(load_at, facts.now_ms);
+        return if facts.broken_rules.is_empty() {
+            plan.after(left.min(RECHECK))
+        } else {
+            plan.because("Refused", facts.broken_rules.join("; ")).after(left.min(RETRY))
+        };
     }
     Plan::phase(loading_phase(facts.phase)).doing(Command::Load)
 }
@@ -130,20 +140,33 @@ fn loaded(facts: Facts<'_>, standing: &Standing) -> Plan {
         let end = if has_opened { Command::Close } else { Command::Cancel };
         return Plan::phase(Phase::Draining).doing(end);
     }
+    if let Some(command) = cut_short(standing) {
+        let paused = standing.state == State::Suspended;
+        let phase = if paused { Phase::Paused } else { selling_phase(standing) };
+        return Plan::phase(phase).doing(command).after(POLL);
+    }
     if !standing.verified {
         return unverified(standing);
     }
-    if terms_changed(facts.spec, standing) {
-        return Plan::phase(selling_phase(standing)).doing(Command::Load).after(POLL);
-    }
-    if standing.now_ms >= standing.closes_at_ms {
+    // Ending, pausing and resuming come before new terms: these may be refused, and must not hold up
+    // those.
+    let closes_at_ms = facts.spec.closes_at.0.as_millisecond().max(standing.closes_at_ms);
+    if standing.now_ms >= closes_at_ms {
         return Plan::phase(Phase::Draining).doing(Command::Close);
     }
-    match (facts.spec.suspend, standing.state) {
-        (true, State::Ready) => return Plan::phase(Phase::Paused).doing(Command::Suspend),
-        (false, State::Suspended) => return Plan::phase(selling_phase(standing)).doing(Command::Resume),
-        (true, _) => return Plan::phase(Phase::Paused).after(POLL),
-        (false, _) => {}
+    if facts.spec.suspend && standing.state == State::Ready {
+        return Plan::phase(Phase::Paused).doing(Command::Suspend);
+    }
+    let paused = standing.state == State::Suspended;
+    if paused && !facts.spec.suspend {
+        return Plan::phase(selling_phase(standing)).doing(Command::Resume);
+    }
+    if terms_changed(facts.spec, standing) {
+        let phase = if paused { Phase::Paused } else { selling_phase(standing) };
+        return Plan::phase(phase).doing(Command::Load).after(POLL);
+    }
+    if paused {
+        return Plan::phase(Phase::Paused).after(POLL);
     }
     let phase = selling_phase(standing);
     match phase {
@@ -153,6 +176,22 @@ fn loaded(facts: Facts<'_>, standing: &Standing) -> Plan {
             Plan::phase(phase).doing(Command::Close)
         }
         _ => Plan::phase(phase).after(POLL),
+    }
+}
+
+/// The command that SQL took note of and Redis did not, when that is all that is amiss: whoever gave it was
+/// cut off, and it has to be given again.
+fn cut_short(standing: &Standing) -> Option<Command> {
+    let differences = &standing.differences;
+    if differences.is_empty() || differences.iter().any(|found| found.kind != "state-differs") {
+        return None;
+    }
+    match standing.state {
+        State::Suspended => Some(Command::Suspend),
+        State::Ready => Some(Command::Resume),
+        State::Closed => Some(Command::Close),
+        State::Cancelled => Some(Command::Cancel),
+        State::Loading | State::ClosedOut => None,
     }
 }
 
@@ -194,6 +233,10 @@ fn terms_changed(spec: &FlashSaleSpec, standing: &Standing) -> bool {
 
 fn draining(standing: &Standing) -> Plan {
     let plan = Plan::phase(Phase::Draining).after(POLL);
+    if let Some(command) = cut_short(standing) {
+        // Redis sells on.
+        return plan.doing(command);
+    }
     if standing.outstanding == super::side_door::Outstanding::default() {
         plan.doing(Command::CloseOut)
     } else {
@@ -202,14 +245,14 @@ fn draining(standing: &Standing) -> Plan {
 }
 
 fn closed_out(facts: Facts<'_>) -> Plan {
-    // The report is asked for again if the status that held it was never written.
-    let plan = Plan::phase(Phase::Closed);
     if facts.deleting {
-        plan.letting_go()
+        Plan::phase(Phase::Closed).letting_go()
     } else if facts.signed_off {
-        plan
+        Plan::phase(Phase::Closed)
     } else {
-        plan.doing(Command::CloseOut)
+        // The status that held the report was never written, so it is asked for again. Until it is there
+        // the sale is not closed: nobody looks at a closed one any more.
+        Plan::phase(Phase::Draining).doing(Command::CloseOut)
     }
 }
 

@@ -89,6 +89,24 @@ pub struct Discrepancy {
     pub detail: String,
 }
 
+/// What the catalog has published of the SKUs of a sale; those it has never published are left out.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+pub struct Catalogue {
+    pub skus: Vec<KnownSku>,
+}
+
+/// A SKU as the catalog published it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+pub struct KnownSku {
+    pub sku: String,
+    /// Whether its product is published now.
+    pub published: bool,
+    /// ISO 4217.
+    pub currency: String,
+    /// Units that no sale has been allotted.
+    pub available: i64,
+}
+
 /// Why a command or a look did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -112,7 +130,8 @@ pub enum Error {
 #[derive(Debug)]
 pub enum Answer {
     Standing(Standing),
-    Report(CloseOutReport),
+    /// The close-out, and all differences that were told, of which the report lists the first.
+    Report(CloseOutReport, Vec<Difference>),
 }
 
 /// The side door of one shop.
@@ -143,6 +162,14 @@ impl SideDoor {
         accepted(status, body).and_then(parse).map(Some)
     }
 
+    /// What the catalog has published of the SKUs of a sale.
+    pub async fn catalogue(&self, sale: &FlashSale) -> Result<Catalogue, Error> {
+        // The schema allows no character in a SKU that would have to be escaped.
+        let question: Vec<_> = sale.spec.items.iter().map(|item| format!("sku={}", item.sku)).collect();
+        let (status, body) = self.send(Method::GET, &format!("skus?{}", question.join("&")), None).await?;
+        accepted(status, body).and_then(parse)
+    }
+
     /// Gives a command; repeating one that was carried out changes nothing.
     pub async fn command(
         &self,
@@ -162,11 +189,7 @@ impl SideDoor {
         };
         let (status, body) = self.send(method, &format!("sales/{uid}{path}"), Some(body)).await?;
         let body = accepted(status, body)?;
-        if command == Command::CloseOut {
-            parse(body).map(report).map(Answer::Report)
-        } else {
-            parse(body).map(Answer::Standing)
-        }
+        if command == Command::CloseOut { parse(body).map(report) } else { parse(body).map(Answer::Standing) }
     }
 
     async fn send(
@@ -251,8 +274,9 @@ fn offer(sale: &FlashSale, fence: i64) -> Value {
         "fence": fence,
         "items": items,
         "currency": sale.spec.currency,
-        "opens_at": sale.spec.opens_at,
-        "closes_at": sale.spec.closes_at,
+        // Not as a `Time`, which is written without its fraction of a second.
+        "opens_at": sale.spec.opens_at.0.to_string(),
+        "closes_at": sale.spec.closes_at.0.to_string(),
         "payment_seconds": sale.spec.payment_deadline_seconds,
     })
 }
@@ -277,10 +301,20 @@ struct Endings {
 }
 
 /// Differences that a status lists.
-const LISTED: usize = 20;
+pub(super) const LISTED: usize = 20;
 
-fn report(books: CloseOut) -> CloseOutReport {
-    CloseOutReport {
+fn report(books: CloseOut) -> Answer {
+    let differences: Vec<_> = books
+        .differences
+        .into_iter()
+        .map(|found| Difference {
+            kind: found.kind,
+            order_id: found.order_id,
+            sku: found.sku,
+            detail: found.detail,
+        })
+        .collect();
+    let report = CloseOutReport {
         matched: books.matched,
         orders: rocketmart_crds::flash_sale::OrderCounts {
             paid: books.orders.paid,
@@ -289,21 +323,12 @@ fn report(books: CloseOut) -> CloseOutReport {
             payment_failed: books.orders.payment_failed,
         },
         items: books.items.iter().map(item_status).collect(),
-        differences: books
-            .differences
-            .into_iter()
-            .take(LISTED)
-            .map(|found| Difference {
-                kind: found.kind,
-                order_id: found.order_id,
-                sku: found.sku,
-                detail: found.detail,
-            })
-            .collect(),
+        differences: differences.iter().take(LISTED).cloned().collect(),
         differences_total: books.differences_total,
         differences_config_map: None,
         closed_out_at: books.closed_out_at,
-    }
+    };
+    Answer::Report(report, differences)
 }
 
 pub(super) fn item_status(item: &Item) -> ItemStatus {
@@ -319,6 +344,23 @@ pub(super) fn item_status(item: &Item) -> ItemStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_window_is_told_to_the_fraction_of_a_second() {
+        let sale: FlashSale = serde_json::from_value(json!({
+            "apiVersion": "rocketmart.dev/v1alpha1", "kind": "FlashSale", "metadata": {"name": "sale"},
+            "spec": {
+                "shop": "rocket", "currency": "KRW", "items": [{"sku": "A", "units": 1, "price": 1}],
+                "opensAt": "2030-01-01T10:00:00.250Z", "closesAt": "2030-01-01T11:00:00Z",
+            },
+        }))
+        .unwrap();
+        let offer = offer(&sale, 1);
+        assert_eq!(
+            (&offer["opens_at"], &offer["closes_at"]),
+            (&json!("2030-01-01T10:00:00.25Z"), &json!("2030-01-01T11:00:00Z"))
+        );
+    }
 
     #[test]
     fn a_refusal_names_each_field_and_rule() {

@@ -1,5 +1,11 @@
 //! The status of a sale: phase, counters, conditions and the close-out, written when something changed.
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Resource, ResourceExt,
@@ -12,7 +18,10 @@ use rocketmart_crds::{
 };
 use serde_json::json;
 
-use super::side_door::{Standing, State, item_status};
+use super::{
+    State as Controller,
+    side_door::{Standing, State, item_status},
+};
 use crate::{
     Context, OPERATOR,
     conditions::{self, AS_EXPECTED, Verdict},
@@ -24,12 +33,34 @@ const PRELOADED: &str = "Preloaded";
 const RECONCILED: &str = "Reconciled";
 /// A sale can turn between `Open` and `SoldOut` many times.
 const PHASES_LISTED: usize = 60;
+/// Counters alone are written this often at the most, however fast they change.
+const COUNTERS_EVERY: Duration = Duration::from_secs(1);
+
+/// When the status of each sale was written last, by uid.
+#[derive(Default)]
+pub(super) struct Pace(Mutex<HashMap<String, Instant>>);
+
+impl Pace {
+    fn is_too_fast(&self, uid: &str) -> bool {
+        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        written.get(uid).is_some_and(|at| at.elapsed() < COUNTERS_EVERY)
+    }
+
+    fn note(&self, uid: String) {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was written long ago holds nothing up.
+        written.retain(|_, at| at.elapsed() < COUNTERS_EVERY);
+        written.insert(uid, Instant::now());
+    }
+}
 
 /// The status as it becomes in the course of one reconcile.
 pub(super) struct Progress<'a> {
     sale: &'a FlashSale,
     written: FlashSaleStatus,
     pub(super) status: FlashSaleStatus,
+    /// Of the sale as it was read, or as it was written last.
+    resource_version: Option<String>,
 }
 
 impl<'a> Progress<'a> {
@@ -38,7 +69,7 @@ impl<'a> Progress<'a> {
         let mut status = written.clone();
         status.observed_generation = sale.metadata.generation;
         status.totals.get_or_insert_default().units = sale.spec.items.iter().map(|item| item.units).sum();
-        Self { sale, written, status }
+        Self { sale, written, status, resource_version: sale.resource_version() }
     }
 
     pub(super) fn sale(&self) -> &'a FlashSale {
@@ -87,6 +118,7 @@ impl<'a> Progress<'a> {
             reserved: sum(|item| item.reserved),
             sold: sum(|item| item.sold),
         });
+        self.measure(standing);
         self.status.fence = Some(self.status.fence.unwrap_or_default().max(fence));
         let verified = match standing.state {
             State::Loading => Verdict::new(PRELOADED, false, "NotVerified", "the stock is being loaded"),
@@ -96,6 +128,22 @@ impl<'a> Progress<'a> {
             _ => Verdict::new(PRELOADED, false, "NotVerified", differences(standing)),
         };
         self.judge(&verified);
+    }
+
+    /// Units that are nowhere, or twice (invariant I1), and differences told by the order service (I7).
+    fn measure(&self, standing: &Standing) {
+        let drift: i64 = standing
+            .items
+            .iter()
+            .chain(&standing.ledger)
+            .map(|item| (item.preloaded - item.remaining - item.reserved - item.sold).abs())
+            .sum();
+        let labels =
+            [("namespace", self.sale.namespace().unwrap_or_default()), ("sale", self.sale.name_any())];
+        #[expect(clippy::cast_precision_loss, reason = "units are far below 2^52")]
+        metrics::gauge!(telemetry::DRIFT, &labels).set(drift as f64);
+        #[expect(clippy::cast_precision_loss, reason = "differences are far below 2^52")]
+        metrics::gauge!(telemetry::DIFFERENCES, &labels).set(standing.differences.len() as f64);
     }
 
     pub(super) fn sign_off(&mut self, report: CloseOutReport) {
@@ -129,23 +177,44 @@ impl<'a> Progress<'a> {
 
     /// Writes the status if it differs from what was written last, and says new phases and troubles in
     /// Events.
-    pub(super) async fn write(&mut self, context: &Context) -> kube::Result<()> {
+    ///
+    /// From the pre-load on the API server holds the terms fixed. So that phase is entered only if the
+    /// sale is still the one that was read: an edit in between is a conflict, and nothing is loaded.
+    pub(super) async fn write(&mut self, state: &Controller) -> kube::Result<()> {
         if self.status == self.written {
             return Ok(());
+        }
+        let uid = self.sale.uid().unwrap_or_default();
+        if self.only_counters_differ() && state.pace.is_too_fast(&uid) {
+            return Ok(());
+        }
+        let mut metadata = json!({ "name": self.sale.name_any() });
+        if self.status.phase == Some(Phase::Preloading) && self.written.phase != self.status.phase {
+            metadata["resourceVersion"] = json!(self.resource_version);
         }
         let patch = json!({
             "apiVersion": FlashSale::api_version(&()),
             "kind": FlashSale::kind(&()),
-            "metadata": { "name": self.sale.name_any() },
+            "metadata": metadata,
             "status": self.status,
         });
+        let context = &state.context;
         let api = context.namespaced::<FlashSale>(&self.sale.namespace().unwrap_or_default());
         metrics::counter!(telemetry::WRITES, "kind" => "FlashSale", "verb" => "status").increment(1);
         let params = PatchParams::apply(OPERATOR).force();
-        api.patch_status(&self.sale.name_any(), &params, &Patch::Apply(&patch)).await?;
+        let written = api.patch_status(&self.sale.name_any(), &params, &Patch::Apply(&patch)).await?;
+        self.resource_version = written.resource_version();
+        state.pace.note(uid);
         self.announce(context).await;
         self.written = self.status.clone();
         Ok(())
+    }
+
+    fn only_counters_differ(&self) -> bool {
+        let mut before = self.written.clone();
+        before.items.clone_from(&self.status.items);
+        before.totals = self.status.totals;
+        before == self.status
     }
 
     async fn announce(&self, context: &Context) {

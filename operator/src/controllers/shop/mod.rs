@@ -24,11 +24,7 @@ pub mod sale_floor;
 mod status;
 mod validate;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::api::{
@@ -47,8 +43,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 pub use self::validate::ValidatedShop;
-use super::retry_delay;
-use crate::{Context, telemetry};
+use super::frame::{self, Frame, Kind};
+use crate::Context;
 
 /// Bursts of changes (ten Deployments becoming ready) make one reconcile.
 const DEBOUNCE: Duration = Duration::from_millis(300);
@@ -73,8 +69,7 @@ pub enum Error {
     Anonymous(&'static str),
 }
 
-impl Error {
-    /// For the metric.
+impl Kind for Error {
     fn kind(&self) -> &'static str {
         match self {
             Self::Dereference(_) => "dereference",
@@ -86,19 +81,20 @@ impl Error {
     }
 }
 
-type Guarded = DeserializeGuard<Shop>;
+type Guarded = frame::Guarded<Shop>;
 
 struct State {
     context: Arc<Context>,
-    /// Failures in a row, by object.
-    failures: Mutex<HashMap<ObjectRef<Guarded>, u32>>,
+    frame: Frame<Shop>,
 }
 
 /// Runs until `stop`, then until the reconciles under way are through.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
-    let state = Arc::new(State { context: context.clone(), failures: Mutex::default() });
+    let state = Arc::new(State { context: context.clone(), frame: Frame::new("shop") });
     let ours = watcher::Config::default().labels(names::MANAGED);
-    Controller::new(context.watched::<Guarded>(), watcher::Config::default())
+    let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default());
+    let too_early = frame::stopped_too_early(controller.store(), stop.clone());
+    let work = controller
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
         .owns(context.watched::<Deployment>(), ours.clone())
         .owns(context.watched::<Service>(), ours.clone())
@@ -116,8 +112,11 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
                 tracing::warn!(%error, "a watch was interrupted");
             }
         })
-        .instrument(tracing::info_span!("shops"))
-        .await;
+        .instrument(tracing::info_span!("shops"));
+    tokio::select! {
+        () = work => {}
+        () = too_early => {}
+    }
 }
 
 /// Only a sale that raises a floor concerns its shop; the counters of others change every second. A
@@ -128,24 +127,8 @@ fn shop_of(sale: DeserializeGuard<FlashSale>) -> Option<ObjectRef<Guarded>> {
 }
 
 async fn reconcile(shop: Arc<Guarded>, state: Arc<State>) -> Result<Action, Error> {
-    let started = Instant::now();
-    let outcome = match &shop.0 {
-        // Boxed: what a reconcile holds is large, and there is one per object.
-        Ok(valid) => Box::pin(reconcile_shop(valid, &state.context)).await,
-        Err(invalid) => {
-            tracing::error!(error = invalid.error, "a Shop that does not fit its schema is left alone");
-            let note = format!("the Shop does not fit its schema: {}", invalid.error);
-            state.context.tell(&shop.object_ref(&()), EventType::Warning, "Malformed", note).await;
-            Ok(Action::await_change())
-        }
-    };
-    metrics::histogram!(telemetry::RECONCILE_SECONDS, "controller" => "shop")
-        .record(started.elapsed().as_secs_f64());
-    if outcome.is_ok() {
-        let mut failures = state.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.remove(&ObjectRef::from_obj(&*shop));
-    }
-    outcome
+    let context = &state.context;
+    state.frame.run(&shop, context, async |shop| reconcile_shop(shop, context).await).await
 }
 
 async fn reconcile_shop(shop: &Shop, context: &Context) -> Result<Action, Error> {
@@ -173,12 +156,5 @@ async fn reconcile_shop(shop: &Shop, context: &Context) -> Result<Action, Error>
 }
 
 fn on_error(shop: Arc<Guarded>, error: &Error, state: Arc<State>) -> Action {
-    let mut failures = state.failures.lock().unwrap_or_else(PoisonError::into_inner);
-    let count = failures.entry(ObjectRef::from_obj(&*shop)).or_default();
-    let delay = retry_delay(*count);
-    *count += 1;
-    metrics::counter!(telemetry::RECONCILE_ERRORS, "controller" => "shop", "error" => error.kind())
-        .increment(1);
-    tracing::warn!(%error, attempt = *count, retry_in_ms = delay.as_millis(), "reconcile failed");
-    Action::requeue(delay)
+    state.frame.failed(&shop, error)
 }

@@ -35,7 +35,7 @@ fn standing(state: State, now_ms: i64, remaining: i64, sold: i64) -> Standing {
 }
 
 fn facts<'a>(spec: &'a FlashSaleSpec, standing: Option<&'a Standing>, now_ms: i64) -> Facts<'a> {
-    Facts { spec, phase: None, deleting: false, signed_off: false, standing, now_ms }
+    Facts { spec, phase: None, deleting: false, signed_off: false, standing, broken_rules: &[], now_ms }
 }
 
 #[test]
@@ -44,6 +44,37 @@ fn a_sale_far_off_waits_until_its_stock_is_to_be_loaded() {
     let plan = plan(facts(&spec, None, OPENS - 100_000));
     assert_eq!((plan.phase, plan.command), (Phase::Scheduled, None));
     assert!(plan.again.unwrap() >= Duration::from_secs(40) && plan.again.unwrap() < Duration::from_secs(41));
+}
+
+#[test]
+fn a_sale_of_something_the_catalog_does_not_know_says_so_long_before_it_is_loaded() {
+    let spec = spec(json!({}));
+    let broken = ["spec.items[0].sku: unknown".to_owned()];
+    let plan = plan(Facts { broken_rules: &broken, ..facts(&spec, None, OPENS - 1_000_000) });
+    assert_eq!((plan.phase, plan.command), (Phase::Scheduled, None));
+    assert_eq!(plan.trouble.unwrap().1, broken[0]);
+    assert_eq!(plan.again, Some(RETRY), "it may be published meanwhile");
+}
+
+#[test]
+fn terms_that_are_refused_hold_up_neither_the_end_nor_a_pause_nor_its_end() {
+    let more = json!([{"sku": "A", "units": 1_000, "price": 100}]);
+    let grown = spec(json!({ "items": more }));
+    let late = standing(State::Ready, CLOSES, 5, 5);
+    assert_eq!(plan(facts(&grown, Some(&late), 0)).command, Some(Command::Close));
+    let suspended = spec(json!({ "items": more, "suspend": true }));
+    let open = standing(State::Ready, OPENS + 1, 5, 0);
+    assert_eq!(plan(facts(&suspended, Some(&open), 0)).command, Some(Command::Suspend));
+    let paused = standing(State::Suspended, OPENS + 1, 5, 0);
+    assert_eq!(plan(facts(&grown, Some(&paused), 0)).command, Some(Command::Resume));
+}
+
+#[test]
+fn a_window_that_was_lengthened_at_the_last_moment_is_loaded_before_anything_is_closed() {
+    let time = k8s_openapi::jiff::Timestamp::from_millisecond(CLOSES + 60_000).unwrap().to_string();
+    let longer = spec(json!({ "closesAt": time }));
+    let late = standing(State::Ready, CLOSES, 5, 5);
+    assert_eq!(plan(facts(&longer, Some(&late), 0)).command, Some(Command::Load));
 }
 
 #[test]
@@ -119,7 +150,9 @@ fn the_books_are_closed_only_once_nothing_is_on_its_way() {
 fn a_report_that_was_lost_is_asked_for_again() {
     let spec = spec(json!({}));
     let over = standing(State::ClosedOut, CLOSES, 0, 10);
-    assert_eq!(plan(facts(&spec, Some(&over), 0)).command, Some(Command::CloseOut));
+    let asking = plan(facts(&spec, Some(&over), 0));
+    // A closed sale is not looked at again: it is not called closed before the report is there.
+    assert_eq!((asking.phase, asking.command), (Phase::Draining, Some(Command::CloseOut)));
     let signed = Facts { signed_off: true, ..facts(&spec, Some(&over), 0) };
     assert_eq!(plan(signed), Plan::phase(Phase::Closed));
 }
@@ -140,6 +173,30 @@ fn more_units_and_more_time_are_loaded_while_open() {
     let open = standing(State::Ready, OPENS + 1, 5, 0);
     let plan = plan(facts(&more, Some(&open), 0));
     assert_eq!((plan.phase, plan.command), (Phase::Open, Some(Command::Load)));
+}
+
+#[test]
+fn a_command_that_reached_sql_alone_is_given_again() {
+    let suspended = spec(json!({ "suspend": true }));
+    let ended = spec(json!({ "closeEarly": true }));
+    let spec = spec(json!({}));
+    for (spec, state, phase, command) in [
+        (&suspended, State::Suspended, Phase::Paused, Command::Suspend),
+        (&spec, State::Ready, Phase::Open, Command::Resume),
+        (&ended, State::Closed, Phase::Draining, Command::Close),
+        (&ended, State::Cancelled, Phase::Draining, Command::Cancel),
+    ] {
+        let mut half = standing(state, OPENS + 1, 5, 0);
+        half.verified = false;
+        half.differences = vec![Discrepancy {
+            kind: "state-differs".into(),
+            order_id: None,
+            sku: None,
+            detail: "Redis has not heard of it".into(),
+        }];
+        let plan = plan(facts(spec, Some(&half), 0));
+        assert_eq!((plan.phase, plan.command, plan.trouble), (phase, Some(command), None));
+    }
 }
 
 #[test]

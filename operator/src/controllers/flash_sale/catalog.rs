@@ -1,0 +1,82 @@
+//! What the catalog says against a sale that is not loaded yet.
+//!
+//! The order service checks the same rules when the stock is loaded, a minute before the opening. A
+//! seller wants to know when the sale is declared.
+
+use rocketmart_crds::FlashSaleSpec;
+
+use super::side_door::Catalogue;
+
+/// Every rule of the catalog that the sale breaks now, each naming field and rule, in the words the
+/// order service uses when it refuses to load.
+pub(super) fn broken_rules(spec: &FlashSaleSpec, catalogue: &Catalogue) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (index, item) in spec.items.iter().enumerate() {
+        let Some(known) = catalogue.skus.iter().find(|known| known.sku == item.sku) else {
+            broken.push(format!(
+                "spec.items[{index}].sku: the catalog has published no such SKU (known-to-catalog)"
+            ));
+            continue;
+        };
+        if !known.published {
+            broken.push(format!("spec.items[{index}].sku: its product is not published (published)"));
+        }
+        if known.currency != spec.currency {
+            broken.push(format!(
+                "spec.currency: {}: the catalog prices it in {} (same-as-catalog)",
+                item.sku, known.currency
+            ));
+        }
+        let available = known.available.max(0);
+        if item.units > available {
+            broken.push(format!(
+                "spec.items[{index}].units: {} more units are wanted, {available} are available \
+                 (within-stock)",
+                item.units
+            ));
+        }
+    }
+    broken
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn spec() -> FlashSaleSpec {
+        serde_json::from_value(json!({
+            "shop": "rocket", "currency": "KRW",
+            "opensAt": "2030-01-01T10:00:00Z", "closesAt": "2030-01-01T11:00:00Z",
+            "items": [{"sku": "A", "units": 10, "price": 100}, {"sku": "B", "units": 1, "price": 100}],
+        }))
+        .unwrap()
+    }
+
+    fn catalogue(a: serde_json::Value) -> Catalogue {
+        let b = json!({"sku": "B", "published": true, "currency": "KRW", "available": 1});
+        serde_json::from_value(json!({ "skus": [a, b] })).unwrap()
+    }
+
+    #[test]
+    fn a_sale_of_published_skus_with_enough_units_breaks_nothing() {
+        let known = json!({"sku": "A", "published": true, "currency": "KRW", "available": 10});
+        assert!(broken_rules(&spec(), &catalogue(known)).is_empty());
+    }
+
+    #[test]
+    fn each_broken_rule_names_its_field() {
+        let known = |published: bool, currency: &str, available: i64, sku: &str| json!({"sku": sku, "published": published, "currency": currency, "available": available});
+        for (found, expected) in [
+            (known(true, "KRW", 10, "OTHER"), "spec.items[0].sku: the catalog has published no such SKU"),
+            (known(false, "KRW", 10, "A"), "spec.items[0].sku: its product is not published"),
+            (known(true, "EUR", 10, "A"), "spec.currency: A: the catalog prices it in EUR"),
+            (known(true, "KRW", 9, "A"), "spec.items[0].units: 10 more units are wanted, 9 are available"),
+        ] {
+            let broken = broken_rules(&spec(), &catalogue(found));
+            assert_eq!(broken.len(), 1, "{broken:?}");
+            assert!(broken[0].starts_with(expected), "{broken:?}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! How a FlashSale ends, and that nobody who comes in between loads or settles it twice.
+
+use std::time::Duration;
+
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use rocketmart_crds::{FlashSale, Phase};
+use rocketmart_operator::controllers::flash_sale::{ABANDON, FINALIZER};
+use serde_json::json;
+
+use crate::{
+    cluster::sale_condition,
+    market::{Market, launch, phases},
+    order_service::eventually,
+};
+
+async fn delete(market: &Market) -> Api<FlashSale> {
+    let api = market.cluster.api::<FlashSale>();
+    api.delete("launch", &DeleteParams::default()).await.unwrap();
+    api
+}
+
+async fn gone(api: &Api<FlashSale>) {
+    eventually("the FlashSale is gone", async || api.get_opt("launch").await.unwrap().is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_early_ends_the_sale_and_returns_what_was_not_sold() {
+    let market = Market::open("close-early").await;
+    let operator = market.operator(1).await;
+    let mut sale = launch(3, 600, 5);
+    market.apply(&sale).await.unwrap();
+    market.until(Phase::Open).await;
+    let id = market.id().await;
+    market.service.buy_and_pay(&market.service.buyer(), id).await;
+    sale["spec"]["closeEarly"] = json!(true);
+    market.apply(&sale).await.unwrap();
+    let closed = market.until(Phase::Closed).await;
+    assert_eq!(closed.status.unwrap().report.unwrap().orders.paid, 1);
+    assert_eq!(market.service.backing.standing().await, [99, 0]);
+    let (status, answer) = market.service.buyer().purchase(id, 1, "k").await;
+    assert_eq!((status, answer["code"].as_str()), (409, Some("sale-closed")), "{answer}");
+
+    // It is over: nothing changes any more, and deleting it holds nothing up.
+    sale["spec"]["suspend"] = json!(true);
+    let refused = market.apply(&sale).await.unwrap_err().to_string();
+    assert!(refused.contains("this sale has ended"), "{refused}");
+    gone(&delete(&market).await).await;
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_sale_stops_selling_settles_and_only_then_goes() {
+    let market = Market::open("deleted").await;
+    let operator = market.operator(1).await;
+    market.apply(&launch(3, 600, 5)).await.unwrap();
+    let open = market.until(Phase::Open).await;
+    assert!(open.finalizers().iter().any(|finalizer| finalizer == FINALIZER));
+    let id = market.id().await;
+    market.service.buy_and_pay(&market.service.buyer(), id).await;
+    // Somebody has a unit and still has time to pay for it.
+    assert_eq!(market.service.buyer().purchase(id, 1, "k").await.0, 201);
+    let api = delete(&market).await;
+    let latecomer = market.service.buyer();
+    let mut tries = 0;
+    eventually("selling has stopped", async || {
+        tries += 1;
+        latecomer.purchase(id, 1, &format!("try-{tries}")).await.1["code"] == "sale-closed"
+    })
+    .await;
+    gone(&api).await;
+    assert_eq!(market.service.backing.standing().await, [99, 0], "unsold units are back");
+    assert_eq!(market.service.backing.ledger().await, [5, 4, 0, 1]);
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abandoned_sale_goes_at_once_although_nobody_can_settle_it() {
+    let market = Market::open("abandoned").await;
+    // Nobody listens there.
+    let operator = market.cluster.sales_operator("http://127.0.0.1:1", 1).await;
+    market.apply(&launch(3600, 600, 5)).await.unwrap();
+    market
+        .cluster
+        .sale_that("launch", "said that the order service is away", |sale| {
+            sale_condition(sale, "Ready", "False").is_some_and(|said| said.contains("does not answer"))
+        })
+        .await;
+    let api = delete(&market).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(api.get_opt("launch").await.unwrap().is_some(), "let go without settling");
+    let abandon = json!({ "metadata": { "annotations": { ABANDON: "true" } } });
+    api.patch("launch", &PatchParams::default(), &Patch::Merge(&abandon)).await.unwrap();
+    gone(&api).await;
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_is_replaced_in_every_phase_loads_once_and_closes_the_books() {
+    let market = Market::open("replaced").await;
+    let mut sale = launch(6, 600, 5);
+    market.apply(&sale).await.unwrap();
+    let mut term = 0;
+    for phase in [Phase::Scheduled, Phase::Ready, Phase::Open, Phase::Paused, Phase::Open] {
+        term += 1;
+        let operator = market.operator(term).await;
+        if phase == Phase::Paused {
+            sale["spec"]["suspend"] = json!(true);
+            market.apply(&sale).await.unwrap();
+        } else if term == 5 {
+            sale["spec"]["suspend"] = json!(false);
+            market.apply(&sale).await.unwrap();
+        }
+        market.until(phase).await;
+        operator.crash().await;
+    }
+    let id = market.id().await;
+    assert_eq!(market.service.backing.ledger().await, [5, 5, 0, 0]);
+    assert_eq!(market.service.backing.standing().await, [100, 5], "loaded once");
+    // The last one may have crashed between telling that it resumes the sale and resuming it.
+    let operator = market.operator(6).await;
+    eventually("it sells", async || market.standing().await.1["state"] == "ready").await;
+    market.service.buy_and_pay(&market.service.buyer(), id).await;
+    sale["spec"]["closeEarly"] = json!(true);
+    market.apply(&sale).await.unwrap();
+    market
+        .cluster
+        .sale_that("launch", "drained", |sale| {
+            phases(sale).last().is_some_and(|phase| matches!(phase, Phase::Draining | Phase::Closed))
+        })
+        .await;
+    operator.crash().await;
+    let operator = market.operator(7).await;
+    let closed = market.until(Phase::Closed).await;
+    assert!(sale_condition(&closed, "Reconciled", "True").is_some());
+    assert_eq!(market.service.backing.standing().await, [99, 0]);
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_operators_at_once_load_once_and_the_older_one_is_refused() {
+    let market = Market::open("two-at-once").await;
+    let mut sale = launch(4, 600, 5);
+    market.apply(&sale).await.unwrap();
+    let (frozen, leader) = (market.operator(1).await, market.operator(2).await);
+    market.until(Phase::Open).await;
+    assert_eq!(market.service.backing.ledger().await, [5, 5, 0, 0]);
+    assert_eq!(market.service.backing.standing().await, [100, 5], "loaded once");
+    // The leader goes on alone, and commands something.
+    frozen.crash().await;
+    sale["spec"]["suspend"] = json!(true);
+    market.apply(&sale).await.unwrap();
+    eventually("it is suspended", async || market.standing().await.1["state"] == "suspended").await;
+    assert!(market.standing().await.1["fence"].as_i64().unwrap() >= 2_000_000);
+    leader.stop().await;
+
+    // The older one thaws, and can change nothing.
+    let thawed = market.operator(1).await;
+    sale["spec"]["suspend"] = json!(false);
+    market.apply(&sale).await.unwrap();
+    market
+        .cluster
+        .sale_that("launch", "was left alone by the older operator", |sale| {
+            sale_condition(sale, "Ready", "False").is_some_and(|said| said.contains("newer operator"))
+        })
+        .await;
+    assert_eq!(market.standing().await.1["state"], "suspended");
+    thawed.stop().await;
+    let leader = market.operator(3).await;
+    eventually("it sells again", async || market.standing().await.1["state"] == "ready").await;
+    leader.stop().await;
+}

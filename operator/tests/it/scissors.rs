@@ -1,0 +1,162 @@
+//! Cuts an operator off in the middle of its work, at a request of choice.
+//!
+//! Every request that may change something is counted, whether it goes to the API server or to the order
+//! service. At the chosen one the operator is cut off: either the request is not sent, or it is carried
+//! out and its answer is lost. Nothing gets through after that; the operator is then as good as crashed.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use axum::{
+    Router,
+    body::{Body as HttpBody, Bytes},
+    extract::{Request as HttpRequest, State},
+    http::{Method, StatusCode},
+    response::{IntoResponse, Response as HttpResponse},
+};
+use http::{Request, Response};
+use kube::client::Body;
+use tokio_util::sync::CancellationToken;
+use tower::{BoxError, Layer, Service};
+
+/// On which side of the request the cut is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Side {
+    Before,
+    After,
+}
+
+#[derive(Clone, Debug)]
+pub struct Scissors {
+    at: usize,
+    side: Side,
+    count: Arc<AtomicUsize>,
+    cut: CancellationToken,
+}
+
+enum Verdict {
+    Refuse,
+    Pass,
+    PassAndCut,
+}
+
+impl Scissors {
+    /// Cuts at the request of this number, counted from zero.
+    pub fn at(request: usize, side: Side) -> Self {
+        Self { at: request, side, count: Arc::default(), cut: CancellationToken::new() }
+    }
+
+    /// Cuts nothing.
+    pub fn blunt() -> Self {
+        Self::at(usize::MAX, Side::Before)
+    }
+
+    pub async fn was_cut(&self) {
+        self.cut.cancelled().await;
+    }
+
+    fn judge(&self, method: &Method) -> Verdict {
+        if self.cut.is_cancelled() {
+            return Verdict::Refuse;
+        }
+        if method == Method::GET || self.count.fetch_add(1, Ordering::SeqCst) != self.at {
+            return Verdict::Pass;
+        }
+        match self.side {
+            Side::Before => {
+                self.cut.cancel();
+                Verdict::Refuse
+            }
+            Side::After => Verdict::PassAndCut,
+        }
+    }
+
+    /// Stands between the operator and the order service at `target`; answers the operator's address.
+    pub async fn proxy(&self, target: &str) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = (self.clone(), target.to_owned(), reqwest::Client::new());
+        let router = Router::new().fallback(forward).with_state(state);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        format!("http://{address}")
+    }
+}
+
+async fn forward(
+    State((scissors, target, http)): State<(Scissors, String, reqwest::Client)>,
+    request: HttpRequest,
+) -> HttpResponse {
+    let verdict = scissors.judge(request.method());
+    // The operator cannot tell this from an answer that never came: the outcome is unknown.
+    let nothing = || StatusCode::SERVICE_UNAVAILABLE.into_response();
+    if matches!(verdict, Verdict::Refuse) {
+        return nothing();
+    }
+    let (parts, body) = request.into_parts();
+    let body: Bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let url = format!("{target}{}", parts.uri);
+    let answer = http.request(parts.method, url).headers(parts.headers).body(body).send().await;
+    if matches!(verdict, Verdict::PassAndCut) {
+        scissors.cut.cancel();
+        return nothing();
+    }
+    let Ok(answer) = answer else { return nothing() };
+    let mut response = HttpResponse::builder().status(answer.status());
+    if let Some(content) = answer.headers().get("content-type") {
+        response = response.header("content-type", content);
+    }
+    response.body(HttpBody::from(answer.bytes().await.unwrap())).unwrap()
+}
+
+impl<S> Layer<S> for Scissors {
+    type Service = Cutting<S>;
+
+    fn layer(&self, inner: S) -> Cutting<S> {
+        Cutting { inner, scissors: self.clone() }
+    }
+}
+
+/// A way to the API server that can be cut.
+pub struct Cutting<S> {
+    inner: S,
+    scissors: Scissors,
+}
+
+impl<S, B> Service<Request<Body>> for Cutting<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    B: Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let verdict = self.scissors.judge(request.method());
+        if matches!(verdict, Verdict::Refuse) {
+            return Box::pin(std::future::ready(Err("cut off".into())));
+        }
+        let answer = self.inner.call(request);
+        let scissors = self.scissors.clone();
+        Box::pin(async move {
+            let answer = answer.await.map_err(Into::into);
+            if matches!(verdict, Verdict::PassAndCut) {
+                scissors.cut.cancel();
+                return Err("cut off".into());
+            }
+            answer
+        })
+    }
+}
