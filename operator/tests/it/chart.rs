@@ -1,0 +1,138 @@
+//! The chart: accepted by Helm's own checks and by the API server, and documented as it is.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use rocketmart_harness::prepare;
+use serde_json::Value;
+
+use crate::cluster::{OPERATOR_NAMESPACE, server};
+
+fn chart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/rocketmart")
+}
+
+fn helm(arguments: &[&str]) -> Output {
+    Command::new(prepare::helm().unwrap()).args(arguments).output().unwrap()
+}
+
+fn template(settings: &[&str]) -> Output {
+    let chart = chart().display().to_string();
+    let mut arguments = vec!["template", "rocketmart", &chart, "--namespace", OPERATOR_NAMESPACE];
+    arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+    helm(&arguments)
+}
+
+/// The rendered objects.
+fn objects(output: &Output) -> Vec<Value> {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let documents = text.split("\n---").filter(|document| document.contains("kind:"));
+    documents.map(|document| serde_norway::from_str(document.trim_start_matches("---")).unwrap()).collect()
+}
+
+#[test]
+fn helm_finds_nothing_wrong_with_the_chart() {
+    let linted = helm(&["lint", "--strict", &chart().display().to_string()]);
+    assert!(linted.status.success(), "{}", String::from_utf8_lossy(&linted.stdout));
+}
+
+#[test]
+fn the_api_server_accepts_everything_the_chart_makes() {
+    for settings in [
+        vec![],
+        vec![
+            "watchNamespace=default",
+            "replicaCount=1",
+            "log.format=text",
+            "imagePullSecrets[0].name=registry",
+        ],
+    ] {
+        for object in objects(&template(&settings)) {
+            let file = std::env::temp_dir().join(format!("rocketmart-chart-{}.json", std::process::id()));
+            std::fs::write(&file, object.to_string()).unwrap();
+            let accepted = server().kubectl(&[
+                "apply",
+                "--dry-run=server",
+                "--server-side",
+                "--force-conflicts",
+                "--filename",
+                &file.display().to_string(),
+            ]);
+            assert!(accepted.is_ok(), "{settings:?} {}: {accepted:?}", object["kind"]);
+        }
+    }
+}
+
+#[test]
+fn what_the_prometheus_operator_reads_stands_behind_switches() {
+    let kinds = |settings: &[&str]| -> Vec<String> {
+        let objects = objects(&template(settings));
+        objects.iter().map(|object| object["kind"].as_str().unwrap().to_owned()).collect()
+    };
+    let plain = kinds(&[]);
+    assert!(!plain.iter().any(|kind| kind == "ServiceMonitor" || kind == "PrometheusRule"), "{plain:?}");
+    let all = kinds(&["serviceMonitor.enabled=true", "prometheusRule.enabled=true"]);
+    assert!(
+        all.iter().any(|kind| kind == "ServiceMonitor") && all.iter().any(|kind| kind == "PrometheusRule")
+    );
+}
+
+#[test]
+fn every_alert_asks_for_metrics_that_the_operator_has() {
+    let rendered = objects(&template(&["prometheusRule.enabled=true"]));
+    let rule = rendered.iter().find(|object| object["kind"] == "PrometheusRule").unwrap();
+    let telemetry = include_str!("../../src/telemetry.rs");
+    let rules = rule["spec"]["groups"][0]["rules"].as_array().unwrap();
+    assert!(rules.len() >= 5);
+    for rule in rules {
+        let expression = rule["expr"].as_str().unwrap();
+        let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        for metric in words.filter(|word| word.starts_with("rocketmart_operator_")) {
+            assert!(telemetry.contains(&format!("\"{metric}\"")), "{metric} in {expression}");
+        }
+    }
+}
+
+#[test]
+fn a_value_that_does_not_exist_or_does_not_fit_is_refused() {
+    for bad in ["surprise=1", "replicaCount=0", "leaseSeconds=1", "log.format=xml", "image.tag="] {
+        let output = template(&[bad]);
+        assert!(!output.status.success(), "{bad} was accepted");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let field = bad.split(['=', '.']).next().unwrap();
+        assert!(said.contains(field), "{bad}: {said}");
+    }
+}
+
+#[test]
+fn every_value_is_in_the_readme_and_in_the_schema() {
+    let read = |file: &str| std::fs::read_to_string(chart().join(file)).unwrap();
+    let values: Value = serde_norway::from_str(&read("values.yaml")).unwrap();
+    let schema: Value = serde_json::from_str(&read("values.schema.json")).unwrap();
+    let readme = read("README.md");
+    let mut leaves = Vec::new();
+    collect(&values, "", &mut leaves);
+    assert!(leaves.len() > 15, "{leaves:?}");
+    for leaf in leaves {
+        // `resources` and the like are Kubernetes' own.
+        let top = leaf.split('.').next().unwrap();
+        let documented = if top == "resources" { top } else { &leaf };
+        assert!(readme.contains(&format!("`{documented}`")), "{documented} is not in the README");
+        assert!(schema["properties"].get(top).is_some(), "{top} is not in the schema");
+    }
+}
+
+fn collect(value: &Value, path: &str, leaves: &mut Vec<String>) {
+    match value.as_object() {
+        Some(fields) if !fields.is_empty() => {
+            for (name, field) in fields {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                collect(field, &path, leaves);
+            }
+        }
+        _ => leaves.push(path.to_owned()),
+    }
+}
