@@ -85,6 +85,14 @@ pub struct Autoscaling {
     #[serde(default)]
     pub ensure_even_distribution_of_partitions: bool,
 
+    /// The partitions whose lag counts, by number: `all`, or a list such as `1,2,10-20`.
+    #[serde(default = "all_partitions")]
+    #[schemars(
+        length(max = 200),
+        regex(pattern = r"^(all|[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*)$")
+    )]
+    pub partition_limitation: String,
+
     /// What to do while Kafka cannot be asked. When absent, the replicas stay as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
@@ -92,6 +100,10 @@ pub struct Autoscaling {
     /// How fast replicas come and go.
     #[serde(default)]
     pub behavior: Behavior,
+}
+
+fn all_partitions() -> String {
+    "all".to_owned()
 }
 
 const fn one() -> i32 {

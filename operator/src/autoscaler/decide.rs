@@ -1,12 +1,12 @@
 //! How many replicas a worker should have: a pure function of what was observed and the configuration.
 //!
 //! ```text
-//! lag, rates → wish → partitions → fallback? → stabilization → policies → sale's floor → min, max
+//! lag, rates → wish → partitions → fallback? → stabilization → policies → sale's floor → min, max → pause
 //! ```
 //!
 //! Each stage that changes the number names itself, so that the status can say why.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use rocketmart_crds::shop::{Autoscaling, FallbackBehavior, PolicyType, ScalingPolicy, ScalingRules};
 
@@ -59,6 +59,37 @@ pub struct Situation {
     pub floor: i32,
     /// A sale is loading, open or draining: nothing shrinks.
     pub sale_under_way: bool,
+    /// What a person asked for in the Deployment's annotations.
+    pub pause: Pause,
+}
+
+/// Autoscaling held by a person, in KEDA's words: annotations of the Deployment.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Pause {
+    /// Exactly this many, whatever the lag.
+    pub replicas: Option<i32>,
+    /// No fewer than there are.
+    pub scale_in: bool,
+    /// No more than there are.
+    pub scale_out: bool,
+}
+
+/// Prefix of the annotations.
+const ANNOTATION: &str = "autoscaling.rocketmart.dev/";
+
+impl Pause {
+    /// `paused`, `paused-replicas`, `paused-scale-in` and `paused-scale-out`, each behind the prefix
+    /// `autoscaling.rocketmart.dev/`. What cannot be read holds nothing.
+    pub fn of(annotations: &BTreeMap<String, String>) -> Self {
+        let value = |name: &str| annotations.get(&format!("{ANNOTATION}{name}")).map(String::as_str);
+        let is_set = |name: &str| value(name) == Some("true");
+        let replicas = value("paused-replicas").and_then(|number| number.parse().ok());
+        Self {
+            replicas: replicas.filter(|number| *number >= 0),
+            scale_in: is_set("paused") || is_set("paused-scale-in"),
+            scale_out: is_set("paused") || is_set("paused-scale-out"),
+        }
+    }
 }
 
 /// The outcome.
@@ -162,7 +193,19 @@ pub fn decide(memory: &mut Memory, config: &Autoscaling, situation: Situation) -
     decision.at_least(config.min_replica_count, "Minimum");
     decision.at_most(config.max_replica_count, "Maximum");
     decision.at_least(situation.floor, "SaleFloor");
+    hold(situation, &mut decision);
     decision
+}
+
+/// A person's word counts more than everything else.
+fn hold(situation: Situation, decision: &mut Decision) {
+    let Pause { replicas, scale_in, scale_out } = situation.pause;
+    if scale_in || replicas.is_some() {
+        decision.at_least(replicas.unwrap_or(situation.current), "Paused");
+    }
+    if scale_out || replicas.is_some() {
+        decision.at_most(replicas.unwrap_or(situation.current), "Paused");
+    }
 }
 
 impl Decision {

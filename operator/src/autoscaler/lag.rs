@@ -38,6 +38,18 @@ impl Partition {
     }
 }
 
+/// Whether the lag of partition `number` counts: `all`, or numbers and ranges such as `1,2,10-20`.
+pub fn is_counted(limitation: &str, number: i32) -> bool {
+    let within = |part: &str| match part.split_once('-') {
+        Some((first, last)) => {
+            first.parse().is_ok_and(|first: i32| first <= number)
+                && last.parse().is_ok_and(|last: i32| number <= last)
+        }
+        None => part.parse() == Ok(number),
+    };
+    limitation == "all" || limitation.split(',').any(within)
+}
+
 /// A look at the group's offsets; the connection is not a member of the group.
 #[derive(Clone)]
 pub struct Observer {
@@ -113,6 +125,16 @@ mod tests {
     fn a_group_that_never_committed_keeps_one_replica_unless_told_otherwise() {
         assert_eq!(partition(None).lag(&config(json!({}))), 1);
         assert_eq!(partition(None).lag(&config(json!({"scaleToZeroOnInvalidOffset": true}))), 0);
+    }
+
+    #[test]
+    fn only_the_partitions_named_count() {
+        let counted =
+            |limitation| (0..30).filter(|number| is_counted(limitation, *number)).collect::<Vec<_>>();
+        assert_eq!(counted("all").len(), 30);
+        assert_eq!(counted("1,2,10-12"), [1, 2, 10, 11, 12]);
+        assert_eq!(counted("7"), [7]);
+        assert!(counted("9-3").is_empty());
     }
 
     #[test]

@@ -31,7 +31,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    decide::{Decision, Look, Memory, Situation, decide},
+    decide::{Decision, Look, Memory, Pause, Situation, decide},
     lag::Observer,
 };
 use crate::{
@@ -197,7 +197,10 @@ async fn one(
     let look = tokio::task::spawn_blocking(move || observer.look()).await;
     let now_ms = Timestamp::now().as_millisecond();
     let partitions = match look {
-        Ok(Ok(partitions)) => Some(partitions),
+        Ok(Ok(mut partitions)) => {
+            partitions.retain(|it| lag::is_counted(&config.partition_limitation, it.number));
+            Some(partitions)
+        }
         Ok(Err(error)) => {
             tracing::warn!(%error, shop = target.shop, component = %target.component, "lag is unknown");
             None
@@ -220,6 +223,7 @@ async fn one(
         current,
         floor: floors.get(&target.component).copied().unwrap_or_default(),
         sale_under_way: sales.iter().any(|sale| sale_floor::holds_replicas(sale)),
+        pause: Pause::of(deployment.annotations()),
     };
     let decision = decide(&mut state.memory, config, situation);
     record(target, &decision, ready);

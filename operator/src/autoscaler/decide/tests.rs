@@ -25,7 +25,7 @@ fn look(at_ms: i64, lags: &[i64], handled: i64) -> Look {
 }
 
 fn situation(now_ms: i64, current: i32) -> Situation {
-    Situation { now_ms, current, floor: 0, sale_under_way: false }
+    Situation { now_ms, current, floor: 0, sale_under_way: false, pause: Pause::default() }
 }
 
 fn decided(config: &Autoscaling, lags: &[i64], current: i32) -> Decision {
@@ -143,6 +143,51 @@ fn nothing_shrinks_while_a_sale_is_under_way_and_its_floor_holds() {
     let ahead = Situation { floor: 4, ..situation(0, 1) };
     assert_eq!(decide(&mut memory, &config, ahead).replicas, 4);
     assert_eq!(decide(&mut memory, &config, situation(0, 3)).replicas, 1);
+}
+
+fn paused(annotations: &[(&str, &str)], lags: &[i64], current: i32) -> (i32, Option<&'static str>) {
+    let annotations =
+        annotations.iter().map(|(name, value)| (format!("{ANNOTATION}{name}"), (*value).to_owned()));
+    let pause = Pause::of(&annotations.collect());
+    let config =
+        config(json!({"lagThreshold": 10, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}));
+    let mut memory = Memory::default();
+    memory.remember(0, Some(look(0, lags, 0)));
+    let decision = decide(&mut memory, &config, Situation { pause, ..situation(0, current) });
+    (decision.replicas, decision.limited_by)
+}
+
+#[test]
+fn a_person_holds_autoscaling_with_the_annotations_of_keda() {
+    let (much, nothing) = ([40, 0, 0, 0], [0, 0, 0, 0]);
+    assert_eq!(paused(&[("paused", "true")], &much, 2), (2, Some("Paused")));
+    assert_eq!(paused(&[("paused", "true")], &nothing, 2), (2, Some("Paused")));
+    assert_eq!(paused(&[("paused-scale-in", "true")], &nothing, 2), (2, Some("Paused")));
+    assert_eq!(paused(&[("paused-scale-in", "true")], &much, 2).0, 4);
+    assert_eq!(paused(&[("paused-scale-out", "true")], &much, 2), (2, Some("Paused")));
+    assert_eq!(paused(&[("paused-scale-out", "true")], &nothing, 2).0, 1);
+    // Beyond the minimum and the partitions too.
+    assert_eq!(paused(&[("paused-replicas", "0")], &much, 2), (0, Some("Paused")));
+    assert_eq!(paused(&[("paused-replicas", "9")], &nothing, 2), (9, Some("Paused")));
+    for unreadable in [("paused", "yes"), ("paused-replicas", "-1"), ("paused-replicas", "many")] {
+        assert_eq!(paused(&[unreadable], &much, 2).0, 4, "{unreadable:?}");
+    }
+}
+
+#[test]
+fn a_group_that_is_deleted_between_two_looks_keeps_its_workers() {
+    let config = config(json!({"minReplicaCount": 0, "cooldownSeconds": 0}));
+    let mut memory = Memory::default();
+    memory.remember(0, Some(look(0, &[100, 100], 5)));
+    let running = decide(&mut memory, &config, situation(0, 2)).replicas;
+    let mut gone = look(1_000, &[100, 100], 5);
+    for partition in &mut gone.partitions {
+        partition.committed = None;
+    }
+    memory.remember(1_000, Some(gone));
+    let decision = decide(&mut memory, &config, situation(1_000, running));
+    assert!(decision.replicas >= 1, "{decision:?}");
+    assert_eq!(decision.lag, Some(2), "each partition counts as one message until it is committed to");
 }
 
 #[test]
