@@ -6,6 +6,7 @@
 //! made. Nothing here looks into a store: only what a shopper can see counts.
 
 pub mod client;
+pub mod generator;
 pub mod history;
 pub mod people;
 pub mod rush;

@@ -18,6 +18,8 @@ use crate::{
 pub struct Sources {
     /// What shoppers did and were told, one JSON object a line.
     pub history: PathBuf,
+    /// Nothing of the sale is older (Unix milliseconds): Kafka is read from there. 0: from its beginning.
+    pub since_ms: i64,
     pub redis_url: String,
     pub kafka_brokers: String,
     pub topic_prefix: String,
@@ -68,8 +70,9 @@ async fn read(sources: &Sources, sale: Uuid) -> Result<Books> {
     stores::sql::read_shipments(&sources.delivery_database_url, &mut books).await?;
     stores::provider::read(&sources.provider_url, &mut books).await?;
     let (brokers, prefix) = (sources.kafka_brokers.clone(), sources.topic_prefix.clone());
+    let since_ms = sources.since_ms;
     tokio::task::spawn_blocking(move || {
-        stores::kafka::read(&brokers, &prefix, sale, &mut books).map(|()| books)
+        stores::kafka::read(&brokers, &prefix, sale, since_ms, &mut books).map(|()| books)
     })
     .await?
 }

@@ -16,6 +16,9 @@ struct Args {
     /// What shoppers did and were told, one JSON object a line
     #[arg(long)]
     history: PathBuf,
+    /// Nothing of the sale is older (Unix milliseconds): Kafka is read from there
+    #[arg(long, default_value_t = 0)]
+    since_ms: i64,
     #[arg(long)]
     redis_url: String,
     #[arg(long)]
@@ -39,6 +42,7 @@ async fn main() -> Result<()> {
     let args = Args::parse();
     let sources = Sources {
         history: args.history,
+        since_ms: args.since_ms,
         redis_url: args.redis_url,
         kafka_brokers: args.kafka_brokers,
         topic_prefix: args.topic_prefix,

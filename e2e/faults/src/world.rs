@@ -184,6 +184,7 @@ impl World {
             order_database_url: stack.database_url("order"),
             payment_database_url: stack.database_url("payment"),
             delivery_database_url: stack.database_url("delivery"),
+            since_ms: 0,
             kafka_was_emptied,
         })
     }

@@ -3,6 +3,7 @@
 //! The commands are thin: the work is in `rocketmart-harness` (machines and processes), in
 //! `rocketmart-loadtest` (the shoppers) and in `rocketmart-checker` (the books).
 
+mod bench;
 mod demo;
 mod dev;
 mod faults;
@@ -23,6 +24,9 @@ const USAGE: &str = "cargo xtask <command>
                      which runs only by name
   faults [ROW…] [--seed N --minutes M] [--known-bugs] [--list]
                      kills, freezes and cuts what a sale stands on, and audits what is left
+  bench [--quick] [NAME…]
+                     how fast it is: accept, soldout, latency, naive, paid, scenario, growth,
+                     preload, search, scale, memory; writes docs/benchmarks.md
   up                 a Kubernetes node with ingress on this machine
   down               removes the node and everything it made
   kubectl -- ARGS    kubectl against the node
@@ -69,6 +73,7 @@ fn run(arguments: Vec<String>) -> Result<()> {
             }
             Ok(())
         }
+        "bench" => bench::run(rest),
         "dev" => dev::run(),
         "faults" => faults::run(rest),
         "gen" => quality::generate(&Programs::build()?, rest.iter().any(|argument| argument == "--check")),

@@ -15,7 +15,7 @@ use rocketmart_harness::{
     programs::{Executable, Kind, Programs},
 };
 
-use crate::{demo, faults, quality};
+use crate::{bench, demo, faults, quality};
 
 /// Its integration tests are property tests of the functions on a real Redis.
 const ENGINE: &str = "rocketmart-stock";
@@ -74,11 +74,15 @@ impl Tier {
             }
             Self::Services => {
                 let others = [ENGINE, OPERATOR, SHOP];
-                run_all(
+                let mut count = run_all(
                     programs
                         .tests(Kind::IntegrationTests)
                         .filter(|test| !others.contains(&test.package.as_str())),
-                )
+                )?;
+                println!("\n-- some benchmarks for a moment");
+                bench::works(programs)?;
+                count.passed += 1;
+                Ok(count)
             }
             Self::Shop => run_all(programs.tests(Kind::IntegrationTests).filter(|test| test.package == SHOP)),
             Self::Operator => {

@@ -15,15 +15,16 @@ use crate::books::Books;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Reads both topics from their beginning to their present end. Blocking.
-pub fn read(brokers: &str, prefix: &str, sale: Uuid, books: &mut Books) -> Result<()> {
+/// Reads both topics to their present end, from the moment `since_ms` (0: from their beginning).
+/// Blocking.
+pub fn read(brokers: &str, prefix: &str, sale: Uuid, since_ms: i64, books: &mut Books) -> Result<()> {
     let sale = sale.to_string();
-    each(brokers, &format!("{prefix}reservations"), |event_type, data| {
+    each(brokers, &format!("{prefix}reservations"), since_ms, |event_type, data| {
         if event_type == "rocketmart.reservation.reserved.v1" && data["sale_id"] == sale.as_str() {
             books.reserved_events.extend(order_of(data));
         }
     })?;
-    each(brokers, &format!("{prefix}payments"), |event_type, data| {
+    each(brokers, &format!("{prefix}payments"), since_ms, |event_type, data| {
         if event_type == "rocketmart.payment.succeeded.v1" {
             books.succeeded_events.extend(order_of(data).filter(|order| books.orders.contains_key(order)));
         }
@@ -34,7 +35,7 @@ fn order_of(data: &Value) -> Option<Uuid> {
     data["order_id"].as_str()?.parse().ok()
 }
 
-fn each(brokers: &str, topic: &str, mut see: impl FnMut(&str, &Value)) -> Result<()> {
+fn each(brokers: &str, topic: &str, since_ms: i64, mut see: impl FnMut(&str, &Value)) -> Result<()> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("group.id", "rocketmart-checker")
@@ -44,9 +45,10 @@ fn each(brokers: &str, topic: &str, mut see: impl FnMut(&str, &Value)) -> Result
     let partitions = metadata.topics().first().context("no such topic")?.partitions();
     for partition in partitions {
         let (low, high) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT)?;
-        if low == high {
+        let Some(low) = first(&consumer, topic, partition.id(), since_ms, low)?.filter(|low| *low < high)
+        else {
             continue;
-        }
+        };
         let mut assignment = TopicPartitionList::new();
         assignment.add_partition_offset(topic, partition.id(), Offset::Offset(low))?;
         consumer.assign(&assignment)?;
@@ -66,4 +68,24 @@ fn each(brokers: &str, topic: &str, mut see: impl FnMut(&str, &Value)) -> Result
         }
     }
     Ok(())
+}
+
+/// The offset from which a partition is read; `None` when nothing in it is new enough.
+fn first(
+    consumer: &BaseConsumer,
+    topic: &str,
+    partition: i32,
+    since_ms: i64,
+    low: i64,
+) -> Result<Option<i64>> {
+    if since_ms == 0 {
+        return Ok(Some(low));
+    }
+    let mut wanted = TopicPartitionList::new();
+    wanted.add_partition_offset(topic, partition, Offset::Offset(since_ms))?;
+    let found = consumer.offsets_for_times(wanted, TIMEOUT)?;
+    Ok(match found.find_partition(topic, partition).map(|place| place.offset()) {
+        Some(Offset::Offset(offset)) => Some(offset),
+        _ => None,
+    })
 }

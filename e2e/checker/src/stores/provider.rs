@@ -24,7 +24,7 @@ pub async fn read(url: &str, books: &mut Books) -> Result<()> {
     let ours: std::collections::HashSet<String> = books.orders.keys().map(ToString::to_string).collect();
     let mut cursor: Option<String> = None;
     loop {
-        let mut query = vec![("limit", "100".to_owned())];
+        let mut query = vec![("limit", "1000".to_owned())];
         query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
         let page: Page = client
             .get(format!("{url}/v1/charges"))

@@ -89,6 +89,10 @@ impl Kafka {
         topics::create(self.port, topics)
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// SIGKILL; the log stays for [`Kafka::restart`].
     pub fn kill(&mut self) {
         self.process.kill();

@@ -123,6 +123,10 @@ impl Postgres {
             .arg(self.url("postgres")))
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// SIGKILL; the data stays for [`Postgres::restart`].
     pub fn kill(&mut self) {
         self.process.kill();

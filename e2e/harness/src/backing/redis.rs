@@ -73,6 +73,10 @@ impl Redis {
         &self.dir
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// SIGKILL; the data stays for [`Redis::restart`].
     pub fn kill(&mut self) {
         self.process.kill();

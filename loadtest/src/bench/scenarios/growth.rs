@@ -1,0 +1,167 @@
+//! `growth`: whether a purchase costs more when there is more of everything.
+//!
+//! What is compared is processor time of the order service and of Redis per purchase with its cancel, so
+//! that a sale of ten units can be measured as long as one of a million. Time of day on a machine that
+//! breathes says less.
+
+use std::rc::Rc;
+
+use anyhow::Result;
+use rocketmart_harness::stack::Component;
+use rocketmart_loadtest::generator::{Load, Pace, Promise};
+use uuid::Uuid;
+
+use super::super::figures::{Figure, Reach};
+use super::super::shop::{Sale, Shop, Terms};
+use super::super::shoppers::{Following, Wish};
+use super::super::tokens::Buyers;
+use super::{Answer, Bench, Lengths, load, make_known, metered};
+
+/// As many as there are units in the smallest sale, so that it never sells out.
+const SHOPPERS: usize = 10;
+const BASE: &str = "10³ units, 1 SKU, 1 sale";
+const FLAT: f64 = 1.10;
+const WHAT: &str = "Processor time (order service and Redis) of one purchase and its cancel, in µs, 10 shoppers at once: \
+                    for more units, SKUs, sales and known buyers. Flat means at most 10 % above the base.";
+
+/// One way in which a shop can be large.
+struct Size {
+    label: &'static str,
+    units: u32,
+    /// SKUs of each sale.
+    skus: usize,
+    sales: usize,
+    known_buyers: usize,
+}
+
+const fn size(label: &'static str, units: u32, skus: usize, sales: usize, known_buyers: usize) -> Size {
+    Size { label, units, skus, sales, known_buyers }
+}
+
+const SIZES: [Size; 8] = [
+    size(BASE, 1_000, 1, 1, 1_000),
+    size("10 units", 10, 1, 1, 1_000),
+    size("10⁶ units", 1_000_000, 1, 1, 1_000),
+    size("100 SKUs", 1_000, 100, 1, 1_000),
+    size("1,000 SKUs in 10 sales", 1_000, 100, 10, 1_000),
+    size("50 sales", 1_000, 1, 50, 1_000),
+    size("10⁵ known buyers", 1_000, 1, 1, 100_000),
+    size("10⁶ known buyers", 1_000, 1, 1, 1_000_000),
+];
+
+pub(super) fn measure(bench: &mut Bench) -> Answer {
+    let lengths = bench.lengths;
+    let mut figures: Vec<Figure> = SIZES.iter().map(|size| Figure::new(size.label, "µs")).collect();
+    let mut sales: Vec<(Sale, Vec<Promise>)> = Vec::new();
+    let shop = bench.fresh_shop()?;
+    let buyers = Rc::new(shop.buyers(1_000.min(lengths.buyers))?);
+    make_known(shop.address(Component::Order)?, &buyers)?;
+    for (size, figure) in SIZES.iter().zip(&mut figures) {
+        let of_size = shop.sales_of(size, lengths.quick)?;
+        shop.rest_the_pipeline()?;
+        let mut first = 0;
+        for _ in 0..lengths.runs {
+            let (cost, promises, next) = run_once(shop, &of_size, &buyers, &lengths, first)?;
+            first = next;
+            figure.runs.push(cost);
+            println!("    {:<28}{cost:>12.1} µs", size.label);
+            // Every sale is audited with what was promised in it: act `n` went to sale `n` modulo theirs.
+            for (place, sale) in of_size.iter().enumerate() {
+                let skus = sale.skus.len() as u64;
+                let total = skus * of_size.len() as u64;
+                let own = |promise: &&Promise| (promise.n % total) / skus == place as u64;
+                sales.push((sale.clone(), promises.iter().filter(own).copied().collect()));
+            }
+        }
+        shop.catch_up()?;
+        audit(shop, &mut sales, &buyers)?;
+    }
+    let base = figures[0].median();
+    for figure in figures.iter_mut().skip(1) {
+        figure.reach.push(Reach::AtMost(base * FLAT));
+        figure.limit = Some(BASE.to_owned());
+    }
+    let notes = vec![
+        "A sale holds at most 100 SKUs; 1,000 are 10 sales. Shoppers go through all SKUs and sales in turn.".to_owned(),
+        "Known buyers are put into Redis beforehand as the engine would leave them: a unit held and a key used."
+            .to_owned(),
+    ];
+    Ok((WHAT, figures, notes))
+}
+
+fn run_once(
+    shop: &Shop,
+    sales: &[Sale],
+    buyers: &Rc<Buyers>,
+    lengths: &Lengths,
+    first: u64,
+) -> Result<(f64, Vec<Promise>, u64)> {
+    let mut wish = Wish::new(Uuid::nil(), "-", buyers);
+    wish.items = sales.iter().flat_map(|sale| sale.skus.iter().map(|sku| (sale.id, sku.clone()))).collect();
+    let wish = Rc::new(wish);
+    let shoppers = Load {
+        connections: SHOPPERS,
+        length: lengths.run / 2,
+        ..load(shop.address(Component::Order)?, Pace::Closed, lengths, first)
+    };
+    let (outcome, usage) = metered(shop, &shoppers, || Following::cancelling(&wish))?;
+    anyhow::ensure!(
+        outcome.unknown == 0 && outcome.succeeded() == outcome.answers.values().sum::<u64>(),
+        "not every purchase could be made and cancelled: {:?}",
+        outcome.answers
+    );
+    let used = usage.cpu_seconds["order"] + usage.cpu_seconds["redis"];
+    #[expect(clippy::cast_precision_loss, reason = "a number of purchases is far below 2^52")]
+    let cost = used * 1e6 / outcome.succeeded() as f64;
+    Ok((cost, outcome.promises, outcome.next))
+}
+
+fn audit(shop: &Shop, sales: &mut Vec<(Sale, Vec<Promise>)>, buyers: &Buyers) -> Result<()> {
+    let mut together: Vec<(Sale, Vec<Promise>)> = Vec::new();
+    for (sale, promises) in sales.drain(..) {
+        match together.iter_mut().find(|(known, _)| known.id == sale.id) {
+            Some((_, all)) => all.extend(promises),
+            None => together.push((sale, promises)),
+        }
+    }
+    let audited: Vec<_> =
+        together.iter().map(|(sale, promises)| (sale, buyers, promises.as_slice())).collect();
+    shop.audit(&audited)
+}
+
+impl Shop {
+    fn sales_of(&self, size: &Size, quick: bool) -> Result<Vec<Sale>> {
+        let skus = self.publish(size.skus * size.sales, u64::from(size.units))?;
+        let terms = Terms { units: size.units, payment_seconds: 600, ..Terms::default() };
+        let sales: Vec<Sale> =
+            skus.chunks(size.skus).map(|skus| self.load(skus, terms)).collect::<Result<_>>()?;
+        let known = if quick { size.known_buyers.min(1_000) } else { size.known_buyers };
+        self.block_on(make_buyers_known(&self.redis_url(), sales[0].id, known))?;
+        Ok(sales)
+    }
+}
+
+/// As the engine leaves buyers: units held (of a SKU that is not sold here) and a key that was used.
+async fn make_buyers_known(redis: &str, sale: Uuid, count: usize) -> Result<()> {
+    const AT_ONCE: usize = 5_000;
+    let mut connection = redis::Client::open(redis)?.get_multiplexed_async_connection().await?;
+    let buyers: Vec<Uuid> = (0..count).map(|_| Uuid::new_v4()).collect();
+    for chunk in buyers.chunks(AT_ONCE) {
+        let mut held = redis::cmd("HSET");
+        let mut keys = redis::cmd("HSET");
+        held.arg(format!("rm:{{{sale}}}:held"));
+        keys.arg(format!("rm:{{{sale}}}:keys"));
+        for buyer in chunk {
+            held.arg(format!("{buyer}|earlier")).arg("1");
+            keys.arg(format!("{buyer}|{buyer}")).arg(format!("{buyer}|0123456789abcdef0123456789abcdef"));
+        }
+        redis::pipe()
+            .add_command(held)
+            .ignore()
+            .add_command(keys)
+            .ignore()
+            .exec_async(&mut connection)
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! The scenarios by name, and what they share: the shop, the buyers, the length of a run.
+
+mod accept;
+mod growth;
+mod latency;
+mod memory;
+mod naive;
+mod paid;
+mod preload;
+mod scale;
+mod search;
+mod seed;
+mod soldout;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rocketmart_loadtest::generator::{Load, Outcome, Pace, Shopper, run};
+
+use super::figures::{Figure, Measured};
+use super::meter::Usage;
+use super::shop::{Programs, Shop};
+use super::shoppers::{Buying, Wish};
+use super::tokens::Buyers;
+
+/// All of them, in the order in which they run.
+pub(crate) const NAMES: [&str; 11] = [
+    "accept", "soldout", "latency", "naive", "paid", "scenario", "growth", "preload", "search", "scale",
+    "memory",
+];
+
+/// Shoppers at once when a peak is looked for.
+const CONNECTIONS: usize = 256;
+const LIMIT: &str = "no-op";
+
+/// How long things are measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lengths {
+    pub(crate) quick: bool,
+    pub(crate) runs: usize,
+    pub(crate) warm_up: Duration,
+    pub(crate) run: Duration,
+    /// Of a steady state.
+    pub(crate) steady: Duration,
+    pub(crate) buyers: usize,
+}
+
+impl Lengths {
+    pub(crate) fn full() -> Self {
+        Self {
+            quick: false,
+            runs: 3,
+            warm_up: Duration::from_secs(1),
+            run: Duration::from_secs(4),
+            steady: Duration::from_mins(1),
+            buyers: 50_000,
+        }
+    }
+
+    /// Enough to see that everything works, and nothing to rely on.
+    pub(crate) fn quick() -> Self {
+        Self {
+            quick: true,
+            runs: 1,
+            warm_up: Duration::from_millis(200),
+            run: Duration::from_millis(500),
+            steady: Duration::from_secs(2),
+            buyers: 500,
+        }
+    }
+}
+
+/// What one scenario leaves to the next.
+pub(crate) struct Bench {
+    programs: Programs,
+    pub(crate) lengths: Lengths,
+    shop: Option<Shop>,
+    /// Purchases accepted per second at the peak, once known.
+    peak: Option<f64>,
+    idle_mib: BTreeMap<String, f64>,
+    peak_mib: BTreeMap<String, f64>,
+}
+
+impl Bench {
+    pub(crate) fn new(programs: Programs, lengths: Lengths) -> Self {
+        let (idle_mib, peak_mib) = (BTreeMap::new(), BTreeMap::new());
+        Self { programs, lengths, shop: None, peak: None, idle_mib, peak_mib }
+    }
+
+    pub(crate) fn measure(&mut self, name: &str) -> Result<Measured> {
+        let began = Instant::now();
+        let (what, figures, notes) = match name {
+            "accept" => accept::measure(self),
+            "soldout" => soldout::measure(self),
+            "latency" => latency::measure(self),
+            "naive" => naive::measure(self),
+            "paid" => paid::measure(self),
+            "scenario" => seed::measure(self),
+            "growth" => growth::measure(self),
+            "preload" => preload::measure(self),
+            "search" => search::measure(self),
+            "scale" => scale::measure(self),
+            "memory" => memory::measure(self),
+            other => bail!("no scenario `{other}`; there are {}", NAMES.join(", ")),
+        }
+        .with_context(|| format!("scenario {name}"))?;
+        self.note_memory()?;
+        Ok(Measured {
+            name: name.to_owned(),
+            what: what.to_owned(),
+            figures,
+            notes,
+            took_seconds: began.elapsed().as_secs_f64(),
+            quick: self.lengths.quick,
+        })
+    }
+
+    /// A shop that nothing has happened in yet.
+    ///
+    /// A short try saves the time: it would not tell the difference.
+    fn fresh_shop(&mut self) -> Result<&mut Shop> {
+        if self.lengths.quick && self.shop.is_some() {
+            return self.shop();
+        }
+        self.shop = None;
+        let shop = Shop::open(&self.programs)?;
+        if self.idle_mib.is_empty() {
+            self.idle_mib = shop.meter().memory()?;
+        }
+        Ok(self.shop.insert(shop))
+    }
+
+    /// The shop of the scenario before, if there is one.
+    fn shop(&mut self) -> Result<&mut Shop> {
+        if self.shop.is_none() {
+            self.fresh_shop()?;
+        }
+        self.shop.as_mut().context("there is a shop")
+    }
+
+    /// Looks at the memory while what a run left is still there.
+    fn note_memory(&mut self) -> Result<()> {
+        let Some(shop) = &self.shop else { return Ok(()) };
+        for (name, mib) in shop.meter().memory()? {
+            let most = self.peak_mib.entry(name).or_default();
+            *most = most.max(mib);
+        }
+        Ok(())
+    }
+}
+
+/// What a scenario answers: what it measures, figures, notes.
+type Answer = Result<(&'static str, Vec<Figure>, Vec<String>)>;
+
+/// A load of the usual length.
+fn load(address: SocketAddr, pace: Pace, lengths: &Lengths, first: u64) -> Load {
+    Load {
+        address,
+        connections: CONNECTIONS,
+        pace,
+        warm_up: lengths.warm_up,
+        length: lengths.run,
+        acts: None,
+        first,
+        hold: std::sync::Arc::default(),
+    }
+}
+
+/// Runs a load and reads who used the processor meanwhile.
+fn metered<S: Shopper>(shop: &Shop, load: &Load, make: impl Fn() -> S) -> Result<(Outcome, Usage)> {
+    let meter = shop.meter();
+    let mut readings = Vec::with_capacity(2);
+    let outcome = run(load, make, || readings.push(meter.read()))?;
+    let mut readings = readings.into_iter();
+    let (Some(before), Some(after)) = (readings.next(), readings.next()) else {
+        bail!("a load has two ends")
+    };
+    Ok((outcome, after?.since(&before?)))
+}
+
+/// Shows every token to a service once, as a buyer who has looked at a page before. The requests are
+/// refused for want of a key, after the token was verified.
+fn make_known(address: SocketAddr, buyers: &Rc<Buyers>) -> Result<()> {
+    let mut wish = Wish::new(uuid::Uuid::nil(), "-", buyers);
+    wish.with_key = false;
+    let wish = Rc::new(wish);
+    let all = Load {
+        address,
+        connections: 64,
+        pace: Pace::Closed,
+        warm_up: Duration::ZERO,
+        length: Duration::from_mins(2),
+        acts: Some(buyers.len() as u64),
+        first: 0,
+        hold: std::sync::Arc::default(),
+    };
+    let outcome = run(&all, || Buying::new(&wish), || {})?;
+    ensure!(outcome.answered(400) == buyers.len() as u64, "tokens were not verified: {:?}", outcome.answers);
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
+fn per_second(count: u64, outcome: &Outcome) -> f64 {
+    count as f64 / outcome.seconds
+}
+
+fn quantiles(outcome: &Outcome) -> BTreeMap<String, f64> {
+    let all = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
+    all.into_iter().map(|(name, quantile)| (name.to_owned(), outcome.latency_ms(quantile))).collect()
+}
+
+/// Adds a run to a figure.
+fn note_run(figure: &mut Figure, value: f64, outcome: &Outcome, usage: &Usage) {
+    figure.runs.push(value);
+    figure.cores = usage.cores();
+    figure.latency_ms = quantiles(outcome);
+    println!(
+        "    {:<28}{value:>12.0} {:<8} p99 {:>8.1} ms",
+        figure.label,
+        figure.unit,
+        outcome.latency_ms(0.99)
+    );
+}
+
+/// Microseconds of processor time per event, said in one line.
+fn cost(label: &str, usage: &Usage, events: f64) -> String {
+    let mut costs: Vec<(String, f64)> =
+        usage.per_event_us(events).into_iter().filter(|(_, us)| *us >= 0.5).collect();
+    costs.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let total: f64 = costs.iter().map(|(_, us)| us).sum();
+    let parts: Vec<String> = costs.iter().map(|(name, us)| format!("{name} {us:.1}")).collect();
+    format!("Processor time of {label}, µs: {total:.0} in all ({}).", parts.join(", "))
+}

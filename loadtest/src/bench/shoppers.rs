@@ -1,0 +1,186 @@
+//! What shoppers send: requests as bytes, put together without more work than copying.
+
+use std::io;
+use std::rc::Rc;
+
+use rocketmart_loadtest::generator::{Answer, Connection, Shopper, Told};
+use uuid::Uuid;
+
+use super::tokens::Buyers;
+
+/// Where and what to buy, and by whom.
+pub(crate) struct Wish {
+    /// Before `/api/v1/…`; empty for our own services.
+    pub(crate) prefix: &'static str,
+    /// Each act takes the next sale and SKU.
+    pub(crate) items: Vec<(Uuid, String)>,
+    pub(crate) buyers: Rc<Buyers>,
+    /// Without it a request is refused once its token is verified: that is how tokens become known.
+    pub(crate) with_key: bool,
+}
+
+impl Wish {
+    pub(crate) fn new(sale: Uuid, sku: &str, buyers: &Rc<Buyers>) -> Self {
+        Self { prefix: "", items: vec![(sale, sku.to_owned())], buyers: Rc::clone(buyers), with_key: true }
+    }
+
+    fn write(&self, n: u64, request: &mut Vec<u8>) {
+        let (sale, sku) = &self.items[usize::try_from(n).unwrap_or_default() % self.items.len()];
+        request.clear();
+        request.extend_from_slice(b"POST ");
+        request.extend_from_slice(self.prefix.as_bytes());
+        request.extend_from_slice(b"/api/v1/sales/");
+        request.extend_from_slice(sale.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+        request.extend_from_slice(b"/purchases");
+        head(request, self.buyers.token_of(n));
+        if self.with_key {
+            request.extend_from_slice(b"idempotency-key: ");
+            let key = self.buyers.key_of(n);
+            request.extend_from_slice(key.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+            request.extend_from_slice(b"\r\n");
+        }
+        body(request, &[b"{\"sku\":\"", sku.as_bytes(), b"\",\"quantity\":1}"]);
+    }
+}
+
+fn head(request: &mut Vec<u8>, token: &str) {
+    request.extend_from_slice(b" HTTP/1.1\r\nhost: shop\r\nauthorization: Bearer ");
+    request.extend_from_slice(token.as_bytes());
+    request.extend_from_slice(b"\r\n");
+}
+
+fn body(request: &mut Vec<u8>, parts: &[&[u8]]) {
+    use io::Write as _;
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    // Writing into memory does not fail.
+    let _ = write!(request, "content-type: application/json\r\ncontent-length: {length}\r\n\r\n");
+    for part in parts {
+        request.extend_from_slice(part);
+    }
+}
+
+/// The order's id: the first field of an order.
+fn order_of(answer: Answer<'_>) -> Option<Uuid> {
+    let rest = answer.body.strip_prefix(b"{\"id\":\"")?;
+    std::str::from_utf8(rest.get(..36)?).ok()?.parse().ok()
+}
+
+/// Sends `POST` to a path of an order.
+fn write_step(request: &mut Vec<u8>, order: Uuid, step: &str, token: &str, content: &[u8]) {
+    request.clear();
+    request.extend_from_slice(b"POST /api/v1/orders/");
+    request.extend_from_slice(order.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+    request.extend_from_slice(step.as_bytes());
+    head(request, token);
+    body(request, &[content]);
+}
+
+/// Buys, and does no more.
+pub(crate) struct Buying {
+    wish: Rc<Wish>,
+    request: Vec<u8>,
+}
+
+impl Buying {
+    pub(crate) fn new(wish: &Rc<Wish>) -> Self {
+        Self { wish: Rc::clone(wish), request: Vec::with_capacity(1024) }
+    }
+
+    async fn buy(&mut self, line: &mut Connection, n: u64) -> io::Result<Told> {
+        self.wish.write(n, &mut self.request);
+        let answer = line.exchange(&self.request).await?;
+        let order = if answer.status == 201 { order_of(answer) } else { None };
+        Ok(Told { status: answer.status, requests: 1, order })
+    }
+}
+
+impl Shopper for Buying {
+    async fn act(&mut self, line: &mut Connection, n: u64) -> io::Result<Told> {
+        self.buy(line, n).await
+    }
+}
+
+/// Step and body of each further request of act number `n`.
+type Steps = fn(u64) -> &'static [(&'static str, &'static [u8])];
+
+/// Buys and then takes further steps with the order, as long as each is answered 2xx.
+pub(crate) struct Following {
+    buying: Buying,
+    steps: Steps,
+}
+
+impl Following {
+    fn new(wish: &Rc<Wish>, steps: Steps) -> Self {
+        Self { buying: Buying::new(wish), steps }
+    }
+
+    /// Buys and pays.
+    pub(crate) fn paying(wish: &Rc<Wish>) -> Self {
+        Self::new(wish, |_| &[("/payment", b"{}")])
+    }
+
+    /// Buys and cancels.
+    pub(crate) fn cancelling(wish: &Rc<Wish>) -> Self {
+        Self::new(wish, |_| &[("/cancel", b"{}")])
+    }
+
+    /// The seed's customers: a fifth leave instead of paying, a fifth between paying and completing.
+    pub(crate) fn like_the_seeds(wish: &Rc<Wish>) -> Self {
+        const PREPARE: (&str, &[u8]) = ("/payment", b"{\"confirm\":false}");
+        const CONFIRM: (&str, &[u8]) = ("/payment/confirm", b"{}");
+        Self::new(wish, |n| match n % 5 {
+            0 => &[],
+            1 => &[PREPARE],
+            _ => &[PREPARE, CONFIRM],
+        })
+    }
+}
+
+impl Shopper for Following {
+    async fn act(&mut self, line: &mut Connection, n: u64) -> io::Result<Told> {
+        let mut told = self.buying.buy(line, n).await?;
+        let Some(order) = told.order else { return Ok(told) };
+        for (step, content) in (self.steps)(n) {
+            let request = &mut self.buying.request;
+            write_step(request, order, step, self.buying.wish.buyers.token_of(n), content);
+            // The purchase was promised, whatever becomes of this step.
+            let Ok(answer) = line.exchange(request).await else {
+                return Ok(Told { status: 0, ..told });
+            };
+            told.status = answer.status;
+            told.requests += 1;
+            if !(200..300).contains(&answer.status) {
+                break;
+            }
+        }
+        Ok(told)
+    }
+}
+
+/// Reads a path, the next of a list each time.
+pub(crate) struct Reading {
+    requests: Rc<Vec<Vec<u8>>>,
+}
+
+impl Reading {
+    pub(crate) fn requests(paths: &[String]) -> Rc<Vec<Vec<u8>>> {
+        Rc::new(
+            paths
+                .iter()
+                .map(|path| format!("GET {path} HTTP/1.1\r\nhost: shop\r\n\r\n").into_bytes())
+                .collect(),
+        )
+    }
+
+    pub(crate) fn new(requests: &Rc<Vec<Vec<u8>>>) -> Self {
+        Self { requests: Rc::clone(requests) }
+    }
+}
+
+impl Shopper for Reading {
+    async fn act(&mut self, line: &mut Connection, n: u64) -> io::Result<Told> {
+        let request = &self.requests[usize::try_from(n).unwrap_or_default() % self.requests.len()];
+        let status = line.exchange(request).await?.status;
+        Ok(Told { status, requests: 1, order: None })
+    }
+}
