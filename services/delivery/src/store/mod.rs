@@ -2,6 +2,7 @@
 //! that tells it are written in one transaction.
 
 pub(crate) mod addresses;
+pub(crate) mod parcels;
 pub(crate) mod reading;
 pub(crate) mod returns;
 pub(crate) mod shipments;

@@ -1,18 +1,15 @@
-//! Shipments as workers move them: from paid orders, step by step, or cancelled in time.
+//! Shipments: from paid orders, step by step to the buyer, or cancelled in time.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use rocketmart_kit::event::Event;
 use rocketmart_kit::outbox;
 use sqlx::PgConnection;
-use sqlx::postgres::types::PgInterval;
 use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::carrier::{Parcel, Tracking};
-use crate::domain::journey::Journey;
+use super::parcels::{Kept, Moved, announce, interval};
 use crate::domain::shipment::{Line, ShipmentState, shipment_id};
 use crate::events::{self, CancelRequested, OrderPaid};
 
@@ -55,28 +52,7 @@ pub(crate) async fn insert(
     .bind(interval(first_look))
     .fetch_all(&mut *connection)
     .await?;
-    announce(connection, &inserted).await
-}
-
-/// A shipment that took a step, its first one included.
-#[derive(sqlx::FromRow)]
-struct Moved {
-    id: Uuid,
-    order_id: Uuid,
-    state: String,
-    at: OffsetDateTime,
-    tracking_number: Option<String>,
-    traceparent: Option<String>,
-}
-
-async fn announce(connection: &mut PgConnection, moved: &[Moved]) -> sqlx::Result<()> {
-    let events = moved.iter().filter_map(|m| {
-        let state = ShipmentState::parse(&m.state)?;
-        let event = events::shipment_updated(m.id, m.order_id, state, m.at, m.tracking_number.as_deref());
-        Some(events::in_trace(event, m.traceparent.as_deref()))
-    });
-    let events: Vec<Event> = events.collect();
-    outbox::put(connection, events::DELIVERIES, &events).await
+    announce::<ShipmentState>(connection, &inserted).await
 }
 
 /// Calls off the shipment of a released order, if it has not left yet. The order knows already, so
@@ -169,74 +145,29 @@ async fn keep_unknown_from_shipping(
     Ok(())
 }
 
-/// Up to `limit` shipments the carrier should be asked about, locked until the transaction ends; those
-/// another worker has locked are passed over.
-pub(crate) async fn due(
-    connection: &mut PgConnection,
-    limit: i64,
-) -> sqlx::Result<Vec<Parcel<ShipmentState>>> {
-    let rows: Vec<(Uuid, bool)> = sqlx::query_as(
-        "SELECT id, state = 'shipped' FROM shipments
-         WHERE next_look_at <= now() ORDER BY next_look_at LIMIT $1 FOR UPDATE SKIP LOCKED",
-    )
-    .bind(limit)
-    .fetch_all(connection)
-    .await?;
-    // Only moving shipments are looked at, and those are in one of two states.
-    let parcels = rows.into_iter().map(|(id, shipped)| {
-        let state = if shipped { ShipmentState::Shipped } else { ShipmentState::Preparing };
-        Parcel { id, state }
-    });
-    Ok(parcels.collect())
-}
+impl Kept for ShipmentState {
+    const WAITING: Self = Self::Preparing;
+    const MOVING: Self = Self::Shipped;
 
-/// Writes what the carrier said about locked shipments, with an event for each that took its next
-/// step. One that did not, or that the carrier did not mention, is looked at again later.
-pub(crate) async fn record(
-    connection: &mut PgConnection,
-    parcels: &[Parcel<ShipmentState>],
-    tracked: &[Tracking<ShipmentState>],
-    retry: Duration,
-) -> sqlx::Result<usize> {
-    let moved: Vec<Moved> = sqlx::query_as(
-        "UPDATE shipments s
-         SET state = t.state,
-             tracking_number = coalesce(s.tracking_number, t.tracking_number),
-             shipped_at = coalesce(s.shipped_at, now()),
-             delivered_at = CASE t.state WHEN 'delivered' THEN now() END,
-             next_look_at = CASE t.state WHEN 'shipped' THEN now() + t.look_again END
-         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::interval[])
-              AS t (id, state, tracking_number, look_again)
-         WHERE s.id = t.id
-           AND (s.state, t.state) IN (('preparing', 'shipped'), ('shipped', 'delivered'))
-         RETURNING s.id, s.order_id, s.state, now() AS at, s.tracking_number, s.traceparent",
-    )
-    .bind(tracked.iter().map(|t| t.id).collect::<Vec<_>>())
-    .bind(tracked.iter().map(|t| t.state.as_str()).collect::<Vec<_>>())
-    .bind(tracked.iter().map(|t| t.tracking_number.as_str()).collect::<Vec<_>>())
-    .bind(tracked.iter().map(|t| interval(t.look_again)).collect::<Vec<_>>())
-    .fetch_all(&mut *connection)
-    .await?;
-    let moved_ids: HashSet<Uuid> = moved.iter().map(|m| m.id).collect();
-    let at_rest: Vec<Uuid> = parcels.iter().map(|p| p.id).filter(|id| !moved_ids.contains(id)).collect();
-    look_again(connection, &at_rest, retry).await?;
-    announce(connection, &moved).await?;
-    Ok(moved.len())
-}
+    const DUE: &str = "
+        SELECT id, state = 'shipped' FROM shipments
+        WHERE next_look_at <= now() ORDER BY next_look_at LIMIT $1 FOR UPDATE SKIP LOCKED";
+    const STEP: &str = "
+        UPDATE shipments s
+        SET state = t.state,
+            tracking_number = coalesce(s.tracking_number, t.tracking_number),
+            shipped_at = coalesce(s.shipped_at, now()),
+            delivered_at = CASE t.state WHEN 'delivered' THEN now() END,
+            next_look_at = CASE t.state WHEN 'shipped' THEN now() + t.look_again END
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::interval[])
+             AS t (id, state, tracking_number, look_again)
+        WHERE s.id = t.id
+          AND (s.state, t.state) IN (('preparing', 'shipped'), ('shipped', 'delivered'))
+        RETURNING s.id, s.order_id, s.state, now() AS at, s.tracking_number, s.traceparent";
+    const LOOK_AGAIN: &str = "UPDATE shipments SET next_look_at = now() + $2 WHERE id = ANY($1)";
 
-async fn look_again(connection: &mut PgConnection, ids: &[Uuid], after: Duration) -> sqlx::Result<()> {
-    if ids.is_empty() {
-        return Ok(());
+    fn event(m: &Moved) -> Option<Event> {
+        let state = Self::parse(&m.state)?;
+        Some(events::shipment_updated(m.id, m.order_id, state, m.at, m.tracking_number.as_deref()))
     }
-    sqlx::query("UPDATE shipments SET next_look_at = now() + $2 WHERE id = ANY($1)")
-        .bind(ids)
-        .bind(interval(after))
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-pub(super) fn interval(duration: Duration) -> PgInterval {
-    let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-    PgInterval { months: 0, days: 0, microseconds }
 }

@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::carrier::Carrier;
-use crate::store::{returns, shipments};
+use crate::store::parcels;
 
 const BATCH: i64 = 1_000;
 /// How often due parcels are looked for when there were none.
@@ -53,27 +53,27 @@ impl Steps {
 
     async fn advance_shipments(&self) -> anyhow::Result<usize> {
         let mut tx = self.pool.begin().await?;
-        let parcels = shipments::due(&mut tx, BATCH).await?;
-        if parcels.is_empty() {
+        let due = parcels::due(&mut tx, BATCH).await?;
+        if due.is_empty() {
             return Ok(0);
         }
-        let tracked = self.carrier.track(&parcels).await?;
-        let moved = shipments::record(&mut tx, &parcels, &tracked, RETRY).await?;
+        let tracked = self.carrier.track(&due).await?;
+        let moved = parcels::record(&mut tx, &due, &tracked, RETRY).await?;
         tx.commit().await?;
         metrics::counter!("delivery_steps_total").increment(moved as u64);
-        Ok(parcels.len())
+        Ok(due.len())
     }
 
     async fn advance_returns(&self) -> anyhow::Result<usize> {
         let mut tx = self.pool.begin().await?;
-        let parcels = returns::due(&mut tx, BATCH).await?;
-        if parcels.is_empty() {
+        let due = parcels::due(&mut tx, BATCH).await?;
+        if due.is_empty() {
             return Ok(0);
         }
-        let tracked = self.carrier.track_returns(&parcels).await?;
-        let moved = returns::record(&mut tx, &parcels, &tracked, RETRY).await?;
+        let tracked = self.carrier.track_returns(&due).await?;
+        let moved = parcels::record(&mut tx, &due, &tracked, RETRY).await?;
         tx.commit().await?;
         metrics::counter!("delivery_return_steps_total").increment(moved as u64);
-        Ok(parcels.len())
+        Ok(due.len())
     }
 }
