@@ -23,6 +23,7 @@ mod exchange;
 mod http;
 mod journal;
 mod ledger;
+mod lists;
 mod records;
 mod refused;
 mod settings;

@@ -2,25 +2,22 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::Router;
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Json, Router};
 
 use super::Provider;
-use super::callbacks::Subject;
 use super::exchange::{after_delay, answer, answer_or_not, check, decline, idempotency_key};
-use super::http::{List, ListQuery};
-use super::ledger::Refusal;
+use super::lists::{by_id, list};
 use super::records::{Authorization, ChargeRequest};
 use super::refused::{Body, Refused};
 
 pub(super) fn router() -> Router<Arc<Provider>> {
     Router::new()
-        .route("/v1/authorizations", post(authorize).get(list))
-        .route("/v1/authorizations/{id}", get(by_id))
+        .route("/v1/authorizations", post(authorize).get(list::<Authorization>))
+        .route("/v1/authorizations/{id}", get(by_id::<Authorization>))
         .route("/v1/authorizations/{id}/captures", post(capture))
         .route("/v1/authorizations/{id}/voids", post(void))
 }
@@ -33,11 +30,7 @@ async fn authorize(
     let key = idempotency_key(&headers)?;
     check(&request)?;
     let outcome = after_delay(&provider, move |provider, settings| {
-        let outcome = provider.ledger().authorize(&key, &request, decline(&request, settings))?;
-        if outcome.is_new {
-            provider.callbacks.tell(Subject::Authorization(outcome.value.clone()), settings);
-        }
-        Ok(outcome)
+        provider.ledger().authorize(&key, &request, decline(&request, settings))
     })
     .await?;
     Ok(answer_or_not(&provider, outcome).await)
@@ -50,14 +43,7 @@ async fn capture(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let key = idempotency_key(&headers)?;
-    let outcome = after_delay(&provider, move |provider, settings| {
-        let outcome = provider.ledger().capture(&key, &id)?;
-        if outcome.is_new {
-            provider.callbacks.tell(Subject::Charge(outcome.value.clone()), settings);
-        }
-        Ok(outcome)
-    })
-    .await?;
+    let outcome = after_delay(&provider, move |provider, _| provider.ledger().capture(&key, &id)).await?;
     Ok(answer_or_not(&provider, outcome).await)
 }
 
@@ -67,34 +53,7 @@ async fn void(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let key = idempotency_key(&headers)?;
-    let outcome = after_delay(&provider, move |provider, settings| {
-        let outcome = provider.ledger().void_authorization(&key, &id)?;
-        if outcome.is_new {
-            provider.callbacks.tell(Subject::Authorization(outcome.value.clone()), settings);
-        }
-        Ok(outcome)
-    })
-    .await?;
+    let outcome =
+        after_delay(&provider, move |provider, _| provider.ledger().void_authorization(&key, &id)).await?;
     Ok(answer(outcome))
-}
-
-async fn list(
-    State(provider): State<Arc<Provider>>,
-    query: Result<Query<ListQuery>, QueryRejection>,
-) -> Result<Json<List<Authorization>>, Refused> {
-    let query = ListQuery::from(query)?;
-    let ledger = provider.ledger();
-    let (data, next) = match &query.reference {
-        Some(reference) => (ledger.authorizations_of(reference), None),
-        None => ledger.list_authorizations(query.cursor(), query.limit(), query.since, query.until),
-    };
-    Ok(List::new(data, next))
-}
-
-async fn by_id(
-    State(provider): State<Arc<Provider>>,
-    Path(id): Path<String>,
-) -> Result<Json<Authorization>, Refused> {
-    let authorization = provider.ledger().authorization(&id).cloned();
-    authorization.map(Json).ok_or_else(|| Refusal::AuthorizationUnknown.into())
 }

@@ -30,6 +30,24 @@ pub(super) enum Subject {
     Refund(Refund),
 }
 
+impl From<Authorization> for Subject {
+    fn from(authorization: Authorization) -> Self {
+        Self::Authorization(authorization)
+    }
+}
+
+impl From<Charge> for Subject {
+    fn from(charge: Charge) -> Self {
+        Self::Charge(charge)
+    }
+}
+
+impl From<Refund> for Subject {
+    fn from(refund: Refund) -> Self {
+        Self::Refund(refund)
+    }
+}
+
 impl Subject {
     fn kind(&self) -> &'static str {
         match self {

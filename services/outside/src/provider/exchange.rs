@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Provider;
+use super::callbacks::Subject;
 use super::ledger::{Outcome, Refusal};
 use super::records::ChargeRequest;
 use super::refused::Refused;
@@ -29,20 +30,27 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, Refused> {
     Ok(key.to_owned())
 }
 
-/// Decides after the set delay. A client that hangs up meanwhile does not stop the decision: that is
-/// why a time-out tells a shop nothing.
-pub(super) async fn after_delay<T: Send + 'static>(
+/// Decides after the set delay, and tells the shop of what is new. A client that hangs up meanwhile does
+/// not stop the decision: that is why a time-out tells a shop nothing.
+pub(super) async fn after_delay<T: Clone + Into<Subject> + Send + 'static>(
     provider: &Arc<Provider>,
-    decide: impl FnOnce(&Provider, &Settings) -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refused> {
+    decide: impl FnOnce(&Provider, &Settings) -> Result<Outcome<T>, Refusal> + Send + 'static,
+) -> Result<Outcome<T>, Refused> {
+    let decide_and_tell = |provider: &Provider, settings: &Settings| {
+        let outcome = decide(provider, settings)?;
+        if outcome.is_new {
+            provider.callbacks.tell(outcome.value.clone().into(), settings);
+        }
+        Ok::<_, Refusal>(outcome)
+    };
     let settings = provider.settings();
     if settings.delay_ms == 0 {
-        return Ok(decide(provider, &settings)?);
+        return Ok(decide_and_tell(provider, &settings)?);
     }
     let shared = provider.clone();
     let decided = tokio::spawn(async move {
         tokio::time::sleep(settings.delay()).await;
-        decide(&shared, &settings)
+        decide_and_tell(&shared, &settings)
     });
     let decided = decided.await.map_err(|error| {
         Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", format!("deciding failed: {error}"))

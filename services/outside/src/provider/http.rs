@@ -3,34 +3,30 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 
 use super::Provider;
 use super::authorizations;
-use super::callbacks::Subject;
 use super::cards;
 use super::exchange::{after_delay, answer, answer_or_not, check, decline, idempotency_key};
-use super::ledger::{Ledger, Outcome, Refusal};
-use super::records::{Charge, ChargeRequest, Refund};
+use super::ledger::Ledger;
+use super::lists::{by_id, list};
+use super::records::{Charge, ChargeRequest};
 use super::refused::{Body, Refused};
 use super::settings::{Change, Settings};
-
-const LARGEST_PAGE: usize = 1_000;
 
 pub(super) fn router(provider: Arc<Provider>) -> Router {
     let money = Router::new()
         .route("/v1/tokens", post(tokenize))
         .merge(authorizations::router())
-        .route("/v1/charges", post(charge).get(list))
-        .route("/v1/charges/{id}", get(charge_by_id))
+        .route("/v1/charges", post(charge).get(list::<Charge>))
+        .route("/v1/charges/{id}", get(by_id::<Charge>))
         .route("/v1/charges/{id}/refunds", post(refund))
         .route("/v1/voids", post(void))
         .route_layer(middleware::from_fn_with_state(provider.clone(), fail_during_outage));
@@ -73,11 +69,7 @@ async fn charge(
     let key = idempotency_key(&headers)?;
     check(&request)?;
     let outcome = after_delay(&provider, move |provider, settings| {
-        let outcome = provider.ledger().charge(&key, &request, decline(&request, settings))?;
-        if outcome.is_new {
-            provider.callbacks.tell(Subject::Charge(outcome.value.clone()), settings);
-        }
-        Ok(outcome)
+        provider.ledger().charge(&key, &request, decline(&request, settings))
     })
     .await?;
     Ok(answer_or_not(&provider, outcome).await)
@@ -99,14 +91,9 @@ async fn refund(
     if request.amount.is_some_and(|amount| amount < 0) {
         return Err(Refused::field("amount", "must not be negative"));
     }
-    let outcome: Outcome<Refund> = after_delay(&provider, move |provider, settings| {
-        let outcome = provider.ledger().refund(&key, &charge_id, request.amount)?;
-        if outcome.is_new {
-            provider.callbacks.tell(Subject::Refund(outcome.value.clone()), settings);
-        }
-        Ok(outcome)
-    })
-    .await?;
+    let outcome =
+        after_delay(&provider, move |provider, _| provider.ledger().refund(&key, &charge_id, request.amount))
+            .await?;
     Ok(answer(outcome))
 }
 
@@ -126,68 +113,6 @@ struct Voided {
 async fn void(State(provider): State<Arc<Provider>>, Body(request): Body<VoidRequest>) -> Json<Voided> {
     let charge = provider.ledger().void(&request.reference);
     Json(Voided { reference: request.reference, charge })
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    pub(super) reference: Option<String>,
-    cursor: Option<usize>,
-    limit: Option<usize>,
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    pub(super) since: Option<OffsetDateTime>,
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    pub(super) until: Option<OffsetDateTime>,
-}
-
-impl ListQuery {
-    pub(super) fn from(query: Result<Query<Self>, QueryRejection>) -> Result<Self, Refused> {
-        query
-            .map(|Query(query)| query)
-            .map_err(|e| Refused::new(StatusCode::BAD_REQUEST, "invalid_query", e.body_text()))
-    }
-
-    pub(super) fn cursor(&self) -> usize {
-        self.cursor.unwrap_or(0)
-    }
-
-    pub(super) fn limit(&self) -> usize {
-        self.limit.unwrap_or(100).clamp(1, LARGEST_PAGE)
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct List<T> {
-    data: Vec<T>,
-    next_cursor: Option<String>,
-    has_more: bool,
-}
-
-impl<T> List<T> {
-    pub(super) fn new(data: Vec<T>, next: Option<usize>) -> Json<Self> {
-        Json(Self { data, has_more: next.is_some(), next_cursor: next.map(|next| next.to_string()) })
-    }
-}
-
-async fn list(
-    State(provider): State<Arc<Provider>>,
-    query: Result<Query<ListQuery>, QueryRejection>,
-) -> Result<Json<List<Charge>>, Refused> {
-    let query = ListQuery::from(query)?;
-    let ledger = provider.ledger();
-    let (data, next) = match &query.reference {
-        Some(reference) => (ledger.by_reference(reference), None),
-        None => ledger.list(query.cursor(), query.limit(), query.since, query.until),
-    };
-    Ok(List::new(data, next))
-}
-
-async fn charge_by_id(
-    State(provider): State<Arc<Provider>>,
-    Path(id): Path<String>,
-) -> Result<Json<Charge>, Refused> {
-    let charge = provider.ledger().by_id(&id).cloned();
-    charge.map(Json).ok_or_else(|| Refusal::ChargeUnknown.into())
 }
 
 async fn settings(State(provider): State<Arc<Provider>>) -> Json<Settings> {

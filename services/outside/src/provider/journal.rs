@@ -78,6 +78,7 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ledger::Booked as _;
     use super::super::records::AuthorizationStatus::{Authorized, Captured, Voided};
     use super::super::records::ChargeRequest;
     use super::*;
@@ -98,7 +99,7 @@ mod tests {
         let again = restarted.charge("k", &request, None).unwrap();
         assert_eq!((again.value, again.is_new), (charge.clone(), false));
         restarted.refund("r", &charge.id, None).unwrap();
-        assert_eq!(Journal::open(&path).unwrap().by_id(&charge.id).unwrap().refunded, 7);
+        assert_eq!(Charge::book(&Journal::open(&path).unwrap()).find(&charge.id).unwrap().refunded, 7);
         std::fs::remove_file(&path).unwrap();
     }
 
@@ -119,7 +120,7 @@ mod tests {
         ledger.void("closed");
 
         let mut restarted = Journal::open(&path).unwrap();
-        let statuses = ids.each_ref().map(|id| restarted.authorization(id).unwrap().status);
+        let statuses = ids.each_ref().map(|id| Authorization::book(&restarted).find(id).unwrap().status);
         assert_eq!(statuses, [Captured, Voided, Voided, Authorized]);
         assert_eq!(restarted.capture("c", &ids[0]).unwrap().value, charge);
         std::fs::remove_file(&path).unwrap();

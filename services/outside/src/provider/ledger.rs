@@ -8,6 +8,7 @@
 //! of charges is where a test can see it kept.
 
 mod authorizations;
+mod book;
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use self::authorizations::Authorizations;
+pub(super) use self::book::{Book, Booked};
 use super::journal::{Entry, Journal};
 use super::records::{Charge, ChargeRequest, ChargeStatus, Refund};
 
@@ -41,11 +43,9 @@ pub(super) struct Outcome<T> {
     pub(super) is_new: bool,
 }
 
-/// All charges in the order they were made, and the ways to find them.
+/// Everything that is booked.
 pub(super) struct Ledger {
-    charges: Vec<Charge>,
-    by_key: HashMap<String, (u64, usize)>,
-    by_reference: HashMap<String, Vec<usize>>,
+    charges: Book<Charge>,
     refunds_by_key: HashMap<String, (u64, Refund)>,
     authorizations: Authorizations,
     voided: HashSet<String>,
@@ -57,9 +57,7 @@ pub(super) struct Ledger {
 impl Default for Ledger {
     fn default() -> Self {
         Self {
-            charges: Vec::new(),
-            by_key: HashMap::new(),
-            by_reference: HashMap::new(),
+            charges: Book::default(),
             refunds_by_key: HashMap::new(),
             authorizations: Authorizations::default(),
             voided: HashSet::new(),
@@ -83,16 +81,12 @@ impl Ledger {
         decline: Option<&str>,
     ) -> Result<Outcome<Charge>, Refusal> {
         let digest = request_digest(request);
-        if let Some(&(known, position)) = self.by_key.get(key) {
-            return if known == digest {
-                Ok(Outcome { value: self.charges[position].clone(), is_new: false })
-            } else {
-                Err(Refusal::KeyReused)
-            };
+        if let Some(made_before) = self.charges.made_by(key, digest)? {
+            return Ok(made_before);
         }
         let reason = if self.voided.contains(&request.reference) { Some("voided") } else { decline };
         let charge = Charge {
-            id: format!("ch_{:08x}_{:x}", self.run, self.charges.len()),
+            id: self.charges.next_id("ch", self.run),
             reference: request.reference.clone(),
             authorization_id: None,
             status: if reason.is_some() { ChargeStatus::Declined } else { ChargeStatus::Succeeded },
@@ -110,7 +104,7 @@ impl Ledger {
     /// set aside for it is given up.
     pub(super) fn void(&mut self, reference: &str) -> Option<Charge> {
         let charged =
-            self.by_reference(reference).into_iter().find(|charge| charge.status == ChargeStatus::Succeeded);
+            self.charges.of(reference).into_iter().find(|charge| charge.status == ChargeStatus::Succeeded);
         if charged.is_none() && !self.voided.contains(reference) {
             self.record(Entry::Void { reference: reference.to_owned() });
         }
@@ -132,7 +126,7 @@ impl Ledger {
                 Err(Refusal::KeyReused)
             };
         }
-        let charge = self.by_id(charge_id).ok_or(Refusal::ChargeUnknown)?;
+        let charge = self.charges.find(charge_id).ok_or(Refusal::ChargeUnknown)?;
         if charge.status != ChargeStatus::Succeeded {
             return Err(Refusal::NotRefundable);
         }
@@ -155,27 +149,6 @@ impl Ledger {
         Ok(Outcome { value: refund, is_new: true })
     }
 
-    pub(super) fn by_id(&self, id: &str) -> Option<&Charge> {
-        self.charges.get(position_in(id)?).filter(|charge| charge.id == id)
-    }
-
-    pub(super) fn by_reference(&self, reference: &str) -> Vec<Charge> {
-        let positions = self.by_reference.get(reference).map_or(&[][..], Vec::as_slice);
-        positions.iter().map(|&position| self.charges[position].clone()).collect()
-    }
-
-    /// Up to `limit` charges from position `from` on, made within `[since, until)`, and the position
-    /// to go on from if there are more.
-    pub(super) fn list(
-        &self,
-        from: usize,
-        limit: usize,
-        since: Option<OffsetDateTime>,
-        until: Option<OffsetDateTime>,
-    ) -> (Vec<Charge>, Option<usize>) {
-        page(&self.charges, |charge| charge.created_at, from, limit, since, until)
-    }
-
     fn record(&mut self, entry: Entry) {
         if let Some(journal) = &mut self.journal {
             journal.append(&entry);
@@ -187,26 +160,22 @@ impl Ledger {
     pub(super) fn replay(&mut self, entry: Entry) {
         match entry {
             Entry::Charge { key, digest, charge } => {
-                self.by_key.insert(key, (digest, self.charges.len()));
-                self.add(charge);
+                self.charges.add_by_key(key, digest, charge);
             }
             Entry::Authorization { key, digest, authorization } => {
                 self.authorizations.add(key, digest, authorization);
             }
             Entry::Capture { key, digest, charge } => {
                 self.authorizations.captured(key, digest, &charge);
-                self.add(charge);
+                self.charges.add(charge);
             }
             Entry::AuthorizationVoid { key, digest, authorization_id } => {
                 self.authorizations.voided(key, digest, &authorization_id);
             }
             Entry::Refund { key, digest, refund } => {
-                let position = self.by_reference.get(&refund.reference).and_then(|positions| {
-                    positions.iter().copied().find(|&p| self.charges[p].id == refund.charge_id)
-                });
-                if let Some(position) = position {
-                    self.charges[position].refunded += refund.amount;
-                    if let Some(id) = &self.charges[position].authorization_id {
+                if let Some(charge) = self.charges.find_mut(&refund.charge_id) {
+                    charge.refunded += refund.amount;
+                    if let Some(id) = &charge.authorization_id {
                         self.authorizations.refunded(id, refund.amount);
                     }
                 }
@@ -218,32 +187,26 @@ impl Ledger {
             }
         }
     }
+}
 
-    fn add(&mut self, charge: Charge) {
-        self.by_reference.entry(charge.reference.clone()).or_default().push(self.charges.len());
-        self.charges.push(charge);
+impl Booked for Charge {
+    const UNKNOWN: Refusal = Refusal::ChargeUnknown;
+
+    fn id(&self) -> &str {
+        &self.id
     }
-}
 
-/// A part of `all`, which is in the order of time.
-fn page<T: Clone>(
-    all: &[T],
-    made_at: impl Fn(&T) -> OffsetDateTime,
-    from: usize,
-    limit: usize,
-    since: Option<OffsetDateTime>,
-    until: Option<OffsetDateTime>,
-) -> (Vec<T>, Option<usize>) {
-    let first = since.map_or(0, |since| all.partition_point(|one| made_at(one) < since));
-    let end = until.map_or(all.len(), |until| all.partition_point(|one| made_at(one) < until));
-    let start = from.max(first).min(end);
-    let stop = start.saturating_add(limit).min(end);
-    (all[start..stop].to_vec(), (stop < end).then_some(stop))
-}
+    fn reference(&self) -> &str {
+        &self.reference
+    }
 
-/// The position a generated id ends with.
-fn position_in(id: &str) -> Option<usize> {
-    usize::from_str_radix(id.rsplit('_').next()?, 16).ok()
+    fn created_at(&self) -> OffsetDateTime {
+        self.created_at
+    }
+
+    fn book(ledger: &Ledger) -> &Book<Self> {
+        &ledger.charges
+    }
 }
 
 fn request_digest(request: &ChargeRequest) -> u64 {
@@ -277,7 +240,7 @@ mod tests {
         assert!(first.is_new && !again.is_new);
         assert_eq!(first.value, again.value);
         assert_eq!(ledger.charge("k", &request("order-1", 501), None), Err(Refusal::KeyReused));
-        assert_eq!(ledger.by_reference("order-1").len(), 1);
+        assert_eq!(ledger.charges.of("order-1").len(), 1);
     }
 
     #[test]
@@ -291,7 +254,7 @@ mod tests {
             Err(Refusal::ExceedsCharge { refundable: 300 })
         );
         assert_eq!(ledger.refund("r3", &charge.id, None).unwrap().value.amount, 300);
-        assert_eq!(ledger.by_id(&charge.id).unwrap().refunded, 500);
+        assert_eq!(ledger.charges.find(&charge.id).unwrap().refunded, 500);
         assert_eq!(ledger.refund("r4", &charge.id, None), Err(Refusal::ExceedsCharge { refundable: 0 }));
     }
 
@@ -316,11 +279,11 @@ mod tests {
         for n in 0..5 {
             ledger.charge(&format!("k{n}"), &request(&format!("order-{n}"), 1), None).unwrap();
         }
-        let (first, next) = ledger.list(0, 3, None, None);
-        let (rest, end) = ledger.list(next.unwrap(), 3, None, None);
+        let (first, next) = ledger.charges.page(0, 3, None, None);
+        let (rest, end) = ledger.charges.page(next.unwrap(), 3, None, None);
         let references: Vec<_> = first.iter().chain(&rest).map(|c| c.reference.as_str()).collect();
         assert_eq!(references, ["order-0", "order-1", "order-2", "order-3", "order-4"]);
         assert_eq!(end, None);
-        assert!(ledger.list(0, 3, Some(OffsetDateTime::now_utc()), None).0.is_empty());
+        assert!(ledger.charges.page(0, 3, Some(OffsetDateTime::now_utc()), None).0.is_empty());
     }
 }

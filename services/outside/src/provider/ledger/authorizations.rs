@@ -4,16 +4,14 @@ use std::collections::HashMap;
 
 use time::OffsetDateTime;
 
-use super::{Ledger, Outcome, Refusal, digest, page, position_in, request_digest};
+use super::{Book, Booked, Ledger, Outcome, Refusal, digest, request_digest};
 use crate::provider::journal::Entry;
 use crate::provider::records::{Authorization, AuthorizationStatus, Charge, ChargeRequest, ChargeStatus};
 
-/// All authorizations in the order they were asked for, and the calls about them by key.
+/// All authorizations, and the calls about them by key.
 #[derive(Default)]
 pub(super) struct Authorizations {
-    all: Vec<Authorization>,
-    by_key: HashMap<String, (u64, usize)>,
-    by_reference: HashMap<String, Vec<usize>>,
+    book: Book<Authorization>,
     /// Captures and voids.
     calls_by_key: HashMap<String, u64>,
 }
@@ -28,18 +26,14 @@ impl Ledger {
         decline: Option<&str>,
     ) -> Result<Outcome<Authorization>, Refusal> {
         let digest = request_digest(request);
-        if let Some(&(known, position)) = self.authorizations.by_key.get(key) {
-            return if known == digest {
-                Ok(Outcome { value: self.authorizations.all[position].clone(), is_new: false })
-            } else {
-                Err(Refusal::KeyReused)
-            };
+        if let Some(made_before) = self.authorizations.book.made_by(key, digest)? {
+            return Ok(made_before);
         }
         let reason = if self.voided.contains(&request.reference) { Some("voided") } else { decline };
         let status =
             if reason.is_some() { AuthorizationStatus::Declined } else { AuthorizationStatus::Authorized };
         let authorization = Authorization {
-            id: format!("au_{:08x}_{:x}", self.run, self.authorizations.all.len()),
+            id: self.authorizations.book.next_id("au", self.run),
             reference: request.reference.clone(),
             status,
             reason: reason.map(str::to_owned),
@@ -65,7 +59,7 @@ impl Ledger {
         match (authorization.status, &authorization.charge_id) {
             (AuthorizationStatus::Authorized, _) => {}
             (AuthorizationStatus::Captured, Some(charge)) if repeated => {
-                let charge = self.by_id(charge).ok_or(Refusal::ChargeUnknown)?;
+                let charge = self.charges.find(charge).ok_or(Refusal::ChargeUnknown)?;
                 return Ok(Outcome { value: charge.clone(), is_new: false });
             }
             (AuthorizationStatus::Captured, _) => return Err(Refusal::AuthorizationCaptured),
@@ -73,7 +67,7 @@ impl Ledger {
             (AuthorizationStatus::Voided, _) => return Err(Refusal::AuthorizationVoided),
         }
         let charge = Charge {
-            id: format!("ch_{:08x}_{:x}", self.run, self.charges.len()),
+            id: self.charges.next_id("ch", self.run),
             reference: authorization.reference.clone(),
             authorization_id: Some(authorization.id.clone()),
             status: ChargeStatus::Succeeded,
@@ -110,24 +104,28 @@ impl Ledger {
         Ok(Outcome { value: authorization.clone(), is_new })
     }
 
-    pub(in crate::provider) fn authorization(&self, id: &str) -> Option<&Authorization> {
-        self.authorizations.all.get(position_in(id)?).filter(|authorization| authorization.id == id)
+    fn authorization(&self, id: &str) -> Option<&Authorization> {
+        self.authorizations.book.find(id)
+    }
+}
+
+impl Booked for Authorization {
+    const UNKNOWN: Refusal = Refusal::AuthorizationUnknown;
+
+    fn id(&self) -> &str {
+        &self.id
     }
 
-    pub(in crate::provider) fn authorizations_of(&self, reference: &str) -> Vec<Authorization> {
-        let positions = self.authorizations.by_reference.get(reference).map_or(&[][..], Vec::as_slice);
-        positions.iter().map(|&position| self.authorizations.all[position].clone()).collect()
+    fn reference(&self) -> &str {
+        &self.reference
     }
 
-    /// As [`Ledger::list`].
-    pub(in crate::provider) fn list_authorizations(
-        &self,
-        from: usize,
-        limit: usize,
-        since: Option<OffsetDateTime>,
-        until: Option<OffsetDateTime>,
-    ) -> (Vec<Authorization>, Option<usize>) {
-        page(&self.authorizations.all, |one| one.created_at, from, limit, since, until)
+    fn created_at(&self) -> OffsetDateTime {
+        self.created_at
+    }
+
+    fn book(ledger: &Ledger) -> &Book<Self> {
+        &ledger.authorizations.book
     }
 }
 
@@ -142,15 +140,13 @@ impl Authorizations {
     }
 
     pub(super) fn add(&mut self, key: String, digest: u64, authorization: Authorization) {
-        let position = self.all.len();
-        self.by_key.insert(key, (digest, position));
-        self.by_reference.entry(authorization.reference.clone()).or_default().push(position);
-        self.all.push(authorization);
+        self.book.add_by_key(key, digest, authorization);
     }
 
     pub(super) fn captured(&mut self, key: String, digest: u64, charge: &Charge) {
         self.calls_by_key.insert(key, digest);
-        if let Some(authorization) = charge.authorization_id.as_deref().and_then(|id| self.find(id)) {
+        if let Some(authorization) = charge.authorization_id.as_deref().and_then(|id| self.book.find_mut(id))
+        {
             authorization.status = AuthorizationStatus::Captured;
             authorization.captured = charge.amount;
             authorization.charge_id = Some(charge.id.clone());
@@ -159,25 +155,19 @@ impl Authorizations {
 
     pub(super) fn voided(&mut self, key: String, digest: u64, id: &str) {
         self.calls_by_key.insert(key, digest);
-        if let Some(authorization) = self.find(id) {
+        if let Some(authorization) = self.book.find_mut(id) {
             void(authorization);
         }
     }
 
     pub(super) fn void_all_of(&mut self, reference: &str) {
-        for &position in self.by_reference.get(reference).into_iter().flatten() {
-            void(&mut self.all[position]);
-        }
+        self.book.change_all_of(reference, void);
     }
 
     pub(super) fn refunded(&mut self, id: &str, amount: i64) {
-        if let Some(authorization) = self.find(id) {
+        if let Some(authorization) = self.book.find_mut(id) {
             authorization.refunded += amount;
         }
-    }
-
-    fn find(&mut self, id: &str) -> Option<&mut Authorization> {
-        self.all.get_mut(position_in(id)?).filter(|authorization| authorization.id == id)
     }
 }
 
@@ -209,14 +199,14 @@ mod tests {
     fn what_is_set_aside_is_captured_once_under_one_key() {
         let mut ledger = Ledger::default();
         let id = authorized(&mut ledger, "order-1");
-        assert!(ledger.by_reference("order-1").is_empty(), "only captured money is a charge");
+        assert!(ledger.charges.of("order-1").is_empty(), "only captured money is a charge");
         let charge = ledger.capture("c", &id).unwrap();
         let again = ledger.capture("c", &id).unwrap();
         assert!(charge.is_new && !again.is_new);
         assert_eq!(charge.value, again.value);
         assert_eq!(ledger.capture("another key", &id), Err(Refusal::AuthorizationCaptured));
         assert_eq!(ledger.void_authorization("v", &id), Err(Refusal::AuthorizationCaptured));
-        assert_eq!(ledger.by_reference("order-1"), [charge.value]);
+        assert_eq!(ledger.charges.of("order-1"), [charge.value]);
     }
 
     #[test]
@@ -259,7 +249,7 @@ mod tests {
         let charge = ledger.capture("c", &ids[0]).unwrap().value;
         ledger.refund("r", &charge.id, Some(200)).unwrap();
         ledger.void_authorization("v", &ids[1]).unwrap();
-        let (all, next) = ledger.list_authorizations(0, 10, None, None);
+        let (all, next) = ledger.authorizations.book.page(0, 10, None, None);
         let amounts: Vec<_> = all.iter().map(|a| (a.amount, a.captured, a.voided, a.refunded)).collect();
         assert_eq!(amounts, [(500, 500, 0, 200), (500, 0, 500, 0), (500, 0, 0, 0)]);
         assert_eq!(next, None);
