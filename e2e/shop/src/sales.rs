@@ -103,6 +103,19 @@ impl Shop {
             |field: &str| counted[field].as_i64().unwrap_or_else(|| panic!("no {field} in {counted}"));
         Units { remaining: count("remaining"), reserved: count("reserved"), sold: count("sold") }
     }
+
+    /// Waits until the books show the units where they are expected; `what` says so in words.
+    pub async fn units_become(&self, sale: &Sale, what: &str, expected: Units) {
+        eventually(what, async || (self.units(sale).await == expected).then_some(())).await;
+    }
+
+    /// Waits until units have come back, so that this buyer gets one.
+    pub async fn gets_a_unit(&self, buyer: &Member, sale: &Sale) {
+        eventually("a later buyer gets the unit", async || {
+            (self.purchase(buyer, sale).await.status == 201).then_some(())
+        })
+        .await;
+    }
 }
 
 fn moment(at: OffsetDateTime) -> String {

@@ -89,14 +89,8 @@ async fn row_12_a_failed_payment_puts_the_stock_back() {
     shop.pay(&unlucky, &declined, &json!({})).await.expect(202);
     let failed = shop.failed_payment(&unlucky, &declined).await;
     assert_eq!(failed["payment"]["reason"], "card_declined");
-    eventually("the unit is back", async || {
-        (shop.units(&sale).await == Units { remaining: 1, reserved: 0, sold: 0 }).then_some(())
-    })
-    .await;
-    eventually("a later buyer gets it", async || {
-        (shop.purchase(&later, &sale).await.status == 201).then_some(())
-    })
-    .await;
+    shop.units_become(&sale, "the unit is back", Units { remaining: 1, reserved: 0, sold: 0 }).await;
+    shop.gets_a_unit(&later, &sale).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,10 +100,7 @@ async fn row_12_an_abandoned_payment_puts_the_stock_back() {
     let sale = shop.sale_on(|sku| Offer { payment_seconds: 5, ..Offer::of(sku, 1) }).await;
     let abandoned = shop.purchase(&absent, &sale).await.expect(201);
     shop.order_in(&absent, abandoned["id"].as_str().unwrap(), &["expired"]).await;
-    eventually("a later buyer gets the unit", async || {
-        (shop.purchase(&later, &sale).await.status == 201).then_some(())
-    })
-    .await;
+    shop.gets_a_unit(&later, &sale).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,15 +111,14 @@ async fn row_13_only_a_successful_payment_reduces_the_durable_stock() {
     shop.card(&payer, GOOD_CARD).await;
     let order = shop.purchase(&payer, &sale).await.expect(201);
     shop.purchase(&absent, &sale).await.expect(201);
-    eventually("both are reserved in the books and none is sold", async || {
-        (shop.units(&sale).await == Units { remaining: 1, reserved: 2, sold: 0 }).then_some(())
-    })
+    shop.units_become(
+        &sale,
+        "both are reserved in the books and none is sold",
+        Units { remaining: 1, reserved: 2, sold: 0 },
+    )
     .await;
     shop.pay(&payer, &order, &json!({})).await.expect(202);
-    eventually("one is sold", async || {
-        (shop.units(&sale).await == Units { remaining: 1, reserved: 1, sold: 1 }).then_some(())
-    })
-    .await;
+    shop.units_become(&sale, "one is sold", Units { remaining: 1, reserved: 1, sold: 1 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,14 +132,13 @@ async fn row_17_an_unpaid_order_is_cancelled_at_once_and_its_unit_sold_again() {
         shop.post(&path).by(&buyer).json(&json!({"reason": "changed my mind"}))
     };
     assert_eq!(cancel().await.expect(200)["state"], "cancelled");
-    eventually("a later buyer gets the unit", async || {
-        (shop.purchase(&later, &sale).await.status == 201).then_some(())
-    })
-    .await;
+    shop.gets_a_unit(&later, &sale).await;
     assert_eq!(cancel().await.expect(200)["state"], "cancelled", "it may be repeated");
-    eventually("the books show one unit, reserved", async || {
-        (shop.units(&sale).await == Units { remaining: 0, reserved: 1, sold: 0 }).then_some(())
-    })
+    shop.units_become(
+        &sale,
+        "the books show one unit, reserved",
+        Units { remaining: 0, reserved: 1, sold: 0 },
+    )
     .await;
 }
 

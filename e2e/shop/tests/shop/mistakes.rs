@@ -16,15 +16,14 @@ async fn one_buyers_failure_never_hands_back_anothers_unit() {
     let failing = shop.purchase(&unlucky, &sale).await.expect(201);
     shop.pay(&unlucky, &failing, &json!({})).await.expect(202);
     shop.order_in(&unlucky, failing["id"].as_str().unwrap(), &["payment_failed"]).await;
-    eventually("only the unit of the failed payment is back", async || {
-        (shop.units(&sale).await == Units { remaining: 1, reserved: 1, sold: 0 }).then_some(())
-    })
+    shop.units_become(
+        &sale,
+        "only the unit of the failed payment is back",
+        Units { remaining: 1, reserved: 1, sold: 0 },
+    )
     .await;
     shop.pay(&lucky, &kept, &json!({})).await.expect(202);
-    eventually("the other one is sold", async || {
-        (shop.units(&sale).await == Units { remaining: 1, reserved: 0, sold: 1 }).then_some(())
-    })
-    .await;
+    shop.units_become(&sale, "the other one is sold", Units { remaining: 1, reserved: 0, sold: 1 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,10 +98,7 @@ async fn clicks_at_the_same_moment_sell_what_there_is_and_no_more() {
     let answers = futures::future::join_all(clicks).await;
     let bought = answers.into_iter().map(|answer| answer.unwrap().status).filter(|status| *status == 201);
     assert_eq!(bought.count(), 3);
-    eventually("the books agree", async || {
-        (shop.units(&sale).await == Units { remaining: 0, reserved: 3, sold: 0 }).then_some(())
-    })
-    .await;
+    shop.units_become(&sale, "the books agree", Units { remaining: 0, reserved: 3, sold: 0 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
