@@ -38,6 +38,15 @@ async fn count(session: &Session, statement: &str, values: impl SerializeRow) ->
     session.query_unpaged(statement, values).await.unwrap().into_rows_result().unwrap().rows_num()
 }
 
+/// Version 2 of a product, written by a replica that died before anybody was told; answers the product.
+async fn write_unpublished(session: &Session, id: &str) -> Uuid {
+    let event = json!({ "id": "lost", "time": "2026-01-01T00:00:00Z", "data": { "version": 2 } }).to_string();
+    let product = id.parse().unwrap();
+    let write = "UPDATE products SET version = 2, pending[2] = ? WHERE id = ? IF version = 1";
+    run(session, write, (&event, product)).await;
+    product
+}
+
 fn selling(sku: &str) -> Value {
     let mut product = mug();
     product["variants"] = json!([variant(sku, 100)]);
@@ -163,20 +172,13 @@ async fn an_event_whose_publisher_died_is_published_by_the_next_one() {
     let args = shop.replica_args();
     drop(shop);
     // An hour ago, a version was written, and nobody was left to publish it.
-    let lost = json!({ "id": "lost", "time": "2026-01-01T00:00:00Z", "data": { "version": 2 } }).to_string();
-    let uuid: Uuid = id.parse().unwrap();
-    run(
-        &session,
-        "UPDATE products SET version = 2, pending[2] = ? WHERE id = ? IF version = 1",
-        (&lost, uuid),
-    )
-    .await;
+    let product = write_unpublished(&session, &id).await;
     let marked_at = ago(3600);
     let half_minute = i64::try_from(marked_at.unix_timestamp_nanos() / 1_000_000 / 30_000).unwrap();
     run(
         &session,
         "INSERT INTO changed (half_minute, marked_at, product_id, version) VALUES (?, ?, ?, 2)",
-        (half_minute, marked_at, uuid),
+        (half_minute, marked_at, product),
     )
     .await;
     run(&session, "UPDATE progress SET settled_until = ? WHERE name = 'catalog-publisher'", (ago(7200),))
@@ -197,14 +199,7 @@ async fn an_event_without_a_note_is_found_by_the_sweep() {
     let session = behind(&shop).await;
     let args = shop.replica_args();
     drop(shop);
-    let lost = json!({ "id": "lost", "time": "2026-01-01T00:00:00Z", "data": { "version": 2 } }).to_string();
-    let uuid: Uuid = id.parse().unwrap();
-    run(
-        &session,
-        "UPDATE products SET version = 2, pending[2] = ? WHERE id = ? IF version = 1",
-        (&lost, uuid),
-    )
-    .await;
+    write_unpublished(&session, &id).await;
     run(&session, "UPDATE progress SET swept_at = ? WHERE name = 'catalog-publisher'", (ago(2 * 86_400),))
         .await;
 
