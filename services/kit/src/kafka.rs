@@ -1,4 +1,5 @@
-//! Kafka: events out ([`Producer`], [`FencedProducer`]), events in ([`Consumer`], [`read_all_then_follow`]).
+//! Kafka: events out ([`Producer`], [`FencedProducer`]), events in ([`Consumer`], [`read_all_then_follow`]),
+//! and how far others are ([`GroupProgress`]).
 //!
 //! Delivery is at least once on both sides; what makes it once is the inbox of the receiver.
 //! Events travel as CloudEvents in binary content mode, see `wire`.
@@ -10,6 +11,7 @@ mod dead_letter;
 mod fenced;
 mod handler;
 mod producer;
+mod progress;
 mod reader;
 mod topics;
 mod wire;
@@ -18,5 +20,6 @@ pub use consumer::Consumer;
 pub use fenced::FencedProducer;
 pub use handler::{Delivery, HandleError, Handler};
 pub use producer::Producer;
+pub use progress::{Ends, GroupProgress};
 pub use reader::read_all_then_follow;
 pub use topics::{TopicSpec, create_topics};

@@ -57,6 +57,12 @@ pub struct Reserved {
     pub currency: String,
     pub reserved_at_ms: i64,
     pub pay_by_ms: i64,
+    /// With the fingerprint of the request, what makes its repetition the same purchase. Redis of older
+    /// versions told neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_hash: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,6 +12,9 @@
 //!            operator ──▶ side door ─────────────────┘ (allocate, load, verify, close out)
 //! ```
 //!
+//! A Redis that came back with less than it had is not believed ([`vouch`]), and the side door rebuilds it
+//! from PostgreSQL (docs/adr/0005).
+//!
 //! Three processes come from this crate: [`api`] (with the side door), [`relay`] and [`worker`].
 //! What they decide is in [`domain`], which knows neither HTTP nor SQL nor Redis nor Kafka.
 
@@ -22,6 +25,8 @@ pub mod relay;
 mod reservations;
 mod side_door;
 pub mod store;
+mod stream_id;
+mod vouch;
 pub mod worker;
 
 /// The tables of this service; every component with PostgreSQL may run them, the first one does.

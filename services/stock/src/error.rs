@@ -13,6 +13,10 @@ pub enum StockError {
     /// has no memory left, or is not the primary.
     #[error("the stock is not available: {0}")]
     Unavailable(String),
+    /// Redis began to run anew, and nobody has looked yet whether it lost something of the sale (see
+    /// [`Stock::vouch`](crate::Stock::vouch)): nothing was decided.
+    #[error("nobody has vouched for the sale since Redis was started")]
+    Unvouched,
     /// Too many callers are waiting already; nothing was sent.
     #[error("too many requests are waiting for the stock")]
     Overloaded,
@@ -38,6 +42,7 @@ impl StockError {
             ErrorKind::Io => Self::Unknown(text),
             _ => match error.code() {
                 Some("OOM" | "BUSY" | "MISCONF" | "NOREPLICAS") => Self::Unavailable(text),
+                Some("UNVOUCHED") => Self::Unvouched,
                 _ => Self::Protocol(text),
             },
         }

@@ -23,9 +23,12 @@
 --
 -- A submitted one expires too, a grace after its deadline: a payment that nobody works on must not
 -- hold units for ever. Money that comes later still is given back.
+--
+-- Nothing is decided about a sale that nobody has vouched for since this Redis began to run: it may
+-- have come back with less than it had (see `vouch`).
 
 -- Raise with every change of this file; a process replaces only an older library.
-local VERSION = 2
+local VERSION = 3
 
 -- Positions in KEYS, the same for every function.
 local SALE, STOCK, HELD, IDEMPOTENCY, RESERVATIONS, DEADLINES, EVENTS = 1, 2, 3, 4, 5, 6, 7
@@ -45,6 +48,18 @@ end
 local function now_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- The name of this run of Redis. It is kept in memory only: after a restart, on another server, and
+-- when this library was replaced, it is another one.
+local session
+
+local function this_session()
+  if not session then
+    local time = redis.call('TIME')
+    session = string.format('%d%06d', time[1], time[2])
+  end
+  return session
 end
 
 local function append(list, ...)
@@ -240,6 +255,14 @@ local function optional(name, value)
   return value ~= '' and '"' .. name .. '":"' .. value .. '",' or ''
 end
 
+-- Keys and hashes come from buyers: visible ASCII, of which JSON escapes two.
+local function quoted(text)
+  if text:find('["\\]') then
+    text = text:gsub('["\\]', '\\%0')
+  end
+  return '"' .. text .. '"'
+end
+
 -- Loading a sale ---------------------------------------------------------------------------------
 
 -- The standing stock (no end) follows its catalog: prices and limits change, units can be taken off
@@ -291,13 +314,16 @@ end
 local SALE_FIELDS = { 'name', 'currency', 'opens_at_ms', 'closes_at_ms', 'payment_seconds' }
 
 local function read_sale(key)
-  local row = redis.call('HMGET', key, 'state', 'fence', unpack(SALE_FIELDS))
+  local row = redis.call('HMGET', key, 'state', 'fence', 'vouched', 'incarnation', unpack(SALE_FIELDS))
   if not row[1] then
     return nil
   end
-  local sale = { state = row[1], fence = tonumber(row[2]) }
+  local sale = {
+    state = row[1], fence = tonumber(row[2]), vouched = row[3] == this_session(),
+    incarnation = tonumber(row[4] or 0),
+  }
   for i, field in ipairs(SALE_FIELDS) do
-    sale[field] = row[i + 2]
+    sale[field] = row[i + 4]
   end
   return sale
 end
@@ -368,7 +394,8 @@ local function load_sale(keys, argv)
   end
   if not old then
     -- Takes nothing before somebody has read it back and set it ready.
-    redis.call('HSET', keys[SALE], 'state', 'suspended', 'epoch', int(now), 'outstanding', '0')
+    redis.call('HSET', keys[SALE], 'state', 'suspended', 'epoch', int(now), 'outstanding', '0',
+      'vouched', this_session())
   end
   for _, field in ipairs(SALE_FIELDS) do
     redis.call('HSET', keys[SALE], field, new[field])
@@ -457,6 +484,45 @@ local function counters(keys)
   return answer
 end
 
+-- Vouching ---------------------------------------------------------------------------------------
+-- SQL knows every stream entry that left Redis. Somebody who has compared the two vouches for the sale,
+-- for as long as this Redis runs.
+
+local function refuse_unless_vouched(keys)
+  local sale = read_sale(keys[SALE])
+  if sale and not sale.vouched then
+    error(redis.error_reply('UNVOUCHED nobody has looked yet whether this Redis lost something of the sale'))
+  end
+end
+
+-- ARGV: incarnation, and the youngest entry that left Redis: milliseconds, sequence.
+local function vouch(keys, argv)
+  local sale = read_sale(keys[SALE])
+  if not sale then
+    return { 'unknown_sale' }
+  end
+  if sale.incarnation ~= tonumber(argv[1]) then
+    return { 'behind', string.format('it was rebuilt %d times, SQL knows of %d', sale.incarnation, argv[1]) }
+  end
+  local last = last_event_id(keys[EVENTS])
+  local ms, sequence = last:match('^(%d+)%-(%d+)$')
+  ms, sequence = tonumber(ms), tonumber(sequence)
+  local seen_ms, seen_sequence = tonumber(argv[2]), tonumber(argv[3])
+  if ms < seen_ms or (ms == seen_ms and sequence < seen_sequence) then
+    return { 'behind', 'its stream ends at ' .. last .. ', ' .. argv[2] .. '-' .. argv[3] .. ' has left it' }
+  end
+  if not sale.vouched then
+    redis.call('HSET', keys[SALE], 'vouched', this_session())
+  end
+  return { 'vouched' }
+end
+
+-- From now on nothing is decided about the sale, until somebody vouches for it again.
+local function revoke(keys)
+  redis.call('HDEL', keys[SALE], 'vouched')
+  return { 'revoked' }
+end
+
 -- Reserving --------------------------------------------------------------------------------------
 
 -- Reads the wishes, and with three commands all that their decisions will look at.
@@ -474,7 +540,8 @@ local function parse_wishes(work, argv)
       held[#held + 1] = line.held
     end
     wishes[i] = {
-      order = order, buyer = buyer, key = key, hash = argv[at + 3], traceparent = argv[at + 4], lines = lines,
+      order = order, buyer = buyer, key = key, own_key = argv[at + 2], hash = argv[at + 3],
+      traceparent = argv[at + 4], lines = lines,
     }
     orders[i] = order
     keys[i] = key
@@ -540,7 +607,8 @@ local function accept(work, wish, amount)
   deadlines[#deadlines + 1] = wish.order
   work.outstanding = work.outstanding + 1
   emit(work, 'reserved', wish.order, wish.traceparent, '"sale_id":"' .. sale.id .. '","buyer_id":"' .. wish.buyer
-    .. '","lines":[' .. json .. '],"amount":' .. amount_text .. sale.times_in_event)
+    .. '","lines":[' .. json .. '],"amount":' .. amount_text .. sale.times_in_event
+    .. ',"idempotency_key":' .. quoted(wish.own_key) .. ',"request_hash":' .. quoted(wish.hash))
   return { 'reserved', wish.order, record }
 end
 
@@ -598,10 +666,10 @@ end
 local function reserve(keys, argv)
   local work = begin(keys)
   work.sale = sale_for_reserving(keys, argv[1], work.now)
-  if not work.sale then
-    local answers = { '' }
+  if not work.sale or not work.sale.vouched then
+    local answers, refusal = { '' }, { work.sale and 'suspended' or 'unknown_sale' }
     for i = 1, tonumber(argv[2]) do
-      answers[i + 1] = { 'unknown_sale' }
+      answers[i + 1] = refusal
     end
     return answers
   end
@@ -630,6 +698,7 @@ end
 
 -- ARGV: order, buyer, payment method or '', delivery address or ''.
 local function prepare_payment(keys, argv)
+  refuse_unless_vouched(keys)
   local work = begin(keys)
   local record = record_of(work, argv[1])
   local answer = why_not_payable(work, record, argv[2])
@@ -665,6 +734,7 @@ end
 -- ARGV: sale id, then per wish: order, buyer, '1' if it brings details, payment method or '',
 -- delivery address or '', traceparent or ''.
 local function submit_payments(keys, argv)
+  refuse_unless_vouched(keys)
   local work = begin(keys)
   local answers = { redis.call('HGET', keys[SALE], 'currency') or '' }
   for i = 2, #argv, 6 do
@@ -698,6 +768,7 @@ end
 
 -- ARGV: orders.
 local function confirm(keys, argv)
+  refuse_unless_vouched(keys)
   local work, answers = begin(keys), {}
   for i, order in ipairs(argv) do
     local record = record_of(work, order)
@@ -745,6 +816,7 @@ end
 
 -- ARGV: sale id, then per order: order, buyer or '' for anybody's, reason.
 local function release(keys, argv)
+  refuse_unless_vouched(keys)
   local work, answers = begin(keys), {}
   for i = 2, #argv, 3 do
     answers[#answers + 1] = give_back(work, argv[1], argv[i], argv[i + 1], argv[i + 2])
@@ -756,6 +828,7 @@ end
 -- ARGV: sale id, limit, grace of submitted payments in milliseconds. Answers how many were released
 -- and how many were looked at.
 local function expire(keys, argv)
+  refuse_unless_vouched(keys)
   local work, released, grace = begin(keys), 0, tonumber(argv[3])
   local due = redis.call('ZRANGEBYSCORE', keys[DEADLINES], '-inf', int(work.now), 'LIMIT', 0, argv[2])
   for _, order in ipairs(due) do
@@ -773,6 +846,127 @@ local function expire(keys, argv)
   return grace and { released, #due } or released -- a client from before graces wants the number
 end
 
+-- Rebuilding a sale that was lost ----------------------------------------------------------------
+-- From SQL, page by page, in keys beside the sale's own (KEYS 8 to 14, in the same order), then counted
+-- and swapped in: nobody ever sees half of it. Who began with a higher incarnation wins.
+
+local function beside(keys, position)
+  return keys[7 + position]
+end
+
+local function is_superseded(keys, incarnation)
+  return redis.call('HGET', beside(keys, SALE), 'incarnation') ~= incarnation
+end
+
+-- ARGV: fence, incarnation. Forgets what is left of the sale, and of an earlier attempt.
+local function restore_begin(keys, argv)
+  local fence, incarnation = tonumber(argv[1]), tonumber(argv[2])
+  local sale = read_sale(keys[SALE])
+  local attempt = redis.call('HMGET', beside(keys, SALE), 'fence', 'incarnation')
+  local seen = math.max(sale and sale.fence or 0, tonumber(attempt[1] or 0))
+  if fence < seen then
+    return { 'stale_fence', seen }
+  end
+  if (sale and incarnation <= sale.incarnation) or incarnation < tonumber(attempt[2] or 0) then
+    return { 'superseded' }
+  end
+  redis.call('UNLINK', unpack(keys))
+  redis.call('HSET', beside(keys, SALE), 'fence', argv[1], 'incarnation', argv[2], 'outstanding', '0')
+  return { 'begun' }
+end
+
+-- ARGV: incarnation, then per reservation: order, record, `<buyer>|<idempotency key>` or '', request
+-- hash, and the deadline, or '' when none runs any more.
+local function restore_page(keys, argv)
+  if is_superseded(keys, argv[1]) then
+    return { 'superseded' }
+  end
+  local records, idempotency, deadlines = {}, {}, {}
+  local held, counters, outstanding = {}, {}, 0
+  local function add(totals, name, units)
+    totals[name] = (totals[name] or 0) + units
+  end
+  for i = 2, #argv, 5 do
+    local record = parse_record(argv[i], argv[i + 1])
+    local counter = OUTSTANDING[record.state] and 'reserved' or record.state == 'confirmed' and 'sold'
+    if counter then
+      for sku, quantity in record.lines:gmatch('([^,*]+)%*(%d+)%*%d+') do
+        add(held, record.buyer .. '|' .. sku, tonumber(quantity))
+        add(counters, sku .. ':' .. counter, tonumber(quantity))
+      end
+    end
+    if counter == 'reserved' then
+      outstanding = outstanding + 1
+    end
+    append(records, argv[i], argv[i + 1])
+    if argv[i + 2] ~= '' then
+      append(idempotency, argv[i + 2], argv[i] .. '|' .. argv[i + 3])
+    end
+    if argv[i + 4] ~= '' then
+      append(deadlines, argv[i + 4], argv[i])
+    end
+  end
+  call_in_chunks('HSET', beside(keys, RESERVATIONS), records)
+  call_in_chunks('HSET', beside(keys, IDEMPOTENCY), idempotency)
+  call_in_chunks('ZADD', beside(keys, DEADLINES), deadlines)
+  for name, units in pairs(held) do
+    redis.call('HINCRBY', beside(keys, HELD), name, int(units))
+  end
+  for name, units in pairs(counters) do
+    redis.call('HINCRBY', beside(keys, STOCK), name, int(units))
+  end
+  redis.call('HINCRBY', beside(keys, SALE), 'outstanding', int(outstanding))
+  return { 'written' }
+end
+
+-- ARGV: incarnation, state, stream from (ms), number of reservations, the five fields of the sale, then
+-- per SKU: sku, units, price, limit or '', reserved, sold. What was rebuilt must be what SQL counted.
+-- Nobody has vouched for it yet.
+local function restore_swap(keys, argv)
+  if is_superseded(keys, argv[1]) or redis.call('EXISTS', keys[SALE]) == 1 then
+    return { 'superseded' }
+  end
+  local stock, number = beside(keys, STOCK), redis.call('HLEN', beside(keys, RESERVATIONS))
+  if number ~= tonumber(argv[4]) then
+    return { 'differs', 'reservations', number }
+  end
+  local fields = {}
+  for i = 10, #argv, 6 do
+    local item = {
+      sku = argv[i], preloaded = tonumber(argv[i + 1]), price = tonumber(argv[i + 2]),
+      reserved = tonumber(redis.call('HGET', stock, argv[i] .. ':reserved') or 0),
+      sold = tonumber(redis.call('HGET', stock, argv[i] .. ':sold') or 0),
+    }
+    if item.reserved ~= tonumber(argv[i + 4]) then
+      return { 'differs', item.sku .. ':reserved', item.reserved }
+    elseif item.sold ~= tonumber(argv[i + 5]) then
+      return { 'differs', item.sku .. ':sold', item.sold }
+    end
+    item.remaining = item.preloaded - item.reserved - item.sold
+    refuse_unless_balanced(item)
+    append_item(fields, item)
+    if argv[i + 3] ~= '' then
+      append(fields, item.sku .. ':limit', argv[i + 3])
+    end
+  end
+  call_in_chunks('HSET', stock, fields)
+  local sale = beside(keys, SALE)
+  redis.call('HSET', sale, 'state', argv[2], 'epoch', int(now_ms()))
+  for i, field in ipairs(SALE_FIELDS) do
+    redis.call('HSET', sale, field, argv[4 + i])
+  end
+  for position = SALE, DEADLINES do
+    if redis.call('EXISTS', beside(keys, position)) == 1 then
+      redis.call('RENAME', beside(keys, position), keys[position])
+    end
+  end
+  -- Every entry from now on is younger than any that was lost.
+  redis.call('XADD', keys[EVENTS], argv[3] .. '-0', 'e', '[]')
+  redis.call('XTRIM', keys[EVENTS], 'MAXLEN', '0')
+  return { 'restored' }
+end
+
+redis.register_function { function_name = 'rocketmart_session', callback = this_session, flags = { 'no-writes' } }
 redis.register_function { function_name = 'rocketmart_version', callback = function() return VERSION end, flags = { 'no-writes' } }
 redis.register_function { function_name = 'rocketmart_counters', callback = counters, flags = { 'no-writes' } }
 redis.register_function('rocketmart_load', load_sale)
@@ -784,3 +978,8 @@ redis.register_function('rocketmart_submit_payments', submit_payments)
 redis.register_function('rocketmart_confirm', confirm)
 redis.register_function('rocketmart_release', release)
 redis.register_function('rocketmart_expire', expire)
+redis.register_function('rocketmart_vouch', vouch)
+redis.register_function('rocketmart_revoke', revoke)
+redis.register_function('rocketmart_restore_begin', restore_begin)
+redis.register_function('rocketmart_restore_page', restore_page)
+redis.register_function('rocketmart_restore_swap', restore_swap)

@@ -21,6 +21,13 @@ pub(crate) fn all(sale: SaleId) -> [String; COUNT] {
     ]
 }
 
+/// The same, and behind them the keys beside them in which a lost sale is rebuilt.
+pub(crate) fn all_and_beside(sale: SaleId) -> Vec<String> {
+    let own = all(sale);
+    let beside: Vec<_> = own.iter().map(|key| format!("{key}.rebuilt")).collect();
+    own.into_iter().chain(beside).collect()
+}
+
 /// One kind of key.
 pub(crate) struct Key(&'static str);
 

@@ -25,20 +25,22 @@ mod lane;
 mod library;
 mod reply;
 mod reservation;
+mod restore;
 mod sale;
 mod sold_out;
 mod stock;
 
 pub use coalescer::{Coalescer, CoalescerLimits};
 pub use error::StockError;
-pub use event::{StreamEntry, StreamEvent};
+pub use event::{StreamEntry, StreamEvent, StreamPosition};
 pub use id::{BuyerId, OrderId, SaleId};
 pub use reservation::{
     ConfirmOutcome, Expired, Line, PaymentDetails, PaymentOutcome, PricedLine, ReleaseOutcome, ReleaseReason,
     Reservation, ReservationState, Reserve, ReserveOutcome, SubmitPayment,
 };
+pub use restore::{Remembered, Restore, RestoreOutcome};
 pub use sale::{
     ItemCounters, ItemSpec, LoadOutcome, MAX_MONEY, PurgeOutcome, SaleCounters, SaleSpec, SaleState,
-    SetStateOutcome, SpecConflict,
+    SetStateOutcome, SpecConflict, VouchOutcome,
 };
 pub use stock::Stock;

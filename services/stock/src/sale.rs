@@ -168,6 +168,16 @@ pub enum PurgeOutcome {
     },
 }
 
+/// What came of vouching for a sale: whether Redis has all of it that ever left Redis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VouchOutcome {
+    /// It has, and decides about the sale for as long as it runs.
+    Vouched,
+    /// It is older than that, in words.
+    Behind(String),
+    UnknownSale,
+}
+
 /// A sale's counters, read in one atomic step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SaleCounters {

@@ -109,9 +109,37 @@ impl Redis {
     /// Starts again on the same port with nothing: what a lost volume looks like.
     pub fn restart_empty(&mut self) -> Result<()> {
         self.process.kill();
-        fs::remove_dir_all(self.dir.join("appendonlydir"))?;
+        fs::remove_dir_all(self.data())?;
         self.restart()
     }
+
+    /// A copy of its data as it is now, in a directory that goes with it.
+    pub fn copy_data(&self) -> Result<PathBuf> {
+        let copy = self.dir.join("copy");
+        copy_files(&self.data(), &copy)?;
+        Ok(copy)
+    }
+
+    /// Starts again on the same port with a copy of its data: what a restored backup looks like.
+    pub fn restart_from(&mut self, copy: &Path) -> Result<()> {
+        self.process.kill();
+        fs::remove_dir_all(self.data())?;
+        copy_files(copy, &self.data())?;
+        self.restart()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.join("appendonlydir")
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for file in fs::read_dir(from)? {
+        let file = file?;
+        fs::copy(file.path(), to.join(file.file_name()))?;
+    }
+    Ok(())
 }
 
 impl Drop for Redis {

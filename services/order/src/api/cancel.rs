@@ -44,7 +44,7 @@ pub(crate) struct Cancellation {
         (status = 409, description = "`order-expired`, `order-not-cancellable`", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported-media-type`", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "`validation-failed`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`outcome-unknown`, `stock-unavailable`, `database-unavailable`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`sale-paused`, `outcome-unknown`, `stock-unavailable`, `database-unavailable`", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn cancel(
     State(app): State<App>,

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::view::OrderView;
 use super::{App, problems};
+use crate::domain::state::OrderState;
 use crate::store::orders;
 
 impl App {
@@ -29,7 +30,7 @@ impl App {
         };
         match booked {
             Some((owner, _)) if owner != buyer => Err(problems::order_unknown()),
-            Some((_, view)) if view.state != crate::domain::state::OrderState::Reserved => Ok(view),
+            Some((_, view)) if view.state != OrderState::Reserved => Ok(view),
             Some((_, view)) => Ok(self.held_order(id, buyer).await?.unwrap_or(view)),
             None => self.held_order(id, buyer).await?.ok_or_else(problems::order_unknown),
         }
@@ -51,6 +52,8 @@ impl App {
         match orders::find(&self.pool, &[id]).await {
             Err(error) => error.into(),
             Ok(found) => match found.into_iter().find(|order| order.buyer_id == buyer) {
+                // Redis has lost it.
+                Some(order) if order.state == OrderState::Reserved => problems::sale_paused(),
                 Some(order) => Problem::conflict(code, format!("the order is {}", order.state)),
                 None => problems::order_unknown(),
             },

@@ -53,7 +53,7 @@ fn yes() -> bool {
         (status = 415, description = "`unsupported-media-type`", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "`validation-failed`", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`overloaded`: nothing was changed", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`outcome-unknown`, `stock-unavailable`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`sale-paused`, `outcome-unknown`, `stock-unavailable`", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn pay(
     State(app): State<App>,
@@ -80,7 +80,7 @@ pub(crate) async fn pay(
         (status = 404, description = "`order-unknown`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`order-expired`, `order-not-payable`", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`overloaded`: nothing was changed", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`outcome-unknown`, `stock-unavailable`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`sale-paused`, `outcome-unknown`, `stock-unavailable`", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn confirm(
     State(app): State<App>,

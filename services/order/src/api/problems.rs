@@ -18,6 +18,7 @@ pub(super) fn stock(error: StockError) -> Problem {
         StockError::Unavailable(_) => {
             Problem::unavailable("stock-unavailable", "nothing was changed; try again")
         }
+        StockError::Unvouched => sale_paused(),
         StockError::Overloaded => {
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", "Too many requests at once")
                 .detail("nothing was changed; try again")
@@ -25,6 +26,11 @@ pub(super) fn stock(error: StockError) -> Problem {
         }
         StockError::Protocol(_) => Problem::internal(error),
     }
+}
+
+/// It takes nothing for now: it was suspended, or Redis may have lost something of it.
+pub(super) fn sale_paused() -> Problem {
+    Problem::unavailable("sale-paused", "the sale takes nothing for now; try again")
 }
 
 pub(super) fn order_unknown() -> Problem {

@@ -166,7 +166,7 @@ fn suspended(app: &App, sale: SaleId) -> Problem {
     // A sale that was loaded and not yet verified is suspended as well.
     match app.sales.get(sale) {
         Some(view) if view.state == SalePhase::Scheduled => not_open(crate::store::clock::ms(view.opens_at)),
-        _ => Problem::unavailable("sale-paused", "the sale takes no purchases for now"),
+        _ => problems::sale_paused(),
     }
 }
 
@@ -177,7 +177,7 @@ fn not_loaded(app: &App, sale: SaleId) -> Problem {
             Problem::new(StatusCode::CONFLICT, "sale-closed", "The sale is closed")
         }
         Some(view) if view.state == SalePhase::Scheduled => not_open(crate::store::clock::ms(view.opens_at)),
-        Some(_) => Problem::unavailable("sale-paused", "the sale takes no purchases for now"),
+        Some(_) => problems::sale_paused(),
         None => problems::sale_unknown(),
     }
 }

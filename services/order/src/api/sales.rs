@@ -182,6 +182,8 @@ fn view(sale: Sale, counters: Option<&SaleCounters>) -> SaleView {
         Some(counters) if counters.now_ms >= sale.closes_at_ms => SalePhase::Closed,
         _ if sale.state == SaleState::Suspended => SalePhase::Paused,
         Some(counters) if counters.now_ms < sale.opens_at_ms => SalePhase::Scheduled,
+        // Redis has lost it; it goes on once it is rebuilt.
+        None if sale.loaded => SalePhase::Paused,
         None => SalePhase::Scheduled,
         Some(_) if items.iter().all(|item| item.remaining == 0) => SalePhase::SoldOut,
         Some(_) => SalePhase::Open,

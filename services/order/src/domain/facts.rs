@@ -25,6 +25,8 @@ pub(crate) fn reserved() -> Fact {
         currency: "EUR".into(),
         reserved_at_ms: 10,
         pay_by_ms: 20,
+        idempotency_key: None,
+        request_hash: None,
     })
 }
 

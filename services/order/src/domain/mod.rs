@@ -3,7 +3,8 @@
 //! [`state`] is the transition table. [`order`] is one order and what each event does to it;
 //! [`cancellation`], [`returns`] and [`refunds`] are what may follow its payment.
 //! [`batch`] applies a batch of events in their order and gathers everything that must be written
-//! together. [`sale`] checks the terms of a sale. [`close_out`] compares the books at its end.
+//! together. [`sale`] checks the terms of a sale. [`close_out`] compares the books at its end. [`rebuild`] is
+//! what Redis must hold, if it lost it.
 
 pub mod batch;
 pub mod cancellation;
@@ -12,6 +13,7 @@ pub mod close_out;
 mod facts;
 pub mod ledger;
 pub mod order;
+pub mod rebuild;
 pub mod refunds;
 pub mod returns;
 pub mod sale;

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use rocketmart_stock::{Expired, SaleId, Stock};
+use rocketmart_stock::{Expired, SaleId, Stock, StockError};
 use tokio_util::sync::CancellationToken;
 
 use super::ERROR_PAUSE;
@@ -28,6 +28,8 @@ pub(super) async fn run(stock: Stock, sale: SaleId, grace: Duration, stop: Cance
                 // As many as asked for means there may be more.
                 if looked_at < AT_ONCE { PERIOD } else { Duration::ZERO }
             }
+            // Deadlines that pass meanwhile are noticed once it is vouched for.
+            Err(StockError::Unvouched) => PERIOD,
             Err(error) => {
                 tracing::warn!(%sale, %error, "cannot expire reservations");
                 ERROR_PAUSE

@@ -4,23 +4,29 @@
 //! releases what was not paid in time. The relay keeps nothing on disk: it reads each stream from
 //! its beginning when it starts and sends again what it may have sent before. Two relays at once
 //! send everything twice, which the workers' inbox absorbs, and trim only what SQL has.
+//!
+//! When Redis has lost something, [`drain`] says when SQL has all that had left it.
 
+mod drain;
 mod expiry;
 mod stream;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
-use rocketmart_kit::kafka::Producer;
+use rocketmart_kit::kafka::{GroupProgress, Producer};
 use rocketmart_kit::service::Service;
-use rocketmart_stock::{PurgeOutcome, SaleId, Stock};
+use rocketmart_stock::{PurgeOutcome, SaleId, Stock, StockError};
 use sqlx::PgPool;
+use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::events::RESERVATIONS;
 use crate::store::sales;
-use crate::{MIGRATOR, StockConfig};
+use crate::{MIGRATOR, StockConfig, vouch, worker};
 
 const COMPONENT: &str = "order-relay";
 /// How soon a new sale is noticed; it is loaded well before it opens.
@@ -59,8 +65,9 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let producer = args.kafka.producer()?;
     let (redis, kafka) = (stock.clone(), producer.clone());
     let grace = Duration::from_secs(args.payment_grace_seconds.into());
-    let relay = Relay { pool, stock, producer, grace };
-    let forget = relay.clone();
+    let booked = GroupProgress::new(&args.kafka, worker::COMPONENT, RESERVATIONS)?;
+    let relay = Relay { pool, stock, producer, grace, in_hand: Arc::default() };
+    let (forget, drain, trusting) = (relay.clone(), relay.clone(), relay.clone());
     Ok(Service::new(COMPONENT, &args.listen)
         .ready("redis", move || {
             let redis = redis.clone();
@@ -71,6 +78,8 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
             async move { kafka.ready().await }
         })
         .task("sales", move |stop| relay.watch(stop))
+        .task("drain", move |stop| drain::run(drain, booked, stop))
+        .task("vouch", move |stop| vouch::keep(trusting.pool, trusting.stock, stop))
         .task("forget", move |stop| forget.forget_loop(stop)))
 }
 
@@ -80,6 +89,8 @@ struct Relay {
     stock: Stock,
     producer: Producer,
     grace: Duration,
+    /// Held for reading while entries are out of Redis and not yet in Kafka.
+    in_hand: Arc<RwLock<()>>,
 }
 
 impl Relay {
@@ -87,9 +98,18 @@ impl Relay {
     async fn watch(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut running: HashMap<SaleId, CancellationToken> = HashMap::new();
         let mut loops = JoinSet::new();
+        let mut session = String::new();
         while !stop.is_cancelled() {
-            match self.stock.sales().await {
-                Ok(sales) => {
+            match self.look().await {
+                Ok((found, sales)) => {
+                    if found != session {
+                        // It may have come back with entries that were trimmed before: each stream is read
+                        // from its beginning.
+                        for (_, stop) in running.drain() {
+                            stop.cancel();
+                        }
+                        session = found;
+                    }
                     for sale in &sales {
                         running.entry(*sale).or_insert_with(|| {
                             tracing::info!(%sale, "relaying");
@@ -120,6 +140,11 @@ impl Relay {
             ended?;
         }
         Ok(())
+    }
+
+    /// Which run of Redis this is, and the sales it has.
+    async fn look(&self) -> Result<(String, Vec<SaleId>), StockError> {
+        Ok((self.stock.session().await?, self.stock.sales().await?))
     }
 
     /// Lets Redis forget sales whose books were signed off long ago.

@@ -1,16 +1,20 @@
 //! One sale's stream on its way to Kafka.
 //!
 //! ```text
-//!   read after `position` ──▶ explode into events ──▶ Kafka ──▶ remember as sent
-//!                                                                    │
-//!   trim up to the last entry before the first that is not   ◀───────┘
+//!   read after `position` ──▶ note in SQL ──▶ explode into events ──▶ Kafka ──▶ remember as sent
+//!                                                                                    │
+//!   trim up to the last entry before the first that is not   ◀───────────────────────┘
 //!   wholly in the inbox of the worker
 //! ```
+//!
+//! The note comes first: SQL knows of everything that ever left Redis, so a Redis that has less is found
+//! out.
 //!
 //! An entry is trimmed only once SQL has all of its events, so losing Kafka loses nothing: what
 //! stays uncommitted too long is read and sent again, from the beginning of what is left.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ERROR_PAUSE, Relay};
 use crate::events::RESERVATIONS;
-use crate::store::{books, clock};
+use crate::store::{books, clock, trust};
+use crate::stream_id;
 
 const SOURCE: &str = "/rocketmart/order-relay";
 /// Entries read at once; each holds the events of one batch of purchases.
@@ -78,9 +83,12 @@ impl Stream {
     }
 
     async fn step(&mut self) -> anyhow::Result<()> {
-        let entries =
-            self.relay.stock.read_events(self.sale, &self.position, READ_AT_ONCE, READ_WAIT).await?;
-        self.send(entries).await?;
+        {
+            let _in_hand = Arc::clone(&self.relay.in_hand).read_owned().await;
+            let entries =
+                self.relay.stock.read_events(self.sale, &self.position, READ_AT_ONCE, READ_WAIT).await?;
+            self.send(entries).await?;
+        }
         if Instant::now() >= self.next_trim {
             self.next_trim = Instant::now() + TRIM_EVERY;
             self.trim().await?;
@@ -92,6 +100,7 @@ impl Stream {
     async fn send(&mut self, entries: Vec<StreamEntry>) -> anyhow::Result<()> {
         let Some(last) = entries.last() else { return Ok(()) };
         let last = last.id.clone();
+        trust::note_left(&self.relay.pool, self.sale.0, last.parse()?).await?;
         let mut events = Vec::new();
         let mut sizes = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -137,7 +146,7 @@ impl Stream {
             if ids.len() >= LOOK_AT_ONCE {
                 break;
             }
-            ids.extend((0..sent.events).map(|index| event_id(self.sale, &sent.entry, index)));
+            ids.extend((0..sent.events).map(|index| stream_id::of(self.sale, &sent.entry, index)));
             looked_at += 1;
         }
         if looked_at == 0 {
@@ -145,23 +154,18 @@ impl Stream {
         }
         let received: HashSet<String> = books::received(&self.relay.pool, &ids).await?.into_iter().collect();
         let is_committed = |sent: &&Sent| {
-            (0..sent.events).all(|index| received.contains(&event_id(self.sale, &sent.entry, index)))
+            (0..sent.events).all(|index| received.contains(&stream_id::of(self.sale, &sent.entry, index)))
         };
         let committed = self.sent.iter().take(looked_at).take_while(is_committed).count();
         Ok(Some((committed, committed == looked_at)))
     }
 }
 
-/// The id under which workers receive an event of a stream: the same however often it is sent.
-fn event_id(sale: SaleId, entry: &str, index: usize) -> String {
-    format!("{sale}/{entry}/{index}")
-}
-
 /// One Kafka event per event of a batch.
 fn explode(sale: SaleId, entry: StreamEntry) -> Vec<Event> {
     let written_ms = entry.id.split('-').next().and_then(|ms| ms.parse().ok()).unwrap_or_default();
     let events = entry.events.into_iter().enumerate().map(|(index, event)| Event {
-        id: event_id(sale, &entry.id, index),
+        id: stream_id::of(sale, &entry.id, index),
         source: SOURCE.to_owned(),
         event_type: event.event_type,
         time: clock::at(written_ms),

@@ -6,7 +6,7 @@
 //! 4. Redis is read back. Only a sale that reads back equal becomes ready.
 //!
 //! Cut short anywhere, the same PUT goes on from there. Once loaded, a sale that Redis has lost is
-//! not loaded again: units that were sold since would be sold a second time.
+//! not loaded again: units that were sold since would be sold a second time. It is rebuilt.
 
 use std::collections::BTreeMap;
 
@@ -25,6 +25,7 @@ use crate::domain::sale::{self, Item, Terms};
 use crate::store::clock::ms;
 use crate::store::sales::{self, Sale};
 use crate::store::skus;
+use crate::vouch::Seen;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -121,6 +122,9 @@ impl SideDoor {
         if counters.is_none() || !differences(sale, counters.as_ref()).is_empty() {
             return Ok(()); // stays `loading`; the status names the differences
         }
+        if sale.loaded && self.look(sale.id).await? != Seen::Vouched {
+            return Ok(()); // Redis lost it just before, and loaded it as if it were new
+        }
         if !sales::set_loaded(&self.pool, sale.id, sale.fence).await.map_err(database)? {
             return Err(stale_fence(sale.fence));
         }
@@ -142,7 +146,7 @@ fn over(sale: &Sale, terms: &Terms) -> Result<Sale> {
 }
 
 /// What the books promise, in the engine's words. The checks have bounded every number.
-fn spec(sale: &Sale) -> Result<SaleSpec> {
+pub(super) fn spec(sale: &Sale) -> Result<SaleSpec> {
     let small = |value: i64| u32::try_from(value).map_err(Problem::internal);
     let items = sale.items.iter().map(|item| {
         Ok(ItemSpec {

@@ -8,6 +8,7 @@
 mod close_out;
 mod control;
 mod load;
+mod rebuild;
 mod skus;
 mod status;
 
@@ -104,6 +105,7 @@ pub(crate) fn router(door: SideDoor) -> Router {
         .route("/internal/v1/sales/{id}/close", post(control::close))
         .route("/internal/v1/sales/{id}/cancel", post(control::cancel))
         .route("/internal/v1/sales/{id}/close-out", post(close_out::close_out))
+        .route("/internal/v1/sales/{id}/rebuild", post(rebuild::rebuild))
         .route("/internal/v1/skus", get(skus::list))
         .route_layer(from_fn_with_state(door.clone(), operator_only))
         .with_state(door)

@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::rebuild::Rebuilt;
 use super::{SideDoor, away, database, sale_unknown};
 use crate::domain::close_out::{Difference, ItemCount};
 use crate::domain::sale::SaleState;
 use crate::reservations;
-use crate::store::books;
 use crate::store::clock::ms;
 use crate::store::sales::{self, Sale};
+use crate::store::{books, rebuild};
+use crate::vouch::Seen;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SaleStatus {
@@ -36,6 +38,9 @@ pub(crate) struct SaleStatus {
     pub outstanding: Outstanding,
     /// Where Redis does not hold what SQL promises.
     pub differences: Vec<Difference>,
+    /// The last time that Redis lost the sale and it was rebuilt.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rebuilt: Option<Rebuilt>,
 }
 
 /// What is still on its way. All zero: the sale is drained.
@@ -64,9 +69,14 @@ pub(super) async fn one(State(door): State<SideDoor>, Path(id): Path<Uuid>) -> R
 impl SideDoor {
     pub(super) async fn status(&self, id: Uuid) -> Result<SaleStatus> {
         let sale = sales::find(&self.pool, id).await.map_err(database)?.ok_or_else(sale_unknown)?;
+        let seen = self.look(id).await?;
         let counters = self.stock.counters(SaleId(id)).await.map_err(away)?;
         let outstanding = self.outstanding(id, counters.as_ref()).await?;
-        Ok(status(&sale, counters.as_ref(), outstanding))
+        let rebuilt = rebuild::last(&self.pool, id).await.map_err(database)?;
+        Ok(SaleStatus {
+            rebuilt: rebuilt.map(Rebuilt::from),
+            ..status(&sale, counters.as_ref(), outstanding, &seen)
+        })
     }
 
     pub(super) async fn outstanding(&self, id: Uuid, counters: Option<&SaleCounters>) -> Result<Outstanding> {
@@ -80,8 +90,11 @@ impl SideDoor {
     }
 }
 
-fn status(sale: &Sale, counters: Option<&SaleCounters>, outstanding: Outstanding) -> SaleStatus {
+fn status(sale: &Sale, counters: Option<&SaleCounters>, outstanding: Outstanding, seen: &Seen) -> SaleStatus {
     let mut differences = differences(sale, counters);
+    if let (Seen::Doubted(reason), Some(_)) = (seen, counters) {
+        differences.push(difference("redis-behind", None, reason));
+    }
     differences.extend(state_difference(sale, counters));
     let in_redis = counters.map(|counters| counters.items.as_slice()).unwrap_or_default();
     SaleStatus {
@@ -104,6 +117,7 @@ fn status(sale: &Sale, counters: Option<&SaleCounters>, outstanding: Outstanding
             .collect(),
         outstanding,
         differences,
+        rebuilt: None,
     }
 }
 

@@ -139,7 +139,8 @@ pub async fn outstanding(pool: &PgPool, sale: Uuid) -> sqlx::Result<(i64, i64)> 
         "SELECT
              (SELECT count(*) FROM outbox JOIN orders ON orders.id = outbox.key::uuid WHERE sale_id = $1),
              (SELECT count(*) FROM orders
-              WHERE sale_id = $1 AND payment_state IN ('requested', 'refund_requested'))",
+              WHERE sale_id = $1 AND payment_state IN ('requested', 'refund_requested'))
+             + (SELECT count(*) FROM parked_payments WHERE sale_id = $1)",
     )
     .bind(sale)
     .fetch_one(pool)

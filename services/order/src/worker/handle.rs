@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   understand ──▶ ask Redis about payments ──▶ BEGIN
+//!                                                 hold the sales: none is rebuilt meanwhile
 //!                                                 inbox: which events are new
 //!                                                 lock their orders, apply in order (pure)
 //!                                                 write orders, transitions, charges, outbox
@@ -12,6 +13,12 @@
 //! What PostgreSQL refuses because it breaks a rule of the tables (the ledger's CHECKs above all) is
 //! never half-written and never retried for ever: the batch is taken apart, and the event at fault
 //! is parked.
+//!
+//! While Redis is not believed about a sale, payments for it wait in a table ([`parked`](super::parked)).
+//! After the sale was rebuilt two kinds of news are out of date: verdicts that were asked for before,
+//! which are asked for again, and stream entries that came too late for the rebuild, which are void.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Context, anyhow};
 use async_trait::async_trait;
@@ -23,15 +30,19 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::read::{News, read};
-use super::verdicts::{self, Verdicts};
-use crate::domain::batch::{Applied, Batch, Outcome};
-use crate::store::{self, orders, skus};
+use super::verdicts::{self, Asked};
+use crate::domain::batch::{Applied, Batch, Fact, Outcome};
+use crate::store::parked::Parked;
+use crate::store::rebuild::Wish;
+use crate::store::trust::Trust;
+use crate::store::{self, orders, parked, rebuild, skus, trust};
+use crate::stream_id;
 
 const SOURCE: &str = "/rocketmart/order-worker";
 
 /// Applies batches of events to the books.
 pub struct Worker {
-    pool: PgPool,
+    pub(super) pool: PgPool,
     stock: Stock,
 }
 
@@ -45,7 +56,7 @@ impl Handler for Worker {
     }
 }
 
-fn is_violation(error: &anyhow::Error) -> bool {
+pub(super) fn is_violation(error: &anyhow::Error) -> bool {
     error.downcast_ref::<sqlx::Error>().is_some_and(|error| {
         // A ledger row that does not exist is as much a broken rule as one that would go negative.
         store::is_violation(error) || matches!(error, sqlx::Error::RowNotFound)
@@ -59,9 +70,11 @@ impl Worker {
 
     async fn handle_together(&self, batch: &[Delivery]) -> Result<(), HandleError> {
         let news = understand(batch)?;
-        let verdicts = self.verdicts(&news).await?;
+        let asked = self.ask(&news).await?;
         let mut tx = self.pool.begin().await?;
-        self.apply(&mut tx, batch, news, &verdicts).await?;
+        let standing = hold(&mut tx, &news, &asked).await?;
+        let new = outbox::inbox_filter(&mut tx, &ids(batch)).await?;
+        self.apply(&mut tx, batch, news, &asked, &standing, new).await?;
         tx.commit().await?;
         metrics::counter!("order_worker_events_total").increment(batch.len() as u64);
         Ok(())
@@ -88,17 +101,32 @@ impl Worker {
         Ok(())
     }
 
-    async fn verdicts(&self, news: &[News]) -> Result<Verdicts, HandleError> {
+    /// Books events that were parked, unless Redis is not believed again.
+    pub(super) async fn handle_parked(&self, waiting: &[Delivery]) -> Result<(), HandleError> {
+        let news = understand(waiting)?;
+        let asked = self.ask(&news).await?;
+        let mut tx = self.pool.begin().await?;
+        let standing = hold(&mut tx, &news, &asked).await?;
+        let mut decided = ids(waiting);
+        let mut index = 0..;
+        decided.retain(|_| index.next().is_some_and(|index| !asked.parked.contains_key(&index)));
+        let taken = parked::take(&mut tx, &decided).await?;
+        self.apply(&mut tx, waiting, news, &asked, &standing, taken).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn ask(&self, news: &[News]) -> Result<Asked, HandleError> {
         let paid_for: Vec<Uuid> = news
             .iter()
             .filter(|news| matches!(news, News::PaymentSucceeded(_) | News::PaymentFailed(_)))
             .filter_map(News::order_id)
             .collect();
         if paid_for.is_empty() {
-            return Ok(Verdicts::new());
+            return Ok(Asked::default());
         }
         let booked = orders::find(&self.pool, &paid_for).await?;
-        verdicts::ask(&self.stock, news, &booked).await
+        verdicts::ask(&self.pool, &self.stock, news, &booked).await
     }
 
     async fn apply(
@@ -106,19 +134,34 @@ impl Worker {
         tx: &mut PgConnection,
         deliveries: &[Delivery],
         news: Vec<News>,
-        verdicts: &Verdicts,
+        asked: &Asked,
+        standing: &HashMap<Uuid, Trust>,
+        mut new: HashSet<String>,
     ) -> Result<(), HandleError> {
-        let ids: Vec<String> = deliveries.iter().map(|delivery| delivery.event.id.clone()).collect();
-        let mut new = outbox::inbox_filter(tx, &ids).await?;
+        let ids = ids(deliveries);
         let mut named: Vec<Uuid> = news.iter().filter_map(News::order_id).collect();
         named.sort_unstable();
         named.dedup();
         let mut batch = Batch::new(orders::lock(tx, &named).await?);
         let mut not_yet = Vec::new();
+        let (mut waiting, mut wishes, mut late) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (index, news) in news.into_iter().enumerate() {
             // Removed, so that an event that comes twice in one batch is new once.
             if !new.remove(&ids[index]) {
                 continue;
+            }
+            if let Some(sale) = is_void(&news, &ids[index], standing) {
+                let reservation = matches!(news, News::Fact(Fact::Reserved(_)));
+                tracing::warn!(%sale, event = ids[index], order = ?news.order_id(), reservation, "lost with Redis: it comes too late");
+                *late.entry(sale).or_default() += i64::from(reservation);
+                continue;
+            }
+            if let (Some(sale_id), Some(order_id)) = (asked.parked.get(&index), news.order_id()) {
+                waiting.push(Parked { sale_id: *sale_id, order_id, event: &deliveries[index].event });
+                continue;
+            }
+            if let News::Fact(Fact::Reserved(event)) = &news {
+                wishes.extend(Wish::of(event));
             }
             match news {
                 News::ProductChanged(product) => skus::follow(tx, &product).await?,
@@ -126,7 +169,7 @@ impl Worker {
                 News::Other => {}
                 of_an_order => {
                     let fact = of_an_order
-                        .fact(verdicts.get(&index).copied())
+                        .fact(asked.verdicts.get(&index).copied())
                         .ok_or_else(|| anyhow!("no verdict on event {}", ids[index]))?;
                     match batch.apply(index, fact) {
                         Ok(Applied::Done) => {}
@@ -145,9 +188,46 @@ impl Worker {
             }
         }
         forget(tx, &not_yet).await?;
+        parked::park(tx, &waiting).await?;
+        rebuild::note_late(tx, &late).await?;
+        rebuild::note_wishes(tx, &wishes).await?;
         write(tx, deliveries, batch.finish()).await?;
+        metrics::counter!("order_worker_parked_total").increment(waiting.len() as u64);
         Ok(())
     }
+}
+
+fn ids(deliveries: &[Delivery]) -> Vec<String> {
+    deliveries.iter().map(|delivery| delivery.event.id.clone()).collect()
+}
+
+/// Holds the sales that this is about as they are, to the end of the transaction. A verdict counts only in
+/// the incarnation it was asked in.
+async fn hold(
+    tx: &mut PgConnection,
+    news: &[News],
+    asked: &Asked,
+) -> Result<HashMap<Uuid, Trust>, HandleError> {
+    let mut sales: Vec<Uuid> =
+        news.iter().filter_map(News::sale_id).chain(asked.incarnations.keys().copied()).collect();
+    sales.sort_unstable();
+    sales.dedup();
+    let standing = trust::hold(tx, &sales).await?;
+    for (sale, incarnation) in &asked.incarnations {
+        if standing.get(sale).is_some_and(|now| now.incarnation != *incarnation) {
+            return Err(HandleError::Retry(anyhow!(
+                "sale {sale} was rebuilt while its payments were decided"
+            )));
+        }
+    }
+    Ok(standing)
+}
+
+/// The sale, if this tells of a decision that was lost: the sale was rebuilt without it.
+fn is_void(news: &News, id: &str, standing: &HashMap<Uuid, Trust>) -> Option<Uuid> {
+    let sale = news.sale_id()?;
+    let until = standing.get(&sale)?.void_until_ms?;
+    (stream_id::position(id)?.ms <= until).then_some(sale)
 }
 
 fn understand(batch: &[Delivery]) -> Result<Vec<News>, HandleError> {

@@ -3,6 +3,7 @@
 
 mod completion;
 mod handle;
+mod parked;
 mod read;
 mod verdicts;
 
@@ -20,9 +21,9 @@ pub use handle::Worker;
 
 use crate::events::{DELIVERIES, PAYMENTS, PRODUCTS, RESERVATIONS};
 use crate::store::books;
-use crate::{MIGRATOR, ReturnsConfig, StockConfig};
+use crate::{MIGRATOR, ReturnsConfig, StockConfig, vouch};
 
-const COMPONENT: &str = "order-worker";
+pub(crate) const COMPONENT: &str = "order-worker";
 /// Events in one transaction.
 const BATCH: usize = 500;
 /// How long a batch may wait to become full.
@@ -58,11 +59,14 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let producer = args.kafka.producer()?;
     let topics = [RESERVATIONS, PAYMENTS, DELIVERIES, PRODUCTS];
     let consumer = Consumer::new(&args.kafka, COMPONENT, &topics).batch(BATCH, LINGER);
-    let worker = Arc::new(Worker::new(pool.clone(), stock));
+    let worker = Arc::new(Worker::new(pool.clone(), stock.clone()));
     let (inbox, delivered, window) = (pool.clone(), pool.clone(), args.returns.window());
+    let (parked, trusting) = (Arc::clone(&worker), pool.clone());
     Ok(Service::new(COMPONENT, &args.listen)
         .ready("kafka", consumer.gate())
         .task("events", move |stop| consumer.run(worker, stop))
+        .task("parked", move |stop| parked::run(parked, stop))
+        .task("vouch", move |stop| vouch::keep(trusting, stock, stop))
         .task("completion", move |stop| completion::run(delivered, window, stop))
         .task("inbox", move |stop| forget_loop(inbox, stop))
         .task("outbox", move |stop| outbox::publish_loop(pool, producer, stop)))

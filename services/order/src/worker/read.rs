@@ -34,6 +34,16 @@ impl News {
         }
     }
 
+    /// The sale whose stream tells this; `None` for what comes from elsewhere.
+    pub(super) fn sale_id(&self) -> Option<Uuid> {
+        match self {
+            Self::Fact(Fact::Reserved(event)) => Some(event.sale_id),
+            Self::Fact(Fact::PaymentSubmitted(event)) => Some(event.sale_id),
+            Self::Fact(Fact::Released(event)) => Some(event.sale_id),
+            _ => None,
+        }
+    }
+
     /// The fact, with Redis' verdict where one is needed.
     pub(super) fn fact(self, verdict: Option<Verdict>) -> Option<Fact> {
         match (self, verdict) {

@@ -3,6 +3,9 @@
 //! A payment that succeeded confirms its reservation, one that failed releases it, and whichever
 //! decision Redis saw first stands. Redis is asked before SQL is written: cut short in between, the
 //! events come again and Redis answers the same.
+//!
+//! A Redis that has lost something has no verdicts: what it knows of the sale is not the sale. Its payments
+//! are parked until it is rebuilt.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,15 +13,28 @@ use anyhow::anyhow;
 use futures::future::try_join_all;
 use rocketmart_kit::kafka::HandleError;
 use rocketmart_stock::{ConfirmOutcome, OrderId, ReleaseOutcome, ReleaseReason, SaleId, Stock, StockError};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::read::News;
 use crate::domain::batch::Fact;
 use crate::domain::order::{Order, Verdict};
 use crate::domain::state::OrderState;
+use crate::store::trust::{self, Trust};
+use crate::vouch::{self, Seen};
 
 /// Verdicts on the payments of a batch, by the place of their event.
-pub(super) type Verdicts = HashMap<usize, Verdict>;
+type Verdicts = HashMap<usize, Verdict>;
+
+/// What came of asking about a batch.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub(super) verdicts: Verdicts,
+    /// Payments without a verdict, and the sales that Redis is not believed about.
+    pub(super) parked: HashMap<usize, Uuid>,
+    /// The sales that were asked about, and their incarnations then.
+    pub(super) incarnations: HashMap<Uuid, i32>,
+}
 
 /// What is known of an order before Redis is asked.
 #[derive(Clone, Copy)]
@@ -30,11 +46,11 @@ enum Known<'a> {
 }
 
 impl Known<'_> {
-    fn sale(self) -> SaleId {
-        SaleId(match self {
+    fn sale(self) -> Uuid {
+        match self {
             Self::Booked(order) => order.sale_id,
             Self::JustReserved { sale, .. } => sale,
-        })
+        }
     }
 
     fn state(self) -> OrderState {
@@ -56,17 +72,23 @@ impl Known<'_> {
     }
 }
 
+/// What Redis is asked about one sale.
 #[derive(Default)]
 struct Questions {
-    confirm: BTreeMap<SaleId, Vec<(usize, OrderId)>>,
-    release: BTreeMap<SaleId, Vec<(usize, OrderId)>>,
+    confirm: Vec<(usize, OrderId)>,
+    release: Vec<(usize, OrderId)>,
 }
 
 /// Redis' verdicts on every payment in `news`. `orders` are those of the payments, as committed.
-pub(super) async fn ask(stock: &Stock, news: &[News], orders: &[Order]) -> Result<Verdicts, HandleError> {
+pub(super) async fn ask(
+    pool: &PgPool,
+    stock: &Stock,
+    news: &[News],
+    orders: &[Order],
+) -> Result<Asked, HandleError> {
     let known = known(news, orders);
-    let mut verdicts = Verdicts::new();
-    let mut questions = Questions::default();
+    let mut asked = Asked::default();
+    let mut questions: BTreeMap<Uuid, Questions> = BTreeMap::new();
     for (index, news) in news.iter().enumerate() {
         let (News::PaymentSucceeded(_) | News::PaymentFailed(_)) = news else { continue };
         let Some((id, order)) = news.order_id().and_then(|id| Some((id, *known.get(&id)?))) else {
@@ -77,23 +99,62 @@ pub(super) async fn ask(stock: &Stock, news: &[News], orders: &[Order]) -> Resul
             )));
         };
         if let Some(verdict) = decided(news, order) {
-            verdicts.insert(index, verdict);
+            asked.verdicts.insert(index, verdict);
         } else {
+            let about = questions.entry(order.sale()).or_default();
             let of_kind = if matches!(news, News::PaymentSucceeded(_)) {
-                &mut questions.confirm
+                &mut about.confirm
             } else {
-                &mut questions.release
+                &mut about.release
             };
-            of_kind.entry(order.sale()).or_default().push((index, OrderId(id)));
+            of_kind.push((index, OrderId(id)));
         }
     }
-    // Confirms go first: of two tidings about one order in one batch either may win, but both books
-    // must hear of the same winner.
-    let confirmed = questions.confirm.iter().map(|(sale, asked)| confirm(stock, *sale, asked));
-    verdicts.extend(try_join_all(confirmed).await.map_err(away)?.into_iter().flatten());
-    let released = questions.release.iter().map(|(sale, asked)| release(stock, *sale, asked));
-    verdicts.extend(try_join_all(released).await.map_err(away)?.into_iter().flatten());
-    Ok(verdicts)
+    // Before Redis is asked: a sale that is rebuilt in between has another incarnation.
+    let sales: Vec<Uuid> = questions.keys().copied().collect();
+    let trusts = trust::of(pool, &sales).await?;
+    let answers = questions.iter().map(async |(sale, questions)| {
+        let trust = trusts.get(sale).cloned().unwrap_or_default();
+        anyhow::Ok((*sale, trust.incarnation, decide(pool, stock, *sale, &trust, questions).await?))
+    });
+    for (sale, incarnation, answer) in try_join_all(answers).await? {
+        if let Some(verdicts) = answer {
+            asked.verdicts.extend(verdicts);
+            asked.incarnations.insert(sale, incarnation);
+        } else if let Some(Questions { confirm, release }) = questions.get(&sale) {
+            asked.parked.extend(confirm.iter().chain(release).map(|(index, _)| (*index, sale)));
+        }
+    }
+    Ok(asked)
+}
+
+/// Redis' verdicts about one sale; `None` when Redis is not believed about it.
+async fn decide(
+    pool: &PgPool,
+    stock: &Stock,
+    sale: Uuid,
+    trust: &Trust,
+    questions: &Questions,
+) -> anyhow::Result<Option<Verdicts>> {
+    if trust.doubt.is_some() {
+        return Ok(None);
+    }
+    let unknown = match put(stock, SaleId(sale), questions).await {
+        Ok(Ok(verdicts)) => return Ok(Some(verdicts)),
+        Ok(Err(unknown)) => Some(unknown),
+        Err(StockError::Unvouched) => None,
+        Err(error) => return Err(error.into()),
+    };
+    match (vouch::look(pool, stock, sale).await?, unknown) {
+        (Seen::Doubted(_), _) => Ok(None),
+        // SQL has the order as reserved, and Redis has never heard of it.
+        (Seen::Vouched, Some(order)) => {
+            let reason = format!("Redis does not know order {order}");
+            vouch::doubt(pool, stock, sale, trust.incarnation, &reason).await?;
+            Ok(None)
+        }
+        (seen, _) => Err(anyhow!("sale {sale} could not be asked; now it is {seen:?}")),
+    }
 }
 
 fn known<'a>(news: &'a [News], orders: &'a [Order]) -> HashMap<Uuid, Known<'a>> {
@@ -121,52 +182,42 @@ fn decided(news: &News, order: Known<'_>) -> Option<Verdict> {
     }
 }
 
-async fn confirm(
+/// Puts the questions; the inner error is an order that Redis does not know.
+///
+/// Confirms go first: of two tidings about one order in one batch either may win, but both books must hear
+/// of the same winner.
+async fn put(
     stock: &Stock,
     sale: SaleId,
-    asked: &[(usize, OrderId)],
-) -> Result<Vec<(usize, Verdict)>, StockError> {
-    let orders: Vec<_> = asked.iter().map(|(_, order)| *order).collect();
-    let outcomes = stock.confirm(sale, &orders).await?;
-    asked
-        .iter()
-        .zip(outcomes)
-        .map(|((index, order), outcome)| match outcome {
-            ConfirmOutcome::Confirmed | ConfirmOutcome::AlreadyConfirmed => Ok((*index, Verdict::Won)),
-            ConfirmOutcome::Released(_) => Ok((*index, Verdict::Lost)),
-            ConfirmOutcome::Unknown => Err(lost(sale, *order)),
-        })
-        .collect()
-}
-
-async fn release(
-    stock: &Stock,
-    sale: SaleId,
-    asked: &[(usize, OrderId)],
-) -> Result<Vec<(usize, Verdict)>, StockError> {
-    let orders: Vec<_> = asked.iter().map(|(_, order)| (*order, ReleaseReason::PaymentFailed)).collect();
-    let outcomes = stock.release(sale, &orders).await?;
-    asked
-        .iter()
-        .zip(outcomes)
-        .map(|((index, order), outcome)| match outcome {
-            ReleaseOutcome::Released | ReleaseOutcome::AlreadyReleased(ReleaseReason::PaymentFailed) => {
-                Ok((*index, Verdict::Won))
-            }
-            ReleaseOutcome::AlreadyReleased(_)
-            | ReleaseOutcome::AlreadyConfirmed
-            | ReleaseOutcome::NotDue => Ok((*index, Verdict::Lost)),
-            ReleaseOutcome::Unknown => Err(lost(sale, *order)),
-        })
-        .collect()
-}
-
-/// SQL has the order as reserved and Redis has never heard of it: Redis has lost something. Nothing
-/// may be decided until it is rebuilt.
-fn lost(sale: SaleId, order: OrderId) -> StockError {
-    StockError::Unavailable(format!("Redis does not know order {order} of sale {sale}"))
-}
-
-fn away(error: StockError) -> HandleError {
-    HandleError::Retry(error.into())
+    questions: &Questions,
+) -> Result<Result<Verdicts, OrderId>, StockError> {
+    let mut verdicts = Verdicts::new();
+    if !questions.confirm.is_empty() {
+        let orders: Vec<_> = questions.confirm.iter().map(|(_, order)| *order).collect();
+        for ((index, order), outcome) in questions.confirm.iter().zip(stock.confirm(sale, &orders).await?) {
+            let verdict = match outcome {
+                ConfirmOutcome::Confirmed | ConfirmOutcome::AlreadyConfirmed => Verdict::Won,
+                ConfirmOutcome::Released(_) => Verdict::Lost,
+                ConfirmOutcome::Unknown => return Ok(Err(*order)),
+            };
+            verdicts.insert(*index, verdict);
+        }
+    }
+    if !questions.release.is_empty() {
+        let orders: Vec<_> =
+            questions.release.iter().map(|(_, order)| (*order, ReleaseReason::PaymentFailed)).collect();
+        for ((index, order), outcome) in questions.release.iter().zip(stock.release(sale, &orders).await?) {
+            let verdict = match outcome {
+                ReleaseOutcome::Released | ReleaseOutcome::AlreadyReleased(ReleaseReason::PaymentFailed) => {
+                    Verdict::Won
+                }
+                ReleaseOutcome::AlreadyReleased(_)
+                | ReleaseOutcome::AlreadyConfirmed
+                | ReleaseOutcome::NotDue => Verdict::Lost,
+                ReleaseOutcome::Unknown => return Ok(Err(*order)),
+            };
+            verdicts.insert(*index, verdict);
+        }
+    }
+    Ok(Ok(verdicts))
 }

@@ -8,6 +8,8 @@ mod cancel;
 mod close_out;
 mod completion;
 mod purchases;
+mod rebuild;
+mod rebuild_trouble;
 mod relay;
 mod returns;
 mod settlement;

@@ -6,6 +6,8 @@
 //!   payments.rs      prepare, submit                      what buyers do next
 //!   settlement.rs    confirm, release, cancel, expire     what decides a reservation
 //!   events.rs        read, trim                           what the relay carries on
+//!   vouching.rs      session, vouch, revoke               whether Redis has lost something
+//!   restore.rs       restore                              what a sale that was lost is rebuilt by
 //! ```
 //! Each method is one function call and one answer per wish, in order. All of them may be repeated:
 //! a repetition changes nothing and says so.
@@ -13,8 +15,10 @@
 mod events;
 mod payments;
 mod reservations;
+mod restore;
 mod sales;
 mod settlement;
+mod vouching;
 
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
@@ -71,8 +75,17 @@ impl Stock {
         sale: SaleId,
         arguments: Arguments,
     ) -> Result<T> {
+        self.call_on(function, &keys::all(sale), arguments).await
+    }
+
+    async fn call_on<T: FromRedisValue>(
+        &self,
+        function: Function,
+        keys: &[String],
+        arguments: Arguments,
+    ) -> Result<T> {
         let mut command = redis::cmd(if function.writes { "FCALL" } else { "FCALL_RO" });
-        command.arg(function.name).arg(keys::COUNT).arg(&keys::all(sale));
+        command.arg(function.name).arg(keys.len()).arg(keys);
         arguments.append_to(&mut command);
         match self.connection.query(&command).await {
             Err(StockError::Protocol(text)) if library::says_missing(&text) => {

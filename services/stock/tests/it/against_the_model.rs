@@ -169,6 +169,7 @@ impl Pair {
                 while self.sale.stock.ping().await.is_err() {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
+                self.sale.vouch().await;
             }
         }
     }

@@ -31,9 +31,12 @@ async fn what_was_acknowledged_survives_killing_redis_under_load() {
             while !stop.load(Ordering::Relaxed) {
                 let wish = crate::support::wish(id, a_buyer(), "key", &[(TEA, 1)]);
                 match coalescer.reserve(wish.clone()).await {
+                    // Suspended until somebody has vouched for what came back.
+                    Ok(ReserveOutcome::Suspended) | Err(StockError::Unavailable(_)) => {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
                     Ok(outcome) => acknowledged.push(expect_reserved(outcome).order),
                     Err(StockError::Unknown(_)) => unknown.push(wish),
-                    Err(StockError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
                     Err(other) => panic!("{other:?}"),
                 }
             }
@@ -45,6 +48,8 @@ async fn what_was_acknowledged_survives_killing_redis_under_load() {
         sale.redis.kill();
         tokio::time::sleep(Duration::from_millis(50)).await;
         sale.redis.restart().unwrap();
+        until_redis_answers(&sale.stock).await;
+        sale.vouch().await;
     }
     tokio::time::sleep(Duration::from_millis(400)).await;
     stop.store(true, Ordering::Relaxed);
@@ -108,6 +113,7 @@ async fn a_redis_that_is_not_there_is_unavailable_and_not_unknown() {
     assert!(matches!(refused, Err(StockError::Unavailable(_))), "{refused:?}");
     sale.redis.restart().unwrap();
     until_redis_answers(&sale.stock).await;
+    sale.vouch().await;
     expect_reserved(sale.decide(&wish).await);
 }
 
@@ -134,6 +140,10 @@ async fn a_lost_function_library_comes_back_by_itself() {
     let sale = Sale::of_tea(10).await;
     let reservation = sale.reserve_tea(a_buyer()).await;
     let _: () = redis::cmd("FUNCTION").arg("FLUSH").query_async(&mut sale.connection().await).await.unwrap();
+    // It does not know any more that somebody vouched for the sale.
+    let refused = sale.stock.confirm(sale.id(), &[reservation.order]).await;
+    assert_eq!(refused, Err(StockError::Unvouched));
+    sale.vouch().await;
     assert_eq!(
         sale.stock.confirm(sale.id(), &[reservation.order]).await,
         Ok(vec![ConfirmOutcome::Confirmed])
@@ -160,6 +170,7 @@ async fn an_older_library_is_replaced_and_a_newer_one_is_left_alone() {
     install(&mut connection, ours - 1).await;
     sale.stock.ensure_functions().await.unwrap();
     assert_eq!(version(&mut connection).await, ours);
+    sale.vouch().await;
     sale.reserve_tea(a_buyer()).await;
 
     install(&mut connection, ours + 1).await;

@@ -10,5 +10,7 @@ mod explored;
 mod loading;
 mod model;
 mod promises;
+mod restoring;
 mod stream;
 mod support;
+mod vouching;

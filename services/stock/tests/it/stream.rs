@@ -42,8 +42,19 @@ async fn a_reservation_is_told_in_full() {
             "currency": "EUR",
             "reserved_at_ms": reservation.reserved_at_ms,
             "pay_by_ms": reservation.pay_by_ms,
+            "idempotency_key": wish.key,
+            "request_hash": wish.request_hash,
         })
     );
+}
+
+#[tokio::test]
+async fn a_key_with_quotes_and_backslashes_is_told_as_it_is() {
+    let sale = Sale::of_tea(10).await;
+    let key = r#"a"b\c%d"#;
+    expect_reserved(sale.decide(&sale.wish(a_buyer(), key, &[(TEA, 1)])).await);
+    let [entry] = entries(&sale).await.try_into().unwrap();
+    assert_eq!(data(&entry.events[0])["idempotency_key"], key);
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use redis::aio::MultiplexedConnection;
 use rocketmart_harness::backing::Redis;
 use rocketmart_stock::{
     BuyerId, ItemCounters, ItemSpec, Line, LoadOutcome, OrderId, PaymentDetails, Reservation, Reserve,
-    ReserveOutcome, SaleCounters, SaleId, SaleSpec, SaleState, SetStateOutcome, Stock, SubmitPayment,
+    ReserveOutcome, SaleCounters, SaleId, SaleSpec, SaleState, SetStateOutcome, Stock, StreamPosition,
+    SubmitPayment, VouchOutcome,
 };
 use uuid::Uuid;
 
@@ -44,6 +45,12 @@ impl Sale {
 
     pub(crate) async fn set_state(&self, state: SaleState) {
         assert_eq!(self.stock.set_state(self.id(), self.spec.fence, state).await, Ok(SetStateOutcome::Set));
+    }
+
+    /// Vouches for the sale as it was never rebuilt and nothing has left it.
+    pub(crate) async fn vouch(&self) {
+        let vouched = self.stock.vouch(self.id(), 0, StreamPosition::default()).await;
+        assert_eq!(vouched, Ok(VouchOutcome::Vouched));
     }
 
     /// A client as another replica has it: nothing shared but Redis.

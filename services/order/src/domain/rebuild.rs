@@ -1,0 +1,195 @@
+//! What a lost Redis has to hold again, told from what SQL has of each order.
+//!
+//! Redis decided and SQL followed, so SQL is never ahead; what Redis had decided and had not told yet
+//! is lost with it, and the units of such a decision are free again.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::ledger::Counters;
+use super::order::{Line, PaymentState};
+use super::state::OrderState;
+use crate::events::ReleaseReason;
+
+/// What SQL has of one order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    pub order_id: Uuid,
+    pub buyer_id: Uuid,
+    pub state: OrderState,
+    /// Whether its money was taken at some time: Redis knows nothing of what came after.
+    pub was_paid: bool,
+    pub payment: PaymentState,
+    /// A payment that succeeded waits to be booked.
+    pub payment_waits: bool,
+    pub lines: Vec<Line>,
+    pub amount: i64,
+    pub reserved_at_ms: i64,
+    pub pay_by_ms: i64,
+    pub payment_method_id: Option<Uuid>,
+    pub delivery_address_id: Option<Uuid>,
+    /// Idempotency key and fingerprint of the request.
+    pub wish: Option<(String, String)>,
+}
+
+/// How Redis has to know an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InRedis {
+    /// Held until its deadline.
+    Reserved,
+    /// Held, and its deadline is over: it cannot be paid any more.
+    Lapsed,
+    /// Its payment is under way.
+    Submitted,
+    /// Sold, whatever became of it afterwards.
+    Confirmed,
+    Released(ReleaseReason),
+}
+
+impl Remembered {
+    /// A payment that waits was made in time: nobody released the order before it came. So it is sold
+    /// already, and cannot expire before it is booked.
+    pub fn in_redis(&self) -> InRedis {
+        match self.by_books() {
+            InRedis::Reserved | InRedis::Lapsed | InRedis::Submitted if self.payment_waits => {
+                InRedis::Confirmed
+            }
+            by_books => by_books,
+        }
+    }
+
+    fn by_books(&self) -> InRedis {
+        match self.state {
+            _ if self.was_paid => InRedis::Confirmed,
+            OrderState::Expired => InRedis::Released(ReleaseReason::Expired),
+            OrderState::Cancelled => InRedis::Released(ReleaseReason::Cancelled),
+            OrderState::PaymentFailed => InRedis::Released(ReleaseReason::PaymentFailed),
+            OrderState::Reserved => match self.payment {
+                PaymentState::None => InRedis::Reserved,
+                PaymentState::Requested => InRedis::Submitted,
+                // Its payment came to an end and did not pay for it: Redis had released it, and that
+                // was lost on the way here; or the amount was wrong.
+                _ => InRedis::Lapsed,
+            },
+            _ => InRedis::Confirmed,
+        }
+    }
+}
+
+/// The units of the sale's SKUs as SQL counts them.
+pub type Ledger<'a> = BTreeMap<&'a str, Counters>;
+
+/// Where the orders and the ledger of a sale disagree. A sale is not rebuilt from books that do.
+pub fn disagreements(orders: &[Remembered], ledger: &Ledger<'_>) -> Vec<String> {
+    let mut counted: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+    for order in orders {
+        for line in &order.lines {
+            let (reserved, sold) = counted.entry(&line.sku).or_default();
+            match order.by_books() {
+                InRedis::Reserved | InRedis::Lapsed | InRedis::Submitted => *reserved += line.quantity,
+                InRedis::Confirmed => *sold += line.quantity,
+                InRedis::Released(_) => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for (sku, units) in ledger {
+        let (reserved, sold) = counted.remove(sku).unwrap_or_default();
+        if (reserved, sold) != (units.reserved, units.sold) || !units.balanced() {
+            found.push(format!(
+                "{sku}: the orders hold {reserved} reserved and {sold} sold, the ledger has {units:?}"
+            ));
+        }
+    }
+    found.extend(counted.into_keys().map(|sku| format!("{sku}: ordered, but not part of the sale")));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(state: OrderState, was_paid: bool, payment: PaymentState) -> Remembered {
+        Remembered {
+            order_id: Uuid::nil(),
+            buyer_id: Uuid::nil(),
+            state,
+            was_paid,
+            payment,
+            payment_waits: false,
+            lines: vec![Line { sku: "MUG".into(), quantity: 2, unit_price: 5 }],
+            amount: 10,
+            reserved_at_ms: 1,
+            pay_by_ms: 2,
+            payment_method_id: None,
+            delivery_address_id: None,
+            wish: None,
+        }
+    }
+
+    #[test]
+    fn every_order_is_known_to_redis_as_it_was_decided() {
+        let of = |state, was_paid, payment| order(state, was_paid, payment).in_redis();
+        assert_eq!(of(OrderState::Reserved, false, PaymentState::None), InRedis::Reserved);
+        assert_eq!(of(OrderState::Reserved, false, PaymentState::Requested), InRedis::Submitted);
+        // Whatever became of it after it was paid, it stays sold.
+        for state in [
+            OrderState::Paid,
+            OrderState::Shipped,
+            OrderState::Completed,
+            OrderState::Cancelled,
+            OrderState::ReturnRequested,
+            OrderState::Returned,
+            OrderState::Refunded,
+        ] {
+            assert_eq!(of(state, true, PaymentState::Refunded), InRedis::Confirmed, "{state}");
+        }
+        let cancelled = InRedis::Released(ReleaseReason::Cancelled);
+        assert_eq!(of(OrderState::Cancelled, false, PaymentState::None), cancelled);
+        let expired = InRedis::Released(ReleaseReason::Expired);
+        assert_eq!(of(OrderState::Expired, false, PaymentState::Refunded), expired);
+    }
+
+    #[test]
+    fn a_payment_that_ended_without_paying_leaves_nothing_to_wait_for() {
+        for payment in [
+            PaymentState::Failed,
+            PaymentState::RefundRequested,
+            PaymentState::Refunded,
+            PaymentState::RefundFailed,
+        ] {
+            assert_eq!(order(OrderState::Reserved, false, payment).in_redis(), InRedis::Lapsed);
+        }
+    }
+
+    #[test]
+    fn an_order_whose_payment_waits_is_sold_unless_it_was_released_before() {
+        let waits =
+            |state| Remembered { payment_waits: true, ..order(state, false, PaymentState::Requested) };
+        assert_eq!(waits(OrderState::Reserved).in_redis(), InRedis::Confirmed);
+        let expired = InRedis::Released(ReleaseReason::Expired);
+        assert_eq!(waits(OrderState::Expired).in_redis(), expired, "its money goes back");
+        // The ledger has it as reserved until it is booked.
+        let ledger = Ledger::from([("MUG", Counters { preloaded: 2, remaining: 0, reserved: 2, sold: 0 })]);
+        assert!(disagreements(&[waits(OrderState::Reserved)], &ledger).is_empty());
+    }
+
+    #[test]
+    fn books_that_disagree_are_told_and_not_built_upon() {
+        let orders = [
+            order(OrderState::Reserved, false, PaymentState::None),
+            order(OrderState::Paid, true, PaymentState::Succeeded),
+            order(OrderState::Expired, false, PaymentState::None),
+        ];
+        let ledger = |reserved, sold| {
+            Ledger::from([(
+                "MUG",
+                Counters { preloaded: 10, remaining: 10 - reserved - sold, reserved, sold },
+            )])
+        };
+        assert!(disagreements(&orders, &ledger(2, 2)).is_empty());
+        assert_eq!(disagreements(&orders, &ledger(0, 2)).len(), 1);
+        assert_eq!(disagreements(&orders, &Ledger::new()).len(), 1);
+    }
+}

@@ -1,0 +1,53 @@
+//! When Redis has lost something, its sales are rebuilt from SQL: once SQL has all that had left Redis.
+//!
+//! ```text
+//!   a doubt ──▶ nothing is in this relay's hands ──▶ where does Kafka's log end? ──▶ the worker has
+//!                                                                            committed that ──▶ drained
+//! ```
+//! What another relay still holds comes later, and the worker recognizes it as too late.
+
+use std::time::Duration;
+
+use rocketmart_kit::kafka::GroupProgress;
+use tokio_util::sync::CancellationToken;
+
+use super::{ERROR_PAUSE, Relay};
+use crate::store::trust;
+
+/// How soon a doubt, and the end of its draining, is noticed.
+const PERIOD: Duration = Duration::from_millis(200);
+
+pub(super) async fn run(relay: Relay, booked: GroupProgress, stop: CancellationToken) -> anyhow::Result<()> {
+    while !stop.is_cancelled() {
+        let pause = match drain(&relay, &booked, &stop).await {
+            Ok(()) => PERIOD,
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "cannot tell whether SQL has everything");
+                ERROR_PAUSE
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+    Ok(())
+}
+
+async fn drain(relay: &Relay, booked: &GroupProgress, stop: &CancellationToken) -> anyhow::Result<()> {
+    let doubts = trust::undrained(&relay.pool).await?;
+    if doubts.is_empty() {
+        return Ok(());
+    }
+    drop(relay.in_hand.write().await);
+    let ends = booked.ends().await?;
+    while booked.behind(&ends).await? > 0 {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+    trust::note_drained(&relay.pool, &doubts).await?;
+    tracing::info!(sales = doubts.len(), "SQL has everything that had left Redis");
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! `POST /internal/v1/sales/{id}/rebuild`: a sale that Redis has lost, whole or in part, made anew from
+//! what SQL has of it (docs/adr/0005).
+//!
+//! ```text
+//!   suspend, doubt, revoke ──▶ has SQL all that left Redis? ──▶ begin an incarnation (committed)
+//!                                                                                │
+//!   suspended, until the operator has  ◀── end the doubt ◀── swap in ◀── write beside the sale
+//!   seen it verified                       (committed), vouch
+//! ```
+//! Until the doubt has ended Redis decides nothing about the sale, and payments wait. Cut short anywhere,
+//! the same POST begins again with the next incarnation; whoever has an older one is refused.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::extract::State;
+use rocketmart_kit::extract::{Json, Path};
+use rocketmart_kit::problem::{Problem, Result};
+use rocketmart_stock::{
+    BuyerId, OrderId, PricedLine, ReleaseReason, Remembered, Reservation, ReservationState, Restore,
+    RestoreOutcome, SaleId, SaleState as StateInRedis,
+};
+use sqlx::PgConnection;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::control::Fenced;
+use super::load::spec;
+use super::status::SaleStatus;
+use super::{MAX_FENCE, SideDoor, away, database, sale_unknown, stale_fence};
+use crate::domain::rebuild::{self as domain, InRedis};
+use crate::domain::sale::SaleState;
+use crate::store::rebuild::{self, Begun};
+use crate::store::sales::{self, Sale};
+use crate::store::trust;
+use crate::vouch::{self, Seen};
+
+/// How long one call waits for what is on its way; the operator calls again.
+const WAIT: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(100);
+
+pub(super) async fn rebuild(
+    State(door): State<SideDoor>,
+    Path(id): Path<Uuid>,
+    Json(Fenced { fence }): Json<Fenced>,
+) -> Result<Json<SaleStatus>> {
+    let builder = door.clone();
+    // Carried through even if nobody waits for it any more: begun again each time, the rebuilding of a
+    // large sale would never end.
+    tokio::spawn(async move { builder.rebuild(id, fence).await }).await.map_err(Problem::internal)??;
+    door.status(id).await.map(Json)
+}
+
+impl SideDoor {
+    async fn rebuild(&self, id: Uuid, asked: i64) -> Result<()> {
+        if self.give_up(id, asked).await? && self.is_drained(id).await? {
+            let Some(begun) = self.begin(id, asked).await? else { return Ok(()) };
+            self.build(id, asked, &begun).await?;
+            self.look(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops the sale in both books. `false`: Redis has lost nothing, so there is nothing to rebuild.
+    async fn give_up(&self, id: Uuid, asked: i64) -> Result<bool> {
+        let seen = self.look(id).await?;
+        let mut tx = self.pool.begin().await.map_err(database)?;
+        let sale = self.locked(&mut tx, id, asked).await?;
+        if seen == Seen::Vouched {
+            return Ok(false);
+        }
+        let state = if sale.state.is_over() { sale.state } else { SaleState::Suspended };
+        sales::set_state(&mut tx, id, asked, state).await.map_err(database)?;
+        tx.commit().await.map_err(database)?;
+        self.stock.revoke(SaleId(id)).await.map_err(away)?;
+        Ok(true)
+    }
+
+    /// Waits until everything that left Redis, or is left in it, is in SQL. `false`: somebody else has
+    /// rebuilt the sale meanwhile.
+    async fn is_drained(&self, id: Uuid) -> Result<bool> {
+        let limit = Instant::now() + WAIT;
+        loop {
+            let Some(drained) = trust::is_drained(&self.pool, id).await.map_err(database)? else {
+                return Ok(false);
+            };
+            let left = self.stock.counters(SaleId(id)).await.map_err(away)?;
+            let entries = left.map_or(0, |counters| counters.stream_length);
+            if drained && entries == 0 {
+                return Ok(true);
+            }
+            if Instant::now() >= limit {
+                let detail =
+                    "events that left Redis are on their way into SQL; the sale is rebuilt after them";
+                return Err(Problem::conflict("events-in-flight", detail).with("stream_entries", entries));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn begin(&self, id: Uuid, asked: i64) -> Result<Option<Begun>> {
+        let now_ms = self.stock.now_ms().await.map_err(away)?;
+        let mut tx = self.pool.begin().await.map_err(database)?;
+        self.locked(&mut tx, id, asked).await?;
+        let begun = rebuild::begin(&mut tx, id, asked, now_ms).await.map_err(database)?;
+        tx.commit().await.map_err(database)?;
+        Ok(begun)
+    }
+
+    /// From here on nothing changes what Redis has to know of the sale: decisions and their events are
+    /// refused or wait.
+    async fn build(&self, id: Uuid, asked: i64, begun: &Begun) -> Result<()> {
+        let mut tx = self.pool.begin().await.map_err(database)?;
+        let sale = self.locked(&mut tx, id, asked).await?;
+        if !rebuild::is_present(&mut tx, id, begun.incarnation).await.map_err(database)? {
+            return Err(superseded());
+        }
+        let orders = rebuild::orders(&mut tx, id).await.map_err(database)?;
+        let ledger: BTreeMap<_, _> = sale.items.iter().map(|item| (item.sku.as_str(), item.ledger)).collect();
+        let disagreements = domain::disagreements(&orders, &ledger);
+        if !disagreements.is_empty() {
+            return Err(Problem::conflict("books-disagree", disagreements.join("; ")));
+        }
+        let restore = Restore {
+            spec: spec(&sale)?,
+            state: if sale.state.is_over() { StateInRedis::Closed } else { StateInRedis::Suspended },
+            incarnation: begun.incarnation,
+            stream_from_ms: begun.void_until_ms + 1,
+            reservations: orders.into_iter().map(|order| remembered(&sale, order)).collect::<Result<_>>()?,
+        };
+        match self.stock.restore(&restore).await.map_err(away)? {
+            RestoreOutcome::Restored => {}
+            RestoreOutcome::Superseded => return Err(superseded()),
+            RestoreOutcome::StaleFence { seen } => {
+                return Err(stale_fence(i64::try_from(seen).unwrap_or(MAX_FENCE)));
+            }
+            RestoreOutcome::Differs { what, found } => {
+                let detail = format!("Redis counted {what} {found}, which is not what it was given");
+                return Err(Problem::conflict("books-disagree", detail));
+            }
+        }
+        let orders = i64::try_from(restore.reservations.len()).map_err(Problem::internal)?;
+        if !rebuild::finish(&mut tx, id, begun, orders).await.map_err(database)? {
+            return Err(superseded());
+        }
+        tx.commit().await.map_err(database)?;
+        let Begun { incarnation, reason, .. } = begun;
+        tracing::warn!(sale = %id, incarnation, orders, reason, "rebuilt in Redis from the books");
+        metrics::counter!("order_sales_rebuilt_total").increment(1);
+        Ok(())
+    }
+
+    /// The sale, locked until the transaction ends; refused under a fence that is too old, and unless Redis
+    /// is expected to know it.
+    async fn locked(&self, tx: &mut PgConnection, id: Uuid, asked: i64) -> Result<Sale> {
+        let sale = sales::lock(tx, id).await.map_err(database)?.ok_or_else(sale_unknown)?;
+        if asked < sale.fence {
+            return Err(stale_fence(sale.fence));
+        }
+        if !sale.loaded || sale.state == SaleState::ClosedOut {
+            return Err(Problem::conflict("nothing-to-rebuild", "Redis is not expected to hold this sale"));
+        }
+        Ok(Sale { fence: asked, ..sale })
+    }
+
+    /// Compares Redis with SQL and vouches for it if nothing is missing.
+    pub(super) async fn look(&self, id: Uuid) -> Result<Seen> {
+        vouch::look(&self.pool, &self.stock, id).await.map_err(|error| match error {
+            vouch::Error::Sql(error) => database(error),
+            vouch::Error::Stock(error) => away(error),
+        })
+    }
+}
+
+fn superseded() -> Problem {
+    Problem::conflict("rebuild-superseded", "another rebuild of this sale has begun since")
+}
+
+fn remembered(sale: &Sale, order: domain::Remembered) -> Result<Remembered> {
+    let in_redis = order.in_redis();
+    let lines = order.lines.into_iter().map(|line| {
+        let quantity = u32::try_from(line.quantity).map_err(Problem::internal)?;
+        Ok(PricedLine { sku: line.sku, quantity, unit_price: line.unit_price })
+    });
+    let reservation = Reservation {
+        order: OrderId(order.order_id),
+        sale: SaleId(sale.id),
+        buyer: BuyerId(order.buyer_id),
+        lines: lines.collect::<Result<_>>()?,
+        amount: order.amount,
+        currency: sale.currency.clone(),
+        state: match in_redis {
+            InRedis::Reserved | InRedis::Lapsed => ReservationState::Reserved,
+            InRedis::Submitted => ReservationState::PaymentSubmitted,
+            InRedis::Confirmed => ReservationState::Confirmed,
+            InRedis::Released(reason) => ReservationState::Released(released(reason)),
+        },
+        reserved_at_ms: order.reserved_at_ms,
+        // When it was reserved is long enough ago.
+        pay_by_ms: if in_redis == InRedis::Lapsed { order.reserved_at_ms } else { order.pay_by_ms },
+        payment_prepared: false,
+        payment_method_id: order.payment_method_id,
+        delivery_address_id: order.delivery_address_id,
+    };
+    Ok(Remembered { reservation, wish: order.wish })
+}
+
+fn released(reason: crate::events::ReleaseReason) -> ReleaseReason {
+    match reason {
+        crate::events::ReleaseReason::Expired => ReleaseReason::Expired,
+        crate::events::ReleaseReason::Cancelled => ReleaseReason::Cancelled,
+        crate::events::ReleaseReason::PaymentFailed => ReleaseReason::PaymentFailed,
+    }
+}
+
+/// What came of rebuilding a sale, for the operator's eyes.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Rebuilt {
+    pub incarnation: i32,
+    pub reason: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub rebuilt_at: time::OffsetDateTime,
+    pub orders: i64,
+    /// Payments that waited for it.
+    pub parked: i64,
+    /// Purchases that Redis acknowledged between the two and that are not in the books are unknown.
+    #[serde(with = "time::serde::rfc3339")]
+    pub unknown_from: time::OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub unknown_until: time::OffsetDateTime,
+    /// Those of them that came too late.
+    pub late_reservations: i64,
+}
+
+impl From<rebuild::Rebuilt> for Rebuilt {
+    fn from(found: rebuild::Rebuilt) -> Self {
+        Self {
+            incarnation: found.incarnation,
+            reason: found.reason,
+            rebuilt_at: found.rebuilt_at,
+            orders: found.orders,
+            parked: found.parked,
+            unknown_from: found.unknown_from,
+            unknown_until: found.unknown_until,
+            late_reservations: found.late_reservations,
+        }
+    }
+}

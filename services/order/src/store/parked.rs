@@ -1,0 +1,90 @@
+//! Events about payments that wait until Redis is believed again.
+//!
+//! Each is here or in the books, never in both: it comes in with the transaction that receives it and goes
+//! with the transaction that books it.
+
+use std::collections::HashSet;
+
+use rocketmart_kit::event::Event;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, PgPool, Row};
+use uuid::Uuid;
+
+/// An event to park, with the sale whose verdict it waits for and its order.
+pub struct Parked<'a> {
+    pub sale_id: Uuid,
+    pub order_id: Uuid,
+    pub event: &'a Event,
+}
+
+pub async fn park(tx: &mut PgConnection, parked: &[Parked<'_>]) -> sqlx::Result<()> {
+    if parked.is_empty() {
+        return Ok(());
+    }
+    let text = |of: fn(&Event) -> &str| parked.iter().map(|parked| of(parked.event)).collect::<Vec<_>>();
+    sqlx::query(
+        "INSERT INTO parked_payments (sale_id, order_id, id, type, source, time, traceparent, data)
+         SELECT sale_id, order_id, id, type, source, time, traceparent, data
+         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
+             $8::bytea[]) WITH ORDINALITY AS e (sale_id, order_id, id, type, source, time, traceparent, data, n)
+         ORDER BY n ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(parked.iter().map(|parked| parked.sale_id).collect::<Vec<_>>())
+    .bind(parked.iter().map(|parked| parked.order_id).collect::<Vec<_>>())
+    .bind(text(|event| &event.id))
+    .bind(text(|event| &event.event_type))
+    .bind(text(|event| &event.source))
+    .bind(parked.iter().map(|parked| parked.event.time).collect::<Vec<_>>())
+    .bind(parked.iter().map(|parked| parked.event.traceparent.as_deref()).collect::<Vec<_>>())
+    .bind(parked.iter().map(|parked| &*parked.event.data).collect::<Vec<_>>())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Up to `limit` events whose sales are not in doubt any more, oldest first.
+pub async fn ready(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Event>> {
+    let rows = sqlx::query(
+        "SELECT parked.* FROM parked_payments AS parked JOIN sales ON sales.id = sale_id
+         WHERE doubt IS NULL AND refused IS NULL ORDER BY position LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &PgRow) -> sqlx::Result<Event> {
+    Ok(Event {
+        id: row.try_get("id")?,
+        source: row.try_get("source")?,
+        event_type: row.try_get("type")?,
+        time: row.try_get("time")?,
+        key: row.try_get::<Uuid, _>("order_id")?.to_string(),
+        traceparent: row.try_get("traceparent")?,
+        data: row.try_get::<Vec<u8>, _>("data")?.into(),
+    })
+}
+
+/// Takes these out, for the transaction that books them. Of two that try, one gets an event.
+pub async fn take(tx: &mut PgConnection, ids: &[String]) -> sqlx::Result<HashSet<String>> {
+    let taken: Vec<String> = sqlx::query_scalar(
+        "DELETE FROM parked_payments WHERE position IN
+             (SELECT position FROM parked_payments WHERE id = ANY($1) ORDER BY position FOR UPDATE)
+         RETURNING id",
+    )
+    .bind(ids)
+    .fetch_all(tx)
+    .await?;
+    Ok(taken.into_iter().collect())
+}
+
+/// Leaves an event that contradicts the books to a person.
+pub async fn refuse(pool: &PgPool, id: &str, reason: &str) -> sqlx::Result<()> {
+    sqlx::query("UPDATE parked_payments SET refused = $2 WHERE id = $1")
+        .bind(id)
+        .bind(reason)
+        .execute(pool)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! Whether Redis is believed about a sale, and what it is measured by: how often it was rebuilt, and the
+//! youngest stream entry that left it.
+
+use std::collections::HashMap;
+
+use rocketmart_stock::StreamPosition;
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// How a sale stands with Redis.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    pub incarnation: i32,
+    /// Why Redis is not believed; nobody asks it about this sale then.
+    pub doubt: Option<String>,
+    /// Stream entries up to this millisecond that are not in the books yet were lost.
+    pub void_until_ms: Option<i64>,
+}
+
+/// What Redis must have of a sale, if it is to have it at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    pub incarnation: i32,
+    pub doubt: Option<String>,
+    /// The youngest entry that left Redis.
+    pub left: StreamPosition,
+}
+
+type Row = (Uuid, i32, Option<String>, Option<i64>);
+
+/// As last committed. A sale that SQL does not know is missing.
+pub async fn of(pool: &PgPool, sales: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Trust>> {
+    if sales.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<Row> =
+        sqlx::query_as("SELECT id, incarnation, doubt, void_until_ms FROM sales WHERE id = ANY($1)")
+            .bind(sales)
+            .fetch_all(pool)
+            .await?;
+    Ok(by_sale(rows))
+}
+
+/// The same, and no rebuild begins before the transaction ends.
+pub async fn hold(tx: &mut PgConnection, sales: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Trust>> {
+    if sales.is_empty() {
+        return Ok(HashMap::new());
+    }
+    // As weak a lock as the foreign keys of new orders take: it holds up nothing else.
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT id, incarnation, doubt, void_until_ms FROM sales WHERE id = ANY($1) ORDER BY id FOR KEY SHARE",
+    )
+    .bind(sales)
+    .fetch_all(tx)
+    .await?;
+    Ok(by_sale(rows))
+}
+
+fn by_sale(rows: Vec<Row>) -> HashMap<Uuid, Trust> {
+    rows.into_iter()
+        .map(|(id, incarnation, doubt, void_until_ms)| (id, Trust { incarnation, doubt, void_until_ms }))
+        .collect()
+}
+
+/// `None`: Redis need not know the sale. It was never loaded, or is signed off.
+pub async fn expected(pool: &PgPool, sale: Uuid) -> sqlx::Result<Option<Expected>> {
+    let row: Option<(i32, Option<String>, i64, i64)> = sqlx::query_as(
+        "SELECT incarnation, doubt, coalesce(ms, 0), coalesce(sequence, 0)
+         FROM sales LEFT JOIN stream_positions ON sale_id = id
+         WHERE id = $1 AND loaded AND state <> 'closed_out'",
+    )
+    .bind(sale)
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|(incarnation, doubt, ms, sequence)| Expected {
+        incarnation,
+        doubt,
+        left: StreamPosition { ms, sequence },
+    }))
+}
+
+/// Every sale that Redis must know.
+pub async fn all_expected(pool: &PgPool) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar("SELECT id FROM sales WHERE loaded AND state <> 'closed_out' ORDER BY id")
+        .fetch_all(pool)
+        .await
+}
+
+/// Notes that stream entries up to `position` leave Redis; before they do.
+pub async fn note_left(pool: &PgPool, sale: Uuid, position: StreamPosition) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO stream_positions AS known (sale_id, ms, sequence) VALUES ($1, $2, $3)
+         ON CONFLICT (sale_id) DO UPDATE SET ms = excluded.ms, sequence = excluded.sequence
+         WHERE (known.ms, known.sequence) < (excluded.ms, excluded.sequence)",
+    )
+    .bind(sale)
+    .bind(position.ms)
+    .bind(position.sequence)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// From now on Redis is not believed about the sale. `false`: it was not before, or the sale was rebuilt
+/// since `incarnation`, which the doubt is about.
+pub async fn doubt(pool: &PgPool, sale: Uuid, incarnation: i32, reason: &str) -> sqlx::Result<bool> {
+    let done = sqlx::query(
+        "UPDATE sales SET doubt = $3, doubted_at = now(), drained = false
+         WHERE id = $1 AND incarnation = $2 AND doubt IS NULL AND loaded AND state <> 'closed_out'",
+    )
+    .bind(sale)
+    .bind(incarnation)
+    .bind(reason)
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Sales in doubt, and since when, of which something that left Redis may not be in the books.
+pub async fn undrained(pool: &PgPool) -> sqlx::Result<Vec<(Uuid, OffsetDateTime)>> {
+    sqlx::query_as("SELECT id, doubted_at FROM sales WHERE doubt IS NOT NULL AND NOT drained")
+        .fetch_all(pool)
+        .await
+}
+
+/// Notes that everything is.
+pub async fn note_drained(pool: &PgPool, doubts: &[(Uuid, OffsetDateTime)]) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE sales SET drained = true
+         FROM unnest($1::uuid[], $2::timestamptz[]) AS doubted (id, since)
+         WHERE sales.id = doubted.id AND doubted_at = since",
+    )
+    .bind(doubts.iter().map(|doubt| doubt.0).collect::<Vec<_>>())
+    .bind(doubts.iter().map(|doubt| doubt.1).collect::<Vec<_>>())
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Whether everything is; `None` when nothing is in doubt any more.
+pub async fn is_drained(pool: &PgPool, sale: Uuid) -> sqlx::Result<Option<bool>> {
+    sqlx::query_scalar("SELECT drained FROM sales WHERE id = $1 AND doubt IS NOT NULL")
+        .bind(sale)
+        .fetch_optional(pool)
+        .await
+}

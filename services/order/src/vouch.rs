@@ -1,0 +1,101 @@
+//! Whether Redis is believed.
+//!
+//! Redis decides about a sale only after somebody has vouched for it since this Redis began to run.
+//! Every process of this service does, as soon as it notices a new run: it compares what Redis has with
+//! what SQL knows to have left Redis. What is missing there is written down as a doubt, which ends with a
+//! rebuild.
+
+use std::time::Duration;
+
+use rocketmart_stock::{SaleId, Stock, StockError, VouchOutcome};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::store::trust;
+
+/// How soon a new run of Redis is noticed.
+const PERIOD: Duration = Duration::from_millis(250);
+const GONE: &str = "Redis does not know the sale any more";
+
+/// What came of a look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// Redis has everything, and decides.
+    Vouched,
+    /// It has not, or is not believed for another reason, in words.
+    Doubted(String),
+    /// It need not know the sale.
+    NotExpected,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Sql(#[from] sqlx::Error),
+    #[error(transparent)]
+    Stock(#[from] StockError),
+}
+
+/// Compares Redis with SQL and vouches for the sale, or writes down why not.
+pub(crate) async fn look(pool: &PgPool, stock: &Stock, sale: Uuid) -> Result<Seen, Error> {
+    let Some(expected) = trust::expected(pool, sale).await? else { return Ok(Seen::NotExpected) };
+    if let Some(doubt) = expected.doubt {
+        return Ok(Seen::Doubted(doubt));
+    }
+    let reason = match stock.vouch(SaleId(sale), expected.incarnation, expected.left).await? {
+        VouchOutcome::Vouched => return Ok(Seen::Vouched),
+        VouchOutcome::Behind(detail) => format!("Redis is behind: {detail}"),
+        VouchOutcome::UnknownSale => GONE.to_owned(),
+    };
+    doubt(pool, stock, sale, expected.incarnation, &reason).await?;
+    Ok(Seen::Doubted(reason))
+}
+
+/// Writes a doubt down, and stops Redis from deciding.
+pub(crate) async fn doubt(
+    pool: &PgPool,
+    stock: &Stock,
+    sale: Uuid,
+    incarnation: i32,
+    reason: &str,
+) -> Result<(), Error> {
+    if trust::doubt(pool, sale, incarnation, reason).await? {
+        tracing::error!(%sale, reason, "Redis has lost something: the sale waits for its rebuild");
+        metrics::counter!("order_sales_doubted_total").increment(1);
+        stock.revoke(SaleId(sale)).await?;
+    }
+    Ok(())
+}
+
+/// Looks at every sale whenever Redis runs anew, until `stop`.
+pub(crate) async fn keep(pool: PgPool, stock: Stock, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut settled = None;
+    while !stop.is_cancelled() {
+        match look_at_all(&pool, &stock, settled.as_deref()).await {
+            Ok(session) => settled = Some(session),
+            Err(error) => tracing::debug!(%error, "cannot vouch for the sales"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Answers the run in which all of them were looked at.
+async fn look_at_all(pool: &PgPool, stock: &Stock, settled: Option<&str>) -> Result<String, Error> {
+    let session = stock.session().await?;
+    if settled == Some(&session) {
+        return Ok(session);
+    }
+    let mut outcome = Ok(session);
+    for sale in trust::all_expected(pool).await? {
+        // One that cannot be looked at does not hold up the others.
+        if let Err(error) = look(pool, stock, sale).await {
+            outcome = Err(error);
+        }
+    }
+    outcome
+}

@@ -1,0 +1,324 @@
+//! Redis loses its data in the middle of a sale: the sale pauses, is rebuilt from SQL, and the books hold.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rocketmart_order::events::types;
+use rocketmart_stock::SaleId;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::shop::{Caller, Shop, eventually, offer};
+
+const KEY: &str = r#"the-"only"-key"#;
+
+pub async fn flush(shop: &Shop) {
+    let client = redis::Client::open(shop.backing.redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let _: () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
+}
+
+pub async fn command(shop: &Shop, sale: Uuid, what: &str) -> (u16, Value) {
+    shop.operator().post(&format!("/internal/v1/sales/{sale}/{what}"), &json!({ "fence": 1 })).await
+}
+
+pub async fn status(shop: &Shop, sale: Uuid) -> Value {
+    shop.operator().get(&format!("/internal/v1/sales/{sale}")).await.1
+}
+
+pub fn kinds(status: &Value) -> Vec<&str> {
+    status["differences"].as_array().unwrap().iter().map(|found| found["kind"].as_str().unwrap()).collect()
+}
+
+/// As the operator does: again and again until nothing is on its way any more, and then on.
+pub async fn rebuild(shop: &Shop, sale: Uuid) -> Value {
+    let mut last = Value::Null;
+    eventually("the sale is rebuilt", async || {
+        let (status, answer) = command(shop, sale, "rebuild").await;
+        last = answer;
+        status == 200 || {
+            assert_eq!((status, last["code"].as_str()), (409, Some("events-in-flight")), "{last}");
+            false
+        }
+    })
+    .await;
+    assert_eq!((&last["verified"], &last["state"]), (&json!(true), &json!("suspended")), "{last}");
+    assert_eq!(command(shop, sale, "resume").await.0, 200);
+    last
+}
+
+/// Closes the sale; every order of the books must be matched, and nothing differ.
+pub async fn close_out(shop: &Shop, sale: Uuid) -> Value {
+    assert_eq!(command(shop, sale, "close").await.0, 200);
+    let mut report = Value::Null;
+    eventually("the sale is drained", async || {
+        let (status, answer) = command(shop, sale, "close-out").await;
+        report = answer;
+        status == 200
+    })
+    .await;
+    assert_eq!((&report["differences"], &report["differences_total"]), (&json!([]), &json!(0)), "{report}");
+    assert_eq!(report["matched"], shop.backing.number("SELECT count(*) FROM orders").await, "{report}");
+    assert!(report["closed_out_at"].is_string(), "{report}");
+    report
+}
+
+/// Pays every order that asks for it, once, and gives back what came too late.
+async fn pay_everybody(shop: Arc<Shop>, orders: Arc<Mutex<HashMap<String, Value>>>, stop: CancellationToken) {
+    let (mut paid, mut given_back) = (HashSet::new(), HashSet::new());
+    while !stop.is_cancelled() {
+        let known: Vec<_> =
+            orders.lock().unwrap().iter().map(|(id, order)| (id.clone(), order.clone())).collect();
+        for (id, order) in known {
+            if !paid.contains(&id) && !shop.told.of(types::PAYMENT_REQUESTED, &id).is_empty() {
+                shop.payment_succeeds(&order, Uuid::now_v7()).await;
+                paid.insert(id.clone());
+            }
+            for asked in shop.told.of(types::REFUND_REQUESTED, &id) {
+                if given_back.insert(id.clone()) {
+                    shop.gives_back(&asked).await;
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// One buyer after the other wants a mug and pays for it. Answers buyers with the orders they got.
+async fn shoppers(
+    shop: Arc<Shop>,
+    sale: Uuid,
+    orders: Arc<Mutex<HashMap<String, Value>>>,
+    stop: CancellationToken,
+) -> Vec<(Caller, Value)> {
+    let mut served = Vec::new();
+    while !stop.is_cancelled() {
+        let buyer = shop.buyer();
+        let (status, order) = buyer.purchase(sale, 1, KEY).await;
+        if status != 201 {
+            let code = order["code"].as_str().unwrap_or_default();
+            assert!(matches!(code, "sold-out" | "sale-paused"), "{status}: {order}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        }
+        let id = order["id"].as_str().unwrap().to_owned();
+        orders.lock().unwrap().insert(id.clone(), order.clone());
+        buyer.post(&format!("/api/v1/orders/{id}/payment"), &json!({})).await;
+        served.push((buyer, order));
+    }
+    served
+}
+
+fn moment(text: &Value) -> OffsetDateTime {
+    OffsetDateTime::parse(text.as_str().unwrap(), &Rfc3339).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_lost_under_load_is_rebuilt_and_every_unit_is_sold_once() {
+    let shop = Arc::new(Shop::open().await);
+    // Whoever's payment was lost on its way does not ask again: the unit comes back soon.
+    let mut terms = offer(60);
+    terms["payment_seconds"] = json!(3);
+    let sale = shop.sale(terms).await;
+    let orders: Arc<Mutex<HashMap<String, Value>>> = Arc::default();
+    let (stop, stop_paying) = (CancellationToken::new(), CancellationToken::new());
+    let payer = tokio::spawn(pay_everybody(shop.clone(), orders.clone(), stop_paying.clone()));
+    let crowd: Vec<_> =
+        (0..4).map(|_| tokio::spawn(shoppers(shop.clone(), sale, orders.clone(), stop.clone()))).collect();
+    let mut unknown = Vec::new();
+    for loss in [15, 35] {
+        eventually("some are booked", async || {
+            shop.backing.number("SELECT count(*) FROM orders").await >= loss
+        })
+        .await;
+        flush(&shop).await;
+        let rebuilt = rebuild(&shop, sale).await["rebuilt"].clone();
+        unknown.push((moment(&rebuilt["unknown_from"]), moment(&rebuilt["unknown_until"])));
+    }
+    eventually("everything is sold", async || shop.backing.ledger().await == [60, 0, 0, 60]).await;
+    stop.cancel();
+    let mut served = Vec::new();
+    for shopper in crowd {
+        served.extend(shopper.await.unwrap());
+    }
+
+    // I1, I2: no unit was sold twice, in neither book.
+    eventually("Redis has it too", async || {
+        let counters = shop.backing.stock.counters(SaleId(sale)).await.unwrap().unwrap();
+        let mug = &counters.items[0];
+        (mug.preloaded, mug.remaining, mug.reserved, mug.sold) == (60, 0, 0, 60)
+    })
+    .await;
+    // I3, I6: an order that reached the books came to its end, and its key leads to it still. One that Redis
+    // alone knew is lost as a whole, and lies where the rebuild says that purchases are unknown.
+    let booked: BTreeMap<String, String> =
+        sqlx::query_as::<_, (String, String)>("SELECT id::text, state FROM orders")
+            .fetch_all(&shop.backing.pool)
+            .await
+            .unwrap()
+            .into_iter()
+            .collect();
+    let second = Duration::from_secs(1);
+    for (buyer, order) in &served {
+        let id = order["id"].as_str().unwrap();
+        if let Some(state) = booked.get(id) {
+            assert!(matches!(state.as_str(), "paid" | "expired"), "{id} is {state}");
+            let (status, again) = buyer.purchase(sale, 1, KEY).await;
+            assert_eq!((status, again["id"].as_str()), (201, Some(id)), "{again}");
+        } else {
+            let at = moment(&order["reserved_at"]);
+            let told = unknown.iter().any(|(from, until)| *from <= at && at <= *until + second);
+            assert!(told, "{id} of {at} is lost, the unknown ones are of {unknown:?}");
+            assert!(shop.told.of(types::PAYMENT_REQUESTED, id).is_empty(), "nothing was charged for it");
+        }
+    }
+    let report = close_out(&shop, sale).await;
+    assert_eq!(report["orders"]["paid"], 60, "{report}");
+    stop_paying.cancel();
+    payer.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payments_that_end_while_redis_is_empty_wait_and_are_booked_once() {
+    let shop = Shop::open().await;
+    let mut terms = offer(10);
+    terms["payment_seconds"] = json!(3);
+    let sale = shop.sale(terms).await;
+    let delivered = shop.buy_and_pay(&shop.buyer(), sale).await;
+    // One was cancelled, and is charged all the same.
+    let leaver = shop.buyer();
+    let (_, late) = leaver.purchase(sale, 1, KEY).await;
+    let late_id = late["id"].as_str().unwrap();
+    leaver.post(&format!("/api/v1/orders/{late_id}/cancel"), &json!({})).await;
+    shop.until_booked(late_id, "cancelled").await;
+    let mut submitted = Vec::new();
+    for _ in 0..2 {
+        let buyer = shop.buyer();
+        let (_, order) = buyer.purchase(sale, 1, KEY).await;
+        let id = order["id"].as_str().unwrap().to_owned();
+        buyer.post(&format!("/api/v1/orders/{id}/payment"), &json!({})).await;
+        shop.told.until(types::PAYMENT_REQUESTED, &id, 1).await;
+        submitted.push((buyer, order, id));
+    }
+    let [(buyer, succeeds, paid), (failing, fails, failed)] = submitted.as_slice() else { panic!() };
+    let lingerer = shop.buyer();
+    let (_, held) = lingerer.purchase(sale, 1, KEY).await;
+    let held_id = held["id"].as_str().unwrap();
+    shop.until_booked(held_id, "reserved").await;
+
+    flush(&shop).await;
+    shop.payment_succeeds(succeeds, Uuid::now_v7()).await;
+    shop.payment_fails(fails, Uuid::now_v7()).await;
+    shop.payment_succeeds(&late, Uuid::now_v7()).await;
+    let parked = "SELECT count(*) FROM parked_payments";
+    eventually("two payments are parked", async || shop.backing.number(parked).await == 2).await;
+    // What comes behind them in Kafka gets through, and what SQL knows to be too late goes back.
+    shop.shipment_is(&delivered, "delivered").await;
+    shop.until_booked(delivered["id"].as_str().unwrap(), "delivered").await;
+    let refund = shop.told.until(types::REFUND_REQUESTED, late_id, 1).await.remove(0);
+    shop.gives_back(&refund).await;
+
+    // Nobody is told anything wrong meanwhile: come again.
+    let standing = status(&shop, sale).await;
+    assert_eq!((kinds(&standing), &standing["verified"]), (vec!["redis-lost"], &json!(false)), "{standing}");
+    for (what, body) in [
+        (format!("/api/v1/sales/{sale}/purchases"), json!({ "sku": crate::shop::MUG, "quantity": 1 })),
+        (format!("/api/v1/orders/{held_id}/payment"), json!({})),
+    ] {
+        let request = lingerer.http.post(format!("{}{what}", lingerer.api)).bearer_auth(&lingerer.token);
+        let answer = request.header("idempotency-key", "another").json(&body).send().await.unwrap();
+        let (code, after) = (answer.status(), answer.headers().get("retry-after").cloned());
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(
+            (code.as_u16(), problem["code"].as_str()),
+            (503, Some("sale-paused")),
+            "{what}: {problem}"
+        );
+        assert!(after.is_some(), "{what}");
+    }
+    // All deadlines pass, with their grace.
+    let grace = i64::from(crate::shop::GRACE_SECONDS) * 1_000;
+    let over = moment(&held["pay_by"]).unix_timestamp() * 1_000 + grace + 1_500 - crate::shop::now_ms();
+    tokio::time::sleep(Duration::from_millis(over.max(0).cast_unsigned())).await;
+    assert_eq!(shop.backing.ledger().await, [10, 6, 3, 1]);
+
+    let rebuilt = rebuild(&shop, sale).await;
+    assert_eq!(
+        (&rebuilt["rebuilt"]["parked"], &rebuilt["rebuilt"]["orders"]),
+        (&json!(2), &json!(5)),
+        "{rebuilt}"
+    );
+    // Sold before it is booked, or it would expire first.
+    assert_eq!(rebuilt["items"][0]["sold"], 2, "{rebuilt}");
+    shop.until_booked(paid, "paid").await;
+    shop.until_booked(held_id, "expired").await;
+    // Its time is over as well as its payment: whichever came first.
+    eventually("the one whose payment failed has ended", async || {
+        let ended = "SELECT count(*) FROM orders WHERE state IN ('payment_failed', 'expired')";
+        shop.backing.number(ended).await == 2 && shop.backing.number(parked).await == 0
+    })
+    .await;
+    let (_, ended) = failing.get(&format!("/api/v1/orders/{failed}")).await;
+    assert_ne!(ended["state"], "reserved");
+    shop.told.until(types::ORDER_PAID, paid, 1).await;
+    assert!(shop.told.of(types::REFUND_REQUESTED, paid).is_empty());
+    assert_eq!(buyer.purchase(sale, 1, KEY).await.1["id"], succeeds["id"], "the same key, the same order");
+    let report = close_out(&shop, sale).await;
+    assert_eq!(
+        (&report["orders"]["paid"], &report["orders"]["cancelled"]),
+        (&json!(2), &json!(1)),
+        "{report}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_that_were_cancelled_or_returned_since_are_rebuilt_as_sold() {
+    let shop = Shop::open().await;
+    let sale = shop.open_sale(10).await;
+    let returner = shop.buyer();
+    let returned = shop.buy_and_receive(&returner, sale, 1).await;
+    let id = returned["id"].as_str().unwrap();
+    let wish = json!({ "lines": [{ "sku": crate::shop::MUG, "quantity": 1 }], "reason": "too small" });
+    let (code, back) = returner.send_back(id, "back", &wish).await;
+    assert_eq!(code, 201, "{back}");
+    shop.return_is(id, &back, "received").await;
+    let refund = shop.told.until(types::REFUND_REQUESTED, id, 1).await.remove(0);
+    shop.gives_back(&refund).await;
+    shop.until_booked(id, "refunded").await;
+    let canceller = shop.buyer();
+    let cancelled = shop.buy_and_pay(&canceller, sale).await;
+    let cancelled_id = cancelled["id"].as_str().unwrap();
+    canceller.post(&format!("/api/v1/orders/{cancelled_id}/cancel"), &json!({})).await;
+    shop.shipment_is(&cancelled, "cancelled").await;
+    let refund = shop.told.until(types::REFUND_REQUESTED, cancelled_id, 1).await.remove(0);
+    shop.gives_back(&refund).await;
+    shop.until_booked(cancelled_id, "cancelled").await;
+    let leaver = shop.buyer();
+    let (_, left) = leaver.purchase(sale, 1, KEY).await;
+    let left_id = left["id"].as_str().unwrap();
+    leaver.post(&format!("/api/v1/orders/{left_id}/cancel"), &json!({})).await;
+    shop.until_booked(left_id, "cancelled").await;
+
+    flush(&shop).await;
+    let standing = rebuild(&shop, sale).await;
+    let units =
+        json!([{ "sku": crate::shop::MUG, "preloaded": 10, "remaining": 8, "reserved": 0, "sold": 2 }]);
+    assert_eq!((&standing["items"], &standing["ledger"]), (&units, &units), "{standing}");
+    // The limit counts what was bought, and not what was never paid.
+    assert_eq!(returner.purchase(sale, 1, "once-more").await.1["code"], "buyer-limit-exceeded");
+    assert_eq!(leaver.purchase(sale, 1, "once-more").await.0, 201);
+    let report = close_out_after_cancel(&shop, sale, &leaver).await;
+    assert_eq!(report["orders"]["paid"], 1, "the refunded one: {report}");
+}
+
+/// Cancels what `buyer` holds, so that nothing has to be waited for.
+async fn close_out_after_cancel(shop: &Shop, sale: Uuid, buyer: &Caller) -> Value {
+    let (_, held) = buyer.purchase(sale, 1, "once-more").await;
+    let id = held["id"].as_str().unwrap();
+    buyer.post(&format!("/api/v1/orders/{id}/cancel"), &json!({})).await;
+    close_out(shop, sale).await
+}

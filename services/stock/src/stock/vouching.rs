@@ -1,0 +1,50 @@
+//! Whether Redis still has all it ever told.
+//!
+//! Redis decides nothing about a sale that nobody has vouched for since it began to run: it may be an
+//! older copy of itself. Whoever vouches says how often the sale was rebuilt and which stream entry
+//! left Redis last, as SQL knows; Redis compares that with what it holds.
+
+use crate::StreamPosition;
+use crate::id::SaleId;
+use crate::reply::Reply;
+use crate::sale::VouchOutcome;
+
+use super::{Arguments, Function, Result, Stock};
+
+const SESSION: Function = Function::reading("rocketmart_session");
+const VOUCH: Function = Function::new("rocketmart_vouch");
+const REVOKE: Function = Function::new("rocketmart_revoke");
+
+impl Stock {
+    /// The name of this run of Redis and its functions: another one means that sales have to be
+    /// vouched for.
+    pub async fn session(&self) -> Result<String> {
+        self.call_on(SESSION, &[], Arguments::default()).await
+    }
+
+    /// Lets Redis decide about the sale if it has all of it: it was rebuilt `incarnation` times, and the
+    /// entry at `left` has left Redis. May be repeated; a sale vouched for already is compared again.
+    pub async fn vouch(&self, sale: SaleId, incarnation: i32, left: StreamPosition) -> Result<VouchOutcome> {
+        let arguments = Arguments::default().with(incarnation).with(left.ms).with(left.sequence);
+        self.call::<Reply>(VOUCH, sale, arguments).await?.outcome(|name, rest| {
+            Ok(Some(match name {
+                "vouched" => VouchOutcome::Vouched,
+                "behind" => VouchOutcome::Behind(rest.text()?),
+                "unknown_sale" => VouchOutcome::UnknownSale,
+                _ => return Ok(None),
+            }))
+        })
+    }
+
+    /// Stops every decision about the sale until it is vouched for again.
+    pub async fn revoke(&self, sale: SaleId) -> Result<()> {
+        let mut reply = self.call::<Reply>(REVOKE, sale, Arguments::default()).await?;
+        reply.outcome(|name, _| Ok((name == "revoked").then_some(())))
+    }
+
+    /// Redis' clock, Unix milliseconds.
+    pub async fn now_ms(&self) -> Result<i64> {
+        let (seconds, micros): (i64, i64) = self.query(&redis::cmd("TIME")).await?;
+        Ok(seconds * 1_000 + micros / 1_000)
+    }
+}
