@@ -59,7 +59,8 @@ pub struct FlashSaleStatus {
     pub observed_generation: Option<i64>,
 
     /// `Ready`: the sale is on its way as declared. `Preloaded`: the stock was loaded, read back and
-    /// matches. `Reconciled`: the close-out found Redis, PostgreSQL and payments in agreement.
+    /// matches. `Reconciled`: the close-out found Redis, PostgreSQL and payments in agreement. `Rebuilt`:
+    /// Redis had lost the sale, and it was rebuilt from PostgreSQL; the message says what is unknown since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -21,6 +21,7 @@ mod random;
 mod rules;
 mod sale;
 mod sale_end;
+mod sale_lost;
 mod scissors;
 mod shop;
 mod sweep;

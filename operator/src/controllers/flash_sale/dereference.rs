@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use rocketmart_crds::{FlashSale, Shop};
 
+use super::plan::REBUILDING;
 use super::side_door::{self, Catalogue, SideDoor, Standing};
 use crate::{Context, controllers::shop::names};
 
@@ -75,6 +76,7 @@ pub(super) fn obstacle(error: &side_door::Error) -> Obstacle {
         Error::Refused(_) => "Refused",
         Error::StaleFence(_) => "SupersededOperator",
         Error::NotDrained => "NotDrained",
+        Error::InFlight(_) => REBUILDING,
         Error::Unexpected(_) => "UnexpectedAnswer",
     };
     (reason, error.to_string())

@@ -187,6 +187,10 @@ async fn reconcile_sale(sale: &FlashSale, state: &State) -> Result<Action, Error
                 standing = facts.door.look(&uid).await.ok().flatten().or(standing);
             }
             Err(side_door::Error::NotDrained) => break,
+            Err(side_door::Error::InFlight(detail)) => {
+                progress.ready(Some(&(plan::REBUILDING, detail)));
+                break;
+            }
             Err(side_door::Error::Refused(rules)) => {
                 if standing.is_none() {
                     progress.enter(Phase::Failed);

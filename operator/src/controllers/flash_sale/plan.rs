@@ -7,6 +7,8 @@
 //!                                                        └─(drained, books agree)→ Closed
 //! ```
 //!
+//! A sale that Redis lost is `Paused` from wherever it was until it is rebuilt, and goes on there.
+//!
 //! The phase follows from what is observed, never from what this process remembers: restarted at any
 //! point, the operator comes to the same next step. Opening needs no step at all; Redis' clock decides.
 
@@ -22,6 +24,9 @@ const POLL: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(5);
 /// A sale that waits for its pre-load is looked at this often: the catalog may take back a SKU.
 const RECHECK: Duration = Duration::from_mins(1);
+
+/// Reason of a sale that waits for its rebuild.
+pub(super) const REBUILDING: &str = "Rebuilding";
 
 /// The sale as it is.
 #[derive(Clone, Copy, Debug)]
@@ -145,6 +150,12 @@ fn loaded(facts: Facts<'_>, standing: &Standing) -> Plan {
         let phase = if paused { Phase::Paused } else { selling_phase(standing) };
         return Plan::phase(phase).doing(command).after(POLL);
     }
+    if has_lost(standing) {
+        return Plan::phase(Phase::Paused)
+            .doing(Command::Rebuild)
+            .because(REBUILDING, lost(standing))
+            .after(POLL);
+    }
     if !standing.verified {
         return unverified(standing);
     }
@@ -195,6 +206,16 @@ fn cut_short(standing: &Standing) -> Option<Command> {
     }
 }
 
+/// Redis was emptied, or came back as it was before: what it sold since is missing.
+fn has_lost(standing: &Standing) -> bool {
+    standing.differences.iter().any(|found| matches!(found.kind.as_str(), "redis-lost" | "redis-behind"))
+}
+
+fn lost(standing: &Standing) -> String {
+    let details: Vec<_> = standing.differences.iter().map(|found| found.detail.as_str()).collect();
+    format!("selling is paused while the sale is rebuilt from PostgreSQL: {}", details.join("; "))
+}
+
 /// Redis does not hold what SQL promises: selling stops, and people are told.
 fn unverified(standing: &Standing) -> Plan {
     let found = standing.differences.first().map_or("no detail", |found| found.detail.as_str());
@@ -236,6 +257,9 @@ fn draining(standing: &Standing) -> Plan {
     if let Some(command) = cut_short(standing) {
         // Redis sells on.
         return plan.doing(command);
+    }
+    if has_lost(standing) {
+        return plan.doing(Command::Rebuild).because(REBUILDING, lost(standing));
     }
     if standing.outstanding == super::side_door::Outstanding::default() {
         plan.doing(Command::CloseOut)

@@ -27,6 +27,8 @@ pub enum Command {
     Close,
     Cancel,
     CloseOut,
+    /// Make it anew in Redis, which has lost it, from PostgreSQL.
+    Rebuild,
 }
 
 /// State of a sale in the order service.
@@ -57,6 +59,25 @@ pub struct Standing {
     pub ledger: Vec<Item>,
     pub outstanding: Outstanding,
     pub differences: Vec<Discrepancy>,
+    /// The last time that Redis lost the sale and it was rebuilt.
+    #[serde(default)]
+    pub rebuilt: Option<Rebuilt>,
+}
+
+/// What came of a rebuild.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+pub struct Rebuilt {
+    /// What Redis had lost, in words.
+    pub reason: String,
+    pub rebuilt_at: String,
+    pub orders: i64,
+    /// Payments that waited for it.
+    pub parked: i64,
+    /// Purchases that Redis acknowledged in between and that are not among the orders are unknown.
+    pub unknown_from: String,
+    pub unknown_until: String,
+    /// Those of them that arrived when it was too late.
+    pub late_reservations: i64,
 }
 
 /// Where the units of one SKU are.
@@ -122,6 +143,9 @@ pub enum Error {
     /// Something is still on its way.
     #[error("the sale is not drained yet")]
     NotDrained,
+    /// The sale cannot be rebuilt before what is on its way has arrived.
+    #[error("{0}")]
+    InFlight(String),
     #[error("the order service answered something unexpected: {0}")]
     Unexpected(String),
 }
@@ -186,6 +210,7 @@ impl SideDoor {
             Command::Close => (Method::POST, "/close".to_owned(), fenced),
             Command::Cancel => (Method::POST, "/cancel".to_owned(), fenced),
             Command::CloseOut => (Method::POST, "/close-out".to_owned(), fenced),
+            Command::Rebuild => (Method::POST, "/rebuild".to_owned(), fenced),
         };
         let (status, body) = self.send(method, &format!("sales/{uid}{path}"), Some(body)).await?;
         let body = accepted(status, body)?;
@@ -224,6 +249,7 @@ fn accepted(status: StatusCode, body: Value) -> Result<Value, Error> {
     Err(match (status, body["code"].as_str().unwrap_or_default()) {
         (_, "stale-fence") => Error::StaleFence(detail),
         (_, "not-drained") => Error::NotDrained,
+        (_, "events-in-flight" | "rebuild-superseded") => Error::InFlight(detail),
         (StatusCode::UNPROCESSABLE_ENTITY, _) => Error::Refused(broken_rules(&body).unwrap_or(detail)),
         (status, code) if status.is_server_error() => {
             Error::Unavailable { url: code.to_owned(), reason: format!("{status}: {detail}") }

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use super::{
     State as Controller,
-    side_door::{Standing, State, item_status},
+    side_door::{Rebuilt, Standing, State, item_status},
 };
 use crate::{
     Context, OPERATOR,
@@ -31,6 +31,7 @@ use crate::{
 const READY: &str = "Ready";
 const PRELOADED: &str = "Preloaded";
 const RECONCILED: &str = "Reconciled";
+const REBUILT: &str = "Rebuilt";
 /// A sale can turn between `Open` and `SoldOut` many times.
 const PHASES_LISTED: usize = 60;
 /// Counters alone are written this often at the most, however fast they change.
@@ -128,6 +129,9 @@ impl<'a> Progress<'a> {
             _ => Verdict::new(PRELOADED, false, "NotVerified", differences(standing)),
         };
         self.judge(&verified);
+        if let Some(found) = &standing.rebuilt {
+            self.judge(&Verdict::new(REBUILT, true, "FromPostgreSQL", rebuilt(found)));
+        }
     }
 
     /// Units that are nowhere, or twice (invariant I1), and differences told by the order service (I7).
@@ -224,6 +228,15 @@ impl<'a> Progress<'a> {
             let note = next(Some(entered.phase), self.sale);
             context.tell(&about, EventType::Normal, &entered.phase.to_string(), note).await;
         }
+        let rebuilt = |status: &FlashSaleStatus| {
+            let condition = status.conditions.iter().find(|condition| condition.type_ == REBUILT);
+            condition.map(|condition| condition.message.clone())
+        };
+        if let Some(message) =
+            rebuilt(&self.status).filter(|_| rebuilt(&self.status) != rebuilt(&self.written))
+        {
+            context.tell(&about, EventType::Warning, REBUILT, message).await;
+        }
         let reason = |status: &FlashSaleStatus| {
             status
                 .conditions
@@ -245,6 +258,17 @@ impl<'a> Progress<'a> {
 fn differences(standing: &Standing) -> String {
     let details: Vec<&str> = standing.differences.iter().map(|found| found.detail.as_str()).collect();
     details.join("; ")
+}
+
+/// What came of a rebuild, and what nobody can know any more.
+fn rebuilt(found: &Rebuilt) -> String {
+    let Rebuilt { reason, rebuilt_at, orders, parked, unknown_from, unknown_until, late_reservations } =
+        found;
+    format!(
+        "rebuilt at {rebuilt_at} from {orders} orders in PostgreSQL, with {parked} payments that had waited: {reason}. \
+         Purchases acknowledged between {unknown_from} and {unknown_until} that are not among them are unknown; \
+         {late_reservations} of them arrived too late"
+    )
 }
 
 /// What a phase means, and what comes next, in a sentence.

@@ -31,6 +31,7 @@ fn standing(state: State, now_ms: i64, remaining: i64, sold: i64) -> Standing {
         ledger: vec![item],
         outstanding: Outstanding::default(),
         differences: vec![],
+        rebuilt: None,
     }
 }
 
@@ -199,14 +200,47 @@ fn a_command_that_reached_sql_alone_is_given_again() {
     }
 }
 
+fn differing(state: State, kind: &str) -> Standing {
+    let mut standing = standing(state, OPENS + 1, 0, 0);
+    standing.verified = false;
+    standing.differences =
+        vec![Discrepancy { kind: kind.into(), order_id: None, sku: None, detail: "gone".into() }];
+    standing
+}
+
 #[test]
-fn a_sale_that_redis_lost_is_paused_and_says_so() {
+fn a_sale_that_redis_lost_is_paused_says_so_is_rebuilt_and_goes_on() {
     let spec = spec(json!({}));
-    let mut lost = standing(State::Ready, OPENS + 1, 0, 0);
-    lost.verified = false;
-    lost.differences =
-        vec![Discrepancy { kind: "redis-lost".into(), order_id: None, sku: None, detail: "gone".into() }];
-    let plan = plan(facts(&spec, Some(&lost), 0));
+    for kind in ["redis-lost", "redis-behind"] {
+        for state in [State::Ready, State::Suspended] {
+            let lost = differing(state, kind);
+            let plan = plan(facts(&spec, Some(&lost), 0));
+            assert_eq!((plan.phase, plan.command), (Phase::Paused, Some(Command::Rebuild)));
+            let (reason, message) = plan.trouble.unwrap();
+            assert_eq!(reason, REBUILDING);
+            assert!(message.contains("gone"), "{message}");
+        }
+    }
+    let rebuilt = standing(State::Suspended, OPENS + 1, 5, 0);
+    assert_eq!(plan(facts(&spec, Some(&rebuilt), 0)).command, Some(Command::Resume));
+}
+
+#[test]
+fn a_sale_that_is_over_is_rebuilt_too_or_its_books_could_not_be_closed() {
+    let spec = spec(json!({}));
+    let lost = differing(State::Closed, "redis-lost");
+    let plan_now = plan(facts(&spec, Some(&lost), 0));
+    assert_eq!((plan_now.phase, plan_now.command), (Phase::Draining, Some(Command::Rebuild)));
+    // One that is to end ends first.
+    let ended = self::spec(json!({ "closeEarly": true }));
+    let lost = differing(State::Ready, "redis-lost");
+    assert_eq!(plan(facts(&ended, Some(&lost), 0)).command, Some(Command::Close));
+}
+
+#[test]
+fn a_sale_of_other_terms_in_redis_is_paused_and_says_so() {
+    let spec = spec(json!({}));
+    let plan = plan(facts(&spec, Some(&differing(State::Ready, "terms-differ")), 0));
     assert_eq!((plan.phase, plan.command), (Phase::Paused, Some(Command::Suspend)));
     assert_eq!(plan.trouble.unwrap().0, "StockNotVerified");
 }
