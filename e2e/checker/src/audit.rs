@@ -39,6 +39,8 @@ pub struct Audit {
     pub oversold: i64,
     /// Orders that a shopper was given a 2xx for and that PostgreSQL does not know.
     pub lost_2xx: usize,
+    /// The same, but of the moment for which a rebuild said that Redis had lost its volume.
+    pub gone_with_redis: usize,
     /// Orders that the provider was paid for more than once, net of refunds.
     pub charged_twice: usize,
     pub paid_per_second: usize,
@@ -83,6 +85,7 @@ pub fn compare(history: &[Told], books: &Books) -> Audit {
         orders: orders_by_outcome(books),
         oversold: invariants::oversold(books),
         lost_2xx: invariants::lost(history, books).len(),
+        gone_with_redis: invariants::gone(history, books).len(),
         charged_twice: invariants::charged_twice(books).len(),
         paid_per_second: paid_in_the_busiest_second(books),
         shipments: count(books.shipments.values().cloned()),

@@ -108,6 +108,8 @@ pub struct Books {
     pub succeeded_events: BTreeSet<Uuid>,
     /// Kafka lost its log on purpose: what it does not have any more is not a difference.
     pub kafka_was_emptied: bool,
+    /// When Redis lost the sale: what it acknowledged between the two may be in no book.
+    pub unknown: Vec<(OffsetDateTime, OffsetDateTime)>,
     /// When the sale opens, by PostgreSQL.
     pub opens_at: Option<OffsetDateTime>,
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::{
@@ -10,6 +11,8 @@ use crate::{
     history::Told,
 };
 
+/// An answer reaches the shopper so long after Redis has given it.
+const ANSWERED_WITHIN: Duration = Duration::seconds(1);
 /// How many findings a report lists per invariant; all of them are counted.
 const LISTED: usize = 20;
 
@@ -38,7 +41,7 @@ pub fn all(history: &[Told], books: &Books) -> BTreeMap<&'static str, Verdict> {
         ("I4", one_net_charge(books)),
         ("I5", buyer_limit(books)),
         ("I6", idempotency(history, books)),
-        ("I7", stores_agree(books)),
+        ("I7", stores_agree(history, books)),
     ])
 }
 
@@ -50,10 +53,27 @@ pub fn oversold(books: &Books) -> i64 {
         .sum()
 }
 
-/// Orders that a shopper was given a 2xx for and that PostgreSQL does not know.
+/// Orders that a shopper was given a 2xx for and that PostgreSQL does not know, without those that are
+/// known to be [`gone`].
 pub fn lost(history: &[Told], books: &Books) -> Vec<Uuid> {
     let accepted: BTreeSet<Uuid> = history.iter().filter_map(Told::accepted).collect();
-    accepted.into_iter().filter(|order| !books.orders.contains_key(order)).collect()
+    let gone = gone(history, books);
+    accepted.into_iter().filter(|order| !books.orders.contains_key(order) && !gone.contains(order)).collect()
+}
+
+/// Orders that were acknowledged just before Redis lost its volume, at a time that the rebuild of the sale
+/// names as unknown, and that no book has.
+pub fn gone(history: &[Told], books: &Books) -> BTreeSet<Uuid> {
+    let accepted = history.iter().filter(|told| is_unknown(told, books)).filter_map(Told::accepted);
+    accepted.filter(|order| !books.orders.contains_key(order)).collect()
+}
+
+/// Whether an answer was given when Redis was about to lose what it said.
+fn is_unknown(told: &Told, books: &Books) -> bool {
+    let Ok(ended) = OffsetDateTime::from_unix_timestamp_nanos(i128::from(told.ended_us) * 1_000) else {
+        return false;
+    };
+    books.unknown.iter().any(|(from, until)| *from <= ended && ended <= *until + ANSWERED_WITHIN)
 }
 
 /// Orders that more was taken for than they cost, refunds deducted.
@@ -165,7 +185,8 @@ fn nothing_lost(history: &[Told], books: &Books) -> Verdict {
             .filter(|(_, order)| !order.is_paid() && !order.is_released())
             .map(|(id, order)| format!("order {id} is still {}", order.state)),
     );
-    let submitted: BTreeSet<Uuid> = history.iter().filter_map(Told::submitted).collect();
+    let submitted = history.iter().filter(|told| !is_unknown(told, books));
+    let submitted: BTreeSet<Uuid> = submitted.filter_map(Told::submitted).collect();
     findings.extend(
         submitted
             .iter()
@@ -260,9 +281,10 @@ fn buyer_limit(books: &Books) -> Verdict {
 
 /// I6: one key, one order: in the answers, and in what Redis remembers.
 fn idempotency(history: &[Told], books: &Books) -> Verdict {
+    let gone = gone(history, books);
     let mut answered: HashMap<(Uuid, Uuid), BTreeSet<Uuid>> = HashMap::new();
     for told in history {
-        if let (Some(order), Some(key)) = (told.accepted(), told.key) {
+        if let (Some(order), Some(key)) = (told.accepted().filter(|order| !gone.contains(order)), told.key) {
             answered.entry((told.buyer, key)).or_default().insert(order);
         }
     }
@@ -287,7 +309,8 @@ fn idempotency(history: &[Told], books: &Books) -> Verdict {
 }
 
 /// I7: Redis, Kafka and PostgreSQL agree, order by order.
-fn stores_agree(books: &Books) -> Verdict {
+fn stores_agree(history: &[Told], books: &Books) -> Verdict {
+    let gone = gone(history, books);
     let mut findings = Vec::new();
     for (id, reservation) in &books.reservations {
         match books.orders.get(id) {
@@ -336,7 +359,7 @@ fn stores_agree(books: &Books) -> Verdict {
         books
             .reserved_events
             .iter()
-            .filter(|id| !books.orders.contains_key(id))
+            .filter(|id| !books.orders.contains_key(id) && !gone.contains(id))
             .map(|id| format!("order {id} is in Kafka only")),
     );
     Verdict::new(

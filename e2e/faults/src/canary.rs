@@ -83,6 +83,11 @@ impl Flock {
         bail!("nobody could buy and pay within {} s: {reason}", limit.as_secs())
     }
 
+    /// Where they buy.
+    pub fn sale(&self) -> &str {
+        &self.sale
+    }
+
     /// Ends the history.
     pub fn finish(self) -> Result<Vec<Record>> {
         self.history.finish()

@@ -29,6 +29,8 @@ const ROLL_LIMIT: Duration = Duration::from_mins(1);
 const STORM_PAUSE: Duration = Duration::from_millis(700);
 /// A parked message is visible by then.
 const PARK_LIMIT: Duration = Duration::from_mins(1);
+/// A sale is rebuilt by then.
+const REBUILD_LIMIT: Duration = Duration::from_mins(2);
 /// Debian's libfaketime.
 const FAKETIME: [&str; 2] = [
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
@@ -84,6 +86,12 @@ pub enum Fault {
     RedisPowerCut,
     /// `FUNCTION FLUSH`.
     RedisFunctionsGone,
+    /// Comes back with nothing, and the sale is rebuilt.
+    RedisLost,
+    /// Comes back as it was so long ago, and the sale is rebuilt.
+    RedisOlder {
+        seconds: u64,
+    },
     KafkaKilled,
     KafkaDown {
         seconds: u64,
@@ -185,6 +193,7 @@ impl Fault {
             | Self::RebalanceStorm { seconds, .. }
             | Self::RedisFrozen { seconds }
             | Self::RedisDiskFull { seconds }
+            | Self::RedisOlder { seconds }
             | Self::KafkaDown { seconds }
             | Self::PostgresFrozen { seconds }
             | Self::PostgresPoolExhausted { seconds }
@@ -254,7 +263,9 @@ impl Fault {
             | Self::RedisDiskFull { .. }
             | Self::RedisTornTail
             | Self::RedisPowerCut
-            | Self::RedisFunctionsGone => self.to_redis(world),
+            | Self::RedisFunctionsGone
+            | Self::RedisLost
+            | Self::RedisOlder { .. } => self.to_redis(world),
             Self::PostgresKilled
             | Self::PostgresFrozen { .. }
             | Self::PostgresPoolExhausted { .. }
@@ -293,6 +304,16 @@ impl Fault {
                 })?;
                 again(stack)
             }),
+            Self::RedisLost => {
+                world.with_stack(|stack| stack.backing.redis.restart_empty())?;
+                rebuild(world)
+            }
+            Self::RedisOlder { seconds } => {
+                let copy = world.with_stack(|stack| stack.backing.redis.copy_data())?;
+                rest(*seconds);
+                world.with_stack(|stack| stack.backing.redis.restart_from(&copy))?;
+                rebuild(world)
+            }
             _ => {
                 let url = world.with_stack(|stack| stack.backing.redis.url());
                 let flush = async {
@@ -334,6 +355,17 @@ impl Fault {
 
 fn rest(seconds: u64) {
     thread::sleep(Duration::from_secs(seconds));
+}
+
+/// The operator's part, which begins when it looks next; how long all of it takes counts as recovering.
+fn rebuild(world: &World) -> Result<()> {
+    let (door, sale) = (world.side_door().clone(), world.flock()?.sale().to_owned());
+    thread::spawn(move || {
+        if let Err(error) = door.rebuild(&sale, REBUILD_LIMIT) {
+            println!("      the sale was not rebuilt: {error:#}");
+        }
+    });
+    Ok(())
 }
 
 fn roll(world: &World, component: Component) -> Result<()> {

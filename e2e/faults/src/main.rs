@@ -149,11 +149,12 @@ fn judged(name: &str, outcome: Result<Outcome>) -> Option<String> {
         Ok(outcome) => {
             let audit = &outcome.audit;
             println!(
-                "    {name}: {} injections, {} requests, {} paid; lost {}, oversold {}, double {}; unknown {} ({} answered later); slowest recovery {:.1} s of {} s: {}",
+                "    {name}: {} injections, {} requests, {} paid; lost {}, gone with Redis {}, oversold {}, double {}; unknown {} ({} answered later); slowest recovery {:.1} s of {} s: {}",
                 outcome.injections,
                 outcome.operations,
                 audit.orders.get("paid").copied().unwrap_or_default(),
                 audit.lost_2xx,
+                audit.gone_with_redis,
                 audit.oversold,
                 audit.charged_twice,
                 audit.unknown.keys,

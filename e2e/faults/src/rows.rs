@@ -154,6 +154,14 @@ pub fn all() -> Vec<Row> {
             times(3, &Fault::RedisPowerCut),
         ),
         Row::new("redis-functions", "Redis", "functions missing", 15, times(3, &Fault::RedisFunctionsGone)),
+        Row::new("redis-lost", "Redis", "volume lost; the sale is rebuilt", 60, times(2, &Fault::RedisLost)),
+        Row::new(
+            "redis-older",
+            "Redis",
+            "comes back as an older copy; the sale is rebuilt",
+            60,
+            times(2, &Fault::RedisOlder { seconds: 3 }),
+        ),
         Row::new("relay-killed", "relay", "SIGKILL of either of two relays", 10, kills(OrderRelay, 5)),
         Row::new(
             "relay-frozen",

@@ -16,6 +16,10 @@ pub async fn read_orders(url: &str, sale: Uuid, books: &mut Books) -> Result<()>
         .bind(sale)
         .fetch_optional(&pool)
         .await?;
+    books.unknown = sqlx::query_as("SELECT unknown_from, unknown_until FROM rebuilds WHERE sale_id = $1")
+        .bind(sale)
+        .fetch_all(&pool)
+        .await?;
     let items =
         sqlx::query("SELECT sku, preloaded, remaining, reserved, sold FROM sale_items WHERE sale_id = $1")
             .bind(sale)

@@ -61,6 +61,19 @@ impl SideDoor {
         until("drained", limit, || self.command(sale, "close-out"))
     }
 
+    /// What the operator does when Redis has lost a sale: rebuilds it, as soon as nothing is on its way
+    /// any more, and resumes it. Answers its status.
+    pub fn rebuild(&self, sale: &str, limit: Duration) -> Result<Value> {
+        until("rebuilt", limit, || {
+            let status = self.command(sale, "rebuild")?;
+            if status["verified"] == true {
+                return Ok(status);
+            }
+            bail!("the sale is {status}")
+        })?;
+        until("resumed", limit, || self.command(sale, "resume"))
+    }
+
     /// Asks the first replica that answers.
     fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
         let mut trouble = anyhow::anyhow!("there is no replica of order");
