@@ -7,19 +7,20 @@
 
 use std::time::Duration;
 
-use rocketmart_stock::{Expired, SaleId, Stock, StockError};
+use rocketmart_stock::{Expired, SaleId, StockError};
 use tokio_util::sync::CancellationToken;
 
-use super::ERROR_PAUSE;
+use super::{ERROR_PAUSE, Relay};
+use crate::vouch;
 
 /// How late a deadline may be noticed.
 const PERIOD: Duration = Duration::from_millis(250);
 /// Reservations looked at in one call: few enough that purchases hardly wait for it.
 const AT_ONCE: usize = 500;
 
-pub(super) async fn run(stock: Stock, sale: SaleId, grace: Duration, stop: CancellationToken) {
+pub(super) async fn run(relay: Relay, sale: SaleId, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let pause = match stock.expire(sale, AT_ONCE, grace).await {
+        let pause = match relay.stock.expire(sale, AT_ONCE, relay.grace).await {
             Ok(Expired { released, looked_at }) => {
                 if released > 0 {
                     metrics::counter!("order_reservations_expired_total").increment(released as u64);
@@ -28,8 +29,14 @@ pub(super) async fn run(stock: Stock, sale: SaleId, grace: Duration, stop: Cance
                 // As many as asked for means there may be more.
                 if looked_at < AT_ONCE { PERIOD } else { Duration::ZERO }
             }
-            // Deadlines that pass meanwhile are noticed once it is vouched for.
-            Err(StockError::Unvouched) => PERIOD,
+            // Deadlines that pass meanwhile are noticed once it is vouched for: here too, since a sale that
+            // was rebuilt a moment ago may have nobody else who looks.
+            Err(StockError::Unvouched) => {
+                if let Err(error) = vouch::look(&relay.pool, &relay.stock, sale.0).await {
+                    tracing::debug!(%sale, %error, "cannot vouch for the sale");
+                }
+                PERIOD
+            }
             Err(error) => {
                 tracing::warn!(%sale, %error, "cannot expire reservations");
                 ERROR_PAUSE

@@ -115,7 +115,7 @@ impl Relay {
                             tracing::info!(%sale, "relaying");
                             let stop = stop.child_token();
                             loops.spawn(stream::Stream::new(self.clone(), *sale).run(stop.clone()));
-                            loops.spawn(expiry::run(self.stock.clone(), *sale, self.grace, stop.clone()));
+                            loops.spawn(expiry::run(self.clone(), *sale, stop.clone()));
                             stop
                         });
                     }

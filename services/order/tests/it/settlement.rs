@@ -1,6 +1,8 @@
 //! The worker's transaction: repeated, refused, out of order. The handler is called as the consumer
 //! would call it, on a real Redis and PostgreSQL.
 
+use std::sync::Arc;
+
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Delivery, HandleError, Handler};
 use rocketmart_order::events::{self, types};
@@ -9,7 +11,7 @@ use rocketmart_stock::{BuyerId, Line, OrderId, Reserve, ReserveOutcome, SaleId};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::shop::{MUG, PRICE, Shop, product};
+use crate::shop::{MUG, PRICE, Shop, eventually, product};
 
 fn delivery(topic: &str, event_type: &str, key: Uuid, data: &Value) -> Delivery {
     let event = Event::new("/rocketmart/test", event_type, key, data);
@@ -156,6 +158,46 @@ async fn redis_and_sql_agree_on_who_was_first_when_a_payment_fails_and_succeeds(
     let item = &counters.items[0];
     let in_redis = [item.preloaded, item.remaining, item.reserved, item.sold].map(i64::from);
     assert_eq!(shop.backing.ledger().await, in_redis);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verdict_of_a_redis_that_was_lost_since_is_not_written_and_its_payment_is_booked_once() {
+    let shop = Shop::with_api_only().await;
+    let sale = shop.open_sale(3).await;
+    let order = reserve(&shop, sale).await;
+    let (one, other) = (Arc::new(worker(&shop)), worker(&shop));
+    one.handle(&[reserved(sale, order, 1)]).await.unwrap();
+    // Redis has confirmed, and the batch is about to be written, when a rebuild of the sale begins.
+    let mut rebuild = shop.backing.pool.begin().await.unwrap();
+    sqlx::query("SELECT 1 FROM sales FOR UPDATE").execute(&mut *rebuild).await.unwrap();
+    let (payment, writer) = (succeeded(order), Arc::clone(&one));
+    let batch = [payment.clone()];
+    let writing = tokio::spawn(async move { writer.handle(&batch).await });
+    eventually("Redis has confirmed it", async || {
+        let counters = shop.backing.stock.counters(SaleId(sale)).await.unwrap().unwrap();
+        counters.items[0].sold == 1
+    })
+    .await;
+    sqlx::query("UPDATE sales SET incarnation = incarnation + 1, doubt = 'lost', doubted_at = now()")
+        .execute(&mut *rebuild)
+        .await
+        .unwrap();
+    rebuild.commit().await.unwrap();
+    let written = writing.await.unwrap();
+    assert!(matches!(written, Err(HandleError::Retry(_))), "{written:?}");
+    assert_eq!(shop.backing.ledger().await, [3, 2, 1, 0], "nothing was sold");
+
+    // It comes again, and waits for the end of the doubt; then one of two takes it.
+    one.handle(&[payment]).await.unwrap();
+    let (parked, paid) =
+        ("SELECT count(*) FROM parked_payments", "SELECT count(*) FROM outbox WHERE type LIKE '%paid%'");
+    one.book_parked().await.unwrap();
+    assert_eq!((shop.backing.number(parked).await, shop.backing.number(paid).await), (1, 0));
+    sqlx::query("UPDATE sales SET doubt = NULL").execute(&shop.backing.pool).await.unwrap();
+    let (first, second) = tokio::join!(one.book_parked(), other.book_parked());
+    first.and(second).unwrap();
+    assert_eq!((shop.backing.number(parked).await, shop.backing.number(paid).await), (0, 1));
+    assert_eq!(shop.backing.ledger().await, [3, 2, 0, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
