@@ -14,6 +14,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::{node, prepare};
 
+mod service;
+
+pub use self::service::Reached;
+
 /// A cluster that is up.
 #[derive(Debug, Clone)]
 pub struct Cluster {
@@ -62,6 +66,11 @@ impl Cluster {
     /// A kubeconfig of an administrator.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// The program kubectl, for commands that [`Cluster::command`] starts.
+    pub fn kubectl_program(&self) -> &Path {
+        &self.kubectl
     }
 
     /// A command that runs where the cluster's addresses can be reached, with `KUBECONFIG` set.

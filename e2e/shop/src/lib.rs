@@ -2,21 +2,23 @@
 //! over HTTP, and nothing is known of how the shop is made.
 //!
 //! ```text
-//! place   where the shop is: a stack of processes on loopback
+//! place   where the shop is: a stack of processes on loopback, or deployed on a cluster
 //!   └ Shop    requests through the entrance, answers with expectations
 //!       ├ people   members: signed up by mail, or brought in by the administrator
 //!       ├ goods    products, cards, addresses
-//!       └ sales    flash sales, through the operator's side door
+//!       └ sales    flash sales: a FlashSale on a cluster, else the operator's side door
 //! ```
 //!
-//! `tests/shop` asks for everything the shop offers, and for what it must refuse; `tests/neighbours`
-//! stops and starts processes, so it has a stack of its own.
+//! `tests/shop` asks for everything the shop offers, and for what it must refuse; its rows and the tour
+//! do so on a cluster as well. `tests/neighbours` stops and starts processes, so it has a stack of its own;
+//! `tests/deployed` stops components of a shop on a cluster.
 
 #![expect(clippy::missing_panics_doc, reason = "what is not as expected fails the test that asked")]
 
 mod answer;
 mod call;
 mod goods;
+mod kubectl;
 mod people;
 mod place;
 mod sales;
@@ -25,9 +27,10 @@ mod wait;
 pub use answer::Answer;
 pub use call::Call;
 pub use goods::{DECLINED_CARD, GOOD_CARD, mug, unique};
+pub use kubectl::Kubectl;
 pub use people::{Member, PASSWORD};
 pub use place::{Place, stack};
-pub use sales::{Offer, Sale, Units};
+pub use sales::{Offer, Sale, Sales, Units};
 pub use wait::{PATIENCE, eventually};
 
 /// A shop and a client of it. Each test opens one: connections belong to the runtime that made them.
@@ -38,19 +41,22 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// The stack that this process shares.
+    /// The shop that the environment names; without one, the stack that this process shares.
     pub async fn open() -> Self {
-        let place = tokio::task::spawn_blocking(|| stack().map(|stack| Place::of(&stack.blocking_lock())));
+        let place = tokio::task::spawn_blocking(Place::find);
         Self::at(place.await.expect("no panic").expect("a shop"))
     }
 
     /// A shop at a given place.
     pub fn at(place: Place) -> Self {
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .timeout(wait::PATIENCE)
             .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .expect("an HTTP client");
-        Self { place, http }
+            .no_proxy();
+        if let Some(address) = place.entrance_address {
+            let host = place.entrance.trim_start_matches("http://");
+            http = http.resolve(host, address);
+        }
+        Self { place, http: http.build().expect("an HTTP client") }
     }
 }

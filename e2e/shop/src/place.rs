@@ -1,39 +1,76 @@
-//! Where the shop is: a stack of processes on loopback, started once per test process; it ends with the
-//! process.
+//! Where the shop is.
+//!
+//! One that is deployed on a cluster is told by the environment; `cargo xtask test deployed` sets it, and
+//! `cargo xtask shell` opens a shell with it:
+//!
+//! | variable | what |
+//! |---|---|
+//! | `SHOP`, `SHOP_ADDRESS` | the entrance: its URL, and the address that the URL's host is to be taken for |
+//! | `MAIL`, `PROVIDER` | the mail sink and the payment provider |
+//! | `ADMIN_EMAIL`, `ADMIN_PASSWORD` | the first administrator |
+//! | `KUBECTL`, `SHOP_NAMESPACE`, `SHOP_NAME` | what applies a FlashSale, and for which Shop |
+//!
+//! Without `SHOP_ADDRESS` it is a stack of processes on loopback, started once per test process; it ends
+//! with the process.
 
-use std::sync::OnceLock;
+use std::{env, net::SocketAddr, sync::OnceLock};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use rocketmart_harness::{
     programs,
-    stack::{self, Component, Recipe, SideDoor, Stack},
+    stack::{self, Component, Recipe, Stack},
 };
 use tokio::sync::Mutex;
+
+use crate::{Kubectl, Sales};
 
 /// The addresses of a running shop.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// Base URL of the entrance.
     pub entrance: String,
+    /// What its host name stands for, where no name server knows it.
+    pub entrance_address: Option<SocketAddr>,
     pub mail: String,
     pub provider: String,
     /// E-mail and password.
     pub administrator: (String, String),
-    /// The order service by itself: there is no operator here, so sales go through its side door.
-    pub order: String,
-    pub side_door: SideDoor,
+    pub sales: Sales,
 }
 
 impl Place {
+    /// The shop that the environment names, or else that of the shared [`stack`]. Blocks while one starts.
+    pub fn find() -> Result<Self> {
+        match env::var("SHOP_ADDRESS") {
+            Ok(address) => Self::deployed(&address),
+            Err(_) => stack().map(|stack| Self::of(&stack.blocking_lock())),
+        }
+    }
+
+    fn deployed(address: &str) -> Result<Self> {
+        let variable = |name: &str| env::var(name).with_context(|| format!("{name} beside SHOP_ADDRESS"));
+        Ok(Self {
+            entrance: variable("SHOP")?,
+            entrance_address: Some(address.parse().with_context(|| format!("SHOP_ADDRESS={address}"))?),
+            mail: variable("MAIL")?,
+            provider: variable("PROVIDER")?,
+            administrator: (variable("ADMIN_EMAIL")?, variable("ADMIN_PASSWORD")?),
+            sales: Sales::Operator {
+                kubectl: Kubectl { program: variable("KUBECTL")?, namespace: variable("SHOP_NAMESPACE")? },
+                shop: variable("SHOP_NAME")?,
+            },
+        })
+    }
+
     /// The shop that a stack is.
     pub fn of(stack: &Stack) -> Self {
         Self {
             entrance: stack.url(Component::SimulateEntrance),
+            entrance_address: None,
             mail: stack.url(Component::SimulateMail),
             provider: stack.url(Component::SimulateProvider),
             administrator: (stack::ADMIN_EMAIL.into(), stack::ADMIN_PASSWORD.into()),
-            order: stack.url(Component::Order),
-            side_door: stack.side_door(),
+            sales: Sales::SideDoor { order: stack.url(Component::Order), door: stack.side_door() },
         }
     }
 }

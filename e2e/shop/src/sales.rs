@@ -1,13 +1,23 @@
-//! Flash sales. There is no operator here, so the side door is asked directly; from there on it is the
-//! same sale.
+//! Flash sales. On a cluster a sale is a FlashSale that the platform team applies; on loopback there is no
+//! operator, and the side door is asked directly. From there on it is the same sale.
 
 use std::time::Duration;
 
+use rocketmart_harness::stack::SideDoor;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
-use crate::{Member, PATIENCE, Shop, call::Call, eventually, unique};
+use crate::{Kubectl, Member, PATIENCE, Shop, call::Call, eventually, unique};
+
+/// How a sale is made known to the shop.
+#[derive(Debug, Clone)]
+pub enum Sales {
+    /// By what an operator would say to the order service, which is there by itself at `order`.
+    SideDoor { order: String, door: SideDoor },
+    /// By a FlashSale for a Shop on a cluster.
+    Operator { kubectl: Kubectl, shop: String },
+}
 
 /// The terms of a sale of one SKU, in won.
 #[derive(Debug, Clone)]
@@ -43,21 +53,63 @@ pub struct Units {
 }
 
 const WINDOW: Duration = Duration::from_mins(30);
+/// The label of each FlashSale that is made here, by which whoever runs the tests removes it.
+const LABEL: &str = "rocketmart.dev/made-by";
+
+impl Sales {
+    /// Has a sale loaded that is open from now on.
+    fn open(&self, name: &str, offer: &Offer) {
+        let now = OffsetDateTime::now_utc().replace_nanosecond(0).expect("whole seconds");
+        let (opens_at, closes_at) = (moment(now - Duration::from_secs(1)), moment(now + WINDOW));
+        match self {
+            Self::SideDoor { door, .. } => {
+                let terms = json!({
+                    "name": name, "currency": "KRW", "payment_seconds": offer.payment_seconds,
+                    "opens_at": opens_at, "closes_at": closes_at,
+                    "items": [{"sku": offer.sku, "units": offer.units, "price": offer.price,
+                               "per_buyer_limit": offer.per_buyer_limit}],
+                });
+                door.load(&Uuid::now_v7().to_string(), &terms, PATIENCE).expect("the sale is loaded");
+            }
+            Self::Operator { kubectl, shop } => {
+                let manifest = json!({
+                    "apiVersion": "rocketmart.dev/v1alpha1", "kind": "FlashSale",
+                    "metadata": {"name": name, "labels": {LABEL: "tests"}},
+                    "spec": {
+                        "shop": shop, "currency": "KRW", "paymentDeadlineSeconds": offer.payment_seconds,
+                        "opensAt": opens_at, "closesAt": closes_at,
+                        "items": [{"sku": offer.sku, "units": offer.units, "price": offer.price,
+                                   "perBuyerLimit": offer.per_buyer_limit}],
+                    }
+                });
+                kubectl.run(&["create", "--filename=-"], &manifest.to_string());
+            }
+        }
+    }
+
+    /// Where the units of a sale are, by the books of the order service; an operator tells what it read
+    /// last, about a second ago.
+    fn units(&self, sale: &Sale) -> Units {
+        let counted = match self {
+            Self::SideDoor { door, .. } => {
+                door.status(&sale.id).expect("the sale's status")["ledger"][0].clone()
+            }
+            Self::Operator { kubectl, .. } => {
+                kubectl.get("flashsale", &sale.name)["status"]["totals"].clone()
+            }
+        };
+        let count =
+            |field: &str| counted[field].as_i64().unwrap_or_else(|| panic!("no {field} in {counted}"));
+        Units { remaining: count("remaining"), reserved: count("reserved"), sold: count("sold") }
+    }
+}
 
 impl Shop {
     /// Opens a sale of a SKU that a seller has published; answers once it sells.
     pub async fn open_sale(&self, offer: &Offer) -> Sale {
         let name = unique("e2e");
-        let now = OffsetDateTime::now_utc().replace_nanosecond(0).expect("whole seconds");
-        let terms = json!({
-            "name": name, "currency": "KRW", "payment_seconds": offer.payment_seconds,
-            "opens_at": moment(now - Duration::from_secs(1)), "closes_at": moment(now + WINDOW),
-            "items": [{"sku": offer.sku, "units": offer.units, "price": offer.price,
-                       "per_buyer_limit": offer.per_buyer_limit}],
-        });
-        let (door, id) = (self.place.side_door.clone(), Uuid::now_v7().to_string());
-        let loading = tokio::task::spawn_blocking(move || door.load(&id, &terms, PATIENCE));
-        loading.await.expect("no panic").expect("the sale is loaded");
+        let (sales, own, terms) = (self.place.sales.clone(), name.clone(), offer.clone());
+        tokio::task::spawn_blocking(move || sales.open(&own, &terms)).await.expect("the sale is made known");
         let path = format!("/api/v1/sales/{name}");
         let sale = eventually(&format!("sale {name} is open"), async || {
             let sale = self.get(&path).await.json();
@@ -96,12 +148,8 @@ impl Shop {
 
     /// Where the units are, by the books of the order service rather than by Redis.
     pub async fn units(&self, sale: &Sale) -> Units {
-        let (door, sale) = (self.place.side_door.clone(), sale.clone());
-        let status = tokio::task::spawn_blocking(move || door.status(&sale.id));
-        let counted = status.await.expect("no panic").expect("the sale's status")["ledger"][0].clone();
-        let count =
-            |field: &str| counted[field].as_i64().unwrap_or_else(|| panic!("no {field} in {counted}"));
-        Units { remaining: count("remaining"), reserved: count("reserved"), sold: count("sold") }
+        let (sales, sale) = (self.place.sales.clone(), sale.clone());
+        tokio::task::spawn_blocking(move || sales.units(&sale)).await.expect("the books are open")
     }
 
     /// Waits until the books show the units where they are expected; `what` says so in words.

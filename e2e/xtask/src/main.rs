@@ -5,6 +5,7 @@
 
 mod bench;
 mod demo;
+mod deployed;
 mod dev;
 mod faults;
 mod forward;
@@ -20,8 +21,10 @@ const USAGE: &str = "cargo xtask <command>
 
   demo [--kubeconfig PATH [--entrance URL]] [--units N] [--shoppers N]
                      from nothing to a closed, balanced flash sale; leaves the cluster up
-  test [TIER…]       all tests, or those of some tiers: unit, services, shop, operator, e2e, and faults,
-                     which runs only by name
+  test [TIER…] [--kubeconfig PATH [--entrance URL]]
+                     all tests, or those of some tiers: unit, services, shop, operator, e2e, and faults,
+                     which runs only by name, as does deployed, the second half of e2e by itself: what
+                     buyers and sellers do in the shop that a demo left on a cluster
   faults [ROW…] [--seed N --minutes M] [--known-bugs] [--list]
                      kills, freezes and cuts what a sale stands on, and audits what is left
   bench [--quick] [NAME…]
@@ -30,6 +33,7 @@ const USAGE: &str = "cargo xtask <command>
   up                 a Kubernetes node with ingress on this machine
   down               removes the node and everything it made
   kubectl -- ARGS    kubectl against the node
+  shell [-- COMMAND] a shell that reaches the deployed shop: $SHOP, $MAIL, $PROVIDER, $KUBECTL
   forward [PORT]     a loopback port (8080) that leads to the node's entrance, until Ctrl-C
   images             builds the images of the shop and its backing services, for another cluster
   dev                the services as plain processes on loopback, until Ctrl-C
@@ -65,6 +69,7 @@ fn run(arguments: Vec<String>) -> Result<()> {
             let status = Cluster::local()?.kubectl_command(arguments).status()?;
             if status.success() { Ok(()) } else { bail!("kubectl ended with {status}") }
         }
+        "shell" => deployed::shell(rest),
         "forward" => forward::run(rest),
         forward::INSIDE => forward::inside(),
         "images" => {

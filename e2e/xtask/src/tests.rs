@@ -15,12 +15,15 @@ use rocketmart_harness::{
     programs::{Executable, Kind, Programs},
 };
 
-use crate::{bench, demo, faults, quality};
+use crate::{bench, demo, deployed::Deployed, faults, quality};
 
 /// Its integration tests are property tests of the functions on a real Redis.
 const ENGINE: &str = "rocketmart-stock";
 const OPERATOR: &str = "rocketmart-operator";
 const SHOP: &str = "rocketmart-shop";
+/// Of its tests, those that ask for everything the shop offers, wherever it is, and those that need a cluster.
+const ROWS: &str = "shop";
+const ON_A_CLUSTER: &str = "deployed";
 /// The operator's tests wait for deadlines most of the time, so more of them than there are cores run at once.
 const WAITING: &str = "--test-threads=5";
 
@@ -32,14 +35,23 @@ enum Tier {
     Operator,
     Faults,
     EndToEnd,
+    Deployed,
 }
 
 impl Tier {
-    const ALL: [Self; 6] =
-        [Self::Unit, Self::Services, Self::Shop, Self::Operator, Self::Faults, Self::EndToEnd];
+    const ALL: [Self; 7] = [
+        Self::Unit,
+        Self::Services,
+        Self::Shop,
+        Self::Operator,
+        Self::Faults,
+        Self::EndToEnd,
+        Self::Deployed,
+    ];
 
     /// What runs unless tiers are named. The faults are not among them yet: a campaign has to have held
-    /// for hours before its failure may stop a change that has nothing to do with it.
+    /// for hours before its failure may stop a change that has nothing to do with it. What is asked of a
+    /// deployed shop is the second half of `e2e`.
     const USUAL: [Self; 5] = [Self::Unit, Self::Services, Self::Shop, Self::Operator, Self::EndToEnd];
 
     fn name(self) -> &'static str {
@@ -50,6 +62,7 @@ impl Tier {
             Self::Operator => "operator",
             Self::Faults => "faults",
             Self::EndToEnd => "e2e",
+            Self::Deployed => "deployed",
         }
     }
 
@@ -60,11 +73,14 @@ impl Tier {
             Self::Shop => "what buyers and sellers do, and must not, in a whole shop of processes",
             Self::Operator => "operator against a real API server and etcd",
             Self::Faults => "a random campaign against real processes, and known bugs that it must catch",
-            Self::EndToEnd => "a whole sale on the node",
+            Self::EndToEnd => {
+                "a whole sale on the node, then everything else in the shop that it leaves there"
+            }
+            Self::Deployed => "what buyers and sellers do in a shop that is on a cluster already",
         }
     }
 
-    fn run(self, programs: &Programs) -> Result<Count> {
+    fn run(self, programs: &Programs, options: &demo::Options) -> Result<Count> {
         match self {
             Self::Unit => {
                 quality::generate(programs, true)?;
@@ -84,7 +100,11 @@ impl Tier {
                 count.passed += 1;
                 Ok(count)
             }
-            Self::Shop => run_all(programs.tests(Kind::IntegrationTests).filter(|test| test.package == SHOP)),
+            Self::Shop => run_all(
+                programs
+                    .tests(Kind::IntegrationTests)
+                    .filter(|test| test.package == SHOP && test.name != ON_A_CLUSTER),
+            ),
             Self::Operator => {
                 run_all(programs.tests(Kind::IntegrationTests).filter(|test| test.package == OPERATOR))
             }
@@ -93,10 +113,17 @@ impl Tier {
                 Ok(Count { passed: 2, failed: 0 })
             }
             Self::EndToEnd => {
-                rocketmart_harness::node::survives_a_crash_and_leaves_nothing()?;
-                demo::run(&demo::Options::default())?;
-                Ok(Count { passed: 2, failed: 0 })
+                let mut count = Count::default();
+                if options.kubeconfig.is_none() {
+                    rocketmart_harness::node::survives_a_crash_and_leaves_nothing()?;
+                    count.passed += 1;
+                }
+                demo::run(options)?;
+                count.passed += 1;
+                count += against_the_deployed(programs, options)?;
+                Ok(count)
             }
+            Self::Deployed => against_the_deployed(programs, options),
         }
     }
 }
@@ -115,8 +142,11 @@ impl std::ops::AddAssign for Count {
     }
 }
 
-pub(crate) fn run(names: &[String]) -> Result<()> {
-    let tiers = chosen(names)?;
+/// Runs tiers, by their names; what follows these are the demo's options.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let options = arguments.iter().position(|argument| argument.starts_with("--"));
+    let (names, options) = arguments.split_at(options.unwrap_or(arguments.len()));
+    let (tiers, options) = (chosen(names)?, demo::Options::parse(options)?);
     prepare::for_tests()?;
     let programs = Programs::build_with_tests()?;
     let mut total = Count::default();
@@ -124,7 +154,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     for tier in tiers {
         println!("\n== {}: {}", tier.name(), tier.about());
         let started = Instant::now();
-        let (count, trouble) = match tier.run(&programs) {
+        let (count, trouble) = match tier.run(&programs, &options) {
             Ok(count) if count.passed + count.failed == 0 => {
                 (Count { passed: 0, failed: 1 }, Some("no test was executed".to_owned()))
             }
@@ -162,9 +192,9 @@ fn chosen(names: &[String]) -> Result<Vec<Tier>> {
     names
         .iter()
         .map(|name| {
-            Tier::ALL.into_iter().find(|tier| tier.name() == name).with_context(|| {
-                format!("no tier `{name}`; there are unit, services, shop, operator, faults, e2e")
-            })
+            let known = Tier::ALL.map(Tier::name).join(", ");
+            let tier = Tier::ALL.into_iter().find(|tier| tier.name() == name);
+            tier.with_context(|| format!("no tier `{name}`; there are {known}"))
         })
         .collect()
 }
@@ -179,14 +209,34 @@ fn run_all<'a>(executables: impl Iterator<Item = &'a Executable>) -> Result<Coun
     Ok(count)
 }
 
-/// Runs a test executable, passes its output on and reads its result line.
+/// What is asked of a shop on a cluster.
+fn against_the_deployed(programs: &Programs, options: &demo::Options) -> Result<Count> {
+    println!("\n-- the deployed shop");
+    let shop = Deployed::find(options)?;
+    shop.helm_test()?;
+    let mut count = Count { passed: 1, failed: 0 };
+    // What stops components comes last.
+    for name in [ROWS, ON_A_CLUSTER] {
+        let mut tests = programs.tests(Kind::IntegrationTests);
+        let tests = tests.find(|test| test.package == SHOP && test.name == name);
+        let executable = tests.with_context(|| format!("{SHOP} has no tests `{name}`"))?;
+        count += execute(&mut shop.tests(executable), SHOP)?;
+    }
+    shop.forget_sales()?;
+    Ok(count)
+}
+
+/// Runs a test executable.
 fn run_one(executable: &Executable) -> Result<Count> {
-    let mut child = Command::new(&executable.path)
-        .current_dir(&executable.folder)
-        .args((executable.package == OPERATOR).then_some(WAITING))
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("starting {}", executable.path.display()))?;
+    let mut command = Command::new(&executable.path);
+    command.current_dir(&executable.folder).args((executable.package == OPERATOR).then_some(WAITING));
+    execute(&mut command, &executable.package)
+}
+
+/// Runs tests of a package, passes their output on and reads their result line.
+fn execute(command: &mut Command, package: &str) -> Result<Count> {
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("starting the tests of {package}"))?;
     let mut count = None;
     let output = child.stdout.take().context("a test without output")?;
     for line in BufReader::new(output).lines() {
@@ -197,9 +247,9 @@ fn run_one(executable: &Executable) -> Result<Count> {
         }
     }
     let status = child.wait()?;
-    let count = count.with_context(|| format!("{} ended with {status} and no result", executable.package))?;
+    let count = count.with_context(|| format!("{package} ended with {status} and no result"))?;
     if !status.success() && count.failed == 0 {
-        bail!("{} ended with {status}", executable.package);
+        bail!("{package} ended with {status}");
     }
     Ok(count)
 }

@@ -6,7 +6,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
 
-use reqwest::Method;
+#[path = "../shared/outage.rs"]
+mod outage;
+
 use rocketmart_harness::stack::{Component, Stack};
 use rocketmart_shop::{GOOD_CARD, Member, Place, Sale, Shop, eventually, stack};
 use serde_json::{Value, json};
@@ -164,26 +166,5 @@ async fn row_09_without_delivery_purchases_are_paid_and_delivered_once_it_is_bac
 #[tokio::test(flavor = "multi_thread")]
 async fn row_15_payments_outlive_an_outage_of_the_provider() {
     let stack = turn().await;
-    let shop = Shop::at(Place::of(&stack));
-    let buyer = shop.buyer().await;
-    let sale = shop.sale_of(1).await;
-    shop.card(&buyer, GOOD_CARD).await;
-    let order = shop.purchase(&buyer, &sale).await.expect(201);
-    let control = format!("{}/control", shop.place.provider);
-    let outage = async |out: bool| {
-        let answer = shop.outside(Method::PUT, &control).json(&json!({"outage": out})).await;
-        assert!((200..300).contains(&answer.status), "{}", answer.text);
-    };
-    outage(true).await;
-    shop.pay(&buyer, &order, &json!({})).await.expect(202);
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-    let id = order["id"].as_str().unwrap();
-    let waiting = shop.get(&format!("/api/v1/orders/{id}")).by(&buyer).await.expect(200);
-    assert_eq!(waiting["payment"]["state"], "requested", "an outage is not a refusal");
-    outage(false).await;
-    eventually("the payment succeeds", async || {
-        let order = shop.get(&format!("/api/v1/orders/{id}")).by(&buyer).await.expect(200);
-        (order["payment"]["state"] == "succeeded").then_some(())
-    })
-    .await;
+    outage::payments_outlive_an_outage_of_the_provider(&Shop::at(Place::of(&stack))).await;
 }

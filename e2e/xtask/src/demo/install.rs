@@ -8,7 +8,9 @@ use rocketmart_harness::{cluster::Cluster, step::step};
 pub(crate) const SHOP_NAMESPACE: &str = "rocket-mart";
 pub(crate) const BACKING_NAMESPACE: &str = "backing";
 pub(crate) const SHOP: &str = "rocket-mart";
-const OPERATOR_NAMESPACE: &str = "rocketmart-system";
+pub(crate) const OPERATOR_NAMESPACE: &str = "rocketmart-system";
+/// The chart of the operator, and its release.
+pub(crate) const OPERATOR: &str = "rocketmart";
 
 pub(crate) fn run(cluster: &Cluster) -> Result<()> {
     for name in [SHOP_NAMESPACE, BACKING_NAMESPACE] {
@@ -22,7 +24,7 @@ pub(crate) fn run(cluster: &Cluster) -> Result<()> {
         for file in fs::read_dir("charts/rocketmart/crds")? {
             cluster.apply(&fs::read_to_string(file?.path())?)?;
         }
-        helm(cluster, "rocketmart", OPERATOR_NAMESPACE)
+        helm(cluster, OPERATOR, OPERATOR_NAMESPACE)
     })?;
     step("The shop: examples/shop.yaml until it is Ready", || {
         cluster.apply(&fs::read_to_string("examples/shop.yaml")?)?;

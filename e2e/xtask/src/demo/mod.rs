@@ -7,7 +7,7 @@
 //! Every figure of the report is read from the running system: counters and phases from the
 //! FlashSale's status, what shoppers were told from their own history, the books from the stores.
 
-mod install;
+pub(crate) mod install;
 mod report;
 mod sale;
 mod timeline;
@@ -58,13 +58,20 @@ impl Options {
                 "--units" => options.units = number()?,
                 "--shoppers" => options.shoppers = number()?,
                 "--sign-ups" => options.sign_ups = number()?,
-                other => bail!("demo has no option {other}"),
+                other => bail!("there is no option {other}"),
             }
         }
         if options.units == 0 || options.shoppers == 0 {
             bail!("--units and --shoppers: at least 1");
         }
         Ok(options)
+    }
+}
+
+impl Options {
+    /// The cluster that is up.
+    pub(crate) fn cluster(&self) -> Result<Cluster> {
+        self.kubeconfig.as_ref().map_or_else(Cluster::local, |kubeconfig| Cluster::elsewhere(kubeconfig))
     }
 }
 
