@@ -15,13 +15,14 @@ mod tests;
 use std::{env, path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, bail};
-use rocketmart_harness::{cluster::Cluster, node::Node, programs::Programs};
+use rocketmart_harness::{cluster::Cluster, node::Node, prepare, programs::Programs};
 
 const USAGE: &str = "cargo xtask <command>
 
-  demo [--kubeconfig PATH [--entrance URL]] [--units N] [--shoppers N]
-                     from nothing to a closed, balanced flash sale; leaves the cluster up
-  test [TIER…] [--kubeconfig PATH [--entrance URL]]
+  demo [--kubeconfig PATH [--entrance URL]] [--units N] [--shoppers N] [--cassandra]
+                     from nothing to a closed, balanced flash sale; leaves the cluster up;
+                     --cassandra: with the catalog there
+  test [TIER…] [--kubeconfig PATH [--entrance URL]] [--cassandra]
                      all tests, or those of some tiers: unit, services, shop, operator, e2e, and faults,
                      which runs only by name, as does deployed, the second half of e2e by itself: what
                      buyers and sellers do in the shop that a demo left on a cluster
@@ -35,7 +36,8 @@ const USAGE: &str = "cargo xtask <command>
   kubectl -- ARGS    kubectl against the node
   shell [-- COMMAND] a shell that reaches the deployed shop: $SHOP, $MAIL, $PROVIDER, $KUBECTL
   forward [PORT]     a loopback port (8080) that leads to the node's entrance, until Ctrl-C
-  images             builds the images of the shop and its backing services, for another cluster
+  images [--cassandra]
+                     builds the images of the shop and its backing services, for another cluster
   dev                the services as plain processes on loopback, until Ctrl-C
   gen [--check]      writes (or checks) CRDs, OpenAPI documents and chart files
   fmt [--check]      formats the code
@@ -73,7 +75,11 @@ fn run(arguments: Vec<String>) -> Result<()> {
         "forward" => forward::run(rest),
         forward::INSIDE => forward::inside(),
         "images" => {
-            for image in rocketmart_harness::prepare::shop_images()? {
+            let mut images = prepare::shop_images()?;
+            if rest.iter().any(|argument| argument == "--cassandra") {
+                images.push(prepare::cassandra_image()?);
+            }
+            for image in images {
                 println!("{}\t{}", image.name, image.archive.display());
             }
             Ok(())

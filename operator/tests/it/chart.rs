@@ -1,4 +1,4 @@
-//! The chart: accepted by Helm's own checks and by the API server, and documented as it is.
+//! The charts: accepted by Helm's own checks and by the API server, and the operator's documented as it is.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,8 +10,14 @@ use serde_json::Value;
 
 use crate::cluster::{OPERATOR_NAMESPACE, server};
 
+const BACKING: &str = "backing-services";
+
 fn chart() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/rocketmart")
+    chart_of("rocketmart")
+}
+
+fn chart_of(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts").join(name)
 }
 
 fn helm(arguments: &[&str]) -> Output {
@@ -19,8 +25,12 @@ fn helm(arguments: &[&str]) -> Output {
 }
 
 fn template(settings: &[&str]) -> Output {
-    let chart = chart().display().to_string();
-    let mut arguments = vec!["template", "rocketmart", &chart, "--namespace", OPERATOR_NAMESPACE];
+    template_of("rocketmart", OPERATOR_NAMESPACE, settings)
+}
+
+fn template_of(name: &str, namespace: &str, settings: &[&str]) -> Output {
+    let chart = chart_of(name).display().to_string();
+    let mut arguments = vec!["template", name, &chart, "--namespace", namespace];
     arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
     helm(&arguments)
 }
@@ -34,9 +44,11 @@ fn objects(output: &Output) -> Vec<Value> {
 }
 
 #[test]
-fn helm_finds_nothing_wrong_with_the_chart() {
-    let linted = helm(&["lint", "--strict", &chart().display().to_string()]);
-    assert!(linted.status.success(), "{}", String::from_utf8_lossy(&linted.stdout));
+fn helm_finds_nothing_wrong_with_the_charts() {
+    for chart in ["rocketmart", BACKING] {
+        let linted = helm(&["lint", "--strict", &chart_of(chart).display().to_string()]);
+        assert!(linted.status.success(), "{}", String::from_utf8_lossy(&linted.stdout));
+    }
 }
 
 #[test]
@@ -51,19 +63,72 @@ fn the_api_server_accepts_everything_the_chart_makes() {
         ],
     ] {
         for object in objects(&template(&settings)) {
-            let file = std::env::temp_dir().join(format!("rocketmart-chart-{}.json", std::process::id()));
-            std::fs::write(&file, object.to_string()).unwrap();
-            let accepted = server().kubectl(&[
-                "apply",
-                "--dry-run=server",
-                "--server-side",
-                "--force-conflicts",
-                "--filename",
-                &file.display().to_string(),
-            ]);
+            let accepted = accepts(OPERATOR_NAMESPACE, &object);
             assert!(accepted.is_ok(), "{settings:?} {}: {accepted:?}", object["kind"]);
         }
     }
+}
+
+#[test]
+fn the_api_server_accepts_the_backing_services_with_and_without_cassandra() {
+    let kinds_with = |settings: &[&str]| -> Vec<String> {
+        let objects = objects(&template_of(BACKING, "backing", settings));
+        for object in &objects {
+            let accepted = accepts("backing", object);
+            assert!(accepted.is_ok(), "{settings:?} {}: {accepted:?}", object["kind"]);
+        }
+        let name = |object: &Value| {
+            format!("{} {}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap())
+        };
+        objects.iter().map(name).collect()
+    };
+    for namespace in ["backing", "rocket-mart"] {
+        server().kubectl(&["create", "namespace", namespace]).unwrap();
+    }
+    let usual = kinds_with(&[]);
+    assert!(usual.contains(&"StatefulSet postgres".to_owned()), "{usual:?}");
+    assert!(!usual.iter().any(|name| name.ends_with("cassandra")), "{usual:?}");
+    let more = kinds_with(&["cassandra.enabled=true", "databases={member}"]);
+    for kind in ["StatefulSet", "Service", "ConfigMap"] {
+        assert!(more.contains(&format!("{kind} cassandra")), "{more:?}");
+    }
+}
+
+#[test]
+fn every_pod_of_the_backing_services_is_as_restricted_as_their_namespace_asks() {
+    for object in objects(&template_of(BACKING, "backing", &["cassandra.enabled=true"])) {
+        let pod = &object["spec"]["template"]["spec"];
+        let Some(containers) = pod["containers"].as_array() else { continue };
+        let name = &object["metadata"]["name"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{name}");
+        for container in containers {
+            let context = &container["securityContext"];
+            assert_eq!(context["allowPrivilegeEscalation"], false, "{name}");
+            assert_eq!(context["readOnlyRootFilesystem"], true, "{name}");
+            assert_eq!(context["capabilities"]["drop"][0], "ALL", "{name}");
+            assert!(container["readinessProbe"].is_object(), "{name}");
+            assert!(container["livenessProbe"].is_object(), "{name}");
+            assert!(container["resources"]["limits"]["memory"].is_string(), "{name}");
+        }
+    }
+}
+
+/// Whether the API server would take an object, in this namespace unless it names another.
+fn accepts(namespace: &str, object: &Value) -> anyhow::Result<String> {
+    let name = object["metadata"]["name"].as_str().unwrap();
+    let kind = object["kind"].as_str().unwrap();
+    let file = format!("rocketmart-chart-{}-{namespace}-{kind}-{name}.json", std::process::id());
+    let file = std::env::temp_dir().join(file);
+    std::fs::write(&file, object.to_string())?;
+    let path = file.display().to_string();
+    let mut arguments = vec!["apply", "--dry-run=server", "--server-side", "--force-conflicts"];
+    arguments.extend(["--filename", &path]);
+    if object["metadata"]["namespace"].is_null() {
+        arguments.extend(["--namespace", namespace]);
+    }
+    let accepted = server().kubectl(&arguments);
+    std::fs::remove_file(file)?;
+    accepted
 }
 
 #[test]

@@ -121,11 +121,17 @@ async fn bad_shops_are_refused_with_a_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_examples_are_accepted() {
-    let cluster = Cluster::new("examples").await;
-    for file in ["shop.yaml", "flash-sale.yaml"] {
-        let path = format!("{}/../examples/{file}", env!("CARGO_MANIFEST_DIR"));
-        let mut object: Value = serde_norway::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        object["metadata"]["namespace"] = json!(cluster.namespace);
-        cluster.apply(object).await.unwrap();
+    for (namespace, files) in [
+        ("examples", &["shop.yaml", "flash-sale.yaml"][..]),
+        // One of the two shops: a store is not changed.
+        ("examples-on-cassandra", &["shop-on-cassandra.yaml"]),
+    ] {
+        let cluster = Cluster::new(namespace).await;
+        for file in files {
+            let path = format!("{}/../examples/{file}", env!("CARGO_MANIFEST_DIR"));
+            let mut object: Value = serde_norway::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+            object["metadata"]["namespace"] = json!(cluster.namespace);
+            cluster.apply(object).await.unwrap();
+        }
     }
 }

@@ -28,7 +28,7 @@ pub struct Cassandra {
 const START_LIMIT: Duration = Duration::from_mins(3);
 
 /// What Cassandra asks of a JDK, one argument a line.
-const JDK_OPTIONS: &str = include_str!("../../../node-binaries/cassandra/jdk17.options");
+const JDK_OPTIONS: &str = include_str!("../../../../images/cassandra/jdk17.options");
 
 impl Cassandra {
     /// The one node of this test process, started at first use.

@@ -94,6 +94,17 @@ pub(super) fn of_the_backing_services() -> Result<Vec<Image>> {
     recipes.iter().map(Recipe::build).collect()
 }
 
+/// The image of Cassandra, which only a shop that keeps its catalog there needs.
+pub fn cassandra_image() -> Result<Image> {
+    let libraries = maven::libraries("cassandra")?;
+    Recipe {
+        folder: "cassandra",
+        name: "docker.io/library/cassandra:5.0.5".to_owned(),
+        contexts: vec![("libraries", libraries)],
+    }
+    .build()
+}
+
 /// The image with all of our own programs, from what cargo builds now.
 pub fn rocketmart_image() -> Result<Image> {
     let programs = step::step("Build our own programs", Programs::build)?;

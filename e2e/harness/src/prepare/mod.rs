@@ -24,7 +24,7 @@ use anyhow::Result;
 
 pub use self::{
     go::{Contour, KUBERNETES_VERSION, contour, helm, kubernetes_binaries},
-    images::{Image, rocketmart_image},
+    images::{Image, cassandra_image, rocketmart_image},
     schemathesis::schemathesis,
 };
 

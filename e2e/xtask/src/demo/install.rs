@@ -12,22 +12,31 @@ pub(crate) const OPERATOR_NAMESPACE: &str = "rocketmart-system";
 /// The chart of the operator, and its release.
 pub(crate) const OPERATOR: &str = "rocketmart";
 
-pub(crate) fn run(cluster: &Cluster) -> Result<()> {
+/// What the backing services are told when the catalog is in Cassandra: PostgreSQL has nothing of it then.
+const WITH_CASSANDRA: [&str; 4] =
+    ["--set", "cassandra.enabled=true", "--set", "databases={member,order,payment,delivery}"];
+
+pub(crate) fn run(cluster: &Cluster, with_cassandra: bool) -> Result<()> {
+    let (settings, shop) = if with_cassandra {
+        (&WITH_CASSANDRA[..], "examples/shop-on-cassandra.yaml")
+    } else {
+        (&[][..], "examples/shop.yaml")
+    };
     for name in [SHOP_NAMESPACE, BACKING_NAMESPACE] {
         cluster.apply(&namespace(name))?;
     }
     step("Install the backing services (Redis, Kafka, PostgreSQL, mail, payment provider)", || {
-        helm(cluster, "backing-services", BACKING_NAMESPACE)
+        helm(cluster, "backing-services", BACKING_NAMESPACE, settings)
     })?;
     step("Install the operator", || {
         // Helm installs CRDs once and never changes them, so they are applied like any other manifest.
         for file in fs::read_dir("charts/rocketmart/crds")? {
             cluster.apply(&fs::read_to_string(file?.path())?)?;
         }
-        helm(cluster, OPERATOR, OPERATOR_NAMESPACE)
+        helm(cluster, OPERATOR, OPERATOR_NAMESPACE, &[])
     })?;
-    step("The shop: examples/shop.yaml until it is Ready", || {
-        cluster.apply(&fs::read_to_string("examples/shop.yaml")?)?;
+    step(&format!("The shop: {shop} until it is Ready"), || {
+        cluster.apply(&fs::read_to_string(shop)?)?;
         let ready = cluster.kubectl(&[
             "-n",
             SHOP_NAMESPACE,
@@ -48,21 +57,13 @@ pub(crate) fn run(cluster: &Cluster) -> Result<()> {
     })
 }
 
-fn helm(cluster: &Cluster, chart: &str, namespace: &str) -> Result<()> {
+fn helm(cluster: &Cluster, chart: &str, namespace: &str, settings: &[&str]) -> Result<()> {
     let path = format!("charts/{chart}");
+    let mut arguments = vec!["upgrade", "--install", chart, &path, "--namespace", namespace];
+    arguments.extend(["--create-namespace", "--wait", "--timeout", "5m"]);
+    arguments.extend(settings);
     cluster
-        .helm(&[
-            "upgrade",
-            "--install",
-            chart,
-            &path,
-            "--namespace",
-            namespace,
-            "--create-namespace",
-            "--wait",
-            "--timeout",
-            "5m",
-        ])
+        .helm(&arguments)
         .map(drop)
         .with_context(|| cluster.kubectl(&["-n", namespace, "get", "pods,events"]).unwrap_or_default())
 }

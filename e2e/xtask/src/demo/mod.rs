@@ -16,7 +16,7 @@ mod tools;
 use std::{fs, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, bail};
-use rocketmart_harness::{cluster::Cluster, node::Node, step};
+use rocketmart_harness::{cluster::Cluster, node::Node, prepare, step};
 
 use self::{sale::Sale, timeline::Timeline, tools::Tools};
 
@@ -27,6 +27,8 @@ pub(crate) struct Options {
     pub kubeconfig: Option<PathBuf>,
     /// Where pods reach the ingress controller.
     pub entrance: String,
+    /// Keeps the catalog in Cassandra rather than in PostgreSQL.
+    pub cassandra: bool,
     pub units: u32,
     pub shoppers: u32,
     /// How many of them sign up by themselves, through the link in a mail.
@@ -38,6 +40,7 @@ impl Default for Options {
         Self {
             kubeconfig: None,
             entrance: "http://envoy.projectcontour".to_owned(),
+            cassandra: false,
             units: 1_000,
             shoppers: 5_000,
             sign_ups: 24,
@@ -50,6 +53,10 @@ impl Options {
         let mut options = Self::default();
         let mut words = arguments.iter();
         while let Some(flag) = words.next() {
+            if flag == "--cassandra" {
+                options.cassandra = true;
+                continue;
+            }
             let value = words.next().with_context(|| format!("{flag} needs a value"))?;
             let number = || value.parse().with_context(|| format!("{flag} {value}: a number is needed"));
             match flag.as_str() {
@@ -84,11 +91,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     println!("Prepare");
     let cluster = match &options.kubeconfig {
         Some(kubeconfig) => Cluster::elsewhere(kubeconfig)?,
-        None => Node::up()?.cluster().clone(),
+        None => node(options)?.cluster().clone(),
     };
 
     println!("Install");
-    install::run(&cluster)?;
+    install::run(&cluster, options.cassandra)?;
     let timeline = Timeline::start(&cluster);
 
     println!("People");
@@ -125,4 +132,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         ns = install::SHOP_NAMESPACE,
     );
     report::verdict(&report)
+}
+
+/// The node of this machine, with what the demo needs on it.
+fn node(options: &Options) -> Result<Node> {
+    let node = Node::up()?;
+    if options.cassandra {
+        let image = prepare::cassandra_image()?;
+        step::step("Import the image of Cassandra", || node.import_image(&image))?;
+    }
+    Ok(node)
 }
