@@ -92,6 +92,8 @@ impl World {
             .replicas(Component::OrderWorker, 2)
             .replicas(Component::PaymentWorker, 2)
             .env(Component::Member, "ACCESS_TOKEN_SECONDS", TOKEN_SECONDS)
+            // Few members stand for many.
+            .env(Component::Order, "PURCHASES_PER_MEMBER", "0")
             .env(Component::PaymentWorker, "PAYMENT_PROVIDER_TIMEOUT_MS", PROVIDER_TIMEOUT_MS);
         let sql = backing.postgres.port();
         let mut edges = Edges::new();

@@ -33,6 +33,8 @@ const DRAIN_LIMIT: Duration = Duration::from_mins(10);
 const PRICE: i64 = 19_900;
 /// Parcels stay where they are: a purchase is followed until its shipment exists.
 const CARRIER_STEP_SECONDS: &str = "86400";
+/// Purchases of one buyer per second and at once: more than a machine carries.
+const UNHINDERED: &str = "1000000";
 
 /// The programs that were built.
 #[derive(Debug, Clone)]
@@ -74,10 +76,13 @@ impl Default for Terms {
 
 impl Shop {
     /// Starts a shop and waits until it is ready. The outside world answers at once: parcels take no
-    /// steps, and the payment provider sends no call-backs beside its answers.
+    /// steps, and the payment provider sends no call-backs beside its answers. A few buyers stand for
+    /// many, so each may do as much as they all.
     pub(crate) fn open(programs: &Programs) -> Result<Self> {
         let stack = Recipe::new(&programs.rocketmart)
             .env(Component::DeliveryWorker, "CARRIER_STEP_SECONDS", CARRIER_STEP_SECONDS)
+            .env(Component::Order, "PURCHASES_PER_MEMBER", UNHINDERED)
+            .env(Component::Order, "PURCHASE_BURST_PER_MEMBER", UNHINDERED)
             .start()
             .context("starting the shop")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

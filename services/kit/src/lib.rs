@@ -5,11 +5,13 @@
 //! admin endpoints. Requests come in through [`extract`] and [`auth`] and fail as
 //! [`problem::Problem`]s. Facts leave a database through the [`outbox`], travel as
 //! [`event::Event`]s over [`kafka`], and are taken once by way of the inbox. [`idempotency`] makes
-//! a repeated POST answer as the first one did; [`client`] calls other services; [`trace`] carries
-//! one trace through all of them.
+//! a repeated POST answer as the first one did; [`rate_limit`] keeps one caller, known by their token
+//! or their [`client_address`], from crowding out the others; [`client`] calls other services;
+//! [`trace`] carries one trace through all of them.
 
 pub mod auth;
 pub mod client;
+pub mod client_address;
 pub mod config;
 pub mod event;
 pub mod extract;
@@ -19,6 +21,7 @@ pub mod kafka;
 pub mod outbox;
 pub mod page;
 pub mod problem;
+pub mod rate_limit;
 mod retention;
 pub mod service;
 pub mod telemetry;

@@ -154,6 +154,11 @@ impl Problem {
             .retry_after(Duration::from_secs(1))
     }
 
+    /// 429 `too-many-requests`: the caller did this too often and is told when to come back.
+    pub fn too_many_requests(pause: Duration) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many attempts").retry_after(pause)
+    }
+
     /// 422 `validation-failed` with every field that broke a rule.
     pub fn validation(errors: Vec<FieldError>) -> Self {
         let mut problem =

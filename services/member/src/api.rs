@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use lettre::message::Mailbox;
 use rocketmart_kit::auth::Verifier;
+use rocketmart_kit::client_address::TrustedProxies;
 use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, ListenConfig};
 use rocketmart_kit::service::Service;
 use url::Url;
@@ -121,7 +122,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
         verifier,
         refresh_lifetime: time::Duration::seconds(args.tokens.refresh_token_seconds.into()),
         limits: Limits { per_address: args.limits.attempts_per_address },
-        trusted_proxies: args.limits.trusted_proxies,
+        trusted_proxies: TrustedProxies(args.limits.trusted_proxies),
         doorbell,
     };
     let gate = pool.clone();

@@ -1,7 +1,6 @@
 //! The HTTP API: one file per resource. A handler reads *authorize, load, act*.
 
 mod admin;
-mod client_address;
 mod form;
 pub(crate) mod html;
 mod jwks;
@@ -13,11 +12,10 @@ mod sessions;
 mod validate;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::FromRef;
-use axum::http::StatusCode;
 use rocketmart_kit::auth::Verifier;
+use rocketmart_kit::client_address::TrustedProxies;
 use rocketmart_kit::problem::{Problem, Result};
 use sqlx::PgPool;
 use utoipa::OpenApi;
@@ -39,8 +37,7 @@ pub(crate) struct App {
     pub(crate) verifier: Verifier,
     pub(crate) refresh_lifetime: time::Duration,
     pub(crate) limits: Limits,
-    /// Proxies of ours between a client and us; each adds one address to `X-Forwarded-For`.
-    pub(crate) trusted_proxies: usize,
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) doorbell: Doorbell,
 }
 
@@ -49,13 +46,15 @@ impl App {
     async fn admit(&self, limits: &[Limit]) -> Result<()> {
         match attempts::count(&self.pool, limits).await? {
             None => Ok(()),
-            Some(wait) => Err(too_many_requests(wait)),
+            Some(wait) => Err(Problem::too_many_requests(wait)),
         }
     }
 }
 
-fn too_many_requests(wait: Duration) -> Problem {
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many attempts").retry_after(wait)
+impl FromRef<App> for TrustedProxies {
+    fn from_ref(app: &App) -> Self {
+        app.trusted_proxies
+    }
 }
 
 impl FromRef<App> for Verifier {

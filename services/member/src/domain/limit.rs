@@ -6,6 +6,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use rocketmart_kit::client_address::network;
+
 use super::email::EmailAddress;
 use super::secret;
 
@@ -51,7 +53,7 @@ impl Limits {
     /// Failed log-ins. Tight for one e-mail from one place; wider for one e-mail from anywhere, so
     /// that a stranger cannot easily lock its owner out.
     pub(crate) fn log_in(self, email: &EmailAddress, address: Option<IpAddr>) -> Vec<Limit> {
-        let from = address.map(network).unwrap_or_default();
+        let from = address.map(|address| network(address).to_string()).unwrap_or_default();
         let mine = vec![
             Limit::new("log-in/both", &format!("{email} {from}"), 10, 15 * MINUTE),
             Limit::new("log-in/email", email.as_str(), 100, HOUR),
@@ -68,20 +70,9 @@ impl Limits {
         if let Some(address) = address
             && self.per_address > 0
         {
-            limits.push(Limit::new(scope, &network(address), self.per_address, HOUR));
+            limits.push(Limit::new(scope, &network(address).to_string(), self.per_address, HOUR));
         }
         limits
-    }
-}
-
-/// A household gets a whole IPv6 /64 and can use any address in it.
-fn network(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use rocketmart_kit::auth::Role;
+use rocketmart_kit::client_address::ClientAddress;
 use rocketmart_kit::extract::Json;
 use rocketmart_kit::problem::{Problem, Result};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,6 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::App;
-use super::client_address::ClientAddress;
 use super::session::{Caller, session_ended};
 use super::validate::Fields;
 use crate::domain::RuleBroken;

@@ -3,12 +3,12 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use rocketmart_kit::client_address::ClientAddress;
 use rocketmart_kit::extract::{Json, Query};
 use rocketmart_kit::problem::{Problem, Result};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::client_address::ClientAddress;
 use super::form::FormOrJson;
 use super::members::link_invalid;
 use super::validate::Fields;

@@ -3,13 +3,13 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use rocketmart_kit::auth::Member;
+use rocketmart_kit::client_address::ClientAddress;
 use rocketmart_kit::extract::Json;
 use rocketmart_kit::problem::{Problem, Result};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::App;
-use super::client_address::ClientAddress;
 use super::validate::Fields;
 use crate::domain::email::EmailAddress;
 use crate::domain::password::Password;

@@ -7,6 +7,7 @@ mod accounts;
 mod administrators;
 mod bad_input;
 mod forged_tokens;
+mod limits;
 mod mails;
 mod openapi;
 mod password_resets;

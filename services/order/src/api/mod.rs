@@ -5,6 +5,7 @@
 
 mod cancel;
 mod find;
+mod limits;
 mod orders;
 mod payments;
 mod problems;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use axum::extract::FromRef;
 use rocketmart_kit::auth::Verifier;
+use rocketmart_kit::client_address::TrustedProxies;
 use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, ListenConfig};
 use rocketmart_kit::service::Service;
 use rocketmart_stock::{Coalescer, CoalescerLimits, Stock};
@@ -29,6 +31,8 @@ use utoipa_axum::routes;
 
 use crate::side_door::{self, SideDoor};
 use crate::{MIGRATOR, ReturnsConfig, StockConfig, vouch};
+pub use limits::LimitArgs;
+use limits::PurchaseLimits;
 use sales::SaleList;
 
 const COMPONENT: &str = "order";
@@ -50,6 +54,8 @@ pub struct Args {
     pub auth: AuthConfig,
     #[command(flatten)]
     pub returns: ReturnsConfig,
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// The token the operator shows at the side door.
     #[arg(long, env = "OPERATOR_TOKEN", hide_env_values = true)]
     pub operator_token: side_door::Token,
@@ -64,12 +70,20 @@ pub(crate) struct App {
     sales: SaleList,
     /// For how long after delivery something may be returned.
     return_window: time::Duration,
+    limits: PurchaseLimits,
+    trusted_proxies: TrustedProxies,
     verifier: Verifier,
 }
 
 impl FromRef<App> for Verifier {
     fn from_ref(app: &App) -> Self {
         app.verifier.clone()
+    }
+}
+
+impl FromRef<App> for TrustedProxies {
+    fn from_ref(app: &App) -> Self {
+        app.trusted_proxies
     }
 }
 
@@ -118,6 +132,8 @@ pub async fn service_with(args: Args, verifier: Verifier) -> anyhow::Result<Serv
         coalescer: Coalescer::new(stock.clone(), CoalescerLimits::default()),
         sales: sales.clone(),
         return_window: args.returns.window(),
+        limits: PurchaseLimits::new(&args.limits),
+        trusted_proxies: TrustedProxies(args.limits.trusted_proxies),
         verifier: verifier.clone(),
     };
     let side_door = SideDoor::new(pool.clone(), stock.clone(), Arc::new(args.operator_token));

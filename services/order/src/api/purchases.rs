@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use rocketmart_kit::auth::Member;
+use rocketmart_kit::client_address::ClientAddress;
 use rocketmart_kit::extract::{IdempotencyKey, Json, Path};
 use rocketmart_kit::problem::{FieldError, Problem, Result};
 use rocketmart_kit::trace;
@@ -53,17 +54,19 @@ pub(crate) struct Purchase {
         (status = 409, description = "`sold-out`, `sale-not-open` (with `opens_at`), `sale-closed`, `buyer-limit-exceeded`", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported-media-type`", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "`sku-not-in-sale`, `idempotency-key-reused`, `validation-failed`", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "`overloaded`: nothing was changed", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`overloaded`, `too-many-requests` (this member or this address, with `Retry-After`): nothing was changed", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`sale-paused`, `outcome-unknown`, `stock-unavailable`", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn purchase(
     State(app): State<App>,
     Member(claims): Member,
+    address: ClientAddress,
     Path(sale): Path<String>,
     key: IdempotencyKey,
     Json(body): Json<Purchase>,
 ) -> Result<(StatusCode, Json<OrderView>)> {
     check(&body)?;
+    app.limits.admit(claims.sub, address).inspect_err(|problem| count(problem.code))?;
     let sale = app.sales.resolve(&sale).ok_or_else(problems::sale_unknown)?;
     let wish = Reserve {
         sale,

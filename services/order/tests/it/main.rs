@@ -7,6 +7,7 @@
 mod cancel;
 mod close_out;
 mod completion;
+mod limits;
 mod purchases;
 mod rebuild;
 mod rebuild_trouble;

@@ -46,6 +46,7 @@ pub struct Backing {
     pub stock: Stock,
     pub producer: Producer,
     pub returns: ReturnsConfig,
+    pub limits: api::LimitArgs,
 }
 
 impl Backing {
@@ -71,7 +72,8 @@ impl Backing {
         let stock = Stock::connect(&redis.url()).unwrap();
         let producer = kafka.producer().unwrap();
         let returns = ReturnsConfig { return_window_seconds: 3600 };
-        Self { redis, database, kafka, pool, stock, producer, returns }
+        let limits = api::LimitArgs::default();
+        Self { redis, database, kafka, pool, stock, producer, returns, limits }
     }
 
     /// Runs a service until the guard is dropped; answers where its API listens.
@@ -102,6 +104,7 @@ impl Backing {
             stock: StockConfig { redis_url: self.redis.url() },
             auth,
             returns: self.returns.clone(),
+            limits: self.limits,
             operator_token: OPERATOR_TOKEN.parse().unwrap(),
         };
         Self::run(api::service_with(args, verifier).await.unwrap()).await
@@ -190,6 +193,11 @@ impl Shop {
     /// The API alone; the mugs are in SQL already.
     pub async fn with_api_only() -> Self {
         Self::on(Backing::start().await).await
+    }
+
+    /// The API alone, under limits of the test's choice.
+    pub async fn with_limits(limits: api::LimitArgs) -> Self {
+        Self::on(Backing { limits, ..Backing::start().await }).await
     }
 
     async fn and_the_rest(mut self) -> Self {

@@ -1,24 +1,40 @@
 //! Where a request came from, as far as our own proxies vouch for it.
+//!
+//! For limits and for nothing else: an address is no proof of who somebody is.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
-use axum::http::request::Parts;
+use axum::extract::{FromRef, FromRequestParts};
+use http::HeaderMap;
+use http::request::Parts;
 
-use super::App;
-
-/// The client's address, used for limits and for nothing else. `None`: unknown, then only the
-/// limits of the e-mail address hold.
+/// Proxies of ours between a client and a service; each adds one address to `X-Forwarded-For`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ClientAddress(pub(super) Option<IpAddr>);
+pub struct TrustedProxies(pub usize);
 
-impl FromRequestParts<App> for ClientAddress {
+/// The client's address. `None`: unknown, then only the limits of whom it names hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub Option<IpAddr>);
+
+impl<S> FromRequestParts<S> for ClientAddress
+where
+    S: Send + Sync,
+    TrustedProxies: FromRef<S>,
+{
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        Ok(Self(vouched_for(&parts.headers, app.trusted_proxies)))
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let TrustedProxies(proxies) = TrustedProxies::from_ref(state);
+        Ok(Self(vouched_for(&parts.headers, proxies)))
+    }
+}
+
+/// Whom an address stands for: a household gets a whole IPv6 /64 and can use any address in it.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -53,6 +69,14 @@ mod tests {
     fn what_the_client_claims_to_the_left_is_not_believed() {
         assert_eq!(seen(&["1.1.1.1, 10.0.0.7"], 1).as_deref(), Some("10.0.0.7"));
         assert_eq!(seen(&["1.1.1.1", "10.0.0.7, 172.16.0.1"], 2).as_deref(), Some("10.0.0.7"));
+    }
+
+    #[test]
+    fn neighbours_in_an_ipv6_network_are_one() {
+        let of = |address: &str| network(address.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8::1"), of("2001:db8::2"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:10.0.0.1"), "10.0.0.1");
     }
 
     #[test]
