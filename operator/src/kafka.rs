@@ -58,6 +58,9 @@ pub struct Topic {
     pub partitions: i32,
     pub replication_factor: i32,
     pub compacted: bool,
+    /// How long messages are kept, if not as long as the broker keeps any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_ms: Option<i64>,
 }
 
 /// Kafka could not be asked, or refused.
@@ -105,7 +108,10 @@ impl Cluster {
             .collect();
         let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
         if !missing.is_empty() {
-            let new: Vec<_> = missing.iter().map(|topic| new_topic(topic)).collect();
+            let kept: Vec<_> =
+                missing.iter().map(|topic| topic.retention_ms.map(|ms| ms.to_string())).collect();
+            let new: Vec<_> =
+                missing.iter().zip(&kept).map(|(topic, kept)| new_topic(topic, kept.as_deref())).collect();
             let results = self.admin.create_topics(&new, &options).await.map_err(|e| self.unreachable(e))?;
             accept(results, RDKafkaErrorCode::TopicAlreadyExists)?;
         }
@@ -127,11 +133,15 @@ impl Cluster {
     }
 }
 
-fn new_topic(topic: &Topic) -> NewTopic<'_> {
+fn new_topic<'a>(topic: &'a Topic, retention_ms: Option<&'a str>) -> NewTopic<'a> {
     let new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(topic.replication_factor));
     // With three copies, a message is acknowledged when two have it.
     let new = if topic.replication_factor >= 3 { new.set("min.insync.replicas", "2") } else { new };
-    if topic.compacted { new.set("cleanup.policy", "compact") } else { new }
+    let new = if topic.compacted { new.set("cleanup.policy", "compact") } else { new };
+    match retention_ms {
+        Some(kept) => new.set("retention.ms", kept),
+        None => new,
+    }
 }
 
 fn accept(results: Vec<rdkafka::admin::TopicResult>, harmless: RDKafkaErrorCode) -> Result<(), Error> {

@@ -140,23 +140,25 @@ fn what_the_prometheus_operator_reads_stands_behind_switches() {
     let plain = kinds(&[]);
     assert!(!plain.iter().any(|kind| kind == "ServiceMonitor" || kind == "PrometheusRule"), "{plain:?}");
     let all = kinds(&["serviceMonitor.enabled=true", "prometheusRule.enabled=true"]);
-    assert!(
-        all.iter().any(|kind| kind == "ServiceMonitor") && all.iter().any(|kind| kind == "PrometheusRule")
-    );
+    for kind in ["ServiceMonitor", "PodMonitor", "PrometheusRule"] {
+        assert!(all.iter().any(|other| other == kind), "{kind} is not in {all:?}");
+    }
 }
 
 #[test]
-fn every_alert_asks_for_metrics_that_the_operator_has() {
+fn every_alert_asks_for_metrics_that_there_are() {
     let rendered = objects(&template(&["prometheusRule.enabled=true"]));
     let rule = rendered.iter().find(|object| object["kind"] == "PrometheusRule").unwrap();
     let telemetry = include_str!("../../src/telemetry.rs");
+    let dead_letters = include_str!("../../../services/kit/src/kafka/dead_letter.rs");
     let rules = rule["spec"]["groups"][0]["rules"].as_array().unwrap();
-    assert!(rules.len() >= 5);
+    assert!(rules.len() >= 6);
     for rule in rules {
         let expression = rule["expr"].as_str().unwrap();
         let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        for metric in words.filter(|word| word.starts_with("rocketmart_operator_")) {
-            assert!(telemetry.contains(&format!("\"{metric}\"")), "{metric} in {expression}");
+        for metric in words.filter(|word| word.starts_with("rocketmart_") || word.starts_with("kafka_")) {
+            let source = if metric.starts_with("kafka_") { dead_letters } else { telemetry };
+            assert!(source.contains(&format!("\"{metric}\"")), "{metric} in {expression}");
         }
     }
 }

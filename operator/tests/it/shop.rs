@@ -96,7 +96,13 @@ async fn topics_are_made_with_the_shops_partitions_and_grow_with_it() {
 /// A broker learns of new topics and partitions a moment after the controller made them.
 async fn topics_have(kafka: &Kafka, partitions: i32) {
     let names = ["deliveries", "orders", "payments", "products", "reservations"];
-    let expected = names.map(|name| (format!("topics.rocket.{name}"), partitions)).into();
+    let dead_letters = ["order-worker", "payment-worker", "delivery-worker"];
+    let dead_letters = dead_letters.map(|name| (format!("topics.rocket.{name}.dead-letters"), 1));
+    let expected = names
+        .map(|name| (format!("topics.rocket.{name}"), partitions))
+        .into_iter()
+        .chain(dead_letters)
+        .collect();
     let mut topics = BTreeMap::new();
     for _ in 0..100 {
         topics = kafka.topics("topics.rocket.").await.unwrap();

@@ -8,6 +8,7 @@ mod batch;
 mod consumer;
 mod context;
 mod dead_letter;
+mod dead_letter_box;
 mod fenced;
 mod handler;
 mod producer;
@@ -17,6 +18,7 @@ mod topics;
 mod wire;
 
 pub use consumer::Consumer;
+pub use dead_letter_box::{DeadLetter, DeadLetterBox, LetterId};
 pub use fenced::FencedProducer;
 pub use handler::{Delivery, HandleError, Handler};
 pub use producer::Producer;

@@ -7,6 +7,8 @@ use rocketmart_kit::service::published;
 use rocketmart_kit::telemetry;
 use utoipa::openapi::OpenApi;
 
+use crate::dead_letters::DeadLetters;
+
 /// What one process is.
 #[derive(Subcommand)]
 pub(crate) enum Component {
@@ -36,6 +38,9 @@ pub(crate) enum Component {
     SimulateMail(Box<rocketmart_outside::mail::Args>),
     /// Routes by path to the components, as the Ingress does in a cluster; for development.
     SimulateEntrance(Box<rocketmart_outside::entrance::Args>),
+    /// Looks at messages that could not be handled, and sends them back to where they came from.
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
     /// Prints the OpenAPI description of a component's HTTP interface.
     Openapi {
         #[arg(value_enum)]
@@ -79,6 +84,7 @@ impl Component {
             Self::SimulateEntrance(args) => {
                 ("simulate-entrance", Box::pin(rocketmart_outside::entrance::run(*args)))
             }
+            Self::DeadLetters(what) => return what.run().await,
             Self::Openapi { of } => {
                 println!("{}", published(of.description()).to_pretty_json()?);
                 return Ok(());

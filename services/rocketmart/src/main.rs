@@ -5,6 +5,7 @@
 //! component starts.
 
 mod component;
+mod dead_letters;
 
 use clap::Parser;
 use component::Component;

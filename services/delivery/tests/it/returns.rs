@@ -81,6 +81,32 @@ async fn what_was_not_delivered_or_came_back_before_is_parked_and_holds_up_nobod
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_return_that_was_parked_because_it_came_too_early_is_replayed_after_the_delivery_once() {
+    let shop = Shop::open().await;
+    let worker = shop.worker(3_600).await;
+    let order = Order::of(Uuid::now_v7());
+    let id = Uuid::now_v7();
+    shop.send(&[order.paid(), order.return_requested(id, 1)]).await;
+    shop.wait_for_parked(1).await;
+    let letters = shop.dead_letters();
+    let parked = &letters.letters().await.unwrap()[0];
+    assert!(parked.error.contains("only what was delivered comes back"), "{}", parked.error);
+    worker.stop().await;
+    sqlx::query("UPDATE shipments SET next_look_at = now()").execute(&shop.pool).await.unwrap();
+    let _worker = shop.worker(0).await;
+    shop.wait_for_told(order.id, &WHOLE_WAY).await;
+
+    for (again, sent) in [(false, 1), (false, 0), (true, 1)] {
+        let replayed = letters.replay(|letter| again || letter.replayed_at.is_none()).await.unwrap();
+        assert_eq!(replayed.len(), sent);
+        wait_for_received(&shop, order.id, id).await;
+    }
+    a_while().await;
+    assert_eq!(states_of(&shop, order.id, id), WAY_BACK);
+    assert_eq!(letters.letters().await.unwrap().len(), 1, "nothing was parked anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn steps_of_returns_missed_while_no_worker_ran_are_made_up() {
     let shop = Shop::open().await;
     let worker = shop.worker(0).await;

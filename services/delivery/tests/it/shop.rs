@@ -10,7 +10,9 @@ use rocketmart_delivery::{api, worker};
 use rocketmart_harness::backing::{Kafka, Postgres};
 use rocketmart_kit::config::{AuthConfig, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::event::Event;
-use rocketmart_kit::kafka::{Consumer, Delivery, HandleError, Handler, Producer, TopicSpec, create_topics};
+use rocketmart_kit::kafka::{
+    Consumer, DeadLetterBox, Delivery, HandleError, Handler, Producer, TopicSpec, create_topics,
+};
 use rocketmart_kit::service::Service;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -158,6 +160,10 @@ impl Shop {
         let refused = self.heard_of(order, "shipment.cancel_refused");
         answers.extend(refused.iter().map(|refusal| refusal["state"].as_str().unwrap().to_owned()));
         answers
+    }
+
+    pub(crate) fn dead_letters(&self) -> DeadLetterBox {
+        DeadLetterBox::of(&self.kafka, "delivery-worker")
     }
 
     /// The number of events parked because they could not be handled.

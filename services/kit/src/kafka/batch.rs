@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::{BorrowedMessage, Message, OwnedHeaders};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::dead_letter::Letter;
@@ -29,6 +29,8 @@ pub(super) struct Batch {
     pub(super) deliveries: Vec<Delivery>,
     /// Messages that are no events of ours.
     pub(super) unreadable: Vec<Letter>,
+    /// Headers of events that are none of an event's: kept for their letters.
+    foreign: HashMap<(Place, i64), OwnedHeaders>,
     /// Where each partition goes on once this batch is handled.
     pub(super) progress: Progress,
 }
@@ -47,11 +49,29 @@ impl Batch {
         self.progress.advance(Place::new(message.topic(), partition), offset + 1);
         match wire::event(message) {
             Ok(event) => {
+                if let Some(headers) = wire::foreign_headers(message) {
+                    self.foreign.insert((Place::new(message.topic(), partition), offset), headers);
+                }
                 let topic = without_prefix(config, message.topic());
                 self.deliveries.push(Delivery { topic, partition, offset, event });
             }
             Err(error) => self.unreadable.push(Letter::from_message(message, &error)),
         }
+    }
+
+    /// Takes out an event that cannot be handled, to be parked.
+    pub(super) fn take_out(
+        &mut self,
+        config: &KafkaConfig,
+        index: usize,
+        error: &anyhow::Error,
+    ) -> anyhow::Result<Letter> {
+        let delivery = &self.deliveries[index];
+        let place = Place::new(&config.topic(&delivery.topic), delivery.partition);
+        let foreign = self.foreign.remove(&(place, delivery.offset));
+        let letter = Letter::from_delivery(config, delivery, foreign, error)?;
+        self.deliveries.remove(index);
+        Ok(letter)
     }
 
     /// Drops what came from partitions that now belong to another consumer, which reads it again.

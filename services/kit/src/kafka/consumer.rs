@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, Progress};
 use super::context::Context;
-use super::dead_letter::{DeadLetters, Letter};
+use super::dead_letter::DeadLetters;
 use super::handler::{HandleError, Handler};
 use crate::config::KafkaConfig;
 use crate::failpoint;
@@ -75,7 +75,7 @@ impl Consumer {
     /// Consumes until `stop`, through broker failures; only a misconfiguration is an error.
     pub async fn run(self, handler: Arc<dyn Handler>, stop: CancellationToken) -> anyhow::Result<()> {
         let consumer = self.connect()?;
-        let dead_letters = DeadLetters::new(&self.config, &self.component);
+        let dead_letters = DeadLetters::new(&self.config, &self.component, &self.topics);
         let mut session = Session {
             consumer: Arc::new(consumer),
             dead_letters,
@@ -220,9 +220,7 @@ impl Session {
                 Err(HandleError::Poison { index, error }) => {
                     let size = batch.deliveries.len();
                     anyhow::ensure!(index < size, "the handler blames event {index} of {size}: {error:#}");
-                    let letter =
-                        Letter::from_delivery(&self.settings.config, &batch.deliveries[index], &error)?;
-                    batch.deliveries.remove(index);
+                    let letter = batch.take_out(&self.settings.config, index, &error)?;
                     batch.unreadable.push(letter);
                 }
             }

@@ -2,15 +2,27 @@
 //! headers that say where from and why.
 
 use anyhow::Context;
-use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
 use tokio::sync::OnceCell;
 
 use super::batch::Place;
 use super::handler::Delivery;
 use super::producer::{Producer, Record};
-use super::topics::{TopicSpec, create_topics};
-use super::wire;
+use super::{topics, wire};
 use crate::config::KafkaConfig;
+
+pub(super) const SUFFIX: &str = ".dead-letters";
+
+/// Headers that say why and where from.
+pub(super) const ERROR: &str = "error";
+pub(super) const ORIGIN_TOPIC: &str = "origin-topic";
+pub(super) const ORIGIN_PARTITION: &str = "origin-partition";
+pub(super) const ORIGIN_OFFSET: &str = "origin-offset";
+
+/// The topic of a component's dead letters, without the prefix.
+pub(super) fn topic(component: &str) -> String {
+    format!("{component}{SUFFIX}")
+}
 
 /// A message to be parked.
 pub(super) struct Letter {
@@ -39,11 +51,13 @@ impl Letter {
     pub(super) fn from_delivery(
         config: &KafkaConfig,
         delivery: &Delivery,
+        foreign: Option<OwnedHeaders>,
         error: &anyhow::Error,
     ) -> anyhow::Result<Self> {
         let event = &delivery.event;
+        let foreign = foreign.unwrap_or_default();
         Ok(Self {
-            headers: wire::headers(event)?,
+            headers: foreign.iter().fold(wire::headers(event)?, OwnedHeaders::insert),
             payload: (!event.is_tombstone()).then(|| event.data.to_vec()),
             key: Some(event.key.clone().into_bytes()),
             origin: Place::new(&config.topic(&delivery.topic), delivery.partition),
@@ -60,14 +74,32 @@ impl Letter {
 /// The dead-letter topic of a group; connects when the first letter comes.
 pub(super) struct DeadLetters {
     config: KafkaConfig,
+    component: String,
     /// Without the prefix.
     topic: String,
     producer: OnceCell<Producer>,
 }
 
 impl DeadLetters {
-    pub(super) fn new(config: &KafkaConfig, component: &str) -> Self {
-        Self { config: config.clone(), topic: format!("{component}.dead-letters"), producer: OnceCell::new() }
+    /// Of a component that reads `sources`, topics with the prefix.
+    pub(super) fn new(config: &KafkaConfig, component: &str, sources: &[String]) -> Self {
+        let letters = Self {
+            config: config.clone(),
+            component: component.to_owned(),
+            topic: topic(component),
+            producer: OnceCell::new(),
+        };
+        // A counter that begins with its first letter has no increase that an alert could see.
+        for source in sources {
+            letters.count(source, 0);
+        }
+        letters
+    }
+
+    fn count(&self, source: &str, letters: u64) {
+        let (component, topic) = (self.component.clone(), source.to_owned());
+        metrics::counter!("kafka_dead_letters_total", "component" => component, "topic" => topic)
+            .increment(letters);
     }
 
     /// Parks a letter; once this returns `Ok` it is safe to go on without the message.
@@ -76,10 +108,10 @@ impl DeadLetters {
         let (partition, offset) = (letter.origin.partition.to_string(), letter.offset.to_string());
         let mut headers = letter.headers.clone();
         for (key, value) in [
-            ("error", letter.error.as_str()),
-            ("origin-topic", &letter.origin.topic),
-            ("origin-partition", &partition),
-            ("origin-offset", &offset),
+            (ERROR, letter.error.as_str()),
+            (ORIGIN_TOPIC, &letter.origin.topic),
+            (ORIGIN_PARTITION, &partition),
+            (ORIGIN_OFFSET, &offset),
         ] {
             headers = headers.insert(Header { key, value: Some(value) });
         }
@@ -90,7 +122,7 @@ impl DeadLetters {
             headers,
         };
         producer.send_records(vec![record]).await.context("cannot park a message")?;
-        metrics::counter!("kafka_dead_letters_total", "topic" => letter.origin.topic.clone()).increment(1);
+        self.count(&letter.origin.topic, 1);
         tracing::error!(
             topic = letter.origin.topic,
             partition,
@@ -103,8 +135,7 @@ impl DeadLetters {
     }
 
     async fn connect(&self) -> anyhow::Result<Producer> {
-        let spec = TopicSpec { name: &self.topic, partitions: 1, compacted: false };
-        create_topics(&self.config, &[spec]).await?;
+        topics::create_for_dead_letters(&self.config, &self.topic).await?;
         self.config.producer()
     }
 }

@@ -46,11 +46,15 @@ impl FencedProducer {
     ///
     /// After an error they may or may not have been written; take the name over and send them again.
     pub async fn send_all(&self, topic: &str, events: &[Event]) -> anyhow::Result<()> {
-        if events.is_empty() {
+        let topic = self.config.topic(topic);
+        self.send_records(Record::of_events(&topic, events)?).await
+    }
+
+    pub(super) async fn send_records(&self, records: Vec<Record<'_>>) -> anyhow::Result<()> {
+        if records.is_empty() {
             return Ok(());
         }
-        let topic = self.config.topic(topic);
-        let records = Record::of_events(&topic, events)?;
+        let count = records.len();
         self.producer.begin_transaction().context("cannot begin a Kafka transaction")?;
         tokio::time::timeout(SEND_TIMEOUT, send(&self.producer, records))
             .await
@@ -59,7 +63,7 @@ impl FencedProducer {
         tokio::task::spawn_blocking(move || finishing.commit_transaction(TRANSACTION_TIMEOUT))
             .await?
             .context("cannot commit a Kafka transaction")?;
-        metrics::counter!("kafka_produced_total").increment(events.len() as u64);
+        metrics::counter!("kafka_produced_total").increment(count as u64);
         Ok(())
     }
 }

@@ -13,6 +13,8 @@ use crate::config::KafkaConfig;
 
 const METADATA_TIMEOUT: Duration = Duration::from_millis(1500);
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Not as long as ids stay in an inbox: what was handled is known as such while it can be replayed.
+const DEAD_LETTERS_KEPT: Duration = Duration::from_hours(14 * 24);
 
 /// A topic to be created.
 #[derive(Clone, Copy, Debug)]
@@ -26,18 +28,29 @@ pub struct TopicSpec<'a> {
 
 /// Creates the topics that do not exist yet, with the brokers' default replication.
 pub async fn create_topics(config: &KafkaConfig, topics: &[TopicSpec<'_>]) -> anyhow::Result<()> {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", &config.kafka_brokers)
-        .create()
-        .context("cannot create a Kafka admin client")?;
     let names: Vec<_> = topics.iter().map(|topic| config.topic(topic.name)).collect();
     let new = topics.iter().zip(&names).map(|(topic, name)| {
         let new = NewTopic::new(name, topic.partitions, TopicReplication::Fixed(-1));
         if topic.compacted { new.set("cleanup.policy", "compact") } else { new }
     });
-    let new: Vec<_> = new.collect();
+    create(config, &new.collect::<Vec<_>>()).await
+}
+
+/// Creates a topic for dead letters (without the prefix), unless it exists.
+pub(super) async fn create_for_dead_letters(config: &KafkaConfig, name: &str) -> anyhow::Result<()> {
+    let name = config.topic(name);
+    let kept = DEAD_LETTERS_KEPT.as_millis().to_string();
+    let new = NewTopic::new(&name, 1, TopicReplication::Fixed(-1)).set("retention.ms", &kept);
+    create(config, &[new]).await
+}
+
+async fn create(config: &KafkaConfig, new: &[NewTopic<'_>]) -> anyhow::Result<()> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", &config.kafka_brokers)
+        .create()
+        .context("cannot create a Kafka admin client")?;
     let options = AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT));
-    for outcome in admin.create_topics(&new, &options).await.context("cannot create topics")? {
+    for outcome in admin.create_topics(new, &options).await.context("cannot create topics")? {
         match outcome {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((name, error)) => bail!("cannot create topic {name}: {error}"),

@@ -11,6 +11,10 @@ use crate::trace::TRACEPARENT;
 
 const SPEC_VERSION: &str = "1.0";
 
+/// The headers an event has of its own.
+const OF_EVENTS: [&str; 7] =
+    ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "content-type", TRACEPARENT];
+
 /// The headers of an event.
 pub(super) fn headers(event: &Event) -> anyhow::Result<OwnedHeaders> {
     let time = event.time.format(&Rfc3339).context("ce_time cannot be written")?;
@@ -29,6 +33,13 @@ pub(super) fn headers(event: &Event) -> anyhow::Result<OwnedHeaders> {
         Some(traceparent) => headers.insert(Header { key: TRACEPARENT, value: Some(traceparent) }),
         None => headers,
     })
+}
+
+/// What a message has for headers besides those of an event, if anything.
+pub(super) fn foreign_headers(message: &impl Message<Headers = BorrowedHeaders>) -> Option<OwnedHeaders> {
+    let mut foreign = message.headers()?.iter().filter(|header| !OF_EVENTS.contains(&header.key)).peekable();
+    foreign.peek()?;
+    Some(foreign.fold(OwnedHeaders::new(), OwnedHeaders::insert))
 }
 
 /// The event a message holds; an error names the header that is missing or wrong.

@@ -6,6 +6,7 @@
 mod auth;
 mod client;
 mod consumer;
+mod dead_letters;
 mod fenced;
 mod idempotency;
 mod outbox;

@@ -1,12 +1,16 @@
 //! The shop's topics in Kafka: docs/contracts.md, "Events". Making them here, before any component
 //! starts, keeps a broker from making them by itself with its own idea of partitions.
 
+use rocketmart_crds::Component;
+
 use crate::{controllers::shop::validate::ValidatedShop, kafka::Topic};
 
 /// Events that are worked off and then forgotten.
 const EVENTS: [&str; 4] = ["reservations", "orders", "payments", "deliveries"];
 /// The last state of each product, kept for ever.
 const COMPACTED: &str = "products";
+/// Milliseconds for which a message that a component could not handle is kept: 14 days.
+const DEAD_LETTERS_KEPT: i64 = 14 * 24 * 60 * 60 * 1_000;
 
 pub(super) fn build(shop: &ValidatedShop) -> Vec<Topic> {
     let kafka = &shop.spec.kafka;
@@ -15,6 +19,15 @@ pub(super) fn build(shop: &ValidatedShop) -> Vec<Topic> {
         partitions: kafka.partitions,
         replication_factor: kafka.replication_factor,
         compacted,
+        retention_ms: None,
     };
-    EVENTS.iter().map(|name| topic(name, false)).chain([topic(COMPACTED, true)]).collect()
+    // One partition: letters are few, and are listed in their order.
+    let dead_letters = |component: Component| Topic {
+        partitions: 1,
+        retention_ms: Some(DEAD_LETTERS_KEPT),
+        ..topic(&format!("{component}.dead-letters"), false)
+    };
+    let consumers = Component::ALL.into_iter().filter(|component| component.has_consumer_group());
+    let events = EVENTS.iter().map(|name| topic(name, false)).chain([topic(COMPACTED, true)]);
+    events.chain(consumers.map(dead_letters)).collect()
 }
