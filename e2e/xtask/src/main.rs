@@ -39,7 +39,7 @@ const USAGE: &str = "cargo xtask <command>
   images [--cassandra]
                      builds the images of the shop and its backing services, for another cluster
   dev                the services as plain processes on loopback, until Ctrl-C
-  gen [--check]      writes (or checks) CRDs, OpenAPI documents and chart files
+  gen [--check]      writes (or checks) CRDs, OpenAPI documents and the schemas of events
   fmt [--check]      formats the code
   lint               clippy with warnings as errors, formatting and generated files";
 

@@ -8,6 +8,8 @@ use rocketmart_harness::{process, programs::Programs};
 /// The components that serve HTTP, hence have an OpenAPI document.
 const HTTP_COMPONENTS: [&str; 6] = ["catalog", "delivery", "member", "order", "payment", "search"];
 
+const EVENT_SCHEMAS: &str = "docs/events";
+
 pub(crate) fn format(check: bool) -> Result<()> {
     if check { cargo(&["fmt", "--all", "--check"]) } else { cargo(&["fmt", "--all"]) }
 }
@@ -22,16 +24,22 @@ pub(crate) fn lint() -> Result<()> {
 pub(crate) fn generate(programs: &Programs, check: bool) -> Result<()> {
     let mut stale = Vec::new();
     let folder = process::scratch("generated")?;
-    output(Command::new(programs.program("crdgen")?).arg(&folder))?;
-    for file in fs::read_dir(&folder)? {
-        let file = file?;
-        let text = fs::read_to_string(file.path())?;
-        write_or_compare(
-            &Path::new("charts/rocketmart/crds").join(file.file_name()),
-            &text,
-            check,
-            &mut stale,
-        )?;
+    let (crds, events) = (folder.join("crds"), folder.join("events"));
+    fs::create_dir(&crds)?;
+    output(Command::new(programs.program("crdgen")?).arg(&crds))?;
+    // What is there is what others know: a change that would break them ends here.
+    output(
+        Command::new(programs.program("rocketmart")?)
+            .arg("event-schemas")
+            .arg(&events)
+            .args(["--since", EVENT_SCHEMAS]),
+    )?;
+    for (made, kept) in [(&crds, "charts/rocketmart/crds"), (&events, EVENT_SCHEMAS)] {
+        for file in fs::read_dir(made)? {
+            let file = file?;
+            let text = fs::read_to_string(file.path())?;
+            write_or_compare(&Path::new(kept).join(file.file_name()), &text, check, &mut stale)?;
+        }
     }
     fs::remove_dir_all(folder)?;
     for component in HTTP_COMPONENTS {

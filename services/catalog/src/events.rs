@@ -2,8 +2,10 @@
 //! `products`, keyed by product, each with the whole product.
 
 use rocketmart_kit::event::Event;
+use rocketmart_kit::event_schema::Published;
 use serde::Serialize;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::domain::{Content, Product, State};
@@ -12,7 +14,7 @@ pub(crate) const TOPIC: &str = "products";
 const SOURCE: &str = "/rocketmart/catalog";
 const CHANGED: &str = "rocketmart.product.changed.v1";
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ProductChanged<'a> {
     product_id: Uuid,
     seller_id: Uuid,
@@ -22,6 +24,11 @@ struct ProductChanged<'a> {
     content: &'a Content,
     #[serde(with = "time::serde::rfc3339")]
     updated_at: OffsetDateTime,
+}
+
+/// What the catalog writes, by type.
+pub fn published() -> Vec<Published> {
+    vec![Published::of::<ProductChanged<'_>>(CHANGED, TOPIC, "product id", "catalog")]
 }
 
 /// The product as it now is.

@@ -11,6 +11,6 @@
 
 pub mod api;
 pub mod domain;
-mod events;
+pub mod events;
 mod http;
 pub mod store;

@@ -1,9 +1,11 @@
 //! The events delivery reads and writes (docs/contracts.md, "Events").
 
 use rocketmart_kit::event::Event;
+use rocketmart_kit::event_schema::{Published, Read};
 use rocketmart_kit::trace::TraceContext;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::domain::returns::ReturnState;
@@ -21,7 +23,32 @@ pub(crate) const ORDER_RELEASED: &str = "rocketmart.order.released.v1";
 pub(crate) const CANCEL_REQUESTED: &str = "rocketmart.order.cancel_requested.v1";
 pub(crate) const RETURN_REQUESTED: &str = "rocketmart.order.return_requested.v1";
 
-#[derive(Debug, Deserialize)]
+const SHIPMENT_UPDATED: &str = "rocketmart.shipment.updated.v1";
+const CANCEL_REFUSED: &str = "rocketmart.shipment.cancel_refused.v1";
+const RETURN_UPDATED: &str = "rocketmart.return.updated.v1";
+
+/// What delivery-worker writes, by type.
+pub fn published() -> Vec<Published> {
+    let (key, worker) = ("order id", "delivery-worker");
+    vec![
+        Published::of::<ShipmentUpdated<'_>>(SHIPMENT_UPDATED, DELIVERIES, key, worker),
+        Published::of::<CancelRefused>(CANCEL_REFUSED, DELIVERIES, key, worker),
+        Published::of::<ReturnUpdated<'_>>(RETURN_UPDATED, DELIVERIES, key, worker),
+    ]
+}
+
+/// What delivery-worker reads, by type.
+pub fn read() -> Vec<Read> {
+    let worker = "delivery-worker";
+    vec![
+        Read::of::<OrderPaid>(ORDER_PAID, worker),
+        Read::of::<OrderReleased>(ORDER_RELEASED, worker),
+        Read::of::<CancelRequested>(CANCEL_REQUESTED, worker),
+        Read::of::<ReturnRequested>(RETURN_REQUESTED, worker),
+    ]
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct OrderPaid {
     pub(crate) order_id: Uuid,
     pub(crate) buyer_id: Uuid,
@@ -33,12 +60,12 @@ pub(crate) struct OrderPaid {
     pub(crate) traceparent: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct OrderReleased {
     pub(crate) order_id: Uuid,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct CancelRequested {
     pub(crate) order_id: Uuid,
     pub(crate) buyer_id: Uuid,
@@ -47,7 +74,7 @@ pub(crate) struct CancelRequested {
     pub(crate) traceparent: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct ReturnRequested {
     pub(crate) return_id: Uuid,
     pub(crate) order_id: Uuid,
@@ -59,7 +86,7 @@ pub(crate) struct ReturnRequested {
     pub(crate) traceparent: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ShipmentUpdated<'a> {
     shipment_id: Uuid,
     order_id: Uuid,
@@ -69,14 +96,14 @@ struct ShipmentUpdated<'a> {
     tracking_number: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct CancelRefused {
     shipment_id: Uuid,
     order_id: Uuid,
     state: ShipmentState,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ReturnUpdated<'a> {
     return_id: Uuid,
     order_id: Uuid,
@@ -94,12 +121,12 @@ pub(crate) fn shipment_updated(
     tracking_number: Option<&str>,
 ) -> Event {
     let data = ShipmentUpdated { shipment_id, order_id, state, at_ms: milliseconds(at), tracking_number };
-    Event::new(SOURCE, "rocketmart.shipment.updated.v1", order_id, &data)
+    Event::new(SOURCE, SHIPMENT_UPDATED, order_id, &data)
 }
 
 pub(crate) fn cancel_refused(shipment_id: Uuid, order_id: Uuid, state: ShipmentState) -> Event {
     let data = CancelRefused { shipment_id, order_id, state };
-    Event::new(SOURCE, "rocketmart.shipment.cancel_refused.v1", order_id, &data)
+    Event::new(SOURCE, CANCEL_REFUSED, order_id, &data)
 }
 
 pub(crate) fn return_updated(
@@ -110,7 +137,7 @@ pub(crate) fn return_updated(
     tracking_number: Option<&str>,
 ) -> Event {
     let data = ReturnUpdated { return_id, order_id, state, at_ms: milliseconds(at), tracking_number };
-    Event::new(SOURCE, "rocketmart.return.updated.v1", order_id, &data)
+    Event::new(SOURCE, RETURN_UPDATED, order_id, &data)
 }
 
 /// The event as a part of the trace that led to it, however long ago.

@@ -7,7 +7,7 @@
 pub mod api;
 pub mod carrier;
 pub mod domain;
-mod events;
+pub mod events;
 mod store;
 pub mod worker;
 

@@ -4,7 +4,8 @@
 //! [`service::Service`]: an HTTP API under one standard middleware, background tasks, and the
 //! admin endpoints. Requests come in through [`extract`] and [`auth`] and fail as
 //! [`problem::Problem`]s. Facts leave a database through the [`outbox`], travel as
-//! [`event::Event`]s over [`kafka`], and are taken once by way of the inbox. [`idempotency`] makes
+//! [`event::Event`]s over [`kafka`] in the shape of their [`event_schema`], and are taken once by way
+//! of the inbox. [`idempotency`] makes
 //! a repeated POST answer as the first one did; [`rate_limit`] keeps one caller, known by their token
 //! or their [`client_address`], from crowding out the others; [`client`] calls other services;
 //! [`trace`] carries one trace through all of them.
@@ -14,6 +15,7 @@ pub mod client;
 pub mod client_address;
 pub mod config;
 pub mod event;
+pub mod event_schema;
 pub mod extract;
 pub mod failpoint;
 pub mod idempotency;

@@ -3,7 +3,9 @@
 //! Times that end in `_ms` are Unix milliseconds by Redis' clock; `amount` and `unit_price` are
 //! integer minor units of `currency`.
 
+use rocketmart_kit::event_schema::{Published, Read};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::domain::order::{Line, Units};
@@ -39,7 +41,7 @@ pub mod types {
 }
 
 /// Why units went back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReleaseReason {
     Expired,
@@ -47,7 +49,7 @@ pub enum ReleaseReason {
     PaymentFailed,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reserved {
     pub order_id: Uuid,
     pub sale_id: Uuid,
@@ -65,7 +67,7 @@ pub struct Reserved {
     pub request_hash: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PaymentSubmitted {
     pub order_id: Uuid,
     pub sale_id: Uuid,
@@ -77,7 +79,7 @@ pub struct PaymentSubmitted {
     pub submitted_at_ms: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Released {
     pub order_id: Uuid,
     pub sale_id: Uuid,
@@ -85,7 +87,7 @@ pub struct Released {
     pub released_at_ms: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PaymentSucceeded {
     pub payment_id: Uuid,
     pub order_id: Uuid,
@@ -94,14 +96,14 @@ pub struct PaymentSucceeded {
     pub succeeded_at_ms: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PaymentFailed {
     pub payment_id: Uuid,
     pub order_id: Uuid,
     pub reason: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PaymentRefunded {
     pub payment_id: Uuid,
     pub refund_id: Uuid,
@@ -115,7 +117,7 @@ pub struct PaymentRefunded {
 }
 
 /// Money that should have gone back and did not; somebody has to look at it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PaymentRefundFailed {
     pub payment_id: Uuid,
     pub refund_id: Uuid,
@@ -127,7 +129,7 @@ pub struct PaymentRefundFailed {
     pub reference: Option<Uuid>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ShipmentState {
     Preparing,
@@ -138,7 +140,7 @@ pub enum ShipmentState {
 }
 
 /// A cancellation came too late: the parcel is on its way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CancelRefused {
     pub shipment_id: Uuid,
     pub order_id: Uuid,
@@ -147,7 +149,7 @@ pub struct CancelRefused {
 }
 
 /// How far a return has come. The wire uses the `snake_case` name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReturnStep {
     Announced,
@@ -155,7 +157,7 @@ pub enum ReturnStep {
     Received,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReturnUpdated {
     pub return_id: Uuid,
     pub order_id: Uuid,
@@ -165,7 +167,7 @@ pub struct ReturnUpdated {
     pub tracking_number: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShipmentUpdated {
     pub shipment_id: Uuid,
     pub order_id: Uuid,
@@ -176,7 +178,7 @@ pub struct ShipmentUpdated {
 }
 
 /// The parts of a product the order service cares for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProductChanged {
     pub product_id: Uuid,
     pub seller_id: Uuid,
@@ -188,7 +190,7 @@ pub struct ProductChanged {
     pub variants: Vec<Variant>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProductState {
     Draft,
@@ -206,14 +208,14 @@ impl ProductState {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Variant {
     pub sku: String,
     pub price: i64,
     pub quantity: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PaymentRequested {
     pub order_id: Uuid,
     pub sale_id: Uuid,
@@ -225,7 +227,7 @@ pub struct PaymentRequested {
     pub pay_by_ms: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OrderPaid {
     pub order_id: Uuid,
     pub sale_id: Uuid,
@@ -239,7 +241,7 @@ pub struct OrderPaid {
     pub paid_at_ms: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OrderReleased {
     pub order_id: Uuid,
     pub sale_id: Uuid,
@@ -247,7 +249,7 @@ pub struct OrderReleased {
     pub reason: ReleaseReason,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RefundRequested {
     pub order_id: Uuid,
     pub payment_id: Uuid,
@@ -261,7 +263,7 @@ pub struct RefundRequested {
     pub reference: Option<Uuid>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CancelRequested {
     pub order_id: Uuid,
     pub buyer_id: Uuid,
@@ -269,7 +271,7 @@ pub struct CancelRequested {
     pub reason: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReturnRequested {
     pub return_id: Uuid,
     pub order_id: Uuid,
@@ -324,4 +326,40 @@ impl Serialize for OrderEvent {
             Self::ReturnRequested(data) => data.serialize(serializer),
         }
     }
+}
+
+const ORDER_ID: &str = "order id";
+
+/// What this service's components write, by type.
+pub fn published() -> Vec<Published> {
+    let (relay, worker) = ("order-relay", "order-worker");
+    vec![
+        Published::of::<Reserved>(types::RESERVED, RESERVATIONS, ORDER_ID, relay),
+        Published::of::<PaymentSubmitted>(types::PAYMENT_SUBMITTED, RESERVATIONS, ORDER_ID, relay),
+        Published::of::<Released>(types::RELEASED, RESERVATIONS, ORDER_ID, relay),
+        Published::of::<PaymentRequested>(types::PAYMENT_REQUESTED, ORDERS, ORDER_ID, worker),
+        Published::of::<OrderPaid>(types::ORDER_PAID, ORDERS, ORDER_ID, worker),
+        Published::of::<OrderReleased>(types::ORDER_RELEASED, ORDERS, ORDER_ID, worker),
+        Published::of::<RefundRequested>(types::REFUND_REQUESTED, ORDERS, ORDER_ID, worker),
+        Published::of::<CancelRequested>(types::CANCEL_REQUESTED, ORDERS, ORDER_ID, worker),
+        Published::of::<ReturnRequested>(types::RETURN_REQUESTED, ORDERS, ORDER_ID, worker),
+    ]
+}
+
+/// What order-worker reads, by type.
+pub fn read() -> Vec<Read> {
+    let worker = "order-worker";
+    vec![
+        Read::of::<Reserved>(types::RESERVED, worker),
+        Read::of::<PaymentSubmitted>(types::PAYMENT_SUBMITTED, worker),
+        Read::of::<Released>(types::RELEASED, worker),
+        Read::of::<PaymentSucceeded>(types::PAYMENT_SUCCEEDED, worker),
+        Read::of::<PaymentFailed>(types::PAYMENT_FAILED, worker),
+        Read::of::<PaymentRefunded>(types::PAYMENT_REFUNDED, worker),
+        Read::of::<PaymentRefundFailed>(types::PAYMENT_REFUND_FAILED, worker),
+        Read::of::<ShipmentUpdated>(types::SHIPMENT_UPDATED, worker),
+        Read::of::<CancelRefused>(types::CANCEL_REFUSED, worker),
+        Read::of::<ReturnUpdated>(types::RETURN_UPDATED, worker),
+        Read::of::<ProductChanged>(types::PRODUCT_CHANGED, worker),
+    ]
 }

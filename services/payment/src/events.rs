@@ -1,9 +1,11 @@
 //! The events payments read and write (docs/contracts.md, "Events").
 
 use rocketmart_kit::event::Event;
+use rocketmart_kit::event_schema::{Published, Read};
 use rocketmart_kit::trace::TraceContext;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 const SOURCE: &str = "/rocketmart/payment-worker";
@@ -17,7 +19,33 @@ pub(crate) const PAYMENT_REQUESTED: &str = "rocketmart.order.payment_requested.v
 pub(crate) const ORDER_RELEASED: &str = "rocketmart.order.released.v1";
 pub(crate) const REFUND_REQUESTED: &str = "rocketmart.order.refund_requested.v1";
 
-#[derive(Debug, Deserialize)]
+const SUCCEEDED: &str = "rocketmart.payment.succeeded.v1";
+const FAILED: &str = "rocketmart.payment.failed.v1";
+const REFUNDED: &str = "rocketmart.payment.refunded.v1";
+const REFUND_FAILED: &str = "rocketmart.payment.refund_failed.v1";
+
+/// What payment-worker writes, by type.
+pub fn published() -> Vec<Published> {
+    let (key, worker) = ("order id", "payment-worker");
+    vec![
+        Published::of::<Succeeded<'_>>(SUCCEEDED, PAYMENTS, key, worker),
+        Published::of::<Failed<'_>>(FAILED, PAYMENTS, key, worker),
+        Published::of::<Refund<'_>>(REFUNDED, PAYMENTS, key, worker),
+        Published::of::<Refund<'_>>(REFUND_FAILED, PAYMENTS, key, worker),
+    ]
+}
+
+/// What payment-worker reads, by type.
+pub fn read() -> Vec<Read> {
+    let worker = "payment-worker";
+    vec![
+        Read::of::<PaymentRequested>(PAYMENT_REQUESTED, worker),
+        Read::of::<OrderReleased>(ORDER_RELEASED, worker),
+        Read::of::<RefundRequested>(REFUND_REQUESTED, worker),
+    ]
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct PaymentRequested {
     pub(crate) order_id: Uuid,
     pub(crate) buyer_id: Uuid,
@@ -39,12 +67,12 @@ impl PaymentRequested {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct OrderReleased {
     pub(crate) order_id: Uuid,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct RefundRequested {
     pub(crate) order_id: Uuid,
     pub(crate) payment_id: Uuid,
@@ -58,7 +86,7 @@ pub(crate) struct RefundRequested {
     pub(crate) traceparent: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Succeeded<'a> {
     payment_id: Uuid,
     order_id: Uuid,
@@ -67,7 +95,7 @@ struct Succeeded<'a> {
     succeeded_at_ms: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Failed<'a> {
     payment_id: Uuid,
     order_id: Uuid,
@@ -75,7 +103,7 @@ struct Failed<'a> {
 }
 
 /// A refund, made or not: the events about both look the same.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub(crate) struct Refund<'a> {
     pub(crate) payment_id: Uuid,
     pub(crate) refund_id: Uuid,
@@ -98,20 +126,20 @@ pub(crate) fn succeeded(
     at: OffsetDateTime,
 ) -> Event {
     let data = Succeeded { payment_id, order_id, amount, currency, succeeded_at_ms: milliseconds(at) };
-    Event::new(SOURCE, "rocketmart.payment.succeeded.v1", order_id, &data)
+    Event::new(SOURCE, SUCCEEDED, order_id, &data)
 }
 
 pub(crate) fn failed(payment_id: Uuid, order_id: Uuid, reason: &str) -> Event {
     let data = Failed { payment_id, order_id, reason };
-    Event::new(SOURCE, "rocketmart.payment.failed.v1", order_id, &data)
+    Event::new(SOURCE, FAILED, order_id, &data)
 }
 
 pub(crate) fn refunded(refund: &Refund<'_>) -> Event {
-    Event::new(SOURCE, "rocketmart.payment.refunded.v1", refund.order_id, refund)
+    Event::new(SOURCE, REFUNDED, refund.order_id, refund)
 }
 
 pub(crate) fn refund_failed(refund: &Refund<'_>) -> Event {
-    Event::new(SOURCE, "rocketmart.payment.refund_failed.v1", refund.order_id, refund)
+    Event::new(SOURCE, REFUND_FAILED, refund.order_id, refund)
 }
 
 /// The event as a part of the trace that led to it, however long ago.

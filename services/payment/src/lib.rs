@@ -8,11 +8,10 @@
 
 pub mod api;
 pub mod domain;
+pub mod events;
 pub mod provider;
 mod store;
 pub mod worker;
-
-mod events;
 
 /// The schema of the service's own database.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");

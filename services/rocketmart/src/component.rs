@@ -1,5 +1,6 @@
 //! The components by name, and how each is run.
 
+use std::path::PathBuf;
 use std::pin::Pin;
 
 use clap::{Subcommand, ValueEnum};
@@ -8,6 +9,7 @@ use rocketmart_kit::telemetry;
 use utoipa::openapi::OpenApi;
 
 use crate::dead_letters::DeadLetters;
+use crate::event_schemas;
 
 /// What one process is.
 #[derive(Subcommand)]
@@ -41,6 +43,13 @@ pub(crate) enum Component {
     /// Looks at messages that could not be handled, and sends them back to where they came from.
     #[command(subcommand)]
     DeadLetters(DeadLetters),
+    /// Writes the JSON Schemas of all events and their index into a folder.
+    EventSchemas {
+        into: PathBuf,
+        /// The schemas that others know; a change that would break them is refused.
+        #[arg(long)]
+        since: PathBuf,
+    },
     /// Prints the OpenAPI description of a component's HTTP interface.
     Openapi {
         #[arg(value_enum)]
@@ -85,6 +94,7 @@ impl Component {
                 ("simulate-entrance", Box::pin(rocketmart_outside::entrance::run(*args)))
             }
             Self::DeadLetters(what) => return what.run().await,
+            Self::EventSchemas { into, since } => return event_schemas::write(&into, &since),
             Self::Openapi { of } => {
                 println!("{}", published(of.description()).to_pretty_json()?);
                 return Ok(());

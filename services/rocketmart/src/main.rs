@@ -6,6 +6,7 @@
 
 mod component;
 mod dead_letters;
+mod event_schemas;
 
 use clap::Parser;
 use component::Component;

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use async_trait::async_trait;
 use rocketmart_kit::event::Event;
+use rocketmart_kit::event_schema::Read;
 use rocketmart_kit::kafka::{Delivery, HandleError, Handler};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -20,6 +21,11 @@ use crate::product::ProductSnapshot;
 
 pub(crate) const TOPIC: &str = "products";
 const CHANGED: &str = "rocketmart.product.changed.v1";
+
+/// What search reads, by type.
+pub fn read() -> Vec<Read> {
+    vec![Read::of::<ProductSnapshot>(CHANGED, "search")]
+}
 
 pub(crate) struct Feed {
     index: Arc<ProductIndex>,

@@ -9,7 +9,7 @@
 //! is kept on disk, replicas know nothing of each other, and one more is one more reader.
 
 pub mod api;
-mod feed;
+pub mod feed;
 mod http;
 mod index;
 mod product;

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// A whole product at one version. Unit prices are minor units of `currency`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 pub(crate) struct ProductSnapshot {
     pub product_id: Uuid,
     pub state: State,
@@ -25,7 +26,7 @@ pub(crate) struct ProductSnapshot {
     pub updated_at: OffsetDateTime,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
     Draft,
@@ -36,7 +37,7 @@ pub(crate) enum State {
     Unknown,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 pub(crate) struct Variant {
     pub price: i64,
     pub quantity: i64,
