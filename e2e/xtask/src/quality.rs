@@ -5,8 +5,8 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Context, Result, bail};
 use rocketmart_harness::{process, programs::Programs};
 
-/// The components that serve HTTP, hence have an OpenAPI document.
-const HTTP_COMPONENTS: [&str; 6] = ["catalog", "delivery", "member", "order", "payment", "search"];
+/// What has an OpenAPI document: the components that serve HTTP, and the shop as a whole.
+const DESCRIBED: [&str; 7] = ["catalog", "delivery", "member", "order", "payment", "search", "shop"];
 
 const EVENT_SCHEMAS: &str = "docs/events";
 
@@ -42,7 +42,7 @@ pub(crate) fn generate(programs: &Programs, check: bool) -> Result<()> {
         }
     }
     fs::remove_dir_all(folder)?;
-    for component in HTTP_COMPONENTS {
+    for component in DESCRIBED {
         let document = output(Command::new(programs.program("rocketmart")?).args(["openapi", component]))?;
         write_or_compare(
             &Path::new("docs/openapi").join(format!("{component}.json")),

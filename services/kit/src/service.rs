@@ -24,6 +24,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use axum::serve::ListenerExt;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -59,6 +60,7 @@ pub struct Service {
     component: &'static str,
     listen: ListenConfig,
     api: Option<OpenApiRouter>,
+    shop_description: Option<Value>,
     request_timeout: Duration,
     gates: Vec<Gate>,
     tasks: Vec<(&'static str, Task)>,
@@ -70,6 +72,7 @@ impl Service {
             component,
             listen: listen.clone(),
             api: None,
+            shop_description: None,
             request_timeout: REQUEST_TIMEOUT,
             gates: Vec::new(),
             tasks: Vec::new(),
@@ -80,6 +83,12 @@ impl Service {
     /// `/openapi.json` and a browser for it at `/docs`.
     pub fn api(mut self, api: OpenApiRouter) -> Self {
         self.api = Some(api);
+        self
+    }
+
+    /// Serves a document of the whole shop at `/openapi/shop.json`, and a page to try it at `/openapi/`.
+    pub fn shop_description(mut self, description: Option<Value>) -> Self {
+        self.shop_description = description;
         self
     }
 
@@ -144,7 +153,8 @@ impl Service {
         if let Some(api) = self.api {
             let listener = bind(self.listen.listen, "LISTEN").await?;
             api_address = listener.local_addr()?;
-            api_task.spawn(serve(listener, api_router(api, self.request_timeout), stop_api.clone()));
+            let router = api_router(api, self.shop_description, self.request_timeout);
+            api_task.spawn(serve(listener, router, stop_api.clone()));
         }
         let stop_tasks = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -188,8 +198,11 @@ async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -
 }
 
 /// The API under its middleware, and its description beside it.
-fn api_router(api: OpenApiRouter, request_timeout: Duration) -> Router {
+fn api_router(api: OpenApiRouter, shop: Option<Value>, request_timeout: Duration) -> Router {
     let (router, description) = api.split_for_parts();
-    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", published(description)));
-    middleware::wrap(router, request_timeout).merge(docs)
+    let mut docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", published(description)));
+    if let Some(shop) = shop {
+        docs = docs.merge(SwaggerUi::new("/openapi").external_url_unchecked("/openapi/shop.json", shop));
+    }
+    middleware::wrap(router, request_timeout).merge(middleware::wrap_pages(docs))
 }

@@ -36,6 +36,9 @@ pub struct Args {
     pub limits: LimitArgs,
     #[command(flatten)]
     pub admin: AdminArgs,
+    /// The OpenAPI document of the whole shop, which this component serves for all.
+    #[arg(skip)]
+    pub shop_description: Option<serde_json::Value>,
 }
 
 /// How tokens are signed and how long they live.
@@ -127,6 +130,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     };
     let gate = pool.clone();
     Ok(Service::new("member", &args.listen)
+        .shop_description(args.shop_description)
         .api(http::router().with_state(app))
         .ready("postgres", move || {
             let pool = gate.clone();

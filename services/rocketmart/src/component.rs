@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 
-use clap::{Subcommand, ValueEnum};
-use rocketmart_kit::service::published;
+use clap::Subcommand;
 use rocketmart_kit::telemetry;
-use utoipa::openapi::OpenApi;
 
 use crate::dead_letters::DeadLetters;
 use crate::event_schemas;
+use crate::openapi::{self, Described};
 
 /// What one process is.
 #[derive(Subcommand)]
@@ -50,22 +49,11 @@ pub(crate) enum Component {
         #[arg(long)]
         since: PathBuf,
     },
-    /// Prints the OpenAPI description of a component's HTTP interface.
+    /// Prints the OpenAPI description of a component's HTTP interface, or of all of them.
     Openapi {
         #[arg(value_enum)]
         of: Described,
     },
-}
-
-/// Components with an HTTP interface of their own.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Described {
-    Member,
-    Catalog,
-    Search,
-    Order,
-    Payment,
-    Delivery,
 }
 
 type Run = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
@@ -74,7 +62,10 @@ impl Component {
     /// Runs until the component has stopped.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let (name, run): (&str, Run) = match self {
-            Self::Member(args) => ("member", Box::pin(rocketmart_member::api::run(*args))),
+            Self::Member(mut args) => {
+                args.shop_description = Some(openapi::shop()?);
+                ("member", Box::pin(rocketmart_member::api::run(*args)))
+            }
             Self::Catalog(args) => ("catalog", Box::pin(rocketmart_catalog::api::run(*args))),
             Self::Search(args) => ("search", Box::pin(rocketmart_search::api::run(*args))),
             Self::Order(args) => ("order", Box::pin(rocketmart_order::api::run(*args))),
@@ -96,24 +87,11 @@ impl Component {
             Self::DeadLetters(what) => return what.run().await,
             Self::EventSchemas { into, since } => return event_schemas::write(&into, &since),
             Self::Openapi { of } => {
-                println!("{}", published(of.description()).to_pretty_json()?);
+                println!("{}", of.document()?);
                 return Ok(());
             }
         };
         telemetry::init(name);
         run.await
-    }
-}
-
-impl Described {
-    fn description(self) -> OpenApi {
-        match self {
-            Self::Member => rocketmart_member::api::openapi(),
-            Self::Catalog => rocketmart_catalog::api::openapi(),
-            Self::Search => rocketmart_search::api::openapi(),
-            Self::Order => rocketmart_order::api::openapi(),
-            Self::Payment => rocketmart_payment::api::openapi(),
-            Self::Delivery => rocketmart_delivery::api::openapi(),
-        }
     }
 }

@@ -7,6 +7,7 @@
 mod component;
 mod dead_letters;
 mod event_schemas;
+mod openapi;
 
 use clap::Parser;
 use component::Component;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use futures::{FutureExt, StreamExt as _};
 use http::header::{self, HeaderName};
@@ -50,6 +50,24 @@ pub(super) fn wrap(router: Router, request_timeout: Duration) -> Router {
         .fallback(async || Problem::not_found("route-unknown"))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn_with_state(request_timeout, frame))
+}
+
+/// Pages for people, of which nobody waits for an answer: framed by nobody, and what is not there is
+/// answered as everywhere.
+pub(super) fn wrap_pages(pages: Router) -> Router {
+    pages.layer(map_response(async |response: Response| {
+        if response.status() == StatusCode::NOT_FOUND {
+            return Problem::not_found("route-unknown").into_response();
+        }
+        let mut response = response;
+        // A page has scripts and styles of its own, which the policy for JSON forbids.
+        for (name, value) in
+            SECURITY_HEADERS.iter().filter(|(name, _)| name != header::CONTENT_SECURITY_POLICY)
+        {
+            response.headers_mut().entry(name).or_insert_with(|| value.clone());
+        }
+        response
+    }))
 }
 
 async fn frame(State(limit): State<Duration>, request: Request, next: Next) -> Response {

@@ -154,6 +154,7 @@ impl Shop {
             },
             limits,
             admin: AdminArgs { admin_email: Some(ADMIN.0.into()), admin_password: Some(ADMIN.1.into()) },
+            shop_description: None,
         };
         let stop = CancellationToken::new();
         let api = start(args.clone(), stop.clone()).await;

@@ -98,7 +98,7 @@ pub(super) async fn add(
 
 /// List payment methods
 #[utoipa::path(
-    get, path = "/api/v1/payment-methods", tag = "payment methods", security(("bearer" = [])),
+    get, path = "/api/v1/payment-methods", operation_id = "listPaymentMethods", tag = "payment methods", security(("bearer" = [])),
     params(PageQuery),
     responses(
         (status = 200, description = "Newest first", body = Page<PaymentMethod>),

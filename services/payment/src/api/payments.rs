@@ -87,7 +87,7 @@ impl From<RefundRow> for Refund {
 
 /// List payments
 #[utoipa::path(
-    get, path = "/api/v1/payments", tag = "payments", security(("bearer" = [])),
+    get, path = "/api/v1/payments", operation_id = "listPayments", tag = "payments", security(("bearer" = [])),
     params(PageQuery),
     responses(
         (status = 200, description = "Newest first", body = Page<Payment>),
