@@ -2,7 +2,8 @@
 //! door, the first administrator's password.
 //!
 //! They are made when missing and never changed: a new signing key would log everybody out. To rotate
-//! one, delete its Secret; the pods that use it are rolled.
+//! one, delete its Secret; the pods that use it are rolled. They go with the shop, but for the
+//! administrator's, which stays as the members do: it is what opens them to a shop of the same name.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +70,7 @@ fn generate(shop: &ValidatedShop, name: &str) -> Result<Secret, Error> {
             name: Some(name.to_owned()),
             namespace: Some(shop.namespace.clone()),
             labels: Some(names::shop_labels(&shop.name)),
-            owner_references: Some(vec![shop.owner.clone()]),
+            owner_references: goes_with(shop, name).then(|| vec![shop.owner.clone()]),
             ..ObjectMeta::default()
         },
         type_: Some("Opaque".to_owned()),
@@ -78,6 +79,11 @@ fn generate(shop: &ValidatedShop, name: &str) -> Result<Secret, Error> {
         ),
         ..Secret::default()
     })
+}
+
+/// Whether a Secret is of use only as long as its shop is there.
+fn goes_with(shop: &ValidatedShop, name: &str) -> bool {
+    name != names::admin(&shop.name)
 }
 
 fn random<const N: usize>() -> Result<[u8; N], Error> {
@@ -101,7 +107,17 @@ fn ed25519_pem(seed: &[u8; 32]) -> String {
 mod tests {
     use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
-    use super::*;
+    use super::{super::build::fixture, *};
+
+    #[test]
+    fn the_administrators_password_outlives_the_shop_as_the_members_do() {
+        let shop = fixture::valid(&fixture::shop());
+        let owners = |name: String| generate(&shop, &name).unwrap().metadata.owner_references;
+        assert_eq!(owners(names::admin(&shop.name)), None);
+        for name in [names::signing_key(&shop.name), names::operator_token(&shop.name)] {
+            assert_eq!(owners(name), Some(vec![shop.owner.clone()]));
+        }
+    }
 
     #[test]
     fn the_generated_key_signs_tokens() {
