@@ -122,15 +122,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for (what, took) in step::longest(6) {
         println!("  {:>6.0} s  {what}", took.as_secs_f64());
     }
-    println!(
-        "\n  {} s in all. The report: target/demo/report.json
-  Look around:  cargo xtask kubectl -- -n {ns} get shop,flashsale,deployments,pods
-                cargo xtask kubectl -- -n {ns} describe flashsale {}
-  Remove it:    cargo xtask down",
-        started.elapsed().as_secs(),
-        sale.name,
-        ns = install::SHOP_NAMESPACE,
-    );
+    println!("\n  {} s in all. The report: target/demo/report.json", started.elapsed().as_secs());
+    println!("{}", how_to_go_on(options, &sale.name));
     report::verdict(&report)
 }
 
@@ -142,4 +135,38 @@ fn node(options: &Options) -> Result<Node> {
         step::step("Import the image of Cassandra", || node.import_image(&image))?;
     }
     Ok(node)
+}
+
+/// How to look at what is left running, and how to remove it.
+fn how_to_go_on(options: &Options, sale: &str) -> String {
+    let ns = install::SHOP_NAMESPACE;
+    let (kubectl, removal) = match &options.kubeconfig {
+        None => ("cargo xtask kubectl --".to_owned(), "cargo xtask down".to_owned()),
+        Some(path) => {
+            let kubeconfig = path.display();
+            (
+                format!("kubectl --kubeconfig {kubeconfig}"),
+                format!("the commands under Uninstalling in README.md, with --kubeconfig {kubeconfig}"),
+            )
+        }
+    };
+    format!(
+        "  Look around:  {kubectl} -n {ns} get shop,flashsale,deployments,pods
+                {kubectl} -n {ns} describe flashsale {sale}
+  Remove it:    {removal}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_elsewhere_is_not_removed_with_the_node_of_this_machine() {
+        let here = how_to_go_on(&Options::default(), "launch");
+        assert!(here.contains("cargo xtask down"), "{here}");
+        let there = Options { kubeconfig: Some("k.yaml".into()), ..Options::default() };
+        let there = how_to_go_on(&there, "launch");
+        assert!(there.contains("kubectl --kubeconfig k.yaml") && !there.contains("xtask"), "{there}");
+    }
 }
