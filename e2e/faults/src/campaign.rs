@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{
     fault::Fault,
     network::{Edge, Trouble},
-    rows::{DRAIN_LIMIT, units},
+    rows::{DRAIN_LIMIT, PAYMENT_SECONDS, units},
     run::{Faults, Plan},
 };
 
@@ -49,6 +49,7 @@ pub fn plan(seed: u64, round: u64) -> Plan {
         units: units(SHOPPERS),
         arrive_within: ROUND,
         kafka_is_emptied: false,
+        payment_seconds: PAYMENT_SECONDS,
         drain_limit: DRAIN_LIMIT,
         seed: seed ^ round,
     }

@@ -93,7 +93,8 @@ impl Drop for Disk {
     }
 }
 
-/// The part of an append-only file that a crash in the middle of a write leaves: half a command.
+/// The part of an append-only file that a crash in the middle of a write leaves: half a command, sound as
+/// far as it goes. (A length that does not fit its text would be damage: Redis then refuses to start.)
 pub fn tear_tail(redis: &Path) -> Result<()> {
     use std::io::Write as _;
     let newest = fs::read_dir(redis.join("appendonlydir"))?
@@ -102,7 +103,7 @@ pub fn tear_tail(redis: &Path) -> Result<()> {
         .max()
         .context("Redis has no append-only file")?;
     let mut file = fs::OpenOptions::new().append(true).open(newest)?;
-    Ok(file.write_all(b"*3\r\n$5\r\nHSET\r\n$4\r\nunfi")?)
+    Ok(file.write_all(b"*3\r\n$4\r\nHSET\r\n$10\r\nunfi")?)
 }
 
 fn run(command: &mut Command) -> Result<()> {

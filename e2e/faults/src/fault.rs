@@ -27,6 +27,8 @@ use crate::{
 const ROLL_LIMIT: Duration = Duration::from_mins(1);
 /// Between two restarts in a rebalance storm: less than a group needs to settle.
 const STORM_PAUSE: Duration = Duration::from_millis(700);
+/// A replica has come by its failpoint by then.
+const FIRST_DEATH_LIMIT: Duration = Duration::from_mins(1);
 /// A parked message is visible by then.
 const PARK_LIMIT: Duration = Duration::from_mins(1);
 /// A sale is rebuilt by then.
@@ -398,8 +400,13 @@ fn die(world: &World, component: Component, failpoint: &str, seconds: u64) -> Re
     arm(Some(failpoint))?;
     thread::sleep(Duration::from_secs(2));
     let before = world.revivals();
-    rest(seconds);
+    // Who was killed to be armed gets partitions again only when its group has noticed.
+    let deadline = Instant::now() + FIRST_DEATH_LIMIT;
+    while world.revivals() == before && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(200));
+    }
     let died = world.revivals() - before;
+    rest(seconds);
     arm(None)?;
     ensure!(died > 0, "nobody died: was the program built with its failpoints?");
     Ok(())

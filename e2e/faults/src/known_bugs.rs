@@ -10,7 +10,7 @@ use rocketmart_harness::stack::Component;
 
 use crate::{
     fault::{BEFORE_HANDLING, Fault},
-    rows::{dies, units},
+    rows::{PAYMENT_SECONDS, dies, units},
     run::{self as sale, Faults, Plan},
     town::Town,
     world::{Shape, World},
@@ -97,6 +97,7 @@ async fn caught(mistake: &Mistake, program: &Path, out: &Path) -> Result<Option<
         units: units(SHOPPERS),
         arrive_within: Duration::from_secs(20),
         kafka_is_emptied: false,
+        payment_seconds: PAYMENT_SECONDS,
         drain_limit: DRAIN_LIMIT,
         seed: 1,
     };

@@ -3,7 +3,7 @@
 use std::{
     env,
     os::unix::process::CommandExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
     sync::Arc,
     time::{Duration, Instant},
@@ -97,20 +97,23 @@ async fn faults(args: &Args) -> Result<()> {
         return known_bugs::run(&args.rows, &args.program, &args.out).await;
     }
     let chosen = chosen(args)?;
-    println!("  the shop of processes …");
-    let started = Instant::now();
-    let world = Arc::new(World::start(Shape::usual(&args.program)).await?);
-    let town = Town::settle(&world).await?;
-    println!("  the shop of processes: open after {:.1} s", started.elapsed().as_secs_f64());
+    let (mut world, mut town) = open(&args.program).await?;
     let mut broken = Vec::new();
     if args.minutes.is_some() || args.round.is_some() {
         broken.extend(rounds(args, &world, &town).await?);
     }
-    for row in &chosen {
+    for (turn, row) in chosen.iter().enumerate() {
+        let last = turn + 1 == chosen.len();
         println!("\n  {}: {}, {}", row.name, row.component, row.what);
         let plan = row.plan(args.seed);
         let outcome = run::run(&world, &town, &plan, &args.out.join(row.name)).await;
-        broken.extend(judged(row.name, outcome));
+        let trouble = judged(row.name, outcome);
+        if trouble.is_some() && !last {
+            // What is wrong with this one is not to be found again in the next row.
+            drop(world);
+            (world, town) = open(&args.program).await?;
+        }
+        broken.extend(trouble);
     }
     if let Some(document) = &args.document {
         report::write(&args.out, document)?;
@@ -122,6 +125,16 @@ async fn faults(args: &Args) -> Result<()> {
         return Ok(());
     }
     bail!("{} did not hold:\n  {}", broken.len(), broken.join("\n  "))
+}
+
+/// A shop and its people.
+async fn open(program: &Path) -> Result<(Arc<World>, Town)> {
+    println!("  the shop of processes …");
+    let started = Instant::now();
+    let world = Arc::new(World::start(Shape::usual(program)).await?);
+    let town = Town::settle(&world).await?;
+    println!("  the shop of processes: open after {:.1} s", started.elapsed().as_secs_f64());
+    Ok((world, town))
 }
 
 async fn rounds(args: &Args, world: &Arc<World>, town: &Town) -> Result<Vec<String>> {

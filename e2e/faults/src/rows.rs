@@ -15,6 +15,11 @@ use crate::{
 const PACE: usize = 25;
 const MOST_SHOPPERS: usize = 2_500;
 const SCARCITY: f64 = 0.8;
+/// An unpaid order gives its unit back after this time.
+pub const PAYMENT_SECONDS: u32 = 12;
+/// Longer than Kafka may be away and take to come back: nothing is charged after an order's deadline, so a
+/// payment accepted in an outage that is longer is refused when it is over.
+const PAYMENT_SECONDS_WITHOUT_KAFKA: u32 = 150;
 /// From closing the sale until everything has drained.
 pub const DRAIN_LIMIT: Duration = Duration::from_mins(4);
 /// What a recovery usually takes, for guessing how long a row will be.
@@ -30,6 +35,8 @@ pub struct Row {
     pub bound: Duration,
     pub faults: Vec<Fault>,
     pub kafka_is_emptied: bool,
+    /// What buyers are given to pay.
+    pub payment_seconds: u32,
 }
 
 /// A row that is run elsewhere, and where.
@@ -61,7 +68,15 @@ impl Row {
         within: u64,
         faults: Vec<Fault>,
     ) -> Self {
-        Self { name, component, what, bound: Duration::from_secs(within), faults, kafka_is_emptied: false }
+        Self {
+            name,
+            component,
+            what,
+            bound: Duration::from_secs(within),
+            faults,
+            kafka_is_emptied: false,
+            payment_seconds: PAYMENT_SECONDS,
+        }
     }
 
     /// A sale long enough for its faults.
@@ -77,6 +92,7 @@ impl Row {
             units: units(shoppers),
             arrive_within: Duration::from_secs(seconds as u64),
             kafka_is_emptied: self.kafka_is_emptied,
+            payment_seconds: self.payment_seconds,
             drain_limit: DRAIN_LIMIT,
             seed,
         }
@@ -171,13 +187,16 @@ pub fn all() -> Vec<Row> {
             times(1, &Fault::Freeze { component: OrderRelay, replica: 0, seconds: 10 }),
         ),
         Row::new("kafka-killed", "Kafka", "SIGKILL", 60, times(3, &Fault::KafkaKilled)),
-        Row::new(
-            "kafka-down",
-            "Kafka",
-            "down for 60 s, purchases go on",
-            60,
-            times(1, &Fault::KafkaDown { seconds: 60 }),
-        ),
+        Row {
+            payment_seconds: PAYMENT_SECONDS_WITHOUT_KAFKA,
+            ..Row::new(
+                "kafka-down",
+                "Kafka",
+                "down for 60 s, purchases go on",
+                60,
+                times(1, &Fault::KafkaDown { seconds: 60 }),
+            )
+        },
         Row::new(
             "workers-killed",
             "workers",

@@ -18,7 +18,10 @@ use rocketmart_loadtest::{
 use serde::Serialize;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -30,13 +33,13 @@ use crate::{
 
 /// From loading a sale to its opening.
 const LEAD: Duration = Duration::from_secs(3);
-/// An unpaid order gives its unit back after this time.
-const PAYMENT_SECONDS: u32 = 12;
 /// A run whose shop does not recover within twice its bound and this is given up.
 const BEYOND_BOUND: Duration = Duration::from_secs(30);
 /// Between two faults, so that each meets the shop at work.
 const LULL: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_mins(2);
+/// From the close-out until the last shopper has gone home.
+const GOING_HOME: Duration = Duration::from_mins(1);
 /// From the close-out until shipments and outboxes have caught up.
 const SETTLE_LIMIT: Duration = Duration::from_mins(1);
 const AUDIT_INTERVAL: Duration = Duration::from_secs(2);
@@ -56,6 +59,8 @@ pub struct Plan {
     /// The last shopper comes so long after the opening.
     pub arrive_within: Duration,
     pub kafka_is_emptied: bool,
+    /// An unpaid order gives its unit back after this time.
+    pub payment_seconds: u32,
     /// From closing the sale until everything has drained.
     pub drain_limit: Duration,
     pub seed: u64,
@@ -147,7 +152,10 @@ pub async fn run(world: &Arc<World>, town: &Town, plan: &Plan, folder: &Path) ->
     if close_out["differences_total"] != json!(0) {
         troubles.push(format!("the close-out found differences: {close_out}"));
     }
-    let mut records = rush.await??.records;
+    let aftermath = timeout(GOING_HOME, rush).await.map_err(|_| {
+        anyhow!("shoppers still wait for the sale to end after the close-out; {}", troubles.join("; "))
+    })?;
+    let mut records = aftermath??.records;
     let flock = Arc::into_inner(flock).ok_or_else(|| anyhow!("a canary is still out"))?;
     records.extend(flock.finish()?);
     append(&canaries, &history)?;
@@ -189,7 +197,7 @@ fn terms(plan: &Plan, opens_at: OffsetDateTime) -> Result<Value> {
         "currency": CURRENCY,
         "opens_at": opens_at.format(&Rfc3339)?,
         "closes_at": (opens_at + Duration::from_hours(4)).format(&Rfc3339)?,
-        "payment_seconds": PAYMENT_SECONDS,
+        "payment_seconds": plan.payment_seconds,
         "items": [item(ROCKET, plan.units, 1), item(SEED, CANARY_UNITS, CANARY_UNITS)],
     }))
 }
