@@ -3,7 +3,10 @@
 use std::{path::Path, process::Command};
 
 use anyhow::{Result, bail};
-use rocketmart_harness::programs::{self, Programs};
+use rocketmart_harness::{
+    prepare,
+    programs::{self, Programs},
+};
 
 const OUTCOMES: &str = "target/faults";
 const DOCUMENT: &str = "docs/faults.md";
@@ -12,6 +15,7 @@ const DOCUMENT: &str = "docs/faults.md";
 const SHORT: [&str; 4] = ["--seed", "1", "--minutes", "1"];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    prepare::packages()?;
     let programs = Programs::build()?;
     // All rows, or some of them: either way the document shows the newest outcome of each.
     let arguments = arguments.iter().map(String::as_str).chain(["--document", DOCUMENT]);

@@ -32,7 +32,8 @@ const PACKAGES: &[&str] = &[
     // What docs/tour.md uses.
     "curl",
     "jq",
-    // Servers for tests without a cluster.
+    // Servers for tests without a cluster, and a library that tells one of their processes another time.
+    "libfaketime",
     "postgresql-15",
     "redis-server",
 ];
