@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
     message::Headers as _,
 };
 use serde_json::Value;
@@ -40,6 +41,8 @@ fn each(brokers: &str, topic: &str, since_ms: i64, mut see: impl FnMut(&str, &Va
         .set("bootstrap.servers", brokers)
         .set("group.id", "rocketmart-checker")
         .set("enable.auto.commit", "false")
+        // The last offset may be the end of a transaction, which is no message.
+        .set("enable.partition.eof", "true")
         .create()?;
     let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).context("asking Kafka for partitions")?;
     let partitions = metadata.topics().first().context("no such topic")?.partitions();
@@ -53,7 +56,10 @@ fn each(brokers: &str, topic: &str, since_ms: i64, mut see: impl FnMut(&str, &Va
         assignment.add_partition_offset(topic, partition.id(), Offset::Offset(low))?;
         consumer.assign(&assignment)?;
         loop {
-            let message = consumer.poll(TIMEOUT).with_context(|| format!("{topic} fell silent"))??;
+            let message = match consumer.poll(TIMEOUT).with_context(|| format!("{topic} fell silent"))? {
+                Err(KafkaError::PartitionEOF(_)) => break,
+                message => message?,
+            };
             let event_type = message
                 .headers()
                 .and_then(|headers| headers.iter().find(|header| header.key == "ce_type")?.value)

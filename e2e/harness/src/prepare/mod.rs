@@ -25,7 +25,7 @@ use anyhow::Result;
 pub use self::{
     go::{Contour, KUBERNETES_VERSION, contour, helm, kubernetes_binaries},
     images::{Image, cassandra_image, rocketmart_image},
-    schemathesis::schemathesis,
+    schemathesis::{python, schemathesis},
 };
 
 /// What a node is made from.

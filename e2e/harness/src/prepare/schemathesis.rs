@@ -15,11 +15,15 @@ const LIMIT: Duration = Duration::from_mins(10);
 
 /// A command that runs Schemathesis, installed at first use.
 pub fn schemathesis() -> Result<Command> {
+    let mut command = python()?;
+    command.args(["-m", "schemathesis.cli"]);
+    Ok(command)
+}
+
+/// A command that runs Python with the packages, of which `jsonschema_rs` is another one of use.
+pub fn python() -> Result<Command> {
     let mut command = Command::new("python3");
-    command
-        .args(["-m", "schemathesis.cli"])
-        .env("PYTHONPATH", packages()?)
-        .env("PYTHONDONTWRITEBYTECODE", "1");
+    command.env("PYTHONPATH", packages()?).env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(command)
 }
 

@@ -6,11 +6,16 @@
 mod account;
 mod bad_input;
 mod buying;
+mod dead_letters;
+mod described;
 mod document;
 mod entrance;
+mod events;
 mod fuzz;
+mod kafka;
 mod mistakes;
 mod operations;
+mod schemas;
 mod selling;
 mod strangers;
 mod tokens;
