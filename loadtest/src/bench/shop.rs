@@ -26,9 +26,6 @@ use super::meter::Meter;
 use super::tokens::{Buyers, Signer};
 
 const START_LIMIT: Duration = Duration::from_mins(1);
-/// Replicas of the order service read the list of sales twice a second; a sale that opens as soon as
-/// it is loaded is unknown to them until then.
-const UNTIL_LISTED: Duration = Duration::from_secs(1);
 const DRAIN_LIMIT: Duration = Duration::from_mins(10);
 const PRICE: i64 = 19_900;
 /// Parcels stay where they are: a purchase is followed until its shipment exists.
@@ -248,7 +245,6 @@ impl Shop {
     pub(crate) fn load(&self, skus: &[String], terms: Terms) -> Result<Sale> {
         let (sale, wanted) = offer(skus, terms)?;
         self.side_door().load(&sale.id.to_string(), &wanted, START_LIMIT)?;
-        std::thread::sleep(UNTIL_LISTED);
         Ok(sale)
     }
 

@@ -56,7 +56,8 @@ pub(crate) async fn cancel(
     if let Some(error) = reason.as_deref().and_then(|reason| reason::broken(reason, 0)) {
         return Err(Problem::validation(vec![error]));
     }
-    for sale in app.sales.where_to_look_for(OrderId(id)) {
+    let mut places = app.sales.places_of(OrderId(id));
+    while let Some(sale) = places.next().await {
         match app.cancel_in(sale, OrderId(id), BuyerId(claims.sub)).await? {
             InRedis::Cancelled(view) => {
                 tracing::info!(order = %id, reason, "cancelled by the buyer");

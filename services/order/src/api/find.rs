@@ -38,7 +38,8 @@ impl App {
 
     /// The order as Redis keeps it.
     async fn held_order(&self, id: Uuid, buyer: Uuid) -> Result<Option<OrderView>> {
-        for sale in self.sales.where_to_look_for(OrderId(id)) {
+        let mut places = self.sales.places_of(OrderId(id));
+        while let Some(sale) = places.next().await {
             let found = self.stock.get(sale, OrderId(id)).await.map_err(problems::stock)?;
             if let Some(reservation) = found {
                 return Ok((reservation.buyer.0 == buyer).then(|| reservation.into()));

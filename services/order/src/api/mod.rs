@@ -12,6 +12,7 @@ mod problems;
 mod purchases;
 mod reason;
 mod returns;
+mod sale_list;
 mod sales;
 mod view;
 
@@ -33,7 +34,7 @@ use crate::side_door::{self, SideDoor};
 use crate::{MIGRATOR, ReturnsConfig, StockConfig, vouch};
 pub use limits::LimitArgs;
 use limits::PurchaseLimits;
-use sales::SaleList;
+use sale_list::SaleList;
 
 const COMPONENT: &str = "order";
 /// Of the events that wishes of buyers lead to.

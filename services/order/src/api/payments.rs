@@ -99,7 +99,8 @@ enum Step {
 
 impl App {
     async fn advance(&self, id: Uuid, buyer: Uuid, step: Step) -> Result<(StatusCode, Json<OrderView>)> {
-        for sale in self.sales.where_to_look_for(OrderId(id)) {
+        let mut places = self.sales.places_of(OrderId(id));
+        while let Some(sale) = places.next().await {
             let outcome =
                 self.try_in(sale, OrderId(id), BuyerId(buyer), step).await.map_err(problems::stock)?;
             if let Some(decided) = decided(outcome) {

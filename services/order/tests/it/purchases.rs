@@ -282,6 +282,23 @@ async fn an_order_is_found_whichever_sale_its_id_hints_at() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_of_a_sale_that_was_loaded_a_moment_ago_is_paid_at_once() {
+    let shop = Shop::with_api_only().await;
+    let buyer = shop.buyer();
+    // Several, so that a list that happens to be read right then does not hide a missing look.
+    for round in 0..5 {
+        let sale = Uuid::now_v7();
+        let (status, loaded) = shop.operator().put(&format!("/internal/v1/sales/{sale}"), &offer(10)).await;
+        assert_eq!((status, &loaded["verified"]), (200, &json!(true)), "{loaded}");
+        let (status, order) = buyer.purchase(sale, 1, "k").await;
+        assert_eq!(status, 201, "{order}");
+        let id = order["id"].as_str().unwrap();
+        let (status, paid) = buyer.post(&format!("/api/v1/orders/{id}/payment"), &json!({})).await;
+        assert_eq!((status, &paid["sale"]), (202, &json!(sale)), "{round}: {paid}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_order_gives_its_unit_back_and_one_being_paid_cannot_be_cancelled() {
     let shop = Shop::open().await;
     let sale = shop.open_sale(10).await;
