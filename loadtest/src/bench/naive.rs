@@ -129,7 +129,7 @@ async fn in_redis(
         sale: SaleId(sale),
         order: OrderId(Uuid::now_v7()),
         buyer: BuyerId(claims.sub),
-        lines: vec![Line { sku: purchase.sku.clone(), quantity: purchase.quantity }],
+        lines: vec![Line::new(&purchase.sku, purchase.quantity)],
         key: key.0,
         request_hash: purchase.quantity.to_string(),
         traceparent: None,

@@ -101,7 +101,7 @@ fn wish(sale: SaleId) -> Reserve {
         sale,
         order: OrderId(Uuid::new_v4()),
         buyer: BuyerId(Uuid::new_v4()),
-        lines: vec![Line { sku: "tea".to_owned(), quantity: 1 }],
+        lines: vec![Line::new("tea", 1)],
         key: Uuid::new_v4().to_string(),
         request_hash: "b5bb9d8014a0f9b1d61e21e796d78dcc".to_owned(),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),

@@ -28,7 +28,7 @@
 -- have come back with less than it had (see `vouch`).
 
 -- Raise with every change of this file; a process replaces only an older library.
-local VERSION = 3
+local VERSION = 4
 
 -- Positions in KEYS, the same for every function.
 local SALE, STOCK, HELD, IDEMPOTENCY, RESERVATIONS, DEADLINES, EVENTS = 1, 2, 3, 4, 5, 6, 7
@@ -453,8 +453,13 @@ local function last_event_id(key)
   end
 end
 
--- Answers nil for an unknown sale, otherwise the sale's figures and then seven values per SKU.
-local function counters(keys)
+local function append_counters(answer, sku, item)
+  append(answer, sku, item.preloaded, item.remaining, item.reserved, item.sold, item.price, item.limit or '')
+end
+
+-- ARGV: SKUs to answer for, as far as they are known; none for all, which the standing sale has too
+-- many of. Answers nil for an unknown sale, otherwise the sale's figures and then seven values per SKU.
+local function counters(keys, argv)
   local sale = read_sale(keys[SALE])
   if not sale then
     return nil
@@ -465,7 +470,16 @@ local function counters(keys)
     sale.closes_at_ms, sale.payment_seconds, more[2], redis.call('XLEN', keys[EVENTS]),
     last_event_id(keys[EVENTS]),
   }
-  local stock = redis.call('HGETALL', keys[STOCK])
+  for _, sku in ipairs(argv) do
+    local row = redis.call('HMGET', keys[STOCK], sku .. ':preloaded', sku .. ':remaining', sku .. ':reserved',
+      sku .. ':sold', sku .. ':price', sku .. ':limit')
+    if row[1] then
+      append_counters(answer, sku, {
+        preloaded = row[1], remaining = row[2], reserved = row[3], sold = row[4], price = row[5], limit = row[6],
+      })
+    end
+  end
+  local stock = #argv == 0 and redis.call('HGETALL', keys[STOCK]) or {}
   local items, order = {}, {}
   for i = 1, #stock, 2 do
     local sku, counter = stock[i]:match('^(.*):(%a+)$')
@@ -477,9 +491,7 @@ local function counters(keys)
   end
   table.sort(order)
   for _, sku in ipairs(order) do
-    local item = items[sku]
-    append(answer, sku, item.preloaded, item.remaining, item.reserved, item.sold, item.price,
-      item.limit or '')
+    append_counters(answer, sku, items[sku])
   end
   return answer
 end
@@ -527,7 +539,8 @@ end
 
 -- Reads the wishes, and with three commands all that their decisions will look at.
 -- ARGV from 3: order, buyer, idempotency key, request hash, traceparent or '', number of lines,
--- then per line: sku, quantity.
+-- then per line: sku, quantity. A quantity stands alone or with the unit price that the buyer saw,
+-- `2` or `2=1500`: at another price the wish is refused.
 local function parse_wishes(work, argv)
   local wishes, orders, keys, held, at = {}, {}, {}, {}, 3
   for i = 1, tonumber(argv[2]) do
@@ -569,7 +582,11 @@ end
 -- Why this line cannot be had; or nil, having noted on the line what it takes.
 local function why_not_line(work, line)
   if not line.quantity:find('^[1-9]%d*$') then
-    return { 'invalid', 'lines.quantity', 'must be a whole number of at least 1' }
+    local quantity, agreed = line.quantity:match('^([1-9]%d*)=(%d+)$')
+    if not quantity then
+      return { 'invalid', 'lines.quantity', 'must be a whole number of at least 1' }
+    end
+    line.quantity, line.agreed = quantity, tonumber(agreed)
   end
   local item = item_of(work, line.sku)
   if not item then
@@ -627,7 +644,7 @@ local function decide(work, wish)
   if get(work.reservations, wish.order) then
     return { 'invalid', 'order', 'must not be in use' }
   end
-  local amount = 0
+  local amount, changed = 0, nil
   for i, line in ipairs(wish.lines) do
     for earlier = 1, i - 1 do
       if wish.lines[earlier].sku == line.sku then
@@ -638,7 +655,14 @@ local function decide(work, wish)
     if reason then
       return reason
     end
+    if line.agreed and line.agreed ~= line.item.price then
+      changed = changed or { 'price_changed' }
+      append(changed, line.sku, line.item.price_text)
+    end
     amount = amount + line.units * line.item.price
+  end
+  if changed then
+    return changed -- all of them, so that the buyer is asked once
   end
   if amount > MAX_MONEY then
     return { 'invalid', 'lines', 'the amount must be at most 2^53 - 1 minor units' }
@@ -966,6 +990,34 @@ local function restore_swap(keys, argv)
   return { 'restored' }
 end
 
+-- Forgetting -------------------------------------------------------------------------------------
+-- The standing stock has no end and is never purged, so it would grow for ever: orders that were decided
+-- long ago are forgotten one by one. What they bought stays sold.
+
+-- ARGV: per order: order, field of its idempotency key. Answers how many were forgotten.
+local function forget(keys, argv)
+  refuse_unless_vouched(keys)
+  local sale, work, forgotten = read_sale(keys[SALE]), begin(keys), 0
+  if not sale or sale.closes_at_ms ~= '' then
+    return 0
+  end
+  for i = 1, #argv, 2 do
+    local record = record_of(work, argv[i])
+    if not record or not OUTSTANDING[record.state] then
+      if record and record.state == 'confirmed' then
+        for sku, quantity in record.lines:gmatch('([^,*]+)%*(%d+)%*%d+') do
+          set_held(work, record.buyer, sku, held_by(work, record.buyer, sku) - tonumber(quantity))
+        end
+      end
+      put(work.reservations, argv[i], false)
+      put(work.idempotency, argv[i + 1], false)
+      forgotten = forgotten + 1
+    end
+  end
+  commit(work)
+  return forgotten
+end
+
 redis.register_function { function_name = 'rocketmart_session', callback = this_session, flags = { 'no-writes' } }
 redis.register_function { function_name = 'rocketmart_version', callback = function() return VERSION end, flags = { 'no-writes' } }
 redis.register_function { function_name = 'rocketmart_counters', callback = counters, flags = { 'no-writes' } }
@@ -983,3 +1035,4 @@ redis.register_function('rocketmart_revoke', revoke)
 redis.register_function('rocketmart_restore_begin', restore_begin)
 redis.register_function('rocketmart_restore_page', restore_page)
 redis.register_function('rocketmart_restore_swap', restore_swap)
+redis.register_function('rocketmart_forget', forget)

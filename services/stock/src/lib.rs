@@ -35,8 +35,8 @@ pub use error::StockError;
 pub use event::{StreamEntry, StreamEvent, StreamPosition};
 pub use id::{BuyerId, OrderId, SaleId};
 pub use reservation::{
-    ConfirmOutcome, Expired, Line, PaymentDetails, PaymentOutcome, PricedLine, ReleaseOutcome, ReleaseReason,
-    Reservation, ReservationState, Reserve, ReserveOutcome, SubmitPayment,
+    AcceptedKey, ConfirmOutcome, CurrentPrice, Expired, Line, PaymentDetails, PaymentOutcome, PricedLine,
+    ReleaseOutcome, ReleaseReason, Reservation, ReservationState, Reserve, ReserveOutcome, SubmitPayment,
 };
 pub use restore::{Remembered, Restore, RestoreOutcome};
 pub use sale::{

@@ -14,6 +14,17 @@ pub struct Line {
     pub sku: String,
     /// At least 1.
     pub quantity: u32,
+    /// The unit price the buyer saw, minor units: at another one nothing is reserved. `None`: whatever
+    /// the price is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreed_price: Option<i64>,
+}
+
+impl Line {
+    /// At whatever the price is.
+    pub fn new(sku: impl Into<String>, quantity: u32) -> Self {
+        Self { sku: sku.into(), quantity, agreed_price: None }
+    }
 }
 
 /// A wish to reserve all of `lines`, or nothing.
@@ -48,6 +59,8 @@ impl Reserve {
             Some(("lines", "must be 1-100 lines"))
         } else if self.lines.iter().any(|line| line.quantity == 0) {
             Some(("lines.quantity", "must be at least 1"))
+        } else if self.lines.iter().any(|line| line.agreed_price.is_some_and(|price| price < 0)) {
+            Some(("lines.agreed_price", "must not be negative"))
         } else {
             None
         }
@@ -80,6 +93,11 @@ pub enum ReserveOutcome {
     UnknownSku {
         sku: String,
     },
+    /// Some lines cost something else than their buyer saw; every one of them is named, and nothing
+    /// was reserved.
+    PriceChanged {
+        lines: Vec<CurrentPrice>,
+    },
     /// The buyer used this key before with another body.
     KeyReused,
     /// The wish breaks a rule of [`Reserve`] (a quantity of 0, a SKU twice, an order id in use).
@@ -87,6 +105,14 @@ pub enum ReserveOutcome {
         field: String,
         rule: String,
     },
+}
+
+/// What a SKU costs now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CurrentPrice {
+    pub sku: String,
+    /// Minor units.
+    pub unit_price: i64,
 }
 
 /// A reservation as Redis keeps it.
@@ -118,6 +144,14 @@ pub struct PricedLine {
     pub quantity: u32,
     /// Minor units.
     pub unit_price: i64,
+}
+
+/// A buyer's idempotency key that made an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedKey {
+    pub order: OrderId,
+    /// As Redis keeps it.
+    pub(crate) field: String,
 }
 
 /// Where a reservation stands. `Confirmed` and `Released` are final.

@@ -73,7 +73,7 @@ pub(crate) async fn purchase(
         order: OrderId::fresh(sale),
         buyer: BuyerId(claims.sub),
         request_hash: fingerprint(&body),
-        lines: vec![Line { sku: body.sku, quantity: body.quantity }],
+        lines: vec![Line::new(body.sku, body.quantity)],
         key: key.0,
         traceparent: trace::current().map(|context| context.to_string()),
     };
@@ -84,7 +84,7 @@ pub(crate) async fn purchase(
 
 /// Asks Redis, and asks again while the outcome is unknown: the key makes the same wish safe to
 /// repeat, and if an earlier try was carried out the answer is its order.
-async fn reserve(app: &App, wish: Reserve) -> Result<ReserveOutcome, StockError> {
+pub(super) async fn reserve(app: &App, wish: Reserve) -> Result<ReserveOutcome, StockError> {
     for _ in 1..TRIES {
         match app.coalescer.reserve(wish.clone()).await {
             Err(StockError::Unknown(reason)) => {
@@ -118,7 +118,7 @@ fn fingerprint(body: &Purchase) -> String {
     hex::encode(&hash.finalize()[..16])
 }
 
-fn accepted(app: &App, sale: SaleId, outcome: ReserveOutcome) -> Result<Reservation> {
+pub(super) fn accepted(app: &App, sale: SaleId, outcome: ReserveOutcome) -> Result<Reservation> {
     let conflict = |code, title| Problem::new(StatusCode::CONFLICT, code, title);
     Err(match outcome {
         ReserveOutcome::Reserved(reservation) => {
@@ -129,15 +129,14 @@ fn accepted(app: &App, sale: SaleId, outcome: ReserveOutcome) -> Result<Reservat
             count("duplicate");
             return Ok(reservation);
         }
-        ReserveOutcome::SoldOut { sku, remaining } => {
-            conflict("sold-out", "Sold out").with("sku", sku).with("remaining", remaining)
-        }
+        ReserveOutcome::SoldOut { sku, remaining } => sold_out(sku, remaining),
         ReserveOutcome::LimitExceeded { sku, limit, held } => {
             conflict("buyer-limit-exceeded", "The limit per buyer is reached")
                 .with("sku", sku)
                 .with("limit", limit)
                 .with("held", held)
         }
+        ReserveOutcome::PriceChanged { .. } => conflict("price-changed", "The price has changed"),
         ReserveOutcome::NotOpen { opens_at_ms } => not_open(opens_at_ms),
         ReserveOutcome::Closed => conflict("sale-closed", "The sale is closed"),
         ReserveOutcome::Suspended => suspended(app, sale),
@@ -158,6 +157,10 @@ fn accepted(app: &App, sale: SaleId, outcome: ReserveOutcome) -> Result<Reservat
             Problem::validation(vec![FieldError::new(field, "invalid", rule)])
         }
     })
+}
+
+pub(super) fn sold_out(sku: String, remaining: u32) -> Problem {
+    Problem::new(StatusCode::CONFLICT, "sold-out", "Sold out").with("sku", sku).with("remaining", remaining)
 }
 
 fn not_open(opens_at_ms: i64) -> Problem {

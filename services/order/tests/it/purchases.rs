@@ -265,7 +265,7 @@ async fn an_order_is_found_whichever_sale_its_id_hints_at() {
             sale: SaleId(sold_in),
             order,
             buyer: BuyerId(buyer.id),
-            lines: vec![Line { sku: MUG.into(), quantity: 1 }],
+            lines: vec![Line::new(MUG, 1)],
             key: key.into(),
             request_hash: String::new(),
             traceparent: None,

@@ -49,7 +49,7 @@ async fn reserve(shop: &Shop, sale: Uuid) -> Uuid {
         sale: SaleId(sale),
         order: OrderId(order),
         buyer: BuyerId(Uuid::now_v7()),
-        lines: vec![Line { sku: MUG.into(), quantity: 1 }],
+        lines: vec![Line::new(MUG, 1)],
         key: "k".into(),
         request_hash: "h".into(),
         traceparent: None,

@@ -8,11 +8,13 @@
 //!   events.rs        read, trim                           what the relay carries on
 //!   vouching.rs      session, vouch, revoke               whether Redis has lost something
 //!   restore.rs       restore                              what a sale that was lost is rebuilt by
+//!   forgetting.rs    scan keys, forget                    what the standing stock outgrows
 //! ```
 //! Each method is one function call and one answer per wish, in order. All of them may be repeated:
 //! a repetition changes nothing and says so.
 
 mod events;
+mod forgetting;
 mod payments;
 mod reservations;
 mod restore;

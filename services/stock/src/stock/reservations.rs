@@ -3,7 +3,7 @@
 use crate::id::{OrderId, SaleId};
 use crate::keys;
 use crate::reply::{Reply, parse_record, unexpected};
-use crate::reservation::{Reservation, Reserve, ReserveOutcome};
+use crate::reservation::{CurrentPrice, Line, Reservation, Reserve, ReserveOutcome};
 
 use super::{Arguments, Function, Result, Stock, well_formed_trace};
 
@@ -44,8 +44,7 @@ impl Stock {
             arguments.push_text(well_formed_trace(wish.traceparent.as_deref()).unwrap_or_default());
             arguments.push(wish.lines.len());
             for line in &wish.lines {
-                arguments.push_text(&line.sku);
-                arguments.push(line.quantity);
+                push_line(&mut arguments, line);
             }
         }
         let mut reply = self.call::<Reply>(RESERVE, sale, arguments).await?;
@@ -99,6 +98,14 @@ impl Stock {
     }
 }
 
+fn push_line(arguments: &mut Arguments, line: &Line) {
+    arguments.push_text(&line.sku);
+    match line.agreed_price {
+        None => arguments.push(line.quantity),
+        Some(price) => arguments.push(format_args!("{}={price}", line.quantity)),
+    }
+}
+
 fn read_outcome(
     sale: SaleId,
     currency: &str,
@@ -117,6 +124,13 @@ fn read_outcome(
         "suspended" => ReserveOutcome::Suspended,
         "unknown_sale" => ReserveOutcome::UnknownSale,
         "unknown_sku" => ReserveOutcome::UnknownSku { sku: rest.text()? },
+        "price_changed" => {
+            let mut lines = Vec::new();
+            while !rest.is_empty() {
+                lines.push(CurrentPrice { sku: rest.text()?, unit_price: rest.number()? });
+            }
+            ReserveOutcome::PriceChanged { lines }
+        }
         "key_reused" => ReserveOutcome::KeyReused,
         "invalid" => ReserveOutcome::Invalid { field: rest.text()?, rule: rest.text()? },
         _ => return Ok(None),

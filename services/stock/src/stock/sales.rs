@@ -73,7 +73,25 @@ impl Stock {
 
     /// All counters of a sale in one atomic reading; `None` if it is not loaded.
     pub async fn counters(&self, sale: SaleId) -> Result<Option<SaleCounters>> {
-        let Some(mut reply) = self.call::<Option<Reply>>(COUNTERS, sale, Arguments::default()).await? else {
+        self.read_counters(sale, Arguments::default()).await
+    }
+
+    /// The same with the counters of those of `skus` only that the sale has; all of them if `skus` is
+    /// empty. The standing stock has more SKUs than one reading should hold Redis up for.
+    pub async fn counters_of<'a>(
+        &self,
+        sale: SaleId,
+        skus: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Option<SaleCounters>> {
+        let mut arguments = Arguments::default();
+        for sku in skus {
+            arguments.push_text(sku);
+        }
+        self.read_counters(sale, arguments).await
+    }
+
+    async fn read_counters(&self, sale: SaleId, arguments: Arguments) -> Result<Option<SaleCounters>> {
+        let Some(mut reply) = self.call::<Option<Reply>>(COUNTERS, sale, arguments).await? else {
             return Ok(None);
         };
         let mut counters = SaleCounters {

@@ -1,5 +1,5 @@
-//! Random histories, played to the real engine and to the model: every answer, all counters, the
-//! events and the reservations at the end must be the same.
+//! Random histories, of a sale with a window and of standing stock, played to the real engine and to the
+//! model: every answer, all counters, the events and the reservations at the end must be the same.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, FileFailurePersistence};
 use rocketmart_stock::{
-    BuyerId, Line, LoadOutcome, OrderId, PaymentDetails, ReleaseReason, Reservation, Reserve, ReserveOutcome,
-    SaleState, SubmitPayment,
+    BuyerId, ItemSpec, Line, LoadOutcome, OrderId, PaymentDetails, ReleaseReason, Reservation, Reserve,
+    ReserveOutcome, SaleSpec, SaleState, SubmitPayment,
 };
 use uuid::Uuid;
 
 use crate::model::Model;
-use crate::support::{CUP, Sale, TEA, item, now_ms, spec};
+use crate::support::{CUP, Sale, TEA, fingerprint, item, now_ms, spec};
 
 const BUYERS: u128 = 4;
 const MAX_STEPS: usize = 60;
@@ -32,6 +32,8 @@ enum Step {
     LetDeadlinePass(Target),
     SetState(SaleState),
     AddUnits(bool, u32),
+    /// Standing stock alone: the seller changes how many there are, and the price.
+    FollowCatalog(bool, u32, i64),
     RestartRedis,
 }
 
@@ -40,7 +42,7 @@ enum Step {
 struct Wish {
     buyer: u128,
     key: u8,
-    lines: Vec<(&'static str, u32)>,
+    lines: Vec<(&'static str, u32, Option<i64>)>,
     reuses_order: Option<Index>,
 }
 
@@ -70,6 +72,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let line = (
         prop_oneof![6 => Just(TEA), 4 => Just(CUP), 1 => Just("gone")],
         prop_oneof![1 => Just(0_u32), 20 => 1..4_u32],
+        prop_oneof![4 => Just(None), 6 => Just(Some(1_000)), 1 => Just(Some(900))],
     );
     let wish =
         (0..BUYERS, 0..6_u8, prop::collection::vec(line, 1..3), prop::option::weighted(0.03, any::<Index>()))
@@ -86,6 +89,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => target().prop_map(Step::LetDeadlinePass),
         3 => prop_oneof![4 => Just(SaleState::Ready), 2 => Just(SaleState::Suspended)].prop_map(Step::SetState),
         3 => (any::<bool>(), 1..4_u32).prop_map(|(tea, units)| Step::AddUnits(tea, units)),
+        4 => (any::<bool>(), 0..14_u32, prop_oneof![3 => Just(1_000), 1 => Just(900)])
+            .prop_map(|(tea, units, price)| Step::FollowCatalog(tea, units, price)),
         1 => Just(Step::RestartRedis),
     ];
     prop::collection::vec(step, 1..MAX_STEPS)
@@ -102,6 +107,10 @@ impl Pair {
     fn next_order(&mut self) -> OrderId {
         self.orders_made += 1;
         OrderId(Uuid::from_u128(self.orders_made))
+    }
+
+    fn item(&self, sku: &str) -> ItemSpec {
+        self.model.spec.items.iter().find(|item| item.sku == sku).unwrap().clone()
     }
 
     fn order(&self, index: Index) -> OrderId {
@@ -164,6 +173,15 @@ impl Pair {
                 self.model.spec.items[usize::from(*tea)].units += units;
                 assert_eq!(self.sale.stock.load(&self.model.spec).await, Ok(LoadOutcome::Loaded));
             }
+            Step::FollowCatalog(tea, units, price) => {
+                if self.model.spec.closes_at_ms.is_none() {
+                    let sku = if *tea { TEA } else { CUP };
+                    let wanted = ItemSpec { units: *units, price: *price, ..self.item(sku) };
+                    let partial = SaleSpec { items: vec![wanted], ..self.model.spec.clone() };
+                    let found = self.sale.stock.load(&partial).await;
+                    assert_eq!(found, Ok(self.model.follow_catalog(sku, *units, *price)));
+                }
+            }
             Step::RestartRedis => {
                 self.sale.redis.restart().unwrap();
                 while self.sale.stock.ping().await.is_err() {
@@ -179,14 +197,17 @@ impl Pair {
         for wish in wishes {
             let fresh = self.next_order();
             let order = wish.reuses_order.map_or(fresh, |index| self.order(index));
-            let lines: Vec<_> =
-                wish.lines.iter().map(|&(sku, quantity)| Line { sku: sku.to_owned(), quantity }).collect();
+            let line = |&(sku, quantity, agreed_price): &(&str, u32, Option<i64>)| Line {
+                agreed_price,
+                ..Line::new(sku, quantity)
+            };
+            let lines: Vec<_> = wish.lines.iter().map(line).collect();
             made.push(Reserve {
                 sale: self.sale.id(),
                 order,
                 buyer: BuyerId(Uuid::from_u128(wish.buyer)),
                 key: wish.key.to_string(),
-                request_hash: format!("{lines:?}").replace(' ', ""),
+                request_hash: fingerprint(&lines),
                 lines,
                 traceparent: None,
             });
@@ -223,6 +244,8 @@ impl Pair {
         assert_eq!(counters.items, self.model.counters());
         assert_eq!(counters.outstanding_reservations, self.model.outstanding());
         assert_eq!(counters.state, self.model.state);
+        let named = self.sale.stock.counters_of(self.sale.id(), [TEA, "gone"]).await.unwrap().unwrap();
+        assert!(named.items.iter().eq(counters.items.iter().filter(|item| item.sku == TEA)));
     }
 
     async fn assert_same_history(&self) {
@@ -270,8 +293,11 @@ fn the_engine_answers_as_the_model_does_whatever_happens() {
         ))),
         ..Config::default()
     };
-    proptest!(config, |(steps in steps())| {
-        let spec = spec(vec![item(CUP, 6, None), item(TEA, 10, Some(4))]);
+    proptest!(config, |(steps in steps(), standing in any::<bool>())| {
+        let mut spec = spec(vec![item(CUP, 6, None), item(TEA, 10, Some(4))]);
+        if standing {
+            spec.closes_at_ms = None;
+        }
         // One Redis for all cases, another sale for each.
         let mut pair = Pair { sale: sale.take().unwrap(), model: Model::new(spec.clone()), orders_made: 0 };
         pair.sale.spec = spec;

@@ -2,8 +2,8 @@
 //! at once.
 
 use rocketmart_stock::{
-    ItemSpec, LoadOutcome, PurgeOutcome, ReleaseReason, ReserveOutcome, SaleId, SaleSpec, SaleState,
-    SetStateOutcome,
+    CurrentPrice, ItemSpec, LoadOutcome, PurgeOutcome, ReleaseReason, ReserveOutcome, SaleId, SaleSpec,
+    SaleState, SetStateOutcome,
 };
 use std::time::Duration;
 use uuid::Uuid;
@@ -203,4 +203,79 @@ async fn a_sale_is_forgotten_only_when_closed_and_drained() {
     let left: Vec<String> =
         redis::cmd("KEYS").arg("*").query_async(&mut sale.connection().await).await.unwrap();
     assert_eq!(left, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn who_saw_another_price_reserves_nothing_and_is_told_every_line_that_changed() {
+    let sale = Sale::of_tea(1).await;
+    let sugar = item("sugar", 5, None);
+    let standing =
+        SaleSpec { closes_at_ms: None, ..spec(vec![item(TEA, 5, None), item(CUP, 5, None), sugar.clone()]) };
+    sale.stock.load(&standing).await.unwrap();
+    sale.stock.set_state(standing.id, standing.fence, SaleState::Ready).await.unwrap();
+    let mut wish = crate::support::wish(standing.id, a_buyer(), "key", &[(TEA, 1), (CUP, 2), ("sugar", 1)]);
+    for line in &mut wish.lines {
+        line.agreed_price = Some(1_000);
+    }
+    let now = |sku: &str, price| ItemSpec { price, ..item(sku, 5, None) };
+    let changed = SaleSpec { items: vec![now(TEA, 900), now(CUP, 1_100), sugar], ..standing.clone() };
+    assert_eq!(sale.stock.load(&changed).await, Ok(LoadOutcome::Loaded));
+
+    let decide = async |wish: &rocketmart_stock::Reserve| {
+        sale.stock.reserve(standing.id, std::slice::from_ref(wish)).await.unwrap().remove(0)
+    };
+    let current = |sku: &str, unit_price| CurrentPrice { sku: sku.to_owned(), unit_price };
+    let lines = vec![current(TEA, 900), current(CUP, 1_100)];
+    assert_eq!(decide(&wish).await, ReserveOutcome::PriceChanged { lines });
+    let counters = sale.stock.counters(standing.id).await.unwrap().unwrap();
+    assert!(counters.items.iter().all(|item| item.remaining == 5), "{counters:?}");
+
+    (wish.lines[0].agreed_price, wish.lines[1].agreed_price) = (Some(900), Some(1_100));
+    let reservation = expect_reserved(decide(&wish).await);
+    assert_eq!(reservation.amount, 900 + 2 * 1_100 + 1_000, "the key was not used up by the refusal");
+    sale.stock.load(&SaleSpec { items: vec![now(TEA, 950)], ..standing.clone() }).await.unwrap();
+    assert!(matches!(decide(&wish).await, ReserveOutcome::Duplicate(_)), "what was bought stays bought");
+    let named = sale.stock.counters_of(standing.id, [CUP, "gone"]).await.unwrap().unwrap();
+    assert_eq!(named.items.len(), 1);
+    assert_eq!((named.items[0].remaining, named.items[0].price), (3, 1_100));
+}
+
+#[tokio::test]
+async fn standing_stock_forgets_decided_orders_and_counts_on() {
+    let sale = Sale::of_tea(1).await;
+    let standing = SaleSpec { closes_at_ms: None, ..spec(vec![item(TEA, 10, Some(3))]) };
+    let (stock, id) = (&sale.stock, standing.id);
+    stock.load(&standing).await.unwrap();
+    stock.set_state(id, standing.fence, SaleState::Ready).await.unwrap();
+    let buyer = a_buyer();
+    let reserve = async |key: &str| {
+        let wish = crate::support::wish(id, buyer, key, &[(TEA, 1)]);
+        stock.reserve(id, &[wish]).await.unwrap().remove(0)
+    };
+    let bought = expect_reserved(reserve("bought").await);
+    let given_back = expect_reserved(reserve("given-back").await);
+    let held = expect_reserved(reserve("held").await);
+    stock.confirm(id, &[bought.order]).await.unwrap();
+    stock.release(id, &[(given_back.order, ReleaseReason::Cancelled)]).await.unwrap();
+    let (next, all) = stock.scan_keys(id, 0, 100).await.unwrap();
+    assert_eq!((next, all.len()), (0, 3));
+    let before = stock.counters(id).await.unwrap().unwrap();
+
+    assert_eq!(stock.forget(id, &all).await, Ok(2), "what is not decided stays");
+    assert_eq!(stock.forget(id, &all).await, Ok(2), "once more is fine");
+    let after = stock.counters(id).await.unwrap().unwrap();
+    assert_eq!((&after.items, after.outstanding_reservations), (&before.items, 1));
+    assert_eq!(stock.get(id, bought.order).await.unwrap(), None);
+    assert_eq!(stock.get(id, held.order).await.unwrap(), Some(held.clone()));
+    assert!(matches!(reserve("held").await, ReserveOutcome::Duplicate(same) if same == held));
+    // One is held and none is remembered: the limit of three leaves two.
+    for key in ["bought", "more"] {
+        expect_reserved(reserve(key).await);
+    }
+    assert!(matches!(reserve("too-many").await, ReserveOutcome::LimitExceeded { held: 3, .. }));
+
+    let promised = sale.reserve_tea(a_buyer()).await;
+    sale.stock.release(sale.id(), &[(promised.order, ReleaseReason::Cancelled)]).await.unwrap();
+    let (_, keys) = sale.stock.scan_keys(sale.id(), 0, 100).await.unwrap();
+    assert_eq!(sale.stock.forget(sale.id(), &keys).await, Ok(0), "a sale that ends is purged as a whole");
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rocketmart_stock::{
-    BuyerId, ConfirmOutcome, Expired, ItemCounters, ItemSpec, OrderId, PaymentDetails, PaymentOutcome,
-    PricedLine, ReleaseOutcome, ReleaseReason, Reservation, ReservationState, Reserve, ReserveOutcome,
-    SaleSpec, SaleState,
+    BuyerId, ConfirmOutcome, CurrentPrice, Expired, ItemCounters, ItemSpec, LoadOutcome, OrderId,
+    PaymentDetails, PaymentOutcome, PricedLine, ReleaseOutcome, ReleaseReason, Reservation, ReservationState,
+    Reserve, ReserveOutcome, SaleSpec, SaleState, SpecConflict,
 };
 
 use crate::support::PAST_DEADLINE;
@@ -64,6 +64,25 @@ impl Model {
         self.reservations.values().filter(|reservation| is_outstanding(reservation.state)).count() as u64
     }
 
+    /// Standing stock: other units and another price from now on, unless buyers have more than that.
+    pub(crate) fn follow_catalog(&mut self, sku: &str, units: u32, price: i64) -> LoadOutcome {
+        let Some(at) = self.spec.items.iter().position(|item| item.sku == sku) else {
+            return LoadOutcome::AlreadyLoaded;
+        };
+        let wanted = ItemSpec { units, price, ..self.spec.items[at].clone() };
+        let counted = self.counters_of(&self.spec.items[at]);
+        if units < counted.reserved + counted.sold {
+            let field = format!("items[{sku}].units");
+            let rule = "must cover the units reserved and sold".to_owned();
+            return LoadOutcome::ConflictingSpec(vec![SpecConflict { field, rule }]);
+        }
+        if wanted == self.spec.items[at] {
+            return LoadOutcome::AlreadyLoaded;
+        }
+        self.spec.items[at] = wanted;
+        LoadOutcome::Loaded
+    }
+
     fn held_by(&self, buyer: BuyerId, sku: &str) -> u32 {
         let theirs = self.reservations.values().filter(|reservation| reservation.buyer == buyer);
         theirs
@@ -94,7 +113,7 @@ impl Model {
         if self.reservations.contains_key(&wish.order) {
             return invalid("order", "must not be in use");
         }
-        let mut lines = Vec::new();
+        let (mut lines, mut changed) = (Vec::new(), Vec::new());
         for (at, line) in wish.lines.iter().enumerate() {
             let sku = line.sku.clone();
             if wish.lines[..at].iter().any(|earlier| earlier.sku == sku) {
@@ -113,7 +132,13 @@ impl Model {
             if remaining < line.quantity {
                 return ReserveOutcome::SoldOut { sku, remaining };
             }
+            if line.agreed_price.is_some_and(|agreed| agreed != item.price) {
+                changed.push(CurrentPrice { sku: sku.clone(), unit_price: item.price });
+            }
             lines.push(PricedLine { sku, quantity: line.quantity, unit_price: item.price });
+        }
+        if !changed.is_empty() {
+            return ReserveOutcome::PriceChanged { lines: changed };
         }
         let reservation = Reservation {
             order: wish.order,

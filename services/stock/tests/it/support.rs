@@ -160,16 +160,22 @@ pub(crate) fn spec(items: Vec<ItemSpec>) -> SaleSpec {
 }
 
 pub(crate) fn wish(sale: SaleId, buyer: BuyerId, key: &str, lines: &[(&str, u32)]) -> Reserve {
-    let lines: Vec<_> = lines.iter().map(|&(sku, quantity)| Line { sku: sku.to_owned(), quantity }).collect();
+    let lines: Vec<_> = lines.iter().map(|&(sku, quantity)| Line::new(sku, quantity)).collect();
     Reserve {
         sale,
         order: OrderId(Uuid::new_v4()),
         buyer,
-        request_hash: format!("{lines:?}").replace(' ', ""),
+        request_hash: fingerprint(&lines),
         lines,
         key: key.to_owned(),
         traceparent: Some(TRACE.to_owned()),
     }
+}
+
+/// The same for the same lines, and short.
+pub(crate) fn fingerprint(lines: &[Line]) -> String {
+    let line = |line: &Line| format!("{}:{}:{:?};", line.sku, line.quantity, line.agreed_price);
+    lines.iter().map(line).collect()
 }
 
 pub(crate) fn a_buyer() -> BuyerId {

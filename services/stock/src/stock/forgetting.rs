@@ -1,0 +1,48 @@
+//! Forgetting old orders of the standing stock, which has no end and is never purged.
+
+use crate::id::{OrderId, SaleId};
+use crate::keys;
+use crate::reply::unexpected;
+use crate::reservation::AcceptedKey;
+
+use super::{Arguments, Function, Result, Stock};
+
+/// The next cursor, and fields with their values, one after the other.
+type Page = (u64, Vec<(String, String)>);
+
+const FORGET: Function = Function::new("rocketmart_forget");
+
+impl Stock {
+    /// A page of all idempotency keys that a sale has accepted, each with its order: start with cursor 0,
+    /// stop when 0 comes back. One that existed throughout is seen at least once, perhaps twice.
+    pub async fn scan_keys(
+        &self,
+        sale: SaleId,
+        cursor: u64,
+        count: usize,
+    ) -> Result<(u64, Vec<AcceptedKey>)> {
+        let mut command = redis::cmd("HSCAN");
+        command.arg(keys::IDEMPOTENCY.of(sale)).arg(cursor).arg("COUNT").arg(count);
+        let (next, fields): Page = self.query(&command).await?;
+        let keys = fields.into_iter().map(|(field, value)| {
+            let order = value.split('|').next().and_then(|order| order.parse().ok());
+            let order: OrderId = order.ok_or_else(|| unexpected("an order id", &value))?;
+            Ok(AcceptedKey { order, field })
+        });
+        Ok((next, keys.collect::<Result<_>>()?))
+    }
+
+    /// Forgets those of these orders that are decided; how many. Their counters stay as they are. The
+    /// same key makes another order from then on. In a sale that ends nothing is forgotten.
+    pub async fn forget(&self, sale: SaleId, orders: &[AcceptedKey]) -> Result<usize> {
+        if orders.is_empty() {
+            return Ok(0);
+        }
+        let mut arguments = Arguments::default();
+        for known in orders {
+            arguments.push_id(known.order.0);
+            arguments.push_text(&known.field);
+        }
+        self.call(FORGET, sale, arguments).await
+    }
+}
