@@ -15,6 +15,9 @@
 //! A Redis that came back with less than it had is not believed ([`vouch`]), and the side door rebuilds it
 //! from PostgreSQL (docs/adr/0005).
 //!
+//! Beside the sales there is ordinary stock, in a cart and checked out: for Redis and the books a sale
+//! without an end, whose shelves the worker fills ([`domain::standing`]).
+//!
 //! Three processes come from this crate: [`api`] (with the side door), [`relay`] and [`worker`].
 //! What they decide is in [`domain`], which knows neither HTTP nor SQL nor Redis nor Kafka.
 
@@ -24,6 +27,7 @@ pub mod events;
 pub mod relay;
 mod reservations;
 mod side_door;
+mod standing;
 pub mod store;
 mod stream_id;
 mod vouch;
@@ -45,6 +49,15 @@ impl StockConfig {
     pub fn connect(&self) -> Result<rocketmart_stock::Stock, rocketmart_stock::StockError> {
         rocketmart_stock::Stock::connect(&self.redis_url)
     }
+}
+
+/// How ordinary stock is sold.
+#[derive(Clone, Debug, clap::Args)]
+pub struct OrdinaryConfig {
+    /// Seconds a buyer of ordinary stock has to pay.
+    #[arg(long, env = "ORDINARY_PAYMENT_SECONDS", default_value_t = 900,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub ordinary_payment_seconds: u32,
 }
 
 /// For how long something may be returned.

@@ -25,8 +25,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::sales::{SaleItemView, SalePhase, SaleView};
 use crate::domain::sale::SaleState;
+use crate::domain::standing::may_be_standing;
 use crate::store::clock::at;
 use crate::store::sales::{self, Sale};
+use crate::store::standing;
 
 const REFRESH: Duration = Duration::from_millis(500);
 /// Least time between the beginnings of two readings.
@@ -53,7 +55,7 @@ struct Shared {
 struct Known {
     /// Newest first.
     sales: Vec<SaleView>,
-    /// Those with reservations in Redis.
+    /// Those with reservations in Redis, the ordinary stock among them.
     loaded: Vec<SaleId>,
 }
 
@@ -74,10 +76,10 @@ impl SaleList {
     }
 
     /// The id a path names: an id itself, or the name of a sale. Of several sales of one name the
-    /// newest is meant.
+    /// newest is meant. Ordinary stock is bought from a cart, at a price that was agreed to.
     pub(crate) fn resolve(&self, named: &str) -> Option<SaleId> {
         if let Ok(id) = named.parse() {
-            return Some(SaleId(id));
+            return Some(SaleId(id)).filter(|_| !may_be_standing(id));
         }
         self.find(|sale| sale.name == named).map(|sale| SaleId(sale.id))
     }
@@ -184,7 +186,8 @@ impl Places<'_> {
 
 async fn read(pool: &PgPool, stock: &Stock) -> anyhow::Result<Known> {
     let sales = sales::newest(pool, NEWEST).await?;
-    let mut known = Known { sales: Vec::with_capacity(sales.len()), loaded: Vec::new() };
+    let standing = standing::loaded(pool).await?.into_iter().map(SaleId).collect();
+    let mut known = Known { sales: Vec::with_capacity(sales.len()), loaded: standing };
     for sale in sales {
         let mut counters = None;
         if sale.loaded && sale.state != SaleState::ClosedOut {
@@ -269,7 +272,7 @@ mod tests {
                 let read = move || {
                     readings.fetch_add(1, Ordering::SeqCst);
                     let loaded = loaded.lock().unwrap().clone();
-                    std::future::ready(Ok(Known { sales: Vec::new(), loaded }))
+                    std::future::ready(Ok(Known { loaded, ..Known::default() }))
                 };
                 list.refresh_with(read, CancellationToken::new()).await;
             });

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::domain::cancellation::Cancellation;
 use crate::domain::order::{Line, Order, PaymentState, Units};
 use crate::domain::returns::{Return, ReturnState};
+use crate::domain::standing::is_standing;
 use crate::domain::state::OrderState;
 use crate::reservations;
 use crate::store::clock::at;
@@ -19,8 +20,9 @@ use crate::store::clock::at;
 #[schema(as = Order)]
 pub(crate) struct OrderView {
     pub id: Uuid,
-    /// Id of the sale.
-    pub sale: Uuid,
+    /// Id of the flash sale; missing in an order of ordinary stock.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sale: Option<Uuid>,
     pub state: OrderState,
     pub lines: Vec<Line>,
     /// Minor units: the sum over the lines.
@@ -176,6 +178,10 @@ impl CancellationView {
     }
 }
 
+fn flash_sale(sale: Uuid, currency: &str) -> Option<Uuid> {
+    (!is_standing(sale, currency)).then_some(sale)
+}
+
 impl From<Order> for OrderView {
     fn from(order: Order) -> Self {
         let payment = PaymentProgress::of(order.payment.state).map(|state| PaymentView {
@@ -187,7 +193,7 @@ impl From<Order> for OrderView {
         });
         Self {
             id: order.id,
-            sale: order.sale_id,
+            sale: flash_sale(order.sale_id, &order.currency),
             state: order.state,
             lines: order.lines,
             amount: order.amount,
@@ -228,7 +234,7 @@ impl From<Reservation> for OrderView {
         });
         Self {
             id: reservation.order.0,
-            sale: reservation.sale.0,
+            sale: flash_sale(reservation.sale.0, &reservation.currency),
             state: reservations::order_state(reservation.state),
             lines: reservations::lines(reservation.lines),
             amount: reservation.amount,

@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(order.payment.state, PaymentState::Succeeded);
         assert!(outcome.changed.is_empty());
         assert_eq!(ledger(&outcome), Move { remaining: -2, reserved: 0, sold: 2 });
-        assert_eq!(outcome.effects.stock.get("MUG"), Some(&StockMove { on_hand: -2, allocated: -2 }));
+        assert_eq!(outcome.effects.stock.get("MUG"), Some(&StockMove::sell(2)));
         assert_eq!(told(&outcome), ["rocketmart.order.payment_requested.v1", "rocketmart.order.paid.v1"]);
     }
 

@@ -149,7 +149,11 @@ mod tests {
         assert_eq!((order.state, order.payment.state), (OrderState::Cancelled, PaymentState::Refunded));
         assert_eq!((order.refunds.requested, order.refunds.done), (1000, 1000));
         assert_eq!(ledger(&outcome), Move { remaining: -2, reserved: 0, sold: 2 });
-        assert_eq!(outcome.effects.stock["MUG"], StockMove { on_hand: 0, allocated: -2 }, "sold, and back");
+        assert_eq!(
+            outcome.effects.stock["MUG"],
+            StockMove { on_hand: 0, allocated: -2, shelved: 0 },
+            "sold, and back"
+        );
         let refunds: Vec<_> = outcome.effects.emitted.iter().filter_map(|e| refund(&e.event)).collect();
         assert_eq!(refunds, [(1000, Some(ORDER))]);
     }

@@ -68,17 +68,24 @@ pub struct StockMove {
     pub on_hand: i64,
     /// Units on hand that are promised to sales.
     pub allocated: i64,
+    /// Units on hand that are on a shelf of the ordinary stock, free or reserved.
+    pub shelved: i64,
 }
 
 impl StockMove {
     /// `units` that were allocated to a sale are paid for and leave.
     pub fn sell(units: i64) -> Self {
-        Self { on_hand: -units, allocated: -units }
+        Self { on_hand: -units, allocated: -units, shelved: 0 }
+    }
+
+    /// `units` of ordinary stock are paid for and leave.
+    pub fn sell_off_the_shelf(units: i64) -> Self {
+        Self { on_hand: -units, allocated: 0, shelved: -units }
     }
 
     /// `units` that had left come back, promised to nobody.
     pub fn take_back(units: i64) -> Self {
-        Self { on_hand: units, allocated: 0 }
+        Self { on_hand: units, allocated: 0, shelved: 0 }
     }
 }
 
@@ -86,6 +93,7 @@ impl std::ops::AddAssign for StockMove {
     fn add_assign(&mut self, other: Self) {
         self.on_hand += other.on_hand;
         self.allocated += other.allocated;
+        self.shelved += other.shelved;
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`batch`] applies a batch of events in their order and gathers everything that must be written
 //! together. [`sale`] checks the terms of a sale. [`close_out`] compares the books at its end. [`rebuild`] is
 //! what Redis must hold, if it lost it.
+//! [`standing`] is what is for sale beside the sales: ordinary stock.
 
 pub mod batch;
 pub mod cancellation;
@@ -17,4 +18,5 @@ pub mod rebuild;
 pub mod refunds;
 pub mod returns;
 pub mod sale;
+pub mod standing;
 pub mod state;

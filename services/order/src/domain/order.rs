@@ -15,6 +15,7 @@ use super::batch::Effects;
 use super::cancellation::Cancellation;
 use super::ledger::{Move, StockMove};
 use super::returns::Return;
+use super::standing;
 use super::state::{ImpossibleTransition, OrderState};
 use crate::events::{
     OrderEvent, OrderPaid, OrderReleased, PaymentFailed, PaymentRequested, PaymentSubmitted,
@@ -139,6 +140,11 @@ impl Order {
         order
     }
 
+    /// Whether this is an order of ordinary stock, and not of a flash sale.
+    pub fn is_ordinary(&self) -> bool {
+        standing::is_standing(self.sale_id, &self.currency)
+    }
+
     /// Whether the buyer's money was taken for this order at some time: its units are sold then,
     /// whatever becomes of it.
     pub fn was_paid(&self) -> bool {
@@ -201,8 +207,9 @@ impl Order {
         self.payment.reason = None;
         self.paid_at_ms = Some(event.succeeded_at_ms);
         self.move_units(Move::sell, effects);
+        let sell = if self.is_ordinary() { StockMove::sell_off_the_shelf } else { StockMove::sell };
         for line in &self.lines {
-            effects.move_stock(&line.sku, StockMove::sell(line.quantity));
+            effects.move_stock(&line.sku, sell(line.quantity));
         }
         effects.emit(OrderEvent::Paid(OrderPaid {
             order_id: self.id,

@@ -310,7 +310,11 @@ mod tests {
         }
         assert_eq!(state(&mut batch), (OrderState::Refunded, PaymentState::Refunded));
         let outcome = batch.finish();
-        assert_eq!(outcome.effects.stock["MUG"], StockMove { on_hand: 0, allocated: -2 }, "sold, and back");
+        assert_eq!(
+            outcome.effects.stock["MUG"],
+            StockMove { on_hand: 0, allocated: -2, shelved: 0 },
+            "sold, and back"
+        );
         assert_eq!(told(&outcome).iter().filter(|told| **told == types::REFUND_REQUESTED).count(), 1);
         assert_eq!(outcome.made[0].returns[0].tracking_number.as_deref(), Some("BACK1"));
     }

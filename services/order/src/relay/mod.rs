@@ -9,6 +9,7 @@
 
 mod drain;
 mod expiry;
+pub mod old_orders;
 mod stream;
 
 use std::collections::HashMap;
@@ -35,6 +36,8 @@ const LOOK: Duration = Duration::from_millis(500);
 const ERROR_PAUSE: Duration = Duration::from_millis(500);
 /// Redis forgets a sale this long after its books were signed off.
 const FORGET_AFTER: time::Duration = time::Duration::days(1);
+/// Redis forgets an order of ordinary stock this long after it was made.
+const FORGET_ORDERS_AFTER: time::Duration = time::Duration::days(30);
 const FORGET_EVERY: Duration = Duration::from_mins(10);
 
 #[derive(Clone, Debug, clap::Args)]
@@ -147,7 +150,7 @@ impl Relay {
         Ok((self.stock.session().await?, self.stock.sales().await?))
     }
 
-    /// Lets Redis forget sales whose books were signed off long ago.
+    /// Lets Redis forget sales whose books were signed off long ago, and old orders of what has no end.
     async fn forget_loop(self, stop: CancellationToken) -> anyhow::Result<()> {
         while !stop.is_cancelled() {
             if let Err(error) = self.forget().await {
@@ -172,6 +175,11 @@ impl Relay {
                     outcome => tracing::warn!(%sale, ?outcome, "a finished sale stays in Redis"),
                 }
             }
+        }
+        let then = time::OffsetDateTime::now_utc() - FORGET_ORDERS_AFTER;
+        let orders = old_orders::forget(&self.pool, &self.stock, then).await?;
+        if orders > 0 {
+            tracing::info!(orders, "Redis has forgotten old orders of ordinary stock");
         }
         Ok(())
     }

@@ -1,14 +1,13 @@
 //! `PUT /internal/v1/sales/{id}`: allot units to a sale, load them into Redis, read them back.
 //!
 //! 1. Redis is asked for its clock and what it holds; if it is away nothing is promised.
-//! 2. One SQL transaction checks every rule and allots the units out of the standing stock.
+//! 2. One SQL transaction checks every rule and allots the units out of the standing stock; those that
+//!    are on offer there come off their shelf first, in Redis and in SQL.
 //! 3. Redis is loaded with totals, not with differences: loading twice loads once.
 //! 4. Redis is read back. Only a sale that reads back equal becomes ready.
 //!
 //! Cut short anywhere, the same PUT goes on from there. Once loaded, a sale that Redis has lost is
 //! not loaded again: units that were sold since would be sold a second time. It is rebuilt.
-
-use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -16,15 +15,19 @@ use rocketmart_kit::extract::{Json, Path};
 use rocketmart_kit::problem::{FieldError, Problem, Result};
 use rocketmart_stock::{ItemSpec, LoadOutcome, SaleId, SaleSpec};
 use serde::Deserialize;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::status::{SaleStatus, differences};
 use super::{MAX_FENCE, SideDoor, away, database, fence, stale_fence};
 use crate::domain::sale::{self, Item, Terms};
+use crate::domain::standing::is_standing;
+use crate::standing::{NotTaken, take};
 use crate::store::clock::ms;
 use crate::store::sales::{self, Sale};
 use crate::store::skus;
+use crate::store::standing::{self, Units};
 use crate::vouch::Seen;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -75,6 +78,7 @@ impl SideDoor {
     /// Checks the terms and takes the units out of the standing stock, all or nothing.
     async fn allot(&self, id: Uuid, fence: i64, terms: &Terms, now_ms: i64) -> Result<Sale> {
         let mut tx = self.pool.begin().await.map_err(database)?;
+        standing::lock(&mut tx).await.map_err(database)?;
         let agreed = sales::lock(&mut tx, id).await.map_err(database)?;
         if let Some(agreed) = &agreed {
             if fence < agreed.fence {
@@ -83,6 +87,9 @@ impl SideDoor {
             if agreed.state.is_over() {
                 return over(agreed, terms);
             }
+        }
+        if agreed.is_none() && is_standing(id, &terms.currency) {
+            return Err(super::sale_unknown());
         }
         let agreed = agreed.map(|sale| sale.terms());
         let wanted: Vec<String> = terms.items.iter().map(|item| item.sku.clone()).collect();
@@ -93,16 +100,42 @@ impl SideDoor {
                 broken.into_iter().map(|broken| FieldError::new(broken.field, broken.rule, broken.detail));
             return Err(Problem::validation(errors.collect()));
         }
-        let mut units: BTreeMap<String, i64> =
-            terms.items.iter().map(|item| (item.sku.clone(), item.units)).collect();
+        let mut units: Units = terms.items.iter().map(|item| (item.sku.clone(), item.units)).collect();
         for item in agreed.iter().flat_map(|agreed| &agreed.items) {
             *units.entry(item.sku.clone()).or_default() -= item.units;
         }
+        self.clear_shelves(&mut tx, id, terms, &units).await?;
         skus::allocate(&mut tx, &units).await.map_err(database)?;
         sales::save_terms(&mut tx, id, fence, terms).await.map_err(database)?;
         let sale = sales::lock(&mut tx, id).await.map_err(database)?.ok_or_else(super::sale_unknown)?;
         tx.commit().await.map_err(database)?;
         Ok(sale)
+    }
+
+    /// Takes off the shelves of the ordinary stock what is not to be had otherwise.
+    async fn clear_shelves(
+        &self,
+        tx: &mut PgConnection,
+        sale: Uuid,
+        terms: &Terms,
+        wanted: &Units,
+    ) -> Result<()> {
+        let missing = standing::missing(tx, wanted).await.map_err(database)?;
+        let skus: Vec<&str> = wanted.keys().map(String::as_str).collect();
+        standing::lock_ledger(tx, sale, &terms.currency, &skus).await.map_err(database)?;
+        match take(&self.stock, tx, &terms.currency, &missing).await {
+            Ok(()) => Ok(()),
+            Err(NotTaken::Spoken(skus)) => {
+                let detail = "buyers of ordinary stock hold some of the units that seemed to be available";
+                let spoken = terms.items.iter().enumerate().filter(|(_, item)| skus.contains(&item.sku));
+                let errors = spoken.map(|(index, _)| {
+                    FieldError::new(format!("items[{index}].units"), "within-stock", detail)
+                });
+                Err(Problem::validation(errors.collect()))
+            }
+            Err(NotTaken::Away(error)) => Err(away(error)),
+            Err(NotTaken::Database(error)) => Err(database(error)),
+        }
     }
 
     /// Loads Redis, reads it back, and makes the sale ready if it reads back equal.

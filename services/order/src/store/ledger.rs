@@ -54,17 +54,20 @@ pub async fn move_stock(tx: &mut PgConnection, moves: &BTreeMap<String, StockMov
     }
     let done = sqlx::query(
         "WITH moved AS (
-             SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS moved (sku, on_hand, allocated)
+             SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
+                 AS moved (sku, on_hand, allocated, shelved)
          ), locked AS (
              SELECT moved.* FROM stock JOIN moved USING (sku) ORDER BY stock.sku FOR UPDATE OF stock
          )
          UPDATE stock
-         SET on_hand = stock.on_hand + locked.on_hand, allocated = stock.allocated + locked.allocated
+         SET on_hand = stock.on_hand + locked.on_hand, allocated = stock.allocated + locked.allocated,
+             shelved = stock.shelved + locked.shelved
          FROM locked WHERE stock.sku = locked.sku",
     )
     .bind(moves.keys().map(String::as_str).collect::<Vec<_>>())
     .bind(moves.values().map(|moved| moved.on_hand).collect::<Vec<_>>())
     .bind(moves.values().map(|moved| moved.allocated).collect::<Vec<_>>())
+    .bind(moves.values().map(|moved| moved.shelved).collect::<Vec<_>>())
     .execute(tx)
     .await?;
     all_found(done.rows_affected(), moves.len())

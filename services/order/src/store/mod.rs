@@ -1,7 +1,8 @@
 //! The order service's tables.
 //!
 //! [`orders`], [`returns`] and [`ledger`] are written together by [`write`], a batch at a time; [`sales`] and the
-//! allocation of stock by the side door; [`skus`] by the worker from `products` events. [`trust`] says
+//! allocation of stock by the side door; [`skus`] by the worker from `products` events; [`standing`] by
+//! whoever keeps the shelves of the ordinary stock. [`trust`] says
 //! whether Redis is believed, [`parked`] keeps what waits for it, [`rebuild`] is what it is rebuilt from. Rows are
 //! always locked in the order of their keys, so that concurrent batches queue and do not deadlock.
 
@@ -15,6 +16,7 @@ pub mod rebuild;
 pub mod returns;
 pub mod sales;
 pub mod skus;
+pub mod standing;
 pub mod trust;
 
 pub use outcome::{told, write};

@@ -33,6 +33,14 @@ pub async fn find(pool: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Order>> {
     with_lines(&mut connection, &rows).await
 }
 
+/// Those of `ids` that are decided: paid or released at some time.
+pub async fn decided(pool: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar("SELECT id FROM orders WHERE id = ANY($1) AND state <> 'reserved'")
+        .bind(ids)
+        .fetch_all(pool)
+        .await
+}
+
 /// Up to `limit` orders that were delivered before `then` and are with their buyers, longest
 /// first, locked until the transaction ends. What another replica works on is left to it.
 pub async fn lock_delivered_before(

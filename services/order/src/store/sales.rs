@@ -61,17 +61,19 @@ impl Sale {
     }
 }
 
+/// The ordinary stock is nobody's sale to change or to close: here it is unknown.
+const ONE: &str = "SELECT * FROM sales WHERE id = $1 AND NOT standing";
+
 pub async fn find(pool: &PgPool, id: Uuid) -> sqlx::Result<Option<Sale>> {
     let mut connection = pool.acquire().await?;
-    let row =
-        sqlx::query("SELECT * FROM sales WHERE id = $1").bind(id).fetch_optional(&mut *connection).await?;
+    let row = sqlx::query(ONE).bind(id).fetch_optional(&mut *connection).await?;
     Ok(with_items(&mut connection, row.into_iter().collect()).await?.pop())
 }
 
-/// The newest `limit` sales, newest first.
+/// The newest `limit` sales with a window, newest first.
 pub async fn newest(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Sale>> {
     let mut connection = pool.acquire().await?;
-    let rows = sqlx::query("SELECT * FROM sales ORDER BY opens_at DESC, id LIMIT $1")
+    let rows = sqlx::query("SELECT * FROM sales WHERE NOT standing ORDER BY opens_at DESC, id LIMIT $1")
         .bind(limit)
         .fetch_all(&mut *connection)
         .await?;
@@ -85,7 +87,7 @@ pub async fn lock(tx: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Sale>>
         .bind(id)
         .execute(&mut *tx)
         .await?;
-    let row = sqlx::query("SELECT * FROM sales WHERE id = $1").bind(id).fetch_optional(&mut *tx).await?;
+    let row = sqlx::query(ONE).bind(id).fetch_optional(&mut *tx).await?;
     Ok(with_items(tx, row.into_iter().collect()).await?.pop())
 }
 
@@ -96,7 +98,8 @@ pub async fn save_terms(tx: &mut PgConnection, id: Uuid, fence: i64, terms: &Ter
          VALUES ($1, $2, 'loading', $3, $4, $5, $6, $7)
          ON CONFLICT (id) DO UPDATE SET
              name = excluded.name, opens_at = excluded.opens_at, closes_at = excluded.closes_at,
-             fence = excluded.fence",
+             fence = excluded.fence
+         WHERE NOT sales.standing",
     )
     .bind(id)
     .bind(&terms.name)

@@ -1,5 +1,5 @@
-//! `order-worker`: turns events into orders, ledger and stock, and tells the others through the
-//! outbox. Any number of replicas share the work.
+//! `order-worker`: turns events into orders, ledger and stock, tells the others through the outbox, and
+//! keeps the ordinary stock on offer. Any number of replicas share the work.
 
 mod completion;
 mod handle;
@@ -20,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 pub use handle::Worker;
 
 use crate::events::{DELIVERIES, PAYMENTS, PRODUCTS, RESERVATIONS};
+use crate::standing::Standing;
 use crate::store::books;
-use crate::{MIGRATOR, ReturnsConfig, StockConfig, vouch};
+use crate::{MIGRATOR, OrdinaryConfig, ReturnsConfig, StockConfig, vouch};
 
 pub(crate) const COMPONENT: &str = "order-worker";
 /// Events in one transaction.
@@ -44,6 +45,8 @@ pub struct Args {
     pub kafka: KafkaConfig,
     #[command(flatten)]
     pub returns: ReturnsConfig,
+    #[command(flatten)]
+    pub ordinary: OrdinaryConfig,
 }
 
 /// Runs until SIGTERM.
@@ -59,6 +62,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let producer = args.kafka.producer()?;
     let topics = [RESERVATIONS, PAYMENTS, DELIVERIES, PRODUCTS];
     let consumer = Consumer::new(&args.kafka, COMPONENT, &topics).batch(BATCH, LINGER);
+    let standing = Standing::new(pool.clone(), stock.clone(), args.ordinary.ordinary_payment_seconds);
     let worker = Arc::new(Worker::new(pool.clone(), stock.clone()));
     let (inbox, delivered, window) = (pool.clone(), pool.clone(), args.returns.window());
     let (parked, trusting) = (Arc::clone(&worker), pool.clone());
@@ -68,6 +72,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
         .task("parked", move |stop| parked::run(parked, stop))
         .task("vouch", move |stop| vouch::keep(trusting, stock, stop))
         .task("completion", move |stop| completion::run(delivered, window, stop))
+        .task("standing", move |stop| standing.run(stop))
         .task("inbox", move |stop| forget_loop(inbox, stop))
         .task("outbox", move |stop| outbox::publish_loop(pool, producer, stop)))
 }

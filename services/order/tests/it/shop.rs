@@ -12,7 +12,7 @@ use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, KafkaConfig, List
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Consumer, Delivery, HandleError, Handler, Producer, TopicSpec, create_topics};
 use rocketmart_kit::service::Service;
-use rocketmart_order::{MIGRATOR, ReturnsConfig, StockConfig, api, events, relay, worker};
+use rocketmart_order::{MIGRATOR, OrdinaryConfig, ReturnsConfig, StockConfig, api, events, relay, worker};
 use rocketmart_stock::Stock;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -46,6 +46,7 @@ pub struct Backing {
     pub stock: Stock,
     pub producer: Producer,
     pub returns: ReturnsConfig,
+    pub ordinary: OrdinaryConfig,
     pub limits: api::LimitArgs,
 }
 
@@ -72,8 +73,9 @@ impl Backing {
         let stock = Stock::connect(&redis.url()).unwrap();
         let producer = kafka.producer().unwrap();
         let returns = ReturnsConfig { return_window_seconds: 3600 };
+        let ordinary = OrdinaryConfig { ordinary_payment_seconds: 60 };
         let limits = api::LimitArgs::default();
-        Self { redis, database, kafka, pool, stock, producer, returns, limits }
+        Self { redis, database, kafka, pool, stock, producer, returns, limits, ordinary }
     }
 
     /// Runs a service until the guard is dropped; answers where its API listens.
@@ -128,6 +130,7 @@ impl Backing {
             stock: StockConfig { redis_url: self.redis.url() },
             kafka: self.kafka.clone(),
             returns: self.returns.clone(),
+            ordinary: self.ordinary.clone(),
         };
         Self::run(worker::service(args).await.unwrap()).await.1
     }
@@ -137,13 +140,15 @@ impl Backing {
         sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
     }
 
-    /// `preloaded, remaining, reserved, sold` of the only ledger row.
+    /// `preloaded, remaining, reserved, sold` of the only row that the ledger of the flash sales has.
     pub async fn ledger(&self) -> [i64; 4] {
-        let row: (i64, i64, i64, i64) =
-            sqlx::query_as("SELECT preloaded, remaining, reserved, sold FROM sale_items")
-                .fetch_one(&self.pool)
-                .await
-                .unwrap();
+        let row: (i64, i64, i64, i64) = sqlx::query_as(
+            "SELECT preloaded, remaining, reserved, sold FROM sale_items JOIN sales ON id = sale_id
+             WHERE NOT standing",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .unwrap();
         row.into()
     }
 
@@ -154,6 +159,14 @@ impl Backing {
             .await
             .unwrap();
         row.into()
+    }
+
+    /// Takes over what the catalog says of a product, as the worker does on its event.
+    pub async fn follow(&self, product: &Value) {
+        let product = serde_json::from_value(product.clone()).unwrap();
+        let mut tx = self.pool.begin().await.unwrap();
+        rocketmart_order::store::skus::follow(&mut tx, &product).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     pub async fn send(&self, topic: &str, event_type: &str, key: Uuid, data: &Value) {
@@ -188,6 +201,13 @@ impl Shop {
         .unwrap();
         let shop = Self::on(Backing::start_with(url).await).await.and_the_rest().await;
         (shop, postgres)
+    }
+
+    /// The same with so many seconds to pay for ordinary stock.
+    pub async fn open_with_seconds_to_pay(seconds: u32) -> Self {
+        let mut backing = Backing::start().await;
+        backing.ordinary.ordinary_payment_seconds = seconds;
+        Self::on(backing).await.and_the_rest().await
     }
 
     /// The API alone; the mugs are in SQL already.
