@@ -18,7 +18,8 @@ impl App {
     /// The order if it is this buyer's; anybody else's is as unknown as one that does not exist.
     ///
     /// PostgreSQL may be a moment behind, so an order it has as reserved is looked up in Redis too:
-    /// a buyer who has just paid or cancelled reads that back.
+    /// a buyer who has just paid or cancelled reads that back. A payment that failed is told once
+    /// PostgreSQL knows why.
     pub(super) async fn find_order(&self, id: Uuid, buyer: Uuid) -> Result<OrderView> {
         let booked = orders::find(&self.pool, &[id]).await;
         let booked = match booked {
@@ -31,13 +32,16 @@ impl App {
         match booked {
             Some((owner, _)) if owner != buyer => Err(problems::order_unknown()),
             Some((_, view)) if view.state != OrderState::Reserved => Ok(view),
-            Some((_, view)) => Ok(self.held_order(id, buyer).await?.unwrap_or(view)),
+            Some((_, view)) => {
+                let held = self.held_order(id, buyer).await?;
+                Ok(held.filter(|held| held.state != OrderState::PaymentFailed).unwrap_or(view))
+            }
             None => self.held_order(id, buyer).await?.ok_or_else(problems::order_unknown),
         }
     }
 
     /// The order as Redis keeps it.
-    async fn held_order(&self, id: Uuid, buyer: Uuid) -> Result<Option<OrderView>> {
+    pub(super) async fn held_order(&self, id: Uuid, buyer: Uuid) -> Result<Option<OrderView>> {
         let mut places = self.sales.places_of(OrderId(id));
         while let Some(sale) = places.next().await {
             let found = self.stock.get(sale, OrderId(id)).await.map_err(problems::stock)?;

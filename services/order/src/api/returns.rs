@@ -69,14 +69,23 @@ pub(crate) async fn create(
     check(&wish)?;
     let hash = idempotency::request_hash(&(id, &wish));
     let window_ms = i64::try_from(app.return_window.whole_milliseconds()).map_err(Problem::internal)?;
-    idempotency::once(&app.pool, claims.sub, ROUTE, &key, hash, move |connection| {
+    let buyer = claims.sub;
+    let answer = idempotency::once(&app.pool, buyer, ROUTE, &key, hash, move |connection| {
         async move {
-            let made = announce(connection, id, claims.sub, wish, window_ms).await?;
+            let made = announce(connection, id, buyer, wish, window_ms).await?;
             Ok((StatusCode::CREATED, Json(ReturnView::from(made))).into_response())
         }
         .boxed()
     })
-    .await
+    .await;
+    match answer {
+        // Bought a moment ago, it is in Redis alone: there it is, and not delivered.
+        Err(unknown) if unknown.status == StatusCode::NOT_FOUND => {
+            let held = app.held_order(id, buyer).await?;
+            Err(held.map_or(unknown, |order| refused(NotReturnable::State(order.state))))
+        }
+        answer => answer,
+    }
 }
 
 async fn announce(

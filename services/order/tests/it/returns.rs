@@ -83,6 +83,19 @@ async fn parts_come_back_one_after_the_other_with_their_money_and_never_more_tha
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_bought_a_moment_ago_cannot_be_returned_yet_and_is_known_to_its_buyer_alone() {
+    let shop = Shop::with_api_only().await;
+    let sale = sale(&shop).await;
+    let (buyer, other) = (shop.buyer(), shop.buyer());
+    let (_, order) = buyer.purchase(sale, 1, "k").await;
+    let id = order["id"].as_str().unwrap();
+    let (status, early) = buyer.send_back(id, "one", &mugs(1)).await;
+    assert_eq!((status, early["code"].as_str()), (409, Some("order-not-returnable")), "{early}");
+    let (status, foreign) = other.send_back(id, "one", &mugs(1)).await;
+    assert_eq!((status, foreign["code"].as_str()), (404, Some("order-unknown")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_returns_of_the_same_units_at_once_make_one() {
     let shop = Shop::open().await;
     let sale = sale(&shop).await;
