@@ -6,6 +6,7 @@
 mod account;
 mod bad_input;
 mod buying;
+mod cart;
 mod dead_letters;
 mod described;
 mod document;

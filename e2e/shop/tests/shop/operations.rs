@@ -109,6 +109,13 @@ pub(crate) fn table() -> Vec<Row> {
         row("GET /api/v1/sales", Anyone),
         row("GET /api/v1/sales/{sale}", Anyone),
         row("POST /api/v1/sales/{sale}/purchases", Buyer).json(json!({"sku": "MUG", "quantity": 1})),
+        row("GET /api/v1/cart", Buyer),
+        row("PUT /api/v1/cart/lines/{sku}", Buyer).json(json!({"quantity": 1})),
+        row("DELETE /api/v1/cart/lines/{sku}", Buyer),
+        row("POST /api/v1/cart/merge", Buyer)
+            .json(json!({"lines": [{"sku": "MUG", "quantity": 1, "unit_price": 100}]})),
+        row("POST /api/v1/cart/checkout", Buyer)
+            .json(json!({"currency": "KRW", "lines": [{"sku": "MUG", "quantity": 1, "unit_price": 100}]})),
         row("GET /api/v1/orders", Buyer),
         row("GET /api/v1/orders/{id}", Buyer),
         row("POST /api/v1/orders/{id}/cancel", Buyer).json(json!({"reason": "changed my mind"})),

@@ -1,9 +1,10 @@
 //! `order`: what buyers do over HTTP, and the side door of the operator.
 //!
 //! The purchase path asks Redis and nothing else: a purchase and its payment are accepted while
-//! PostgreSQL and Kafka are away. Lists and finished orders come from PostgreSQL.
+//! PostgreSQL and Kafka are away. Carts, lists and finished orders come from PostgreSQL.
 
 mod cancel;
+mod cart;
 mod find;
 mod limits;
 mod orders;
@@ -89,7 +90,7 @@ impl FromRef<App> for TrustedProxies {
 }
 
 #[derive(OpenApi)]
-#[openapi(info(title = "Rocket Mart order", description = "Flash sales, purchases and orders."))]
+#[openapi(info(title = "Rocket Mart order", description = "Flash sales, carts, purchases and orders."))]
 struct Description;
 
 fn router() -> OpenApiRouter<App> {
@@ -97,6 +98,10 @@ fn router() -> OpenApiRouter<App> {
         .routes(routes!(sales::list))
         .routes(routes!(sales::one))
         .routes(routes!(purchases::purchase))
+        .routes(routes!(cart::get))
+        .routes(routes!(cart::put, cart::remove))
+        .routes(routes!(cart::merge::take_over))
+        .routes(routes!(cart::checkout::check_out))
         .routes(routes!(orders::list))
         .routes(routes!(orders::one))
         .routes(routes!(cancel::cancel))

@@ -5,10 +5,12 @@
 //! [`batch`] applies a batch of events in their order and gathers everything that must be written
 //! together. [`sale`] checks the terms of a sale. [`close_out`] compares the books at its end. [`rebuild`] is
 //! what Redis must hold, if it lost it.
-//! [`standing`] is what is for sale beside the sales: ordinary stock.
+//! [`standing`] is what is for sale beside the sales: ordinary stock; [`cart`] is what a buyer means to
+//! buy of it.
 
 pub mod batch;
 pub mod cancellation;
+pub mod cart;
 pub mod close_out;
 #[cfg(test)]
 mod facts;

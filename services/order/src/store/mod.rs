@@ -2,11 +2,12 @@
 //!
 //! [`orders`], [`returns`] and [`ledger`] are written together by [`write`], a batch at a time; [`sales`] and the
 //! allocation of stock by the side door; [`skus`] by the worker from `products` events; [`standing`] by
-//! whoever keeps the shelves of the ordinary stock. [`trust`] says
+//! whoever keeps the shelves of the ordinary stock; [`cart`] by its buyer. [`trust`] says
 //! whether Redis is believed, [`parked`] keeps what waits for it, [`rebuild`] is what it is rebuilt from. Rows are
 //! always locked in the order of their keys, so that concurrent batches queue and do not deadlock.
 
 pub mod books;
+pub mod cart;
 pub mod clock;
 pub mod ledger;
 pub mod orders;

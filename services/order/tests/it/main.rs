@@ -5,6 +5,8 @@
 #![allow(unreachable_pub, reason = "nothing outside sees a test; `pub` says which module serves the others")]
 
 mod cancel;
+mod cart;
+mod checkout;
 mod close_out;
 mod completion;
 mod limits;
