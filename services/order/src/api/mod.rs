@@ -143,7 +143,7 @@ pub async fn service_with(args: Args, verifier: Verifier) -> anyhow::Result<Serv
         verifier: verifier.clone(),
     };
     let side_door = SideDoor::new(pool.clone(), stock.clone(), Arc::new(args.operator_token));
-    let trusting = (pool.clone(), stock.clone());
+    let (trusting, standing) = ((pool.clone(), stock.clone()), side_door.clone());
     let (keys, ready_list, redis) = (verifier.clone(), sales.clone(), stock.clone());
     Ok(Service::new(COMPONENT, &args.listen)
         .request_timeout(REQUEST_TIMEOUT)
@@ -158,6 +158,7 @@ pub async fn service_with(args: Args, verifier: Verifier) -> anyhow::Result<Serv
         })
         .ready("sales", move || std::future::ready(ready_list.ready()))
         .task("signing-keys", move |stop| verifier.refresh_loop(stop))
+        .task("standing", move |stop| standing.keep_standing(stop))
         .task("vouch", move |stop| vouch::keep(trusting.0, trusting.1, stop))
         .task("sales", move |stop| sales.refresh_loop(pool, stock, stop)))
 }

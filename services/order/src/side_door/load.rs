@@ -186,7 +186,7 @@ pub(super) fn spec(sale: &Sale) -> Result<SaleSpec> {
             sku: item.sku.clone(),
             units: small(item.ledger.preloaded)?,
             price: item.price,
-            per_buyer_limit: Some(small(item.per_buyer_limit)?),
+            per_buyer_limit: if sale.standing { None } else { Some(small(item.per_buyer_limit)?) },
         })
     });
     Ok(SaleSpec {
@@ -195,7 +195,7 @@ pub(super) fn spec(sale: &Sale) -> Result<SaleSpec> {
         fence: fence(sale.fence),
         currency: sale.currency.clone(),
         opens_at_ms: sale.opens_at_ms,
-        closes_at_ms: Some(sale.closes_at_ms),
+        closes_at_ms: (!sale.standing).then_some(sale.closes_at_ms),
         payment_seconds: small(sale.payment_seconds)?,
         items: items.collect::<Result<_>>()?,
     })

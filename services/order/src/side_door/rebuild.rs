@@ -22,6 +22,7 @@ use rocketmart_stock::{
 };
 use sqlx::PgConnection;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::control::Fenced;
@@ -30,14 +31,17 @@ use super::status::SaleStatus;
 use super::{MAX_FENCE, SideDoor, away, database, sale_unknown, stale_fence};
 use crate::domain::rebuild::{self as domain, InRedis};
 use crate::domain::sale::SaleState;
+use crate::domain::standing::may_be_standing;
 use crate::store::rebuild::{self, Begun};
 use crate::store::sales::{self, Sale};
-use crate::store::trust;
+use crate::store::{standing, trust};
 use crate::vouch::{self, Seen};
 
 /// How long one call waits for what is on its way; the operator calls again.
 const WAIT: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
+/// How soon a loss of ordinary stock is noticed.
+const KEEP: Duration = Duration::from_secs(1);
 
 pub(super) async fn rebuild(
     State(door): State<SideDoor>,
@@ -52,6 +56,30 @@ pub(super) async fn rebuild(
 }
 
 impl SideDoor {
+    /// Rebuilds ordinary stock that Redis has lost, until `stop`: no operator looks after it.
+    pub(crate) async fn keep_standing(self, stop: CancellationToken) -> anyhow::Result<()> {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.rebuild_standing().await {
+                tracing::warn!(?error, "the ordinary stock waits for its rebuild");
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(KEEP) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn rebuild_standing(&self) -> Result<()> {
+        for sale in standing::doubted(&self.pool).await? {
+            let mut tx = self.pool.begin().await?;
+            let fence = standing::next_fence(&mut tx, 0).await?;
+            tx.commit().await?;
+            self.rebuild(sale, fence).await?;
+        }
+        Ok(())
+    }
+
     async fn rebuild(&self, id: Uuid, asked: i64) -> Result<()> {
         if self.give_up(id, asked).await? && self.is_drained(id).await? {
             let Some(begun) = self.begin(id, asked).await? else { return Ok(()) };
@@ -69,7 +97,9 @@ impl SideDoor {
         if seen == Seen::Vouched {
             return Ok(false);
         }
-        let state = if sale.state.is_over() { sale.state } else { SaleState::Suspended };
+        // Nobody but the shelves' keeper resumes the ordinary stock, as soon as Redis is believed again.
+        let stays = sale.state.is_over() || sale.standing;
+        let state = if stays { sale.state } else { SaleState::Suspended };
         sales::set_state(&mut tx, id, asked, state).await.map_err(database)?;
         tx.commit().await.map_err(database)?;
         self.stock.revoke(SaleId(id)).await.map_err(away)?;
@@ -153,7 +183,10 @@ impl SideDoor {
     /// The sale, locked until the transaction ends; refused under a fence that is too old, and unless Redis
     /// is expected to know it.
     async fn locked(&self, tx: &mut PgConnection, id: Uuid, asked: i64) -> Result<Sale> {
-        let sale = sales::lock(tx, id).await.map_err(database)?.ok_or_else(sale_unknown)?;
+        if may_be_standing(id) {
+            standing::lock(tx).await.map_err(database)?;
+        }
+        let sale = sales::lock_any(tx, id).await.map_err(database)?.ok_or_else(sale_unknown)?;
         if asked < sale.fence {
             return Err(stale_fence(sale.fence));
         }

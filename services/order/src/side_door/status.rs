@@ -144,7 +144,7 @@ pub(super) fn differences(sale: &Sale, counters: Option<&SaleCounters>) -> Vec<D
         "closes_at_ms",
         None,
         counters.closes_at_ms.unwrap_or_default().to_string(),
-        sale.closes_at_ms.to_string(),
+        if sale.standing { 0 } else { sale.closes_at_ms }.to_string(),
     );
     compare("payment_seconds", None, counters.payment_seconds.to_string(), sale.payment_seconds.to_string());
     for item in &sale.items {
@@ -155,7 +155,8 @@ pub(super) fn differences(sale: &Sale, counters: Option<&SaleCounters>) -> Vec<D
         };
         compare("preloaded", sku, held.preloaded.to_string(), item.ledger.preloaded.to_string());
         compare("price", sku, held.price.to_string(), item.price.to_string());
-        compare("limit", sku, held.limit.unwrap_or_default().to_string(), item.per_buyer_limit.to_string());
+        let limit = if sale.standing { 0 } else { item.per_buyer_limit };
+        compare("limit", sku, held.limit.unwrap_or_default().to_string(), limit.to_string());
         let balanced = reservations::counters(held).balanced();
         compare("balanced", sku, balanced.to_string(), true.to_string());
     }

@@ -27,6 +27,8 @@ pub struct Sale {
     pub loaded: bool,
     /// In the order of their SKUs.
     pub items: Vec<SaleItem>,
+    /// Whether this is the ordinary stock, which has no end and no limits.
+    pub standing: bool,
     /// The report of the close-out, once it found no difference.
     pub close_out: Option<serde_json::Value>,
 }
@@ -61,13 +63,15 @@ impl Sale {
     }
 }
 
-/// The ordinary stock is nobody's sale to change or to close: here it is unknown.
-const ONE: &str = "SELECT * FROM sales WHERE id = $1 AND NOT standing";
-
 pub async fn find(pool: &PgPool, id: Uuid) -> sqlx::Result<Option<Sale>> {
     let mut connection = pool.acquire().await?;
-    let row = sqlx::query(ONE).bind(id).fetch_optional(&mut *connection).await?;
-    Ok(with_items(&mut connection, row.into_iter().collect()).await?.pop())
+    one(&mut connection, id).await
+}
+
+async fn one(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Sale>> {
+    let row =
+        sqlx::query("SELECT * FROM sales WHERE id = $1").bind(id).fetch_optional(&mut *connection).await?;
+    Ok(with_items(connection, row.into_iter().collect()).await?.pop())
 }
 
 /// The newest `limit` sales with a window, newest first.
@@ -81,14 +85,18 @@ pub async fn newest(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Sale>> {
 }
 
 /// The sale, locked until the transaction ends, also while it does not exist yet: whoever changes a
-/// sale does it one at a time.
+/// sale does it one at a time. The ordinary stock is nobody's sale to change or to close: it is unknown.
 pub async fn lock(tx: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Sale>> {
+    Ok(lock_any(tx, id).await?.filter(|sale| !sale.standing))
+}
+
+/// The same, of the ordinary stock too.
+pub async fn lock_any(tx: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Sale>> {
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('sale ' || $1::uuid::text, 0))")
         .bind(id)
         .execute(&mut *tx)
         .await?;
-    let row = sqlx::query(ONE).bind(id).fetch_optional(&mut *tx).await?;
-    Ok(with_items(tx, row.into_iter().collect()).await?.pop())
+    one(tx, id).await
 }
 
 /// Writes the terms of a sale, new or grown; new units come on the shelf.
@@ -228,6 +236,7 @@ fn read(row: &PgRow) -> sqlx::Result<Sale> {
         fence: row.try_get("fence")?,
         loaded: row.try_get("loaded")?,
         items: Vec::new(),
+        standing: row.try_get("standing")?,
         close_out: row.try_get("close_out")?,
     })
 }

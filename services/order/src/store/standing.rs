@@ -337,3 +337,8 @@ pub async fn lock_ledger(
 pub async fn loaded(pool: &PgPool) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar("SELECT id FROM sales WHERE standing AND loaded").fetch_all(pool).await
 }
+
+/// Those of them that Redis is not believed about.
+pub async fn doubted(pool: &PgPool) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar("SELECT id FROM sales WHERE standing AND doubt IS NOT NULL").fetch_all(pool).await
+}

@@ -37,7 +37,7 @@ impl Backing {
 
     /// The same by Redis, once it sells.
     async fn shelf_in_redis(&self, sku: &str) -> Option<[i64; 4]> {
-        let counters = self.stock.counters(SaleId(sale_id("EUR"))).await.unwrap()?;
+        let counters = self.stock.counters(SaleId(sale_id("EUR"))).await.ok()??;
         let item = counters.items.into_iter().find(|item| item.sku == sku)?;
         let sells = counters.state == rocketmart_stock::SaleState::Ready;
         sells.then(|| [item.preloaded, item.remaining, item.reserved, item.sold].map(i64::from))
@@ -350,4 +350,26 @@ async fn redis_forgets_old_orders_of_ordinary_stock_and_their_buyers_still_see_t
     assert_eq!((status, &seen["state"]), (200, &json!("paid")), "{seen}");
     let (status, refused) = payer.post(&format!("/api/v1/orders/{paid}/payment"), &json!({})).await;
     assert_eq!((status, refused["code"].as_str()), (409, Some("order-not-payable")), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ordinary_stock_that_redis_lost_is_rebuilt_by_itself_and_sells_on() {
+    let mut shop = with_pens(10).await;
+    let (payer, holder) = (shop.buyer(), shop.buyer());
+    let bought = buy(&payer, &[(PEN, 2)]).await;
+    shop.pay(&payer, bought).await;
+    let (_, held) = buy(&holder, &[(PEN, 3)]).await;
+    shop.until_booked(held["id"].as_str().unwrap(), "reserved").await;
+    shelf_becomes(&shop, PEN, [10, 5, 3, 2]).await;
+    tokio::task::block_in_place(|| shop.backing.redis.restart_empty().unwrap());
+    eventually("it is rebuilt", async || {
+        shop.backing.number("SELECT count(*) FROM rebuilds JOIN sales ON id = sale_id WHERE standing").await
+            == 1
+    })
+    .await;
+    shelf_becomes(&shop, PEN, [10, 5, 3, 2]).await;
+    shop.pay(&holder, (201, held)).await;
+    shelf_becomes(&shop, PEN, [10, 5, 0, 5]).await;
+    assert_eq!(buy(&shop.buyer(), &[(PEN, 6)]).await.0, 409);
+    assert_eq!(buy(&shop.buyer(), &[(PEN, 5)]).await.0, 201);
 }
