@@ -75,7 +75,7 @@ impl Backing {
         let returns = ReturnsConfig { return_window_seconds: 3600 };
         let ordinary = OrdinaryConfig { ordinary_payment_seconds: 60 };
         let limits = api::LimitArgs::default();
-        Self { redis, database, kafka, pool, stock, producer, returns, limits, ordinary }
+        Self { redis, database, kafka, pool, stock, producer, returns, ordinary, limits }
     }
 
     /// Runs a service until the guard is dropped; answers where its API listens.
