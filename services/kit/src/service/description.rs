@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use http::StatusCode;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::ArrayItems;
@@ -41,8 +42,12 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 /// refused.
 fn refuse_with_problems(operation: &mut Operation) {
     let problem = || Content::new(Some(Ref::from_schema_name("Problem")));
-    for response in operation.responses.responses.values_mut() {
-        let RefOr::T(Response { content, .. }) = response else { continue };
+    for (status, response) in &mut operation.responses.responses {
+        let RefOr::T(Response { content, description, .. }) = response else { continue };
+        // OpenAPI wants one of every answer, and most say what their status says.
+        if description.is_empty() {
+            reason(status).clone_into(description);
+        }
         if content.get(JSON).is_some_and(is_a_problem) {
             content.shift_remove(JSON);
             content.insert(PROBLEM_JSON.to_owned(), problem().into());
@@ -54,6 +59,12 @@ fn refuse_with_problems(operation: &mut Operation) {
             .content(PROBLEM_JSON, problem());
         refused.build().into()
     });
+}
+
+/// What HTTP calls a status.
+fn reason(status: &str) -> &'static str {
+    let known = status.parse().ok().and_then(|status: StatusCode| status.canonical_reason());
+    known.unwrap_or("Answered")
 }
 
 fn is_a_problem(content: &RefOr<Content>) -> bool {
@@ -162,6 +173,7 @@ mod tests {
             assert_eq!(content.keys().collect::<Vec<_>>(), [PROBLEM_JSON], "{status}");
         }
         assert!(responses["201"]["content"][JSON].is_object());
+        assert_eq!(responses["201"]["description"], "Created");
     }
 
     #[test]
