@@ -258,6 +258,8 @@ async fn a_flash_sale_takes_its_units_off_the_shelf_and_what_it_leaves_comes_bac
     assert_eq!(known["skus"][0]["available"], 97, "a buyer holds three");
     let (status, answer) = shop.operator().put(&path, &offer(97)).await;
     assert_eq!((status, &answer["verified"]), (200, &json!(true)), "{answer}");
+    // Not only at the next comparison of the books: until then both could sell the same units.
+    assert_eq!(shop.backing.shelf_in_redis(MUG).await, Some([3, 0, 3, 0]), "once the sale is loaded");
     shelf_becomes(&shop, MUG, [3, 0, 3, 0]).await;
     assert_eq!(shop.backing.stock_of(MUG).await, [100, 97, 3]);
     let (status, refused) = buy(&shop.buyer(), &[(MUG, 1)]).await;
