@@ -91,6 +91,26 @@ async fn a_member_who_asks_too_often_is_told_when_to_come_back_and_has_taken_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_check_out_counts_as_a_purchase() {
+    let limits = LimitArgs { purchases_per_member: 1, purchase_burst_per_member: 3, ..NONE };
+    let shop = Shop::with_limits(limits).await;
+    let buyer = shop.buyer();
+    let wish = json!({ "currency": "EUR", "lines": [{ "sku": MUG, "quantity": 1, "unit_price": 1 }] });
+    for n in 0..MANY {
+        let request =
+            buyer.http.post(format!("{}/api/v1/cart/checkout", buyer.api)).bearer_auth(&buyer.token);
+        let answer = request.header("idempotency-key", format!("k{n}")).json(&wish).send().await.unwrap();
+        if answer.status() == 429 {
+            assert!(n >= 3, "{n}");
+            assert_eq!(refused(answer).await, 1);
+            return;
+        }
+        assert_eq!(answer.status(), 409, "nothing is in the cart");
+    }
+    panic!("never refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_address_has_a_limit_of_its_own_as_our_proxy_saw_it() {
     let limits = LimitArgs { purchases_per_address: 1, purchase_burst_per_address: 3, ..NONE };
     let shop = Shop::with_limits(limits).await;

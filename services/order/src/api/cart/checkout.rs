@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use rocketmart_kit::auth::Member;
+use rocketmart_kit::client_address::ClientAddress;
 use rocketmart_kit::extract::{IdempotencyKey, Json};
 use rocketmart_kit::problem::{FieldError, Problem, Result};
 use rocketmart_kit::{idempotency, trace};
@@ -70,16 +71,18 @@ pub(crate) struct AgreedLine {
         (status = 409, description = "`price-changed`, `cart-changed`, `not-for-sale` (each with `lines`), `sold-out` (with `sku` and `remaining`), `request-in-progress`", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported-media-type`", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "`validation-failed`, `idempotency-key-reused`", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "`overloaded`: nothing was changed", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`overloaded`, `too-many-requests` (this member or this address, with `Retry-After`): nothing was changed", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`outcome-unknown`, `stock-unavailable`, `database-unavailable`", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn check_out(
     State(app): State<App>,
     Member(claims): Member,
+    address: ClientAddress,
     key: IdempotencyKey,
     Json(wish): Json<CheckOut>,
 ) -> Result<Response> {
     check(&wish)?;
+    app.limits.admit(claims.sub, address)?;
     let hash = idempotency::request_hash(&wish);
     let pool = app.pool.clone();
     let reserve_key = key.0.clone();
