@@ -31,6 +31,7 @@ use uuid::Uuid;
 use crate::connection::Connection;
 use crate::error::StockError;
 use crate::id::SaleId;
+use crate::sale::{ItemSpec, SaleSpec};
 use crate::sold_out::SoldOutMarks;
 use crate::{keys, library};
 
@@ -156,6 +157,22 @@ impl Arguments {
             Some(value) => self.push(value),
             None => self.ends.push(self.texts.len()),
         }
+    }
+
+    /// What a sale is sold by, in the order in which the functions read it; its items follow.
+    fn push_terms(&mut self, spec: &SaleSpec) {
+        self.push_text(&spec.name);
+        self.push_text(&spec.currency);
+        self.push(spec.opens_at_ms);
+        self.push_optional(spec.closes_at_ms);
+        self.push(spec.payment_seconds);
+    }
+
+    fn push_item(&mut self, item: &ItemSpec) {
+        self.push_text(&item.sku);
+        self.push(item.units);
+        self.push(item.price);
+        self.push_optional(item.per_buyer_limit);
     }
 
     fn append_to(&self, command: &mut Cmd) {

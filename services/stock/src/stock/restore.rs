@@ -74,17 +74,10 @@ fn swap(restore: &Restore) -> Arguments {
         .with(restore.incarnation)
         .with(restore.state.as_str())
         .with(restore.stream_from_ms)
-        .with(restore.reservations.len())
-        .with(&spec.name)
-        .with(&spec.currency)
-        .with(spec.opens_at_ms);
-    arguments.push_optional(spec.closes_at_ms);
-    arguments.push(spec.payment_seconds);
+        .with(restore.reservations.len());
+    arguments.push_terms(spec);
     for item in &spec.items {
-        arguments.push_text(&item.sku);
-        arguments.push(item.units);
-        arguments.push(item.price);
-        arguments.push_optional(item.per_buyer_limit);
+        arguments.push_item(item);
         arguments.push(units(&item.sku, Counter::Reserved));
         arguments.push(units(&item.sku, Counter::Sold));
     }

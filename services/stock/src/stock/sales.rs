@@ -27,19 +27,9 @@ impl Stock {
         if !conflicts.is_empty() {
             return Ok(LoadOutcome::ConflictingSpec(conflicts));
         }
-        let mut arguments = Arguments::default()
-            .with(spec.fence)
-            .with(&spec.name)
-            .with(&spec.currency)
-            .with(spec.opens_at_ms);
-        arguments.push_optional(spec.closes_at_ms);
-        arguments.push(spec.payment_seconds);
-        for item in &spec.items {
-            arguments.push(&item.sku);
-            arguments.push(item.units);
-            arguments.push(item.price);
-            arguments.push_optional(item.per_buyer_limit);
-        }
+        let mut arguments = Arguments::default().with(spec.fence);
+        arguments.push_terms(spec);
+        spec.items.iter().for_each(|item| arguments.push_item(item));
         // Listed before it exists: a sale with a stream is never overlooked.
         self.query::<i64>(redis::cmd("SADD").arg(keys::SALES).arg(spec.id.to_string())).await?;
         let mut reply = self.call::<Reply>(LOAD, spec.id, arguments).await?;
