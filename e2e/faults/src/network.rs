@@ -216,7 +216,7 @@ mod tests {
                 });
             }
         });
-        Proxy::start(rocketmart_harness::process::free_port()?, upstream).await
+        Proxy::start(rocketmart_harness::ports::free_port()?, upstream).await
     }
 
     async fn say(stream: &mut TcpStream) -> std::io::Result<String> {

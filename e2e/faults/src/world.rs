@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use rocketmart_checker::audit::Sources;
 use rocketmart_harness::{
     backing::Redis,
-    process,
+    ports, process,
     stack::{Backing, Component, Recipe, SideDoor, Stack},
 };
 
@@ -75,8 +75,8 @@ impl World {
             }
             None => process::scratch("redis")?,
         };
-        let (redis_port, kafka_port) = (process::free_port()?, process::free_port()?);
-        let kafka_proxy = process::free_port()?;
+        let (redis_port, kafka_port) = (ports::free_port()?, ports::free_port()?);
+        let kafka_proxy = ports::free_port()?;
         let appendfsync = shape.appendfsync;
         let backing = tokio::task::spawn_blocking(move || {
             Backing::start_with(
@@ -100,12 +100,10 @@ impl World {
         for edge in Edge::ALL {
             let (port, upstream) = match edge {
                 Edge::Kafka => (kafka_proxy, kafka_port),
-                Edge::OrderRedis | Edge::RelayRedis | Edge::WorkerRedis => {
-                    (process::free_port()?, redis_port)
-                }
+                Edge::OrderRedis | Edge::RelayRedis | Edge::WorkerRedis => (ports::free_port()?, redis_port),
                 // Its server gets a port below, with the other components.
-                Edge::Provider => (process::free_port()?, 0),
-                _ => (process::free_port()?, sql),
+                Edge::Provider => (ports::free_port()?, 0),
+                _ => (ports::free_port()?, sql),
             };
             edges.insert(edge, Arc::new(Proxy::start(port, upstream).await?));
             let redis = format!("redis://127.0.0.1:{port}");

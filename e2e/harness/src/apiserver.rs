@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    prepare,
+    ports, prepare,
     process::{self, Process, Server},
     step,
 };
@@ -38,9 +38,9 @@ impl ApiServer {
     pub fn start() -> Result<Self> {
         let binaries = prepare::kubernetes_binaries()?;
         let dir = process::scratch("apiserver")?;
-        let (port, etcd_port) = (process::free_port()?, process::free_port()?);
+        let (port, etcd_port) = (ports::free_port()?, ports::free_port()?);
         make_certificates(&binaries, &dir, port)?;
-        let etcd = etcd(&dir, etcd_port, process::free_port()?).start(etcd_port, START_LIMIT)?;
+        let etcd = etcd(&dir, etcd_port, ports::free_port()?).start(etcd_port, START_LIMIT)?;
         let server = kube_apiserver(&binaries, &dir, port, etcd_port);
         let process = server.start(port, START_LIMIT)?;
         let server = Self { server, process, _etcd: etcd, port, dir };

@@ -15,6 +15,7 @@ pub mod cache;
 pub mod cluster;
 pub mod maven;
 pub mod node;
+pub mod ports;
 pub mod prepare;
 pub mod process;
 pub mod programs;

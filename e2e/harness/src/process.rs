@@ -7,10 +7,8 @@
 
 use std::{
     fs::{self, File},
-    hash::{BuildHasher as _, RandomState},
     io,
-    net::{SocketAddr, TcpListener, TcpStream},
-    ops::Range,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -92,6 +90,8 @@ impl Server {
         command
             .arg(&self.program)
             .args(&self.arguments)
+            // A log that is shown after a failure ends with the error, not with where it was made.
+            .env("RUST_LIB_BACKTRACE", "0")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -187,27 +187,6 @@ fn wait_for(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
 pub fn accepts(port: u16) -> bool {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok()
-}
-
-/// Below the ports that Linux gives to outgoing connections.
-const SERVER_PORTS: Range<u16> = 10_000..32_000;
-const PORT_ATTEMPTS: usize = 1_000;
-
-/// A loopback port that nothing used a moment ago.
-///
-/// Not one of those the kernel would choose itself: while a killed server is away, such a port may go
-/// to somebody's outgoing connection, or a client that tries again and again may connect to itself.
-pub fn free_port() -> Result<u16> {
-    for _ in 0..PORT_ATTEMPTS {
-        // A hasher's keys are the randomness that the standard library has.
-        let number = RandomState::new().hash_one(std::process::id());
-        let port =
-            SERVER_PORTS.start + u16::try_from(number % u64::from(SERVER_PORTS.end - SERVER_PORTS.start))?;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no port from {SERVER_PORTS:?} is free")
 }
 
 /// Whether this process runs as root.

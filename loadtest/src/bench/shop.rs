@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use http::Method;
-use rocketmart_harness::process::{self, Process, Server};
 use rocketmart_harness::stack::{Component, Recipe, SideDoor, Stack};
+use rocketmart_harness::{
+    ports,
+    process::{Process, Server},
+};
 use rocketmart_loadtest::client::{Call, Client};
 use rocketmart_loadtest::generator::Promise;
 use serde_json::{Value, json};
@@ -166,7 +169,7 @@ impl Shop {
 
     /// Starts this program as a server beside the shop, and answers where it listens.
     pub(crate) fn start_helper(&mut self, name: &'static str, more: &[String]) -> Result<SocketAddr> {
-        let port = process::free_port()?;
+        let port = ports::free_port()?;
         let listen = format!("127.0.0.1:{port}");
         let mut arguments = vec![name.to_owned(), "--listen".to_owned(), listen.clone()];
         arguments.extend(["--jwks-url".to_owned(), self.jwks_url()]);

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use rocketmart_crds::Phase;
-use rocketmart_harness::process::{self, Process, Server};
+use rocketmart_harness::{
+    ports,
+    process::{self, Process, Server},
+};
 use serde_json::json;
 
 use crate::{
@@ -22,7 +25,7 @@ fn operator(market: &Market, name: &str) -> Process {
         ("POD_NAME", name.to_owned()),
         ("LEASE_SECONDS", "3".to_owned()),
         ("ORDER_URL", market.service.api.clone()),
-        ("ADMIN_LISTEN", format!("127.0.0.1:{}", process::free_port().unwrap())),
+        ("ADMIN_LISTEN", format!("127.0.0.1:{}", ports::free_port().unwrap())),
         ("LOG_FORMAT", "text".to_owned()),
     ];
     let folder = process::scratch("operator").unwrap();

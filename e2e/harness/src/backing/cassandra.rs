@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 
 use crate::{
-    maven,
+    maven, ports,
     process::{self, Process, Server},
 };
 
@@ -41,10 +41,10 @@ impl Cassandra {
     }
 
     fn start() -> Result<Self> {
-        let port = process::free_port()?;
+        let port = ports::free_port()?;
         let libraries = maven::libraries("cassandra")?;
         let dir = process::scratch("cassandra")?;
-        fs::write(configuration(&dir), cassandra_yaml(port, process::free_port()?, &dir.join("data")))?;
+        fs::write(configuration(&dir), cassandra_yaml(port, ports::free_port()?, &dir.join("data")))?;
         fs::write(dir.join("logback.xml"), LOGBACK)?;
         let server = Server {
             name: "cassandra",

@@ -14,7 +14,7 @@ use anyhow::{Result, anyhow};
 
 pub use self::topics::Topic;
 use crate::{
-    maven,
+    maven, ports,
     process::{self, Process, Server},
     step,
 };
@@ -46,7 +46,7 @@ impl Kafka {
     }
 
     pub fn start() -> Result<Self> {
-        Self::start_on(process::free_port()?)
+        Self::start_on(ports::free_port()?)
     }
 
     pub fn start_on(port: u16) -> Result<Self> {
@@ -58,7 +58,7 @@ impl Kafka {
         let classpath = format!("{}/*", maven::libraries("kafka")?.display());
         let dir = process::scratch("kafka")?;
         let properties = dir.join("server.properties");
-        let controller = process::free_port()?;
+        let controller = ports::free_port()?;
         fs::write(&properties, server_properties(port, advertised, controller, &dir.join("data")))?;
         format(&classpath, &dir)?;
         let server = Server {

@@ -14,7 +14,10 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::process::{self, Process, Server};
+use crate::{
+    ports,
+    process::{self, Process, Server},
+};
 
 /// A PostgreSQL process and its data directory; both go when dropped.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ impl Postgres {
     }
 
     pub fn start() -> Result<Self> {
-        Self::start_on(process::free_port()?)
+        Self::start_on(ports::free_port()?)
     }
 
     pub fn start_on(port: u16) -> Result<Self> {

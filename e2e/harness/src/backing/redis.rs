@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::Result;
 
-use crate::process::{self, Process, Server};
+use crate::{
+    ports,
+    process::{self, Process, Server},
+};
 
 /// A Redis process and its data directory; both go when dropped.
 #[derive(Debug)]
@@ -23,7 +26,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 
 impl Redis {
     pub fn start() -> Result<Self> {
-        Self::start_on(process::free_port()?)
+        Self::start_on(ports::free_port()?)
     }
 
     pub fn start_on(port: u16) -> Result<Self> {

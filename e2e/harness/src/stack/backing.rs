@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 use super::Component;
 use crate::{
     backing::{Kafka, Postgres, Redis, Topic},
-    process,
+    ports,
 };
 
 const TOPICS: [&str; 5] = ["reservations", "orders", "payments", "deliveries", "products"];
@@ -23,7 +23,7 @@ pub struct Backing {
 
 impl Backing {
     pub fn start() -> Result<Self> {
-        let port = process::free_port()?;
+        let port = ports::free_port()?;
         Self::start_with(Redis::start, port, port)
     }
 

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 
 use super::{Recipe, http};
 use crate::{
+    ports,
     process::{self, Process, Server},
     step,
 };
@@ -118,9 +119,9 @@ impl Component {
     }
 
     pub(super) fn free_ports(self) -> Result<Ports> {
-        let api = process::free_port()?;
+        let api = ports::free_port()?;
         let one_port = matches!(self, Self::SimulateProvider | Self::SimulateEntrance);
-        let admin = if one_port { api } else { process::free_port()? };
+        let admin = if one_port { api } else { ports::free_port()? };
         Ok(Ports { api, admin })
     }
 }

@@ -1,0 +1,57 @@
+//! Loopback ports for the servers of tests and of shops of processes.
+//!
+//! A port is chosen long before its server binds it: the others must know the address before they
+//! start. So no port is given twice by one process, whether somebody listens on it yet or not.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    net::TcpListener,
+    ops::Range,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use anyhow::{Result, bail};
+
+/// Below the ports that Linux gives to outgoing connections: while a killed server is away, such a
+/// port may go to somebody's connection, or a client that tries again may connect to itself.
+const SERVER_PORTS: Range<u16> = 10_000..32_000;
+const ATTEMPTS: usize = 1_000;
+
+/// Where this process looks next. It begins anywhere, for other processes look for ports as well;
+/// a hasher's keys are the randomness that the standard library has.
+static NEXT: LazyLock<AtomicU64> =
+    LazyLock::new(|| AtomicU64::new(RandomState::new().hash_one(std::process::id())));
+
+/// A loopback port on which nothing listened a moment ago and that this process was not given before.
+///
+/// # Errors
+/// If none of the next thousand is free.
+pub fn free_port() -> Result<u16> {
+    for _ in 0..ATTEMPTS {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) % u64::from(SERVER_PORTS.end - SERVER_PORTS.start);
+        let port = SERVER_PORTS.start + u16::try_from(number)?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port from {SERVER_PORTS:?} is free")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Random choices would meet here almost surely (2,000 of 22,000), as they did now and then among
+    /// the 26 ports of one shop.
+    #[test]
+    fn no_port_is_given_twice_before_its_server_listens() {
+        let given: Vec<_> = (0..2_000).map(|_| free_port().unwrap()).collect();
+        assert_eq!(given.iter().collect::<BTreeSet<_>>().len(), given.len());
+        assert!(given.iter().all(|port| SERVER_PORTS.contains(port)));
+    }
+}
