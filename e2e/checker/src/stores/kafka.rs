@@ -43,6 +43,8 @@ fn each(brokers: &str, topic: &str, since_ms: i64, mut see: impl FnMut(&str, &Va
         .set("enable.auto.commit", "false")
         // The last offset may be the end of a transaction, which is no message.
         .set("enable.partition.eof", "true")
+        // The end of a partition is told once the broker has waited for more.
+        .set("fetch.wait.max.ms", "10")
         .create()?;
     let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).context("asking Kafka for partitions")?;
     let partitions = metadata.topics().first().context("no such topic")?.partitions();
