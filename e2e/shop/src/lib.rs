@@ -10,7 +10,8 @@
 //! ```
 //!
 //! `tests/shop` asks for everything the shop offers, and for what it must refuse; its rows and the tour
-//! do so on a cluster as well. `tests/neighbours` stops and starts processes, so it has a stack of its own;
+//! do so on a cluster as well. `tests/neighbours` stops and starts processes, so it has a stack of its own, and so does
+//! `tests/cassandra`, whose catalog has no SQL database;
 //! `tests/deployed` stops components of a shop on a cluster.
 
 #![expect(clippy::missing_panics_doc, reason = "what is not as expected fails the test that asked")]
