@@ -85,7 +85,7 @@ fn query(n: usize) -> String {
         0 => format!("/api/v1/search?q={word}+{thing}"),
         1 => format!("/api/v1/search?q={}", &thing[..3]),
         2 => format!("/api/v1/search?q={thing}&min_price=10000&max_price=60000&in_stock=true"),
-        _ => format!("/api/v1/search?q={word}&sort=price_asc"),
+        _ => format!("/api/v1/search?q={word}&sort=price"),
     }
 }
 
