@@ -9,6 +9,7 @@
 //! the books are audited; if they are not right, the run has no figures and the command fails.
 
 mod figures;
+mod ingress;
 mod meter;
 mod naive;
 mod noop;

@@ -28,7 +28,7 @@ use uuid::Uuid;
 use super::meter::Meter;
 use super::tokens::{Buyers, Signer};
 
-const START_LIMIT: Duration = Duration::from_mins(1);
+pub(crate) const START_LIMIT: Duration = Duration::from_mins(1);
 const DRAIN_LIMIT: Duration = Duration::from_mins(10);
 const PRICE: i64 = 19_900;
 /// Parcels stay where they are: a purchase is followed until its shipment exists.
@@ -183,8 +183,18 @@ impl Shop {
             user: None,
         };
         let process = server.start(port, START_LIMIT)?;
-        self.helpers.push((name.to_owned(), process));
+        self.add_helper(name, process);
         Ok(listen.parse()?)
+    }
+
+    /// Has a server beside the shop metered and ended with it.
+    pub(crate) fn add_helper(&mut self, name: &str, process: Process) {
+        self.helpers.push((name.to_owned(), process));
+    }
+
+    /// Where the shop's processes leave their logs.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.stack.folder().to_owned()
     }
 
     pub(crate) fn stop_helper(&mut self, name: &str) {

@@ -12,7 +12,7 @@ const VERSION: &str = "1.40.0";
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// The folder with the program `envoy`, downloaded at first use.
-pub(super) fn binary() -> Result<PathBuf> {
+pub fn binary() -> Result<PathBuf> {
     cache::entry("envoy", &cache::key(&[VERSION]), |into| {
         step::step(&format!("Download Envoy {VERSION}"), || {
             let download = into.join("download");

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 pub use self::{
+    envoy::binary as envoy,
     go::{Contour, KUBERNETES_VERSION, contour, helm, kubernetes_binaries},
     images::{Image, cassandra_image, rocketmart_image},
     schemathesis::{python, schemathesis},
