@@ -91,6 +91,8 @@ pub(crate) struct Measured {
     pub(crate) notes: Vec<String>,
     /// How long it took in all, seconds.
     pub(crate) took_seconds: f64,
+    /// What was measured: scenarios may be measured one by one.
+    pub(crate) commit: String,
     /// By the command line: a short try is no measurement.
     pub(crate) quick: bool,
 }
@@ -130,6 +132,7 @@ mod tests {
             figures: vec![Figure::new("limit", "1/s").of(100.0), figure],
             notes: Vec::new(),
             took_seconds: 0.0,
+            commit: String::new(),
             quick: false,
         }
     }

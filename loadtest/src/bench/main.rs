@@ -123,6 +123,7 @@ fn measure(args: &RunArgs) -> Result<()> {
             Ok(measured) => report::write(&args.out, &measured)?,
             Err(error) => {
                 println!("    no figures: {error:#}");
+                report::forget(&args.out, name)?;
                 failed.push(*name);
             }
         }

@@ -140,7 +140,8 @@ pub fn run<S: Shopper>(load: &Load, make: impl Fn() -> S, mut mark: impl FnMut()
             first: load.first,
             last: load.acts.map_or(u64::MAX, |acts| load.first + acts),
             next: Cell::new(load.first),
-            measuring: Cell::new(false),
+            // Without a warm-up also the first answer counts, however soon it comes.
+            measuring: Cell::new(load.warm_up.is_zero()),
             over: Cell::new(false),
             answers: RefCell::default(),
             requests: Cell::new(0),

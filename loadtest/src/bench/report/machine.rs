@@ -42,9 +42,12 @@ impl Machine {
     }
 }
 
-fn commit() -> String {
+/// The commit of the checkout, and whether anything but the document of the figures differs from it.
+pub(crate) fn commit() -> String {
     let commit = first_line("git", &["rev-parse", "--short=12", "HEAD"]);
-    let changed = Command::new("git").args(["status", "--porcelain", "--untracked-files=no"]).output();
+    let changed = Command::new("git")
+        .args(["status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/benchmarks.md"])
+        .output();
     if changed.is_ok_and(|output| !output.stdout.is_empty()) {
         format!("{commit} with changes")
     } else {

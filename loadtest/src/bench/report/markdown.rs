@@ -21,7 +21,7 @@ pub(super) fn render(machine: &Machine, all: &[Measured]) -> String {
     machine_table(&mut text, machine);
     reach_table(&mut text, all);
     for measured in all {
-        section(&mut text, measured);
+        section(&mut text, machine, measured);
     }
     let took: f64 = all.iter().map(|measured| measured.took_seconds).sum();
     let _ = writeln!(text, "\nAll of it took {:.1} minutes, building not included.", took / 60.0);
@@ -70,8 +70,11 @@ fn reach_table(text: &mut String, all: &[Measured]) {
     text.push('\n');
 }
 
-fn section(text: &mut String, measured: &Measured) {
+fn section(text: &mut String, machine: &Machine, measured: &Measured) {
     let _ = writeln!(text, "## {}\n\n{}\n", measured.name, measured.what);
+    if measured.commit != machine.commit {
+        let _ = writeln!(text, "Measured apart, at commit {}.\n", measured.commit);
+    }
     if !measured.figures.is_empty() {
         text.push_str("| figure | median | runs | spread | of its limit | p50 / p99 ms | cores used |\n|---|---|---|---|---|---|---|\n");
     }

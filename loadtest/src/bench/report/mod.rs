@@ -8,12 +8,12 @@ mod markdown;
 mod page;
 mod plot;
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use anyhow::{Context as _, Result};
 
-pub(crate) use machine::Machine;
+pub(crate) use machine::{Machine, commit};
 
 use super::figures::Measured;
 
@@ -21,6 +21,17 @@ pub(crate) fn write(folder: &Path, measured: &Measured) -> Result<()> {
     fs::create_dir_all(folder)?;
     let path = folder.join(format!("{}.json", measured.name));
     fs::write(&path, serde_json::to_vec_pretty(measured)?).with_context(|| path.display().to_string())
+}
+
+/// Takes back what an earlier run wrote: what failed now has no figures.
+pub(crate) fn forget(folder: &Path, name: &str) -> Result<()> {
+    let path = folder.join(format!("{name}.json"));
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| path.display().to_string())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Those of `names` that have been measured, in their order.
@@ -42,6 +53,7 @@ pub(crate) fn publish(
     machine: &Machine,
     all: &[Measured],
 ) -> Result<()> {
+    fs::create_dir_all(folder)?;
     fs::write(folder.join("machine.json"), serde_json::to_vec_pretty(machine)?)?;
     fs::write(folder.join("index.html"), page::render(machine, all))?;
     if let Some(document) = document {

@@ -180,6 +180,7 @@ mod tests {
             what: String::new(),
             figures: vec![figure],
             notes: Vec::new(),
+            commit: String::new(),
             took_seconds: 1.0,
             quick: false,
         };

@@ -22,6 +22,7 @@ use rocketmart_loadtest::generator::{Load, Outcome, Pace, Shopper, run};
 
 use super::figures::{Figure, Measured};
 use super::meter::Usage;
+use super::report;
 use super::shop::{Programs, Shop};
 use super::shoppers::{Buying, Wish};
 use super::tokens::Buyers;
@@ -114,6 +115,7 @@ impl Bench {
             figures,
             notes,
             took_seconds: began.elapsed().as_secs_f64(),
+            commit: report::commit(),
             quick: self.lengths.quick,
         })
     }
