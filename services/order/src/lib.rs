@@ -28,28 +28,16 @@ pub mod relay;
 mod reservations;
 mod side_door;
 mod standing;
+mod stock_config;
 pub mod store;
 mod stream_id;
 mod vouch;
 pub mod worker;
 
+pub use stock_config::StockConfig;
+
 /// The tables of this service; every component with PostgreSQL may run them, the first one does.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
-
-/// Where the reservations live.
-#[derive(Clone, Debug, clap::Args)]
-pub struct StockConfig {
-    /// `redis://host:port`
-    #[arg(long, env = "REDIS_URL")]
-    pub redis_url: String,
-}
-
-impl StockConfig {
-    /// A client of the reservation engine; it connects on first use.
-    pub fn connect(&self) -> Result<rocketmart_stock::Stock, rocketmart_stock::StockError> {
-        rocketmart_stock::Stock::connect(&self.redis_url)
-    }
-}
 
 /// How ordinary stock is sold.
 #[derive(Clone, Debug, clap::Args)]

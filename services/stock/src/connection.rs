@@ -1,46 +1,76 @@
-//! One shared connection to Redis, opened when needed and given up at the first sign of trouble.
+//! One shared connection to the Redis that decides, opened when needed and given up at the first sign of
+//! trouble.
 //!
 //! What matters is to know whether a command can have been carried out. So opening a connection and
 //! sending over an open one are kept apart: a failure of the first is `Unavailable` (nothing was
 //! sent), silence after the second is `Unknown`. A connection that failed or fell silent is not used
 //! again; the next caller opens a new one. Whatever opens a connection also makes sure that the
 //! Redis behind it has the function library: it may be another Redis than before.
+//!
+//! Where replicas stand by, a change counts as made once enough of them have written it: a master that
+//! fails takes with it what it alone has. With Sentinel it is asked now and then who the master is, even
+//! while the old one answers: it may not have heard yet that it is none any more.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, Value};
+use redis::{Client, Cmd, FromRedisValue, Pipeline, RedisError, Value};
 use tokio::sync::Mutex;
 
 use crate::error::StockError;
 use crate::library;
+use crate::server::{Locator, Server};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// After a failed attempt, callers are refused at once for this long instead of queueing up to
 /// try one after the other.
 const REFUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
+/// How often Sentinels are asked whether the master is still the master.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How long replicas may take to write a change.
+const REPLICAS_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
-    client: Client,
+    locator: Locator,
+    /// Replicas that must have written a change.
+    min_replicas: usize,
     response_timeout: Duration,
     slot: Arc<Mutex<Slot>>,
-    /// Connections for commands that block, each used by one caller at a time.
-    idle_blocking: Arc<std::sync::Mutex<Vec<MultiplexedConnection>>>,
+    /// Connections for commands that block, each used by one caller at a time, with the generation of the
+    /// shared connection to the same server.
+    idle_blocking: Arc<std::sync::Mutex<Vec<(u64, MultiplexedConnection)>>>,
+}
+
+/// The shared connection, and the server it leads to.
+#[derive(Clone, Debug)]
+struct Open {
+    connection: MultiplexedConnection,
+    server: Client,
+    /// When it was last known to lead to the master.
+    asked: Instant,
 }
 
 #[derive(Debug, Default)]
 struct Slot {
     generation: u64,
-    open: Option<MultiplexedConnection>,
+    open: Option<Open>,
     last_failure: Option<(Instant, StockError)>,
 }
 
 impl Connection {
-    pub(crate) fn new(url: &str, response_timeout: Duration) -> Result<Self, StockError> {
-        let client = Client::open(url).map_err(|error| StockError::Unavailable(error.to_string()))?;
-        Ok(Self { client, response_timeout, slot: Arc::default(), idle_blocking: Arc::default() })
+    pub(crate) fn new(server: &Server, response_timeout: Duration) -> Result<Self, StockError> {
+        let min_replicas = match server {
+            Server::Url(_) => 0,
+            Server::Sentinel(group) => group.min_replicas,
+        };
+        Ok(Self {
+            locator: Locator::new(server)?,
+            min_replicas,
+            response_timeout,
+            slot: Arc::default(),
+            idle_blocking: Arc::default(),
+        })
     }
 
     /// Sends one command and waits for its answer.
@@ -50,37 +80,74 @@ impl Connection {
         self.read(generation, answer).await
     }
 
+    /// Sends one command that writes and waits for its answer, and until enough replicas have written it as
+    /// well. When they have not, it is made and may be lost again: the outcome is unknown.
+    pub(crate) async fn query_writing<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StockError> {
+        if self.min_replicas == 0 {
+            return self.query(command).await;
+        }
+        let (generation, mut connection) = self.open().await?;
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(command.clone());
+        // Waits for all that this Redis has written up to here, so that an answer that changes nothing, for
+        // it repeats an earlier one, is not given before the earlier change is safe.
+        pipeline.cmd("WAIT").arg(self.min_replicas).arg(REPLICAS_TIMEOUT.as_millis().to_string());
+        let answers = connection.req_packed_commands(&pipeline, 0, 2).await;
+        let [answer, replicas] = match answers.map(<[Value; 2]>::try_from) {
+            Ok(Ok(answers)) => answers,
+            Ok(Err(other)) => {
+                return Err(StockError::Protocol(format!("two answers expected, not {other:?}")));
+            }
+            Err(error) => return self.read(generation, Err(error)).await,
+        };
+        let answer = self.read(generation, answer.extract_error()).await?;
+        let replicas: usize = self.read(generation, replicas.extract_error()).await?;
+        if replicas < self.min_replicas {
+            self.give_up(generation).await;
+            let needed = self.min_replicas;
+            return Err(StockError::Unknown(format!("{replicas} of {needed} replicas have written it")));
+        }
+        Ok(answer)
+    }
+
     /// Sends several commands at once and waits for all answers. Not atomic.
     pub(crate) async fn query_pipeline<T: FromRedisValue>(
         &self,
-        pipeline: &redis::Pipeline,
+        pipeline: &Pipeline,
     ) -> Result<T, StockError> {
         let (generation, mut connection) = self.open().await?;
         let answer = pipeline.query_async::<Value>(&mut connection).await;
         self.read(generation, answer).await
     }
 
-    /// Sends a command that may take `block` longer than others, over a connection of its own.
+    /// Sends commands of which the first may take `block` longer than others, over a connection of their own
+    /// to the same server as everything else.
     pub(crate) async fn query_blocking<T: FromRedisValue>(
         &self,
-        command: &Cmd,
+        pipeline: &Pipeline,
         block: Duration,
     ) -> Result<T, StockError> {
-        let idle = self.idle_blocking.lock().ok().and_then(|mut idle| idle.pop());
-        let mut connection = match idle {
+        let (generation, server) = self.server().await?;
+        let mut connection = match self.idle(generation) {
             Some(connection) => connection,
-            None => self.dial(None).await?,
+            None => self.locator.dial(&server, None).await?,
         };
         let limit = block + self.response_timeout;
-        let answer = tokio::time::timeout(limit, connection.req_packed_command(command))
+        let answer = tokio::time::timeout(limit, pipeline.query_async::<Value>(&mut connection))
             .await
             .map_err(|_| StockError::Unknown(format!("no answer within {limit:?}")))?
-            .and_then(Value::extract_error)
             .map_err(|error| StockError::after_sending(&error))?;
         if let Ok(mut idle) = self.idle_blocking.lock() {
-            idle.push(connection);
+            idle.push((generation, connection));
         }
         redis::from_redis_value(answer).map_err(|error| StockError::Protocol(error.to_string()))
+    }
+
+    /// A connection for commands that block; those to a server of the past are dropped.
+    fn idle(&self, generation: u64) -> Option<MultiplexedConnection> {
+        let mut idle = self.idle_blocking.lock().ok()?;
+        idle.retain(|(of, _)| *of == generation);
+        idle.pop().map(|(_, connection)| connection)
     }
 
     async fn read<T: FromRedisValue>(
@@ -103,25 +170,34 @@ impl Connection {
     }
 
     async fn open(&self) -> Result<(u64, MultiplexedConnection), StockError> {
+        self.open_slot().await.map(|(generation, open)| (generation, open.connection))
+    }
+
+    async fn server(&self) -> Result<(u64, Client), StockError> {
+        self.open_slot().await.map(|(generation, open)| (generation, open.server))
+    }
+
+    async fn open_slot(&self) -> Result<(u64, Open), StockError> {
         let mut slot = self.slot.lock().await;
-        if let Some(connection) = &slot.open {
-            return Ok((slot.generation, connection.clone()));
+        let generation = slot.generation;
+        if let Some(open) = &mut slot.open {
+            if self.locator.may_move() && open.asked.elapsed() > ASK_AGAIN {
+                open.asked = Instant::now();
+                tokio::spawn(self.clone().ask_again(generation, open.server.clone()));
+            }
+            return Ok((generation, open.clone()));
         }
         if let Some((at, error)) = &slot.last_failure
             && at.elapsed() < REFUSE_AFTER_FAILURE
         {
             return Err(error.clone());
         }
-        let opened = match self.dial(Some(self.response_timeout)).await {
-            Ok(mut connection) => library::ensure(&mut connection).await.map(|()| connection),
-            Err(error) => Err(error),
-        };
-        match opened {
-            Ok(connection) => {
+        match self.connect().await {
+            Ok(open) => {
                 slot.generation += 1;
-                slot.open = Some(connection.clone());
+                slot.open = Some(open.clone());
                 slot.last_failure = None;
-                Ok((slot.generation, connection))
+                Ok((slot.generation, open))
             }
             Err(error) => {
                 slot.last_failure = Some((Instant::now(), error.clone()));
@@ -130,14 +206,21 @@ impl Connection {
         }
     }
 
-    async fn dial(&self, response_timeout: Option<Duration>) -> Result<MultiplexedConnection, StockError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(response_timeout);
-        self.client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .map_err(|error| StockError::Unavailable(error.to_string()))
+    async fn connect(&self) -> Result<Open, StockError> {
+        let server = self.locator.find().await?;
+        let mut connection = self.locator.dial(&server, Some(self.response_timeout)).await?;
+        library::ensure(&mut connection).await?;
+        Ok(Open { connection, server, asked: Instant::now() })
+    }
+
+    /// Leaves a server that is not the master any more.
+    async fn ask_again(self, generation: u64, server: Client) {
+        if let Ok(master) = self.locator.find().await
+            && master.get_connection_info().addr() != server.get_connection_info().addr()
+        {
+            tracing::warn!(master = %master.get_connection_info().addr(), "another Redis is the master now");
+            self.give_up(generation).await;
+        }
     }
 
     /// Leaves the connection to those who still wait on it.

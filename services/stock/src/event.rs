@@ -11,6 +11,8 @@ use serde_json::value::RawValue;
 pub struct StreamEntry {
     /// Redis' id, `<ms>-<sequence>`.
     pub id: String,
+    /// How often the sale was rebuilt in the Redis that the entry was read from.
+    pub incarnation: i32,
     pub events: Vec<StreamEvent>,
 }
 

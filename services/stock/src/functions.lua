@@ -28,7 +28,7 @@
 -- have come back with less than it had (see `vouch`).
 
 -- Raise with every change of this file; a process replaces only an older library.
-local VERSION = 4
+local VERSION = 5
 
 -- Positions in KEYS, the same for every function.
 local SALE, STOCK, HELD, IDEMPOTENCY, RESERVATIONS, DEADLINES, EVENTS = 1, 2, 3, 4, 5, 6, 7
@@ -60,6 +60,13 @@ local function this_session()
     session = string.format('%d%06d', time[1], time[2])
   end
   return session
+end
+
+-- The server that this runs on, and whether it was made the master after another one since it was
+-- started. Redis names the history of a master; whoever takes over begins one of its own.
+local function this_server()
+  local info = redis.call('INFO', 'replication')
+  return info:match('master_replid:(%x+)'), info:match('second_repl_offset:(%-?%d+)') ~= '-1'
 end
 
 local function append(list, ...)
@@ -395,7 +402,7 @@ local function load_sale(keys, argv)
   if not old then
     -- Takes nothing before somebody has read it back and set it ready.
     redis.call('HSET', keys[SALE], 'state', 'suspended', 'epoch', int(now), 'outstanding', '0',
-      'vouched', this_session())
+      'vouched', this_session(), 'server', (this_server()))
   end
   for _, field in ipairs(SALE_FIELDS) do
     redis.call('HSET', keys[SALE], field, new[field])
@@ -499,6 +506,14 @@ end
 -- Vouching ---------------------------------------------------------------------------------------
 -- SQL knows every stream entry that left Redis. Somebody who has compared the two vouches for the sale,
 -- for as long as this Redis runs.
+--
+-- A replica that was made the master is never vouched for before the sale was rebuilt: what it lacks, a
+-- confirmation or a purchase that nobody had read yet, need not show in what left its predecessor.
+
+local function took_over(key, server, follows_another)
+  local known = redis.call('HGET', key, 'server') -- false: vouched for by an older version
+  return follows_another and known and known ~= server
+end
 
 local function refuse_unless_vouched(keys)
   local sale = read_sale(keys[SALE])
@@ -524,7 +539,11 @@ local function vouch(keys, argv)
     return { 'behind', 'its stream ends at ' .. last .. ', ' .. argv[2] .. '-' .. argv[3] .. ' has left it' }
   end
   if not sale.vouched then
-    redis.call('HSET', keys[SALE], 'vouched', this_session())
+    local server, follows_another = this_server()
+    if took_over(keys[SALE], server, follows_another) then
+      return { 'behind', 'this Redis took over from another one, which may have had more' }
+    end
+    redis.call('HSET', keys[SALE], 'vouched', this_session(), 'server', server)
   end
   return { 'vouched' }
 end
@@ -975,7 +994,7 @@ local function restore_swap(keys, argv)
   end
   call_in_chunks('HSET', stock, fields)
   local sale = beside(keys, SALE)
-  redis.call('HSET', sale, 'state', argv[2], 'epoch', int(now_ms()))
+  redis.call('HSET', sale, 'state', argv[2], 'epoch', int(now_ms()), 'server', (this_server()))
   for i, field in ipairs(SALE_FIELDS) do
     redis.call('HSET', sale, field, argv[4 + i])
   end

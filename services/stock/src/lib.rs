@@ -27,6 +27,7 @@ mod reply;
 mod reservation;
 mod restore;
 mod sale;
+mod server;
 mod sold_out;
 mod stock;
 
@@ -43,4 +44,5 @@ pub use sale::{
     ItemCounters, ItemSpec, LoadOutcome, MAX_MONEY, PurgeOutcome, SaleCounters, SaleSpec, SaleState,
     SetStateOutcome, SpecConflict, VouchOutcome,
 };
+pub use server::{SentinelGroup, Server};
 pub use stock::Stock;

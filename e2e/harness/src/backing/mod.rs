@@ -9,6 +9,7 @@ mod cassandra;
 mod kafka;
 mod postgres;
 mod redis;
+mod redis_group;
 #[cfg(test)]
 mod tests;
 
@@ -16,3 +17,4 @@ pub use cassandra::Cassandra;
 pub use kafka::{Kafka, Topic};
 pub use postgres::Postgres;
 pub use redis::Redis;
+pub use redis_group::RedisGroup;

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The note comes first: SQL knows of everything that ever left Redis, so a Redis that has less is found
-//! out.
+//! out. It also tells whether this is the Redis that the sale lives in: a master that was replaced, and has
+//! not heard of it, may go on deciding for a while, and none of that must reach the books.
 //!
 //! An entry is trimmed only once SQL has all of its events, so losing Kafka loses nothing: what
 //! stays uncommitted too long is read and sent again, from the beginning of what is left.
@@ -19,13 +20,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rocketmart_kit::event::Event;
-use rocketmart_stock::{SaleId, StreamEntry};
+use rocketmart_stock::{SaleId, StreamEntry, StreamPosition};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{ERROR_PAUSE, Relay};
 use crate::events::RESERVATIONS;
-use crate::store::{books, clock, trust};
+use crate::store::trust::{self, Leaving};
+use crate::store::{books, clock};
 use crate::stream_id;
 
 const SOURCE: &str = "/rocketmart/order-relay";
@@ -99,8 +101,12 @@ impl Stream {
     /// Sends entries and moves past them once every event is acknowledged.
     async fn send(&mut self, entries: Vec<StreamEntry>) -> anyhow::Result<()> {
         let Some(last) = entries.last() else { return Ok(()) };
-        let last = last.id.clone();
-        trust::note_left(&self.relay.pool, self.sale.0, last.parse()?).await?;
+        let (last, incarnation) = (last.id.clone(), last.incarnation);
+        let mut entries = entries;
+        match trust::note_left(&self.relay.pool, self.sale.0, last.parse()?, incarnation).await? {
+            Leaving::Noted => {}
+            Leaving::Superseded { void_until_ms } => self.keep_back(&mut entries, void_until_ms)?,
+        }
         let mut events = Vec::new();
         let mut sizes = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -112,6 +118,23 @@ impl Stream {
         let at = Instant::now();
         self.sent.extend(sizes.into_iter().map(|(entry, events)| Sent { entry, events, at }));
         self.position = last;
+        Ok(())
+    }
+
+    /// Takes out what a Redis decided that was replaced, and did not know. Neither sent nor trimmed: what is
+    /// older is recognized as void where it arrives, this is not.
+    fn keep_back(&self, entries: &mut Vec<StreamEntry>, void_until_ms: i64) -> anyhow::Result<()> {
+        let mut kept = Vec::with_capacity(entries.len());
+        for entry in entries.drain(..) {
+            if entry.id.parse::<StreamPosition>()?.ms <= void_until_ms {
+                kept.push(entry);
+                continue;
+            }
+            let orders: Vec<_> = entry.events.iter().map(|event| event.key.as_str()).collect();
+            tracing::error!(sale = %self.sale, entry = entry.id, ?orders, "decided by a Redis that was replaced");
+            metrics::counter!("order_relay_kept_back_total").increment(orders.len() as u64);
+        }
+        *entries = kept;
         Ok(())
     }
 
@@ -192,7 +215,8 @@ mod tests {
             data: r#"{"order_id": "order"}"#.into(),
         };
         let sale = SaleId(Uuid::nil());
-        let entry = StreamEntry { id: "1700000000123-4".into(), events: vec![event.clone(), event] };
+        let id = "1700000000123-4".into();
+        let entry = StreamEntry { id, incarnation: 0, events: vec![event.clone(), event] };
         let events = explode(sale, entry);
         assert_eq!(events[0].data, r#"{"order_id": "order"}"#, "carried on byte by byte");
         let ids: Vec<_> = events.iter().map(|event| event.id.as_str()).collect();

@@ -114,8 +114,7 @@ impl SideDoor {
             let Some(drained) = trust::is_drained(&self.pool, id).await.map_err(database)? else {
                 return Ok(false);
             };
-            let left = self.stock.counters(SaleId(id)).await.map_err(away)?;
-            let entries = left.map_or(0, |counters| counters.stream_length);
+            let entries = self.entries_left(id).await?;
             if drained && entries == 0 {
                 return Ok(true);
             }
@@ -126,6 +125,19 @@ impl SideDoor {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Entries in Redis that SQL may lack and must not. In a Redis of an earlier incarnation there are none:
+    /// what is not in SQL was void before.
+    async fn entries_left(&self, id: Uuid) -> Result<u64> {
+        let sale = SaleId(id);
+        let known = trust::of(&self.pool, &[id]).await.map_err(database)?;
+        let present = known.get(&id).map_or(0, |trust| trust.incarnation);
+        if self.stock.incarnation(sale).await.map_err(away)?.is_none_or(|found| found < present) {
+            return Ok(0);
+        }
+        let left = self.stock.counters(sale).await.map_err(away)?;
+        Ok(left.map_or(0, |counters| counters.stream_length))
     }
 
     async fn begin(&self, id: Uuid, asked: i64) -> Result<Option<Begun>> {

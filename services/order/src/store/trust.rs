@@ -87,19 +87,45 @@ pub async fn all_expected(pool: &PgPool) -> sqlx::Result<Vec<Uuid>> {
         .await
 }
 
-/// Notes that stream entries up to `position` leave Redis; before they do.
-pub async fn note_left(pool: &PgPool, sale: Uuid, position: StreamPosition) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO stream_positions AS known (sale_id, ms, sequence) VALUES ($1, $2, $3)
-         ON CONFLICT (sale_id) DO UPDATE SET ms = excluded.ms, sequence = excluded.sequence
-         WHERE (known.ms, known.sequence) < (excluded.ms, excluded.sequence)",
+/// What comes of entries that are about to leave Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// They may.
+    Noted,
+    /// They come from a Redis that the sale was rebuilt without. What is not in the books by now is void: up
+    /// to this millisecond whoever receives it knows that by its age.
+    Superseded { void_until_ms: i64 },
+}
+
+/// Notes that stream entries up to `position` leave a Redis in which the sale was rebuilt `incarnation`
+/// times; before they do. No rebuild begins meanwhile.
+pub async fn note_left(
+    pool: &PgPool,
+    sale: Uuid,
+    position: StreamPosition,
+    incarnation: i32,
+) -> sqlx::Result<Leaving> {
+    let row: Option<(i32, Option<i64>)> = sqlx::query_as(
+        "WITH sale AS (SELECT incarnation, void_until_ms FROM sales WHERE id = $1 FOR KEY SHARE),
+              noted AS (
+                  INSERT INTO stream_positions AS known (sale_id, ms, sequence)
+                  SELECT $1, $2, $3 WHERE coalesce((SELECT incarnation FROM sale), 0) <= $4
+                  ON CONFLICT (sale_id) DO UPDATE SET ms = excluded.ms, sequence = excluded.sequence
+                  WHERE (known.ms, known.sequence) < (excluded.ms, excluded.sequence))
+         SELECT incarnation, void_until_ms FROM sale",
     )
     .bind(sale)
     .bind(position.ms)
     .bind(position.sequence)
-    .execute(pool)
+    .bind(incarnation)
+    .fetch_optional(pool)
     .await?;
-    Ok(())
+    Ok(match row {
+        Some((known, void_until_ms)) if known > incarnation => {
+            Leaving::Superseded { void_until_ms: void_until_ms.unwrap_or_default() }
+        }
+        _ => Leaving::Noted,
+    })
 }
 
 /// From now on Redis is not believed about the sale. `false`: it was not before, or the sale was rebuilt

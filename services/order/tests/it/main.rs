@@ -9,6 +9,7 @@ mod cart;
 mod checkout;
 mod close_out;
 mod completion;
+mod failover;
 mod limits;
 mod purchases;
 mod rebuild;

@@ -43,6 +43,7 @@ pub struct Backing {
     pub database: DatabaseConfig,
     pub kafka: KafkaConfig,
     pub pool: PgPool,
+    pub stock_config: StockConfig,
     pub stock: Stock,
     pub producer: Producer,
     pub returns: ReturnsConfig,
@@ -70,14 +71,15 @@ impl Backing {
             [events::RESERVATIONS, events::ORDERS, events::PAYMENTS, events::DELIVERIES, events::PRODUCTS];
         let topics = topics.map(|name| TopicSpec { name, partitions: 2, compacted: false });
         create_topics(&kafka, &topics).await.unwrap();
-        let stock = Stock::connect(&redis.url()).unwrap();
+        let stock_config = StockConfig::of_url(redis.url());
+        let stock = stock_config.connect().unwrap();
         let producer = kafka.producer().unwrap();
         let returns = ReturnsConfig { return_window_seconds: 3600 };
         let ordinary = OrdinaryConfig { ordinary_payment_seconds: 60 };
         // Tests ask as soon and as often as they can; the limits have tests of their own.
         let limits =
             api::LimitArgs { purchases_per_member: 0, purchases_per_address: 0, ..api::LimitArgs::default() };
-        Self { redis, database, kafka, pool, stock, producer, returns, ordinary, limits }
+        Self { redis, database, kafka, pool, stock_config, stock, producer, returns, ordinary, limits }
     }
 
     /// Runs a service until the guard is dropped; answers where its API listens.
@@ -105,7 +107,7 @@ impl Backing {
         let args = api::Args {
             listen: any_port(),
             database: self.database.clone(),
-            stock: StockConfig { redis_url: self.redis.url() },
+            stock: self.stock_config.clone(),
             auth,
             returns: self.returns.clone(),
             limits: self.limits,
@@ -118,7 +120,7 @@ impl Backing {
         let args = relay::Args {
             listen: any_port(),
             database: self.database.clone(),
-            stock: StockConfig { redis_url: self.redis.url() },
+            stock: self.stock_config.clone(),
             kafka: self.kafka.clone(),
             payment_grace_seconds: GRACE_SECONDS,
         };
@@ -129,7 +131,7 @@ impl Backing {
         let args = worker::Args {
             listen: any_port(),
             database: self.database.clone(),
-            stock: StockConfig { redis_url: self.redis.url() },
+            stock: self.stock_config.clone(),
             kafka: self.kafka.clone(),
             returns: self.returns.clone(),
             ordinary: self.ordinary.clone(),
@@ -209,6 +211,13 @@ impl Shop {
     pub async fn open_with_seconds_to_pay(seconds: u32) -> Self {
         let mut backing = Backing::start().await;
         backing.ordinary.ordinary_payment_seconds = seconds;
+        Self::on(backing).await.and_the_rest().await
+    }
+
+    /// The same on a Redis of the test's own.
+    pub async fn open_on_redis(stock_config: StockConfig) -> Self {
+        let stock = stock_config.connect().unwrap();
+        let backing = Backing { stock_config, stock, ..Backing::start().await };
         Self::on(backing).await.and_the_rest().await
     }
 

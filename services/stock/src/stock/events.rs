@@ -22,20 +22,32 @@ impl Stock {
         count: usize,
         block: Duration,
     ) -> Result<Vec<StreamEntry>> {
-        let mut command = redis::cmd("XREAD");
-        command.arg("COUNT").arg(count);
+        let mut pipeline = redis::pipe();
+        let command = pipeline.cmd("XREAD").arg("COUNT").arg(count);
         if !block.is_zero() {
             // Whole milliseconds, and never 0, which would mean forever.
             command.arg("BLOCK").arg(block.as_millis().max(1).to_string());
         }
         command.arg("STREAMS").arg(keys::EVENTS.of(sale)).arg(after);
-        let reply: Option<StreamReadReply> = if block.is_zero() {
-            self.query(&command).await?
+        // Asked of the same server, and after the entries: it is that of a later rebuild at worst, which
+        // voids what it finds left of an earlier one.
+        pipeline.cmd("HGET").arg(keys::SALE_HASH.of(sale)).arg("incarnation");
+        let (reply, incarnation): (Option<StreamReadReply>, Option<i32>) = if block.is_zero() {
+            self.connection.query_pipeline(&pipeline).await?
         } else {
-            self.connection.query_blocking(&command, block).await?
+            self.connection.query_blocking(&pipeline, block).await?
         };
+        let incarnation = incarnation.unwrap_or_default();
         let entries = reply.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids);
-        entries.map(|entry| read_entry(entry.id, entry.map.get("e"))).collect()
+        entries.map(|entry| read_entry(entry.id, incarnation, entry.map.get("e"))).collect()
+    }
+
+    /// How often the sale was rebuilt, as Redis knows; `None` if it does not know the sale.
+    pub async fn incarnation(&self, sale: SaleId) -> Result<Option<i32>> {
+        let mut command = redis::cmd("HMGET");
+        command.arg(keys::SALE_HASH.of(sale)).arg("state").arg("incarnation");
+        let (state, incarnation): (Option<String>, Option<i32>) = self.query(&command).await?;
+        Ok(state.map(|_| incarnation.unwrap_or_default()))
     }
 
     /// Deletes all entries up to and including the entry id `up_to`, and says how many.
@@ -47,13 +59,13 @@ impl Stock {
     }
 }
 
-fn read_entry(id: String, events: Option<&redis::Value>) -> Result<StreamEntry> {
+fn read_entry(id: String, incarnation: i32, events: Option<&redis::Value>) -> Result<StreamEntry> {
     let Some(redis::Value::BulkString(json)) = events else {
         return Err(unexpected("the field `e` in a stream entry", &id));
     };
     let events: Vec<StreamEvent> = serde_json::from_slice(json)
         .map_err(|error| StockError::Protocol(format!("stream entry {id}: {error}")))?;
-    Ok(StreamEntry { id, events })
+    Ok(StreamEntry { id, incarnation, events })
 }
 
 /// The smallest id above `id`, which is `<ms>-<sequence>`.

@@ -32,6 +32,7 @@ use crate::connection::Connection;
 use crate::error::StockError;
 use crate::id::SaleId;
 use crate::sale::{ItemSpec, SaleSpec};
+use crate::server::Server;
 use crate::sold_out::SoldOutMarks;
 use crate::{keys, library};
 
@@ -57,7 +58,16 @@ impl Stock {
 
     /// The same with another limit on how long an answer may take than 5 s.
     pub fn with_response_timeout(url: &str, limit: Duration) -> Result<Self> {
-        Ok(Self { connection: Connection::new(url, limit)?, sold_out: SoldOutMarks::default() })
+        Self::prepare(&Server::Url(url.to_owned()), limit)
+    }
+
+    /// The same for a Redis of any kind.
+    pub fn connect_to(server: &Server) -> Result<Self> {
+        Self::prepare(server, RESPONSE_TIMEOUT)
+    }
+
+    fn prepare(server: &Server, limit: Duration) -> Result<Self> {
+        Ok(Self { connection: Connection::new(server, limit)?, sold_out: SoldOutMarks::default() })
     }
 
     /// Loads the function library if Redis has none or an older one. Every new connection and every
@@ -90,12 +100,20 @@ impl Stock {
         let mut command = redis::cmd(if function.writes { "FCALL" } else { "FCALL_RO" });
         command.arg(function.name).arg(keys.len()).arg(keys);
         arguments.append_to(&mut command);
-        match self.connection.query(&command).await {
+        match self.send(function, &command).await {
             Err(StockError::Protocol(text)) if library::says_missing(&text) => {
                 self.ensure_functions().await?;
-                self.connection.query(&command).await
+                self.send(function, &command).await
             }
             answer => answer,
+        }
+    }
+
+    async fn send<T: FromRedisValue>(&self, function: Function, command: &Cmd) -> Result<T> {
+        if function.writes {
+            self.connection.query_writing(command).await
+        } else {
+            self.connection.query(command).await
         }
     }
 

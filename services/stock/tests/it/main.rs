@@ -7,6 +7,7 @@ mod against_the_model;
 mod coalescing;
 mod durability;
 mod explored;
+mod failover;
 mod loading;
 mod model;
 mod promises;

@@ -1,0 +1,103 @@
+//! Where the reservations live: one Redis, or the master of a group that Sentinels watch over.
+
+use std::fmt;
+
+use rocketmart_stock::{SentinelGroup, Server, Stock, StockError};
+
+/// How to reach Redis: by its URL, or by Sentinels.
+#[derive(Clone, Default, clap::Args)]
+pub struct StockConfig {
+    /// `redis://[user:password@]host:port`
+    #[arg(
+        long,
+        env = "REDIS_URL",
+        hide_env_values = true,
+        required_unless_present = "redis_sentinels",
+        conflicts_with = "redis_sentinels"
+    )]
+    pub redis_url: Option<String>,
+    /// Sentinels, `host:port` each, separated by commas.
+    #[arg(long, env = "REDIS_SENTINELS", value_delimiter = ',', requires = "redis_sentinel_master")]
+    pub redis_sentinels: Vec<String>,
+    /// The name under which the Sentinels know the master.
+    #[arg(long, env = "REDIS_SENTINEL_MASTER")]
+    pub redis_sentinel_master: Option<String>,
+    /// User of the master that Sentinels name.
+    #[arg(long, env = "REDIS_USERNAME")]
+    pub redis_username: Option<String>,
+    /// Password of the master that Sentinels name.
+    #[arg(long, env = "REDIS_PASSWORD", hide_env_values = true)]
+    pub redis_password: Option<String>,
+    /// Password of the Sentinels.
+    #[arg(long, env = "REDIS_SENTINEL_PASSWORD", hide_env_values = true)]
+    pub redis_sentinel_password: Option<String>,
+    /// With Sentinels: replicas that must have written a change before it is answered.
+    #[arg(long, env = "REDIS_MIN_REPLICAS", default_value_t = 1,
+        value_parser = clap::value_parser!(u8).range(1..))]
+    pub redis_min_replicas: u8,
+}
+
+impl StockConfig {
+    /// One Redis, by its URL.
+    pub fn of_url(url: impl Into<String>) -> Self {
+        Self { redis_url: Some(url.into()), ..Self::default() }
+    }
+
+    /// A client of the reservation engine; it connects on first use.
+    pub fn connect(&self) -> Result<Stock, StockError> {
+        Stock::connect_to(&self.server())
+    }
+
+    fn server(&self) -> Server {
+        match &self.redis_url {
+            Some(url) => Server::Url(url.clone()),
+            None => Server::Sentinel(SentinelGroup {
+                sentinels: self.redis_sentinels.clone(),
+                master: self.redis_sentinel_master.clone().unwrap_or_default(),
+                username: self.redis_username.clone(),
+                password: self.redis_password.clone(),
+                sentinel_password: self.redis_sentinel_password.clone(),
+                min_replicas: self.redis_min_replicas.into(),
+            }),
+        }
+    }
+}
+
+/// The URL may hold a password, so it stays out of logs.
+impl fmt::Debug for StockConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StockConfig")
+            .field("redis_sentinels", &self.redis_sentinels)
+            .field("redis_sentinel_master", &self.redis_sentinel_master)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Program {
+        #[command(flatten)]
+        stock: StockConfig,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<StockConfig, clap::Error> {
+        Program::try_parse_from(["order"].iter().chain(arguments)).map(|program| program.stock)
+    }
+
+    #[test]
+    fn redis_is_named_by_its_url_or_by_sentinels_and_never_by_both() {
+        let sentinels = ["--redis-sentinels", "a:1,b:2", "--redis-sentinel-master", "mart"];
+        assert!(matches!(parse(&["--redis-url", "redis://r"]).unwrap().server(), Server::Url(_)));
+        let Server::Sentinel(group) = parse(&sentinels).unwrap().server() else { panic!() };
+        assert_eq!((group.sentinels, group.min_replicas), (vec!["a:1".into(), "b:2".into()], 1));
+        let both = [&sentinels[..], &["--redis-url", "redis://r"]].concat();
+        for refused in [&[][..], &sentinels[..2], &both, &["--redis-url", "r", "--redis-min-replicas", "0"]] {
+            assert!(parse(refused).is_err(), "{refused:?}");
+        }
+    }
+}
