@@ -1,13 +1,15 @@
 //! Where the reservations live: one Redis, or the master of a group that Sentinels watch over.
 
-use std::fmt;
+use std::path::PathBuf;
+use std::{fmt, fs};
 
-use rocketmart_stock::{SentinelGroup, Server, Stock, StockError};
+use anyhow::Context;
+use rocketmart_stock::{SentinelGroup, Server, Stock, Trusted};
 
 /// How to reach Redis: by its URL, or by Sentinels.
 #[derive(Clone, Default, clap::Args)]
 pub struct StockConfig {
-    /// `redis://[user:password@]host:port`
+    /// `redis://[user:password@]host:port`, or `rediss://` for TLS.
     #[arg(
         long,
         env = "REDIS_URL",
@@ -31,6 +33,12 @@ pub struct StockConfig {
     /// Password of the Sentinels.
     #[arg(long, env = "REDIS_SENTINEL_PASSWORD", hide_env_values = true)]
     pub redis_sentinel_password: Option<String>,
+    /// With Sentinels: whether they and Redis are spoken to by TLS.
+    #[arg(long, env = "REDIS_TLS")]
+    pub redis_tls: bool,
+    /// PEM file of those who may have signed the certificates of Redis, instead of the public authorities.
+    #[arg(long, env = "REDIS_CA_FILE")]
+    pub redis_ca_file: Option<PathBuf>,
     /// With Sentinels: replicas that must have written a change before it is answered.
     #[arg(long, env = "REDIS_MIN_REPLICAS", default_value_t = 1,
         value_parser = clap::value_parser!(u8).range(1..))]
@@ -44,22 +52,29 @@ impl StockConfig {
     }
 
     /// A client of the reservation engine; it connects on first use.
-    pub fn connect(&self) -> Result<Stock, StockError> {
-        Stock::connect_to(&self.server())
+    pub fn connect(&self) -> anyhow::Result<Stock> {
+        Ok(Stock::connect_to(&self.server()?)?)
     }
 
-    fn server(&self) -> Server {
-        match &self.redis_url {
-            Some(url) => Server::Url(url.clone()),
+    fn server(&self) -> anyhow::Result<Server> {
+        let trusted = match &self.redis_ca_file {
+            None => Trusted::Public,
+            Some(file) => {
+                Trusted::Only(fs::read(file).with_context(|| format!("reading {}", file.display()))?)
+            }
+        };
+        Ok(match &self.redis_url {
+            Some(url) => Server::Url(url.clone(), trusted),
             None => Server::Sentinel(SentinelGroup {
                 sentinels: self.redis_sentinels.clone(),
                 master: self.redis_sentinel_master.clone().unwrap_or_default(),
                 username: self.redis_username.clone(),
                 password: self.redis_password.clone(),
                 sentinel_password: self.redis_sentinel_password.clone(),
+                tls: self.redis_tls.then_some(trusted),
                 min_replicas: self.redis_min_replicas.into(),
             }),
-        }
+        })
     }
 }
 
@@ -92,8 +107,8 @@ mod tests {
     #[test]
     fn redis_is_named_by_its_url_or_by_sentinels_and_never_by_both() {
         let sentinels = ["--redis-sentinels", "a:1,b:2", "--redis-sentinel-master", "mart"];
-        assert!(matches!(parse(&["--redis-url", "redis://r"]).unwrap().server(), Server::Url(_)));
-        let Server::Sentinel(group) = parse(&sentinels).unwrap().server() else { panic!() };
+        assert!(matches!(parse(&["--redis-url", "redis://r"]).unwrap().server(), Ok(Server::Url(..))));
+        let Ok(Server::Sentinel(group)) = parse(&sentinels).unwrap().server() else { panic!() };
         assert_eq!((group.sentinels, group.min_replicas), (vec!["a:1".into(), "b:2".into()], 1));
         let both = [&sentinels[..], &["--redis-url", "redis://r"]].concat();
         for refused in [&[][..], &sentinels[..2], &both, &["--redis-url", "r", "--redis-min-replicas", "0"]] {

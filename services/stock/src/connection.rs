@@ -61,7 +61,7 @@ struct Slot {
 impl Connection {
     pub(crate) fn new(server: &Server, response_timeout: Duration) -> Result<Self, StockError> {
         let min_replicas = match server {
-            Server::Url(_) => 0,
+            Server::Url(..) => 0,
             Server::Sentinel(group) => group.min_replicas,
         };
         Ok(Self {

@@ -44,5 +44,5 @@ pub use sale::{
     ItemCounters, ItemSpec, LoadOutcome, MAX_MONEY, PurgeOutcome, SaleCounters, SaleSpec, SaleState,
     SetStateOutcome, SpecConflict, VouchOutcome,
 };
-pub use server::{SentinelGroup, Server};
+pub use server::{SentinelGroup, Server, Trusted};
 pub use stock::Stock;

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisError, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError,
+    TlsCertificates, Value,
 };
 use tokio::task::JoinSet;
 
@@ -20,13 +21,25 @@ use crate::error::StockError;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest that a Sentinel is waited for; others are asked at the same time.
 const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+/// How a certificate begins in a PEM file.
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// How to reach Redis.
 #[derive(Clone, Debug)]
 pub enum Server {
-    /// `redis://[user:password@]host:port`
-    Url(String),
+    /// `redis://[user:password@]host:port`, or `rediss://` for TLS, and who signed its certificate.
+    Url(String, Trusted),
     Sentinel(SentinelGroup),
+}
+
+/// Who may have signed the certificate of a server.
+#[derive(Clone, Debug, Default)]
+pub enum Trusted {
+    /// The public authorities that browsers trust.
+    #[default]
+    Public,
+    /// Those in this PEM file, and nobody else.
+    Only(Vec<u8>),
 }
 
 /// A master and its replicas, watched over by Sentinels.
@@ -41,6 +54,8 @@ pub struct SentinelGroup {
     pub password: Option<String>,
     /// Password of the Sentinels.
     pub sentinel_password: Option<String>,
+    /// Whether Redis and Sentinels are spoken to by TLS, and who signed their certificates.
+    pub tls: Option<Trusted>,
     /// Replicas that must have written a change before it counts as made.
     pub min_replicas: usize,
 }
@@ -60,20 +75,24 @@ impl fmt::Debug for SentinelGroup {
 #[derive(Clone, Debug)]
 pub(crate) enum Locator {
     Fixed(Client),
-    Sentinels { sentinels: Vec<Client>, master: String, login: RedisConnectionInfo },
+    Sentinels { sentinels: Vec<Client>, master: String, login: RedisConnectionInfo, tls: Option<Trusted> },
 }
 
 impl Locator {
     pub(crate) fn new(server: &Server) -> Result<Self, StockError> {
         Ok(match server {
-            Server::Url(url) => Self::Fixed(client(url.as_str())?),
+            Server::Url(url, trusted) => Self::Fixed(client(url.as_str(), trusted)?),
             Server::Sentinel(group) => {
                 let asking = login(None, group.sentinel_password.as_deref());
-                let sentinels = group.sentinels.iter().map(|address| client(parse(address, &asking)?));
+                let sentinels = group.sentinels.iter().map(|address| {
+                    let (host, port) = parse(address)?;
+                    place(host, port, &asking, group.tls.as_ref())
+                });
                 Self::Sentinels {
                     sentinels: sentinels.collect::<Result<_, _>>()?,
                     master: group.master.clone(),
                     login: login(group.username.as_deref(), group.password.as_deref()),
+                    tls: group.tls.clone(),
                 }
             }
         })
@@ -88,9 +107,9 @@ impl Locator {
     pub(crate) async fn find(&self) -> Result<Client, StockError> {
         match self {
             Self::Fixed(client) => Ok(client.clone()),
-            Self::Sentinels { sentinels, master, login } => {
+            Self::Sentinels { sentinels, master, login, tls } => {
                 let Told { host, port, .. } = ask_all(sentinels, master).await?;
-                client(place(&host, port, login)?)
+                place(&host, port, login, tls.as_ref())
             }
         }
     }
@@ -177,22 +196,50 @@ async fn open(
     server.get_multiplexed_async_connection_with_config(&config).await
 }
 
-fn client(server: impl IntoConnectionInfo) -> Result<Client, StockError> {
-    Client::open(server).map_err(unavailable)
+/// TLS is spoken where the address asks for it.
+fn client(server: impl IntoConnectionInfo, trusted: &Trusted) -> Result<Client, StockError> {
+    let info = server.into_connection_info().map_err(unavailable)?;
+    let client = match (info.addr(), trusted) {
+        (ConnectionAddr::TcpTls { .. }, Trusted::Only(authorities)) => {
+            if !authorities.windows(BEGIN.len()).any(|text| text == BEGIN) {
+                return Err(StockError::Unavailable("there is no certificate in the PEM file".to_owned()));
+            }
+            let root_cert = Some(authorities.clone());
+            Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
+        }
+        // Nobody who names an authority wants to speak in the clear.
+        (_, Trusted::Only(_)) => {
+            let detail = "there is an authority for TLS, and an address without: it begins with rediss://";
+            return Err(StockError::Unavailable(detail.to_owned()));
+        }
+        (_, Trusted::Public) => Client::open(info),
+    };
+    client.map_err(unavailable)
 }
 
-fn parse(address: &str, login: &RedisConnectionInfo) -> Result<ConnectionInfo, StockError> {
+fn parse(address: &str) -> Result<(&str, u16), StockError> {
     let (host, port) = address
         .rsplit_once(':')
-        .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)))
+        .and_then(|(host, port)| Some((host, port.parse().ok()?)))
         .filter(|(host, _)| !host.is_empty())
         .ok_or_else(|| StockError::Unavailable(format!("`{address}` is not host:port")))?;
     // An IPv6 address stands in brackets.
-    place(host.trim_start_matches('[').trim_end_matches(']'), port, login)
+    Ok((host.trim_start_matches('[').trim_end_matches(']'), port))
 }
 
-fn place(host: &str, port: u16, login: &RedisConnectionInfo) -> Result<ConnectionInfo, StockError> {
-    Ok((host, port).into_connection_info().map_err(unavailable)?.set_redis_settings(login.clone()))
+fn place(
+    host: &str,
+    port: u16,
+    login: &RedisConnectionInfo,
+    tls: Option<&Trusted>,
+) -> Result<Client, StockError> {
+    let host = host.to_owned();
+    let address = match tls {
+        None => ConnectionAddr::Tcp(host, port),
+        Some(_) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+    };
+    let info = address.into_connection_info().map_err(unavailable)?.set_redis_settings(login.clone());
+    client(info, tls.unwrap_or(&Trusted::Public))
 }
 
 fn login(username: Option<&str>, password: Option<&str>) -> RedisConnectionInfo {
@@ -221,6 +268,7 @@ mod tests {
             username: None,
             password: Some("hidden".to_owned()),
             sentinel_password: Some("hidden".to_owned()),
+            tls: None,
             min_replicas: 1,
         })
     }

@@ -6,6 +6,7 @@
 //! keeps its tests apart by database, by topic prefix and by keyspace.
 
 mod cassandra;
+mod certificates;
 mod kafka;
 mod postgres;
 mod redis;

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Result;
 
+use super::certificates::Certificates;
 use crate::{
     ports,
     process::{self, Process, Server},
@@ -57,6 +58,29 @@ impl Redis {
         };
         let process = server.start(port, START_LIMIT)?;
         Ok(Self { server, process, port, dir })
+    }
+
+    /// One that speaks TLS and nothing else.
+    pub fn start_with_tls() -> Result<Self> {
+        let (port, dir) = (ports::free_port()?, process::scratch("redis")?);
+        let made = Certificates::make(&dir)?;
+        let [certificate, key, authority] =
+            [&made.certificate, &made.key, &made.authority].map(|file| file.display().to_string());
+        let tls_port = port.to_string();
+        let settings = [
+            ("--port", "0"),
+            ("--tls-port", tls_port.as_str()),
+            ("--tls-cert-file", &certificate),
+            ("--tls-key-file", &key),
+            ("--tls-ca-cert-file", &authority),
+            ("--tls-auth-clients", "no"),
+        ];
+        Self::start_in(port, dir, &settings)
+    }
+
+    /// PEM file of the authority that signed the certificate of [`Self::start_with_tls`].
+    pub fn authority(&self) -> PathBuf {
+        self.dir.join("ca.crt")
     }
 
     pub fn url(&self) -> String {

@@ -32,7 +32,7 @@ use crate::connection::Connection;
 use crate::error::StockError;
 use crate::id::SaleId;
 use crate::sale::{ItemSpec, SaleSpec};
-use crate::server::Server;
+use crate::server::{Server, Trusted};
 use crate::sold_out::SoldOutMarks;
 use crate::{keys, library};
 
@@ -58,7 +58,7 @@ impl Stock {
 
     /// The same with another limit on how long an answer may take than 5 s.
     pub fn with_response_timeout(url: &str, limit: Duration) -> Result<Self> {
-        Self::prepare(&Server::Url(url.to_owned()), limit)
+        Self::prepare(&Server::Url(url.to_owned(), Trusted::Public), limit)
     }
 
     /// The same for a Redis of any kind.

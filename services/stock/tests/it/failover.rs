@@ -22,6 +22,7 @@ fn client(group: &RedisGroup, min_replicas: usize) -> Stock {
         username: None,
         password: None,
         sentinel_password: None,
+        tls: None,
         min_replicas,
     };
     Stock::connect_to(&Server::Sentinel(server)).unwrap()

@@ -14,4 +14,5 @@ mod promises;
 mod restoring;
 mod stream;
 mod support;
+mod tls;
 mod vouching;
