@@ -159,7 +159,7 @@ async fn ask_all(sentinels: &[Client], master: &str) -> Result<Told, StockError>
     while let Some(told) = asked.join_next().await {
         match told {
             Ok(Ok(told)) if newest.as_ref().is_none_or(|newest| newest.epoch < told.epoch) => {
-                newest = Some(told)
+                newest = Some(told);
             }
             Ok(Ok(_)) => {}
             Ok(Err(problem)) => problems.push(problem),
