@@ -30,8 +30,16 @@ pub struct SecretKeyReference {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.url) != has(self.urlSecretRef)")
-        .message("give exactly one of redis.url and redis.urlSecretRef")
+    validation = Rule::new(
+        "(has(self.url) ? 1 : 0) + (has(self.urlSecretRef) ? 1 : 0) + (has(self.sentinel) ? 1 : 0) == 1"
+    )
+        .message("give exactly one of redis.url, redis.urlSecretRef and redis.sentinel"),
+    validation = Rule::new(
+        "!has(self.caSecretRef) || has(self.urlSecretRef) || (has(self.url) && self.url.startsWith('rediss://')) \
+         || (has(self.sentinel) && self.sentinel.tls)"
+    )
+        .message("redis.caSecretRef is for TLS: redis.url begins with rediss://, or redis.sentinel.tls is true")
+        .field_path(".caSecretRef")
 )]
 pub struct Redis {
     /// Address: `redis://host:6379/0`, or `rediss://` for TLS. An address with a password belongs
@@ -43,6 +51,63 @@ pub struct Redis {
     /// The address in a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_secret_ref: Option<SecretKeyReference>,
+
+    /// A master with replicas, found by Sentinel. When another server becomes the master, sales that
+    /// are under way pause, are rebuilt from PostgreSQL and go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinel: Option<RedisSentinel>,
+
+    /// With TLS, the certificates (PEM) of those who may have signed that of Redis, and of the Sentinels.
+    /// When absent, the public authorities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyReference>,
+}
+
+/// A master of Redis with replicas, watched over by Sentinels. All of them write every change to disk
+/// before they answer (`appendfsync always`).
+#[derive(KubeSchema, Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.username) || has(self.passwordSecretRef)")
+        .message("redis.sentinel.username needs redis.sentinel.passwordSecretRef")
+        .field_path(".username")
+)]
+pub struct RedisSentinel {
+    /// All Sentinels, separated by commas: `sentinel-0:26379,sentinel-1:26379,sentinel-2:26379`.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[^\s,]+:[0-9]+(,[^\s,]+:[0-9]+)*$"))]
+    pub addresses: String,
+
+    /// Name under which the Sentinels know the master.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9._-]+$"))]
+    pub master_name: String,
+
+    /// Speak TLS with Redis and with the Sentinels. Their certificates are for the names or addresses
+    /// that the Sentinels tell (`sentinel announce-hostnames yes` for names).
+    #[serde(default)]
+    pub tls: bool,
+
+    /// Replicas that must have written a change before it is answered; together with the master more than
+    /// half of all servers: 1 with two replicas, 2 with four. With fewer of them at hand nothing is sold.
+    #[serde(default = "min_replicas")]
+    #[schemars(range(min = 1, max = 8))]
+    pub min_replicas: i32,
+
+    /// User of the master and its replicas. When absent, the default user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub username: Option<String>,
+
+    /// Password of the master and its replicas. When absent, nobody logs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<SecretKeyReference>,
+
+    /// Password of the Sentinels. When absent, nobody logs in there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinel_password_secret_ref: Option<SecretKeyReference>,
+}
+
+const fn min_replicas() -> i32 {
+    1
 }
 
 /// How to reach Kafka, and the shape of the topics the operator makes.

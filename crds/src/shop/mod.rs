@@ -21,7 +21,8 @@ pub use self::{
         ScalingRules,
     },
     connection::{
-        Cassandra, Kafka, PaymentProvider, Postgresql, Redis, SecretKeyReference, SecretReference, Smtp,
+        Cassandra, Kafka, PaymentProvider, Postgresql, Redis, RedisSentinel, SecretKeyReference,
+        SecretReference, Smtp,
     },
     status::{AutoscalingStatus, ComponentStatus, ShopStatus},
 };

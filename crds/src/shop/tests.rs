@@ -65,8 +65,37 @@ fn the_name_leaves_room_for_the_names_of_its_parts() {
 fn redis_has_exactly_one_address() {
     let secret = json!({ "name": "redis", "key": "url" });
     accepts("/spec/redis", json!({ "urlSecretRef": secret }));
-    refuses("/spec/redis", json!({}), "exactly one of redis.url and redis.urlSecretRef");
-    refuses("/spec/redis", json!({ "url": "redis://r", "urlSecretRef": secret }), "exactly one of redis.url");
+    let sentinel = json!({ "addresses": "a:26379,b:26379", "masterName": "mart" });
+    accepts("/spec/redis", json!({ "sentinel": sentinel }));
+    let message = "exactly one of redis.url, redis.urlSecretRef and redis.sentinel";
+    refuses("/spec/redis", json!({}), message);
+    refuses("/spec/redis", json!({ "url": "redis://r", "urlSecretRef": secret }), message);
+    refuses("/spec/redis", json!({ "url": "redis://r", "sentinel": sentinel }), message);
+    refuses("/spec/redis", json!({ "urlSecretRef": secret, "sentinel": sentinel }), message);
+}
+
+#[test]
+fn a_user_of_redis_has_a_password() {
+    let sentinel = |more: Value| {
+        let mut sentinel = json!({ "addresses": "a:26379", "masterName": "mart" });
+        sentinel.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "sentinel": sentinel })
+    };
+    let password = json!({ "name": "redis", "key": "password" });
+    accepts("/spec/redis", sentinel(json!({ "username": "shop", "passwordSecretRef": password })));
+    accepts("/spec/redis", sentinel(json!({ "passwordSecretRef": password })));
+    refuses("/spec/redis", sentinel(json!({ "username": "shop" })), "username needs redis.sentinel.password");
+}
+
+#[test]
+fn who_signed_the_certificate_of_redis_is_said_with_tls_only() {
+    let redis = |place: &str, value: Value| json!({ place: value, "caSecretRef": { "name": "redis", "key": "ca.crt" } });
+    let sentinel = |tls| json!({ "addresses": "a:26379", "masterName": "mart", "tls": tls });
+    accepts("/spec/redis", redis("url", json!("rediss://r:6379")));
+    accepts("/spec/redis", redis("urlSecretRef", json!({ "name": "redis", "key": "url" })));
+    accepts("/spec/redis", redis("sentinel", sentinel(true)));
+    refuses("/spec/redis", redis("url", json!("redis://r:6379")), "redis.caSecretRef is for TLS");
+    refuses("/spec/redis", redis("sentinel", sentinel(false)), "redis.caSecretRef is for TLS");
 }
 
 #[test]

@@ -99,7 +99,10 @@ async fn bad_shops_are_refused_with_a_reason() {
     let shop = || shop("kafka:9092");
     let order = |spec: Value| json!({ "order": spec });
     for (object, message) in [
-        (with(shop(), "/spec/redis", json!({})), "exactly one of redis.url and redis.urlSecretRef"),
+        (
+            with(shop(), "/spec/redis", json!({})),
+            "exactly one of redis.url, redis.urlSecretRef and redis.sentinel",
+        ),
         (with(shop(), "/spec/components", json!({ "orders": {} })), "a key of spec.components is one of"),
         (
             with(shop(), "/spec/components", order(json!({ "autoscaling": {} }))),
@@ -110,6 +113,10 @@ async fn bad_shops_are_refused_with_a_reason() {
             "either replicas or autoscaling",
         ),
         (with(shop(), "/spec/kafka/brokers", json!("kafka")), "spec.kafka.brokers"),
+        (
+            with(shop(), "/spec/redis", json!({ "sentinel": { "addresses": "a", "masterName": "mart" } })),
+            "spec.redis.sentinel.addresses",
+        ),
         (with(shop(), "/spec/host", json!("Not A Host")), "spec.host"),
         (with(shop(), "/metadata/name", json!("a".repeat(41))), "at most 40 characters"),
     ] {

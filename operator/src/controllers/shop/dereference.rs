@@ -82,9 +82,13 @@ pub(super) async fn dereference(shop: &Shop, context: &Context) -> Result<Facts,
 /// The names of the Secrets that the spec refers to.
 fn named_secrets(shop: &Shop) -> BTreeSet<String> {
     let spec = &shop.spec;
+    let sentinel = spec.redis.sentinel.as_ref();
     [
         Some(&spec.postgresql.secret_ref.name),
         spec.redis.url_secret_ref.as_ref().map(|r| &r.name),
+        spec.redis.ca_secret_ref.as_ref().map(|r| &r.name),
+        sentinel.and_then(|it| it.password_secret_ref.as_ref()).map(|r| &r.name),
+        sentinel.and_then(|it| it.sentinel_password_secret_ref.as_ref()).map(|r| &r.name),
         spec.smtp.url_secret_ref.as_ref().map(|r| &r.name),
         Some(&spec.payment_provider.secret_ref.name),
         spec.catalog.cassandra.as_ref().and_then(|it| it.secret_ref.as_ref()).map(|r| &r.name),

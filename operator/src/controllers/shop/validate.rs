@@ -80,6 +80,13 @@ pub(super) fn validate(
         }
     }
     wanted.reference(spec.redis.url_secret_ref.as_ref(), "spec.redis.urlSecretRef");
+    wanted.reference(spec.redis.ca_secret_ref.as_ref(), "spec.redis.caSecretRef");
+    if let Some(sentinel) = &spec.redis.sentinel {
+        let field = "spec.redis.sentinel.passwordSecretRef";
+        wanted.reference(sentinel.password_secret_ref.as_ref(), field);
+        let field = "spec.redis.sentinel.sentinelPasswordSecretRef";
+        wanted.reference(sentinel.sentinel_password_secret_ref.as_ref(), field);
+    }
     wanted.reference(spec.smtp.url_secret_ref.as_ref(), "spec.smtp.urlSecretRef");
     wanted.reference(Some(&spec.payment_provider.secret_ref), "spec.paymentProvider.secretRef");
     let Wanted { digests, problems, .. } = wanted;
@@ -201,6 +208,22 @@ mod tests {
                 reason: "SecretKeyMissing",
                 message: "spec.catalog.cassandra.secretRef: Secret `cassandra` has no key `password`".into()
             }]
+        );
+    }
+
+    #[test]
+    fn whatever_is_missing_to_reach_redis_is_named() {
+        let mut facts = fixture::facts();
+        facts.secrets.insert("redis".into(), None);
+        let problems = validate(&fixture::shop_on_sentinel(), &facts, "rocketmart:1").err().unwrap();
+        let messages: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "spec.redis.caSecretRef: Secret `redis` does not exist",
+                "spec.redis.sentinel.passwordSecretRef: Secret `redis` does not exist",
+                "spec.redis.sentinel.sentinelPasswordSecretRef: Secret `redis` does not exist",
+            ]
         );
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use rocketmart_crds::Component;
+use rocketmart_crds::{Component, shop::Redis};
 
 use super::component_child;
 use crate::controllers::shop::{names, profile, validate::ValidatedShop};
@@ -35,10 +35,8 @@ fn variables(shop: &ValidatedShop, component: Component) -> BTreeMap<&'static st
         variables.insert("CASSANDRA_KEYSPACE", cassandra.keyspace.clone());
         variables.insert("CASSANDRA_REPLICATION_FACTOR", cassandra.replication_factor.to_string());
     }
-    if profile.redis
-        && let Some(url) = &spec.redis.url
-    {
-        variables.insert("REDIS_URL", url.clone());
+    if profile.redis {
+        variables.extend(redis(&spec.redis));
     }
     if profile.kafka {
         variables.insert("KAFKA_BROKERS", spec.kafka.brokers.clone());
@@ -59,6 +57,18 @@ fn variables(shop: &ValidatedShop, component: Component) -> BTreeMap<&'static st
         }
         Component::Catalog => _ = variables.insert("CATALOG_STORE", spec.catalog.store.as_str().to_owned()),
         _ => {}
+    }
+    variables
+}
+
+fn redis(redis: &Redis) -> Vec<(&'static str, String)> {
+    let mut variables: Vec<_> = redis.url.iter().map(|url| ("REDIS_URL", url.clone())).collect();
+    if let Some(sentinel) = &redis.sentinel {
+        variables.push(("REDIS_SENTINELS", sentinel.addresses.clone()));
+        variables.push(("REDIS_SENTINEL_MASTER", sentinel.master_name.clone()));
+        variables.push(("REDIS_TLS", sentinel.tls.to_string()));
+        variables.push(("REDIS_MIN_REPLICAS", sentinel.min_replicas.to_string()));
+        variables.extend(sentinel.username.iter().map(|user| ("REDIS_USERNAME", user.clone())));
     }
     variables
 }

@@ -16,7 +16,7 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 use kube::{ResourceExt, api::ObjectMeta};
-use rocketmart_crds::Component;
+use rocketmart_crds::{Component, shop::SecretKeyReference};
 use sha2::{Digest, Sha256};
 
 use super::{ADMIN_PORT, HTTP_PORT, component_child};
@@ -38,6 +38,7 @@ const GRACE: i64 = 45;
 const PROGRESS_DEADLINE: i32 = 120;
 const CHECKSUM: &str = "rocketmart.dev/config-checksum";
 const SIGNING_KEY_FOLDER: &str = "/etc/rocketmart/signing-key";
+const REDIS_CA_FOLDER: &str = "/etc/rocketmart/redis-ca";
 
 pub(super) fn build(
     shop: &ValidatedShop,
@@ -47,7 +48,7 @@ pub(super) fn build(
     current: Option<&Deployment>,
 ) -> Deployment {
     let env = environment(shop, component);
-    let checksum = checksum(shop, config, &env, keys);
+    let checksum = checksum(shop, component, config, &env, keys);
     let mut labels = names::component_labels(&shop.name, component);
     labels.insert(names::VERSION.to_owned(), label_value(&shop.version()));
     Deployment {
@@ -117,13 +118,13 @@ fn pod(shop: &ValidatedShop, component: Component, env: Vec<EnvVar>) -> PodSpec 
     let mut mounts =
         vec![VolumeMount { name: "tmp".into(), mount_path: "/tmp".into(), ..VolumeMount::default() }];
     if component == Component::Member {
-        volumes.push(signing_key_volume(&shop.name));
-        mounts.push(VolumeMount {
-            name: "signing-key".to_owned(),
-            mount_path: SIGNING_KEY_FOLDER.to_owned(),
-            read_only: Some(true),
-            ..VolumeMount::default()
-        });
+        let secret = names::signing_key(&shop.name);
+        volumes.push(file_of_secret("signing-key", &secret, names::SIGNING_KEY));
+        mounts.push(read_only("signing-key", SIGNING_KEY_FOLDER));
+    }
+    if let Some(authority) = redis_ca(shop, component) {
+        volumes.push(file_of_secret("redis-ca", &authority.name, &authority.key));
+        mounts.push(read_only("redis-ca", REDIS_CA_FOLDER));
     }
     PodSpec {
         service_account_name: Some(shop.name.clone()),
@@ -237,10 +238,17 @@ fn environment(shop: &ValidatedShop, component: Component) -> Vec<EnvVar> {
         from_secret("CASSANDRA_USER", &secret.name, "user");
         from_secret("CASSANDRA_PASSWORD", &secret.name, "password");
     }
-    if profile.redis
-        && let Some(reference) = &spec.redis.url_secret_ref
-    {
-        from_secret("REDIS_URL", &reference.name, &reference.key);
+    if profile.redis {
+        let sentinel = spec.redis.sentinel.as_ref();
+        for (variable, reference) in [
+            ("REDIS_URL", spec.redis.url_secret_ref.as_ref()),
+            ("REDIS_PASSWORD", sentinel.and_then(|it| it.password_secret_ref.as_ref())),
+            ("REDIS_SENTINEL_PASSWORD", sentinel.and_then(|it| it.sentinel_password_secret_ref.as_ref())),
+        ] {
+            if let Some(reference) = reference {
+                from_secret(variable, &reference.name, &reference.key);
+            }
+        }
     }
     if profile.payment_provider {
         let reference = &spec.payment_provider.secret_ref;
@@ -256,16 +264,14 @@ fn environment(shop: &ValidatedShop, component: Component) -> Vec<EnvVar> {
             }
             from_secret("ADMIN_EMAIL", &names::admin(&shop.name), names::ADMIN_EMAIL);
             from_secret("ADMIN_PASSWORD", &names::admin(&shop.name), names::ADMIN_PASSWORD);
-            env.insert(
-                "SIGNING_KEY_FILE".to_owned(),
-                EnvVar {
-                    name: "SIGNING_KEY_FILE".to_owned(),
-                    value: Some(format!("{SIGNING_KEY_FOLDER}/{}", names::SIGNING_KEY)),
-                    value_from: None,
-                },
-            );
+            let file = format!("{SIGNING_KEY_FOLDER}/{}", names::SIGNING_KEY);
+            env.insert("SIGNING_KEY_FILE".to_owned(), plain_variable("SIGNING_KEY_FILE", file));
         }
         _ => {}
+    }
+    if let Some(authority) = redis_ca(shop, component) {
+        let file = format!("{REDIS_CA_FOLDER}/{}", authority.key);
+        env.insert("REDIS_CA_FILE".to_owned(), plain_variable("REDIS_CA_FILE", file));
     }
     for variable in spec.components.get(&component).into_iter().flat_map(|own| &own.env) {
         env.insert(variable.name.clone(), variable.clone());
@@ -273,9 +279,15 @@ fn environment(shop: &ValidatedShop, component: Component) -> Vec<EnvVar> {
     env.into_values().collect()
 }
 
+/// Who signed the certificate of Redis, if the component speaks with it and the shop says so.
+fn redis_ca(shop: &ValidatedShop, component: Component) -> Option<&SecretKeyReference> {
+    shop.spec.redis.ca_secret_ref.as_ref().filter(|_| profile::of(component).redis)
+}
+
 /// Changes when, and only when, something changes that these pods read at their start.
 fn checksum(
     shop: &ValidatedShop,
+    component: Component,
     config: &ConfigMap,
     env: &[EnvVar],
     keys: &BTreeMap<String, Secret>,
@@ -289,14 +301,26 @@ fn checksum(
         else {
             continue;
         };
-        let of_user = shop.secret_digests.get(&(reference.name.clone(), reference.key.clone()));
-        digest.update(format!("{}={}\n", variable.name, of_user.cloned().unwrap_or_default()));
+        digest.update(format!(
+            "{}={}\n",
+            variable.name,
+            value_of_user(shop, &reference.name, &reference.key)
+        ));
         digest.update(generated_value(keys, &reference.name, &reference.key));
     }
     if env.iter().any(|variable| variable.name == "SIGNING_KEY_FILE") {
         digest.update(generated_value(keys, &names::signing_key(&shop.name), names::SIGNING_KEY));
     }
+    if let Some(authority) = redis_ca(shop, component) {
+        digest.update(value_of_user(shop, &authority.name, &authority.key));
+    }
     hex::encode(&digest.finalize()[..16])
+}
+
+/// Digest of a value in a Secret of the user's.
+fn value_of_user<'a>(shop: &'a ValidatedShop, secret: &str, key: &str) -> &'a str {
+    let found = shop.secret_digests.get(&(secret.to_owned(), key.to_owned()));
+    found.map_or("", String::as_str)
 }
 
 fn generated_value<'a>(keys: &'a BTreeMap<String, Secret>, secret: &str, key: &str) -> &'a [u8] {
@@ -319,20 +343,30 @@ fn secret_variable(variable: &str, secret: &str, key: &str) -> EnvVar {
     }
 }
 
-fn signing_key_volume(shop: &str) -> Volume {
+fn plain_variable(variable: &str, value: String) -> EnvVar {
+    EnvVar { name: variable.to_owned(), value: Some(value), value_from: None }
+}
+
+/// One key of a Secret as a file of that name.
+fn file_of_secret(volume: &str, secret: &str, key: &str) -> Volume {
     Volume {
-        name: "signing-key".to_owned(),
+        name: volume.to_owned(),
         secret: Some(SecretVolumeSource {
-            secret_name: Some(names::signing_key(shop)),
+            secret_name: Some(secret.to_owned()),
             default_mode: Some(0o440),
-            items: Some(vec![KeyToPath {
-                key: names::SIGNING_KEY.to_owned(),
-                path: names::SIGNING_KEY.to_owned(),
-                mode: None,
-            }]),
+            items: Some(vec![KeyToPath { key: key.to_owned(), path: key.to_owned(), mode: None }]),
             ..SecretVolumeSource::default()
         }),
         ..Volume::default()
+    }
+}
+
+fn read_only(volume: &str, folder: &str) -> VolumeMount {
+    VolumeMount {
+        name: volume.to_owned(),
+        mount_path: folder.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
     }
 }
 

@@ -53,6 +53,24 @@ pub(in crate::controllers::shop) fn shop_on_cassandra() -> Shop {
     shop
 }
 
+/// The same on a group of Redis that Sentinels watch over.
+pub(in crate::controllers::shop) fn shop_on_sentinel() -> Shop {
+    let mut shop = shop();
+    shop.spec.redis = serde_json::from_value(json!({
+        "caSecretRef": { "name": "redis", "key": "ca.crt" },
+        "sentinel": {
+            "tls": true,
+            "addresses": "sentinel-0:26379,sentinel-1:26379",
+            "masterName": "mart",
+            "username": "shop",
+            "passwordSecretRef": { "name": "redis", "key": "password" },
+            "sentinelPasswordSecretRef": { "name": "redis", "key": "sentinel-password" },
+        },
+    }))
+    .unwrap();
+    shop
+}
+
 pub(in crate::controllers::shop) fn secret(keys: &[&str]) -> Secret {
     let value = |key: &str| ByteString(format!("value of {key}").into_bytes());
     Secret {
@@ -67,6 +85,7 @@ pub(in crate::controllers::shop) fn facts() -> Facts {
             ("databases".into(), Some(secret(&["member", "catalog", "order", "payment", "delivery"]))),
             ("payment-provider".into(), Some(secret(&["secret"]))),
             ("cassandra".into(), Some(secret(&["user", "password"]))),
+            ("redis".into(), Some(secret(&["ca.crt", "password", "sentinel-password"]))),
         ]),
         keys: keys(),
         live: Live::default(),

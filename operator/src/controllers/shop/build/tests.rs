@@ -104,17 +104,38 @@ fn no_secret_value_stands_in_a_child() {
 fn a_catalog_in_cassandra_is_told_where_that_is_and_needs_no_sql() {
     let children = children(|shop| *shop = fixture::shop_on_cassandra());
     let catalog = deployment(&children, Component::Catalog);
-    insta::assert_yaml_snapshot!("catalog-on-cassandra-environment", catalog_environment(&children));
+    let environment = environment(&children, Component::Catalog);
+    insta::assert_yaml_snapshot!("catalog-on-cassandra-environment", environment);
     assert!(!serde_json::to_string(catalog).unwrap().contains("DATABASE_URL"));
     let before = self::children(|_| {});
     assert_eq!(rolled(&before, &children), ["catalog"]);
 }
 
-/// All variables of the catalog, from its `ConfigMap` and from its Deployment.
-fn catalog_environment(children: &Children) -> serde_json::Value {
-    let name = names::of_component("rocket", Component::Catalog);
+#[test]
+fn a_group_of_redis_is_told_to_those_that_use_it() {
+    let children = children(|shop| *shop = fixture::shop_on_sentinel());
+    insta::assert_yaml_snapshot!("order-on-sentinel-environment", environment(&children, Component::Order));
+    let before = self::children(|_| {});
+    let those = ["order", "order-relay", "order-worker"];
+    assert_eq!(rolled(&before, &children), those);
+    // Another authority is read at the start, too, though no variable names its value.
+    let mut valid = fixture::valid(&fixture::shop_on_sentinel());
+    valid.secret_digests.insert(("redis".into(), "ca.crt".into()), "other".into());
+    assert_eq!(rolled(&children, &build(&valid, &fixture::keys(), &Live::default())), those);
+    let pod =
+        deployment(&children, Component::OrderRelay).spec.as_ref().unwrap().template.spec.clone().unwrap();
+    let file =
+        pod.volumes.unwrap().into_iter().find(|volume| volume.name == "redis-ca").unwrap().secret.unwrap();
+    assert_eq!((file.secret_name.as_deref(), file.items.unwrap()[0].key.as_str()), (Some("redis"), "ca.crt"));
+    let mounts = pod.containers[0].volume_mounts.clone().unwrap();
+    assert!(mounts.iter().any(|mount| mount.mount_path == "/etc/rocketmart/redis-ca"));
+}
+
+/// All variables of a component, from its `ConfigMap` and from its Deployment.
+fn environment(children: &Children, component: Component) -> serde_json::Value {
+    let name = names::of_component("rocket", component);
     let config = children.config_maps.iter().find(|config| config.name_any() == name).unwrap();
-    let pod = deployment(children, Component::Catalog).spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+    let pod = deployment(children, component).spec.as_ref().unwrap().template.spec.as_ref().unwrap();
     serde_json::json!({ "config": config.data, "env": pod.containers[0].env })
 }
 
