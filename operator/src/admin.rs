@@ -84,7 +84,7 @@ fn router(readiness: Readiness, metrics: PrometheusHandle) -> Router {
         .route("/healthz", get(|| std::future::ready("ok")))
         .route("/readyz", get(readyz))
         .with_state(readiness)
-        .route("/metrics", get(move || std::future::ready(metrics.render())))
+        .route("/metrics", get(move || std::future::ready(telemetry::render(&metrics))))
 }
 
 async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {

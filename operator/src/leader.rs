@@ -88,12 +88,13 @@ impl Election {
     pub async fn lead(&self, seen: impl Fn()) -> Leadership {
         let mut rival = Rival::default();
         loop {
+            let asked = Instant::now();
             match self.try_acquire(&mut rival).await {
                 Ok(Some(lease)) => {
                     seen();
                     let term = transitions(&lease);
                     tracing::info!(lease = self.name, identity = self.identity, term, "leading");
-                    return Leadership { election: self.clone(), lease, renewed: Instant::now() };
+                    return Leadership { election: self.clone(), lease, renewed: asked };
                 }
                 Ok(None) => seen(),
                 Err(error) => tracing::warn!(%error, "cannot compete for the lease"),
@@ -193,6 +194,7 @@ fn transitions(lease: &Lease) -> i32 {
 pub struct Leadership {
     election: Election,
     lease: Lease,
+    /// Before the request was sent: others count from when it was carried out.
     renewed: Instant,
 }
 
@@ -212,12 +214,14 @@ impl Leadership {
                 }
                 () = tokio::time::sleep(self.election.retry_period()) => {}
             }
+            let asked = Instant::now();
             let left = self.election.renew_deadline().saturating_sub(self.renewed.elapsed());
             match tokio::time::timeout(left, self.renew()).await {
-                Ok(Ok(true)) => self.renewed = Instant::now(),
+                Ok(Ok(true)) => self.renewed = asked,
                 Ok(Ok(false)) => return false,
-                Ok(Err(error)) => tracing::warn!(%error, "cannot renew the lease"),
-                Err(_) => {
+                // An answer that comes at once, if only a refusal, comes before any time-out.
+                Ok(Err(error)) if !left.is_zero() => tracing::warn!(%error, "cannot renew the lease"),
+                Ok(Err(_)) | Err(_) => {
                     tracing::error!(lease = self.election.name, "the lease was not renewed in time");
                     return false;
                 }

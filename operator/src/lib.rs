@@ -22,6 +22,7 @@ pub mod context;
 pub mod controllers;
 pub mod kafka;
 pub mod leader;
+mod requests;
 mod run;
 pub mod telemetry;
 

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
-use kube::Client;
+use kube::{Client, Config as ClientConfig};
 use tokio::{net::TcpListener, signal::unix};
 use tokio_util::sync::CancellationToken;
 
@@ -13,11 +13,13 @@ use crate::{
     admin::{self, Gate, Readiness},
     controllers,
     leader::{Election, Fence},
-    telemetry,
+    requests, telemetry,
 };
 
 /// How long reconciles that are under way may take once the process is asked to stop.
 const DRAIN_TIME: Duration = Duration::from_secs(20);
+/// How often an API server that does not answer is asked again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM, SIGINT, or the loss of the Lease (an error: the process starts afresh).
 pub async fn run(config: Config) -> anyhow::Result<()> {
@@ -40,14 +42,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn operate(config: Config, readiness: &Readiness, stop: &CancellationToken) -> anyhow::Result<()> {
-    let client = Client::try_default().await.context("finding the cluster")?;
-    let version = client.apiserver_version().await.context("asking the API server for its version")?;
-    tracing::info!(version = version.git_version, "API server found");
-    readiness.open(Gate::ApiServer);
+    let cluster = ClientConfig::infer().await.context("finding the cluster")?;
+    let client = requests::unlimited(cluster.clone()).context("making a client of the API server")?;
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        () = until_answered(&client) => readiness.open(Gate::ApiServer),
+    }
 
     let duration = Duration::from_secs(config.lease_seconds.into());
-    let election =
-        Election::new(client.clone(), &config.namespace, &config.lease_name, &config.identity, duration);
+    let election = Election::new(client, &config.namespace, &config.lease_name, &config.identity, duration);
     metrics::gauge!(telemetry::LEADER).set(0);
     let leadership = tokio::select! {
         () = stop.cancelled() => return Ok(()),
@@ -59,6 +62,7 @@ async fn operate(config: Config, readiness: &Readiness, stop: &CancellationToken
     leadership.raise(&fence);
     let stop_leading = CancellationToken::new();
     let mut lease = tokio::spawn(leadership.keep(stop_leading.clone()));
+    let client = requests::limited(cluster).context("making a client of the API server")?;
     let context = Arc::new(Context::new(client, config, fence));
     let stop_controllers = CancellationToken::new();
     let mut controllers = tokio::spawn(controllers::run(context, stop_controllers.clone()));
@@ -81,6 +85,21 @@ async fn operate(config: Config, readiness: &Readiness, stop: &CancellationToken
             bail!("the lease was lost")
         }
         ended = &mut controllers => bail!("the controllers ended by themselves: {ended:?}"),
+    }
+}
+
+/// Waits for an API server that is away, rather than ending: the pauses between a container's restarts grow
+/// to minutes, and would go on after it is back.
+async fn until_answered(client: &Client) {
+    loop {
+        match client.apiserver_version().await {
+            Ok(version) => {
+                tracing::info!(version = version.git_version, "API server found");
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "the API server does not answer"),
+        }
+        tokio::time::sleep(RETRY).await;
     }
 }
 

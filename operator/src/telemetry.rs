@@ -17,6 +17,10 @@ pub const RECONCILE_SECONDS: &str = "rocketmart_operator_reconcile_seconds";
 pub const RECONCILE_ERRORS: &str = "rocketmart_operator_reconcile_errors_total";
 /// Writes to the API server, by `kind` and `verb`.
 pub const WRITES: &str = "rocketmart_operator_writes_total";
+/// Requests to the API server, by `verb` and `resource`; the election's are among them.
+pub const API_REQUESTS: &str = "rocketmart_operator_api_requests_total";
+/// Objects that wait for their turn to be reconciled, by `controller`.
+pub const QUEUE: &str = "rocketmart_operator_queue_length";
 /// 1 on the replica that leads.
 pub const LEADER: &str = "rocketmart_operator_leader";
 
@@ -34,6 +38,9 @@ pub const DIFFERENCES: &str = "rocketmart_operator_sale_differences";
 /// 1 for a gate of readiness that is open, by `gate`.
 pub const GATE: &str = "rocketmart_operator_ready_gate";
 
+/// Under the name that every Prometheus client gives it.
+const RESIDENT_MEMORY: &str = "process_resident_memory_bytes";
+
 /// Starts logging (`RUST_LOG` selects, by default everything from `info`) and recording metrics.
 pub fn init(format: LogFormat) -> anyhow::Result<PrometheusHandle> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -46,12 +53,15 @@ pub fn init(format: LogFormat) -> anyhow::Result<PrometheusHandle> {
     }
     .context("starting the log")?;
     let metrics = PrometheusBuilder::new()
-        .set_buckets(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])?
+        .set_buckets(&[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])?
         .install_recorder()
         .context("starting the metrics")?;
     metrics::describe_histogram!(RECONCILE_SECONDS, metrics::Unit::Seconds, "Time of reconciles");
     metrics::describe_counter!(RECONCILE_ERRORS, "Reconciles that failed");
     metrics::describe_counter!(WRITES, "Writes to the API server");
+    metrics::describe_counter!(API_REQUESTS, "Requests to the API server");
+    metrics::describe_gauge!(QUEUE, "Objects that wait for their turn to be reconciled");
+    metrics::describe_gauge!(RESIDENT_MEMORY, metrics::Unit::Bytes, "Resident memory of this process");
     metrics::describe_gauge!(LEADER, "1 on the replica that leads");
     metrics::describe_gauge!(DRIFT, "Units of a sale that are nowhere or counted twice");
     metrics::describe_gauge!(DIFFERENCES, "Differences between Redis and PostgreSQL");
@@ -62,11 +72,37 @@ pub fn init(format: LogFormat) -> anyhow::Result<PrometheusHandle> {
     Ok(metrics)
 }
 
+/// The metrics as Prometheus reads them, with how much memory the process holds now.
+pub fn render(metrics: &PrometheusHandle) -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if let Some(bytes) = resident_bytes(&status) {
+        metrics::gauge!(RESIDENT_MEMORY).set(bytes);
+    }
+    metrics.render()
+}
+
+fn resident_bytes(status: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok().map(|kib| kib * 1024.0)
+}
+
 /// Folds observed times into buckets now and then, so that they do not pile up while nobody asks for
 /// metrics. Never ends.
 pub async fn keep_up(metrics: PrometheusHandle) {
     loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
         metrics.run_upkeep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resident_bytes;
+
+    #[test]
+    fn memory_is_read_from_the_kernels_words() {
+        let status = "Name:\toperator\nVmHWM:\t    9999 kB\nVmRSS:\t   41984 kB\nThreads:\t9\n";
+        assert_eq!(resident_bytes(status), Some(42_991_616.0));
+        assert_eq!(resident_bytes("VmRSS:\tmuch"), None);
     }
 }

@@ -69,6 +69,11 @@ impl Cluster {
         Self { client, namespace: namespace.to_owned() }
     }
 
+    /// Another namespace on the same API server.
+    pub async fn beside(&self, namespace: &str) -> Self {
+        Self::on(self.client.clone(), namespace).await
+    }
+
     pub fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,

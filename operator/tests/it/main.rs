@@ -17,6 +17,7 @@ mod operators;
 #[path = "../../../services/order/tests/it/shop.rs"]
 #[allow(dead_code, reason = "the order service's tests use more of it")]
 mod order_service;
+mod process;
 mod random;
 mod rules;
 mod sale;
