@@ -1,12 +1,14 @@
 //! Kafka, seen by the operator: topics, and one connection per cluster.
 //!
 //! librdkafka connects in the background and blocks while it asks; everything here runs on blocking
-//! threads with a limit of time, so that a cluster that does not answer holds up only its own shops.
+//! threads with a limit of time, so that a cluster that does not answer holds up only its own shops. Shops
+//! of one cluster share what it answers: its topics are asked for once for all that want to know at that
+//! time, and one that does not answer is left alone for a moment.
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -19,6 +21,11 @@ use rdkafka::{
 
 /// Longest wait for an answer of a broker.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// So long one answer serves all shops of a cluster.
+const FRESH: Duration = Duration::from_secs(1);
+/// So long a cluster that did not answer is not asked again.
+const LEFT_ALONE: Duration = Duration::from_secs(3);
 
 /// Connections by bootstrap servers.
 #[derive(Clone, Default)]
@@ -38,7 +45,7 @@ impl Clusters {
             .set("client.id", crate::OPERATOR)
             .create()
             .map_err(|source| Error::Connect { brokers: brokers.to_owned(), source })?;
-        let cluster = Cluster { brokers: brokers.to_owned(), admin: Arc::new(admin) };
+        let cluster = Cluster { brokers: brokers.to_owned(), admin: Arc::new(admin), asked: Arc::default() };
         open.insert(brokers.to_owned(), cluster.clone());
         Ok(cluster)
     }
@@ -49,6 +56,23 @@ impl Clusters {
 pub struct Cluster {
     brokers: String,
     admin: Arc<AdminClient<DefaultClientContext>>,
+    /// Held while it is asked, so that others wait for that answer.
+    asked: Arc<tokio::sync::Mutex<Option<Asked>>>,
+}
+
+/// Partitions by topic.
+type Partitions = BTreeMap<String, i32>;
+
+/// What a cluster answered, and when.
+struct Asked {
+    at: Instant,
+    answer: Result<Arc<Partitions>, KafkaError>,
+}
+
+impl Asked {
+    fn is_fresh(&self) -> bool {
+        self.at.elapsed() < if self.answer.is_ok() { FRESH } else { LEFT_ALONE }
+    }
 }
 
 /// A topic as it should be.
@@ -78,18 +102,29 @@ pub enum Error {
 
 impl Cluster {
     /// Partitions of each existing topic whose name starts with `prefix`.
-    pub async fn topics(&self, prefix: &str) -> Result<BTreeMap<String, i32>, Error> {
-        let (admin, prefix) = (self.admin.clone(), prefix.to_owned());
-        let metadata = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, TIMEOUT))
-            .await?
-            .map_err(|source| self.unreachable(source))?;
+    pub async fn topics(&self, prefix: &str) -> Result<Partitions, Error> {
+        let all = self.all_topics().await?;
+        let ours = all.range(prefix.to_owned()..).take_while(|(name, _)| name.starts_with(prefix));
+        Ok(ours.map(|(name, partitions)| (name.clone(), *partitions)).collect())
+    }
+
+    async fn all_topics(&self) -> Result<Arc<Partitions>, Error> {
+        let mut asked = self.asked.lock().await;
+        if let Some(Asked { answer, .. }) = asked.as_ref().filter(|asked| asked.is_fresh()) {
+            return answer.clone().map_err(|source| self.unreachable(source));
+        }
+        let admin = self.admin.clone();
+        let metadata =
+            tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, TIMEOUT)).await?;
         let partitions = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
-        Ok(metadata
-            .topics()
-            .iter()
-            .filter(|topic| topic.name().starts_with(&prefix))
-            .map(|topic| (topic.name().to_owned(), partitions(topic.partitions().len())))
-            .collect())
+        let answer = metadata.map(|metadata| {
+            let topics = metadata.topics().iter();
+            Arc::new(
+                topics.map(|topic| (topic.name().to_owned(), partitions(topic.partitions().len()))).collect(),
+            )
+        });
+        *asked = Some(Asked { at: Instant::now(), answer: answer.clone() });
+        answer.map_err(|source| self.unreachable(source))
     }
 
     /// Makes topics that are missing and adds partitions that are; never takes anything away. Answers
@@ -124,6 +159,9 @@ impl Cluster {
                 self.admin.create_partitions(&grown, &options).await.map_err(|e| self.unreachable(e))?;
             // Another replica of the operator was faster.
             accept(results, RDKafkaErrorCode::InvalidPartitions)?;
+        }
+        if !missing.is_empty() || !small.is_empty() {
+            *self.asked.lock().await = None;
         }
         Ok(missing.iter().chain(&small).map(|topic| topic.name.clone()).collect())
     }

@@ -1,16 +1,24 @@
 //! How far a consumer group is behind, partition by partition.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
+    topic_partition_list::TopicPartitionListElem,
+    types::RDKafkaErrorCode,
 };
 use rocketmart_crds::shop::{Autoscaling, OffsetReset};
 
 /// Longest wait for one answer of a broker.
 const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A partition was not among what a broker answered.
+const NO_ANSWER: RDKafkaErrorCode = RDKafkaErrorCode::UnknownPartition;
+
+/// Offsets by topic and partition.
+type Ends = HashMap<(String, i32), i64>;
 
 /// One partition of a topic the group reads.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -68,7 +76,8 @@ impl Observer {
         Ok(Self { consumer: Arc::new(consumer), topics })
     }
 
-    /// All partitions of all topics. Blocking.
+    /// All partitions of all topics, in as many requests as there are brokers and topics, however many
+    /// partitions there are. Blocking.
     pub fn look(&self) -> Result<Vec<Partition>, KafkaError> {
         let mut wanted = TopicPartitionList::new();
         for topic in &self.topics {
@@ -77,26 +86,41 @@ impl Observer {
                 wanted.add_partition(topic, partition.id());
             }
         }
-        let committed = self.consumer.committed_offsets(wanted, TIMEOUT)?;
+        if wanted.count() == 0 {
+            return Ok(Vec::new());
+        }
+        // In this order: what arrives meanwhile is lag, and never less than none.
+        let committed = self.consumer.committed_offsets(wanted.clone(), TIMEOUT)?;
+        let (lows, highs) = (self.ends(&wanted, Offset::Beginning)?, self.ends(&wanted, Offset::End)?);
         committed
             .elements()
             .iter()
             .map(|element| {
-                let (low, high) =
-                    self.consumer.fetch_watermarks(element.topic(), element.partition(), TIMEOUT)?;
+                let partition = (element.topic().to_owned(), element.partition());
+                let end =
+                    |ends: &Ends| ends.get(&partition).copied().ok_or(KafkaError::OffsetFetch(NO_ANSWER));
                 let committed = match element.offset() {
                     Offset::Offset(offset) => Some(offset),
                     _ => None,
                 };
-                Ok(Partition {
-                    topic: element.topic().to_owned(),
-                    number: element.partition(),
-                    committed,
-                    low,
-                    high,
-                })
+                let (low, high) = (end(&lows)?, end(&highs)?);
+                Ok(Partition { topic: partition.0, number: partition.1, committed, low, high })
             })
             .collect()
+    }
+
+    /// Where each partition begins or ends, one request to each broker. The protocol asks for both as for
+    /// the offsets at two times that do not exist.
+    fn ends(&self, partitions: &TopicPartitionList, end: Offset) -> Result<Ends, KafkaError> {
+        let mut wanted = partitions.clone();
+        wanted.set_all_offsets(end)?;
+        let found = self.consumer.offsets_for_times(wanted, TIMEOUT)?;
+        let known = |element: &TopicPartitionListElem<'_>| {
+            element.error()?;
+            let partition = (element.topic().to_owned(), element.partition());
+            Ok(element.offset().to_raw().filter(|offset| *offset >= 0).map(|offset| (partition, offset)))
+        };
+        found.elements().iter().filter_map(|element| known(element).transpose()).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The autoscaler: replicas of workers by the lag of their consumer groups, and by the sale's clock.
 //!
-//! One loop looks at every autoscaled component when its polling interval is over: [`lag`] asks Kafka,
-//! [`decide`] decides, purely, and the Deployment's number of replicas is applied under a field manager
+//! Every autoscaled component is looked at when its polling interval is over, each by itself, so that a
+//! broker that does not answer holds up only its own: [`lag`] asks Kafka, [`decide`] decides, purely, and the Deployment's number of replicas is applied under a field manager
 //! of its own, so that the Shop controller leaves it alone. The last decision and its reason stand in the
 //! Shop's status. Shops, sales and Deployments come from watches: a quiet minute costs the API server
 //! nothing.
@@ -10,12 +10,12 @@ pub mod decide;
 pub mod lag;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, future::join_all};
+use futures::{StreamExt, stream::FuturesUnordered};
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Resource, ResourceExt,
@@ -108,27 +108,38 @@ async fn keep<T>(watch: impl futures::Stream<Item = Result<T, watcher::Error>>) 
 
 async fn scale(context: &Context, watched: &Watched) {
     let mut scaled: HashMap<Target, Scaled> = HashMap::new();
+    // Those that are being looked at are not in `scaled` meanwhile.
+    let mut looks = FuturesUnordered::new();
+    let mut looked_at: HashSet<Target> = HashSet::new();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            Some((target, state)) = looks.next() => {
+                looked_at.remove(&target);
+                scaled.insert(target, state);
+                continue;
+            }
+        }
         let wanted = wanted(watched);
         scaled.retain(|target, _| wanted.contains_key(target));
-        let mut due = Vec::new();
         for (target, (shop, config)) in wanted {
-            let state = scaled.remove(&target).or_else(|| watch_group(&target, &shop));
-            due.extend(state.map(|state| (target, shop, config, state)));
-        }
-        // A broker that does not answer holds up one round by its time-out, not the rounds after it.
-        let looks = due.into_iter().map(|(target, shop, config, mut state)| async move {
             let interval = Duration::from_secs(config.polling_interval_seconds.unsigned_abs());
-            if state.looked.is_none_or(|at| at.elapsed() + TICK / 2 >= interval) {
+            let rests = |state: &Scaled| state.looked.is_some_and(|at| at.elapsed() + TICK / 2 < interval);
+            if looked_at.contains(&target) || scaled.get(&target).is_some_and(rests) {
+                continue;
+            }
+            let Some(mut state) = scaled.remove(&target).or_else(|| watch_group(&target, &shop)) else {
+                continue;
+            };
+            looked_at.insert(target.clone());
+            looks.push(async move {
                 state.looked = Some(Instant::now());
                 one(context, watched, &target, &shop, &config, &mut state).await;
-            }
-            (target, state)
-        });
-        scaled = join_all(looks).await.into_iter().collect();
+                (target, state)
+            });
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod chart;
 mod children;
 mod cluster;
 mod election;
+mod lag;
 mod market;
 mod operators;
 /// The order service as its own tests run it: API, relay and worker on real Redis, PostgreSQL and Kafka.
@@ -25,6 +26,7 @@ mod sale_end;
 mod sale_lost;
 mod scissors;
 mod shop;
+mod slow_shop;
 mod sweep;
 mod trouble;
 mod two_operators;

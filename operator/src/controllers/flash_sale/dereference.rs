@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use rocketmart_crds::{FlashSale, Shop};
 
+use super::doors::Doors;
 use super::plan::REBUILDING;
 use super::side_door::{self, Catalogue, SideDoor, Standing};
 use crate::{Context, controllers::shop::names};
@@ -35,15 +36,29 @@ pub(super) async fn dereference(
     uid: &str,
     context: &Context,
     http: &reqwest::Client,
+    doors: &Doors,
 ) -> Result<Result<Facts, Obstacle>, Error> {
     let namespace = sale.namespace().unwrap_or_default();
     let shop = sale.spec.shop.clone();
+    if let Some(door) = doors.known(&namespace, &shop) {
+        match ask(sale, uid, door).await {
+            Ok(facts) => return Ok(Ok(facts)),
+            // Another token is asked for: look it up at once.
+            Err(side_door::Error::Unexpected(_)) => doors.forget(&namespace, &shop),
+            // Perhaps the shop is gone; the next look will tell.
+            Err(error) => {
+                doors.forget(&namespace, &shop);
+                return Ok(Err(obstacle(&error)));
+            }
+        }
+    }
     let found = context
         .namespaced::<Shop>(&namespace)
         .get_opt(&shop)
         .await
         .map_err(|source| Error::Shop { name: shop.clone(), source })?;
     if found.is_none() {
+        doors.remove(&namespace, &shop);
         let message = format!("spec.shop: there is no Shop `{shop}` in namespace `{namespace}`");
         return Ok(Err(("ShopNotFound", message)));
     }
@@ -58,7 +73,11 @@ pub(super) async fn dereference(
     };
     let url = context.config.order_url.replace("{shop}", &shop).replace("{namespace}", &namespace);
     let door = SideDoor::new(http.clone(), url, token);
-    Ok(ask(sale, uid, door).await.map_err(|error| obstacle(&error)))
+    let facts = ask(sale, uid, door).await;
+    if let Ok(facts) = &facts {
+        doors.keep(&namespace, &shop, facts.door.clone());
+    }
+    Ok(facts.map_err(|error| obstacle(&error)))
 }
 
 async fn ask(sale: &FlashSale, uid: &str, door: SideDoor) -> Result<Facts, side_door::Error> {

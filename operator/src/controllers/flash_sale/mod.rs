@@ -11,6 +11,7 @@
 mod catalog;
 mod dereference;
 mod differences;
+mod doors;
 pub mod plan;
 pub mod side_door;
 mod status;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use self::{
+    doors::Doors,
     plan::{Plan, plan},
     side_door::Answer,
     status::{Pace, Progress},
@@ -46,7 +48,8 @@ const STEPS: usize = 6;
 /// A sale that stands in front of an obstacle is looked at again after this time.
 const OBSTRUCTED: Duration = Duration::from_secs(2);
 const DEBOUNCE: Duration = Duration::from_millis(50);
-const CONCURRENCY: u16 = 8;
+/// No common limit: sales take turns by shop, see [`doors`].
+const UNLIMITED: u16 = 0;
 /// How long a deleted sale may take to settle beyond its payment deadline before it is let go.
 const SETTLE_LIMIT_SECONDS: i64 = 600;
 
@@ -82,6 +85,8 @@ type Guarded = frame::Guarded<FlashSale>;
 struct State {
     context: Arc<Context>,
     http: reqwest::Client,
+    doors: Doors,
+    stop: CancellationToken,
     frame: Frame<FlashSale>,
     pace: Pace,
 }
@@ -98,13 +103,15 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let state = Arc::new(State {
         context: context.clone(),
         http,
+        doors: Doors::default(),
+        stop: stop.clone(),
         frame: Frame::new("flash-sale"),
         pace: Pace::default(),
     });
     let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default());
     let too_early = frame::stopped_too_early(controller.store(), stop.clone());
     let work = controller
-        .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
+        .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(UNLIMITED))
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(reconcile, on_error, state)
         .for_each(async |result| {
@@ -120,6 +127,18 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
 }
 
 async fn reconcile(sale: Arc<Guarded>, state: Arc<State>) -> Result<Action, Error> {
+    // Not among the time it takes; and nothing large is kept for those that wait.
+    let _turn = match &sale.0 {
+        Ok(sale) => {
+            let namespace = sale.namespace().unwrap_or_default();
+            tokio::select! {
+                biased;
+                () = state.stop.cancelled() => return Ok(Action::await_change()),
+                turn = state.doors.turn(&namespace, &sale.spec.shop) => turn,
+            }
+        }
+        Err(_) => None,
+    };
     state.frame.run(&sale, &state.context, async |sale| reconcile_sale(sale, &state).await).await
 }
 
@@ -140,7 +159,7 @@ async fn reconcile_sale(sale: &FlashSale, state: &State) -> Result<Action, Error
     }
     let uid = sale.uid().ok_or(Error::Anonymous)?;
     let mut progress = Progress::of(sale);
-    let facts = match dereference::dereference(sale, &uid, &state.context, &state.http).await? {
+    let facts = match dereference::dereference(sale, &uid, &state.context, &state.http, &state.doors).await? {
         Ok(facts) => facts,
         Err(obstacle) => return obstructed(progress, &obstacle, deleting, state).await,
     };

@@ -92,7 +92,8 @@ async fn ensure_topics(
     context: &Context,
 ) -> Option<kafka::Error> {
     let ensure = async {
-        // Already asked in the first step; if Kafka did not answer then, it is asked once more.
+        // Already asked in the first step; if Kafka did not answer then, it is asked once more, but not
+        // right away.
         let cluster = context.kafka.get(&shop.spec.kafka.brokers)?;
         let existing = match &facts.topics {
             Ok(existing) => existing.clone(),

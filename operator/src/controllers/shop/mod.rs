@@ -52,7 +52,8 @@ const DEBOUNCE: Duration = Duration::from_millis(300);
 const RESYNC: Duration = Duration::from_mins(1);
 /// The same while something is missing, so that a shop recovers soon after it appeared.
 const RESYNC_DEGRADED: Duration = Duration::from_secs(5);
-const CONCURRENCY: u16 = 4;
+/// One that waits for its Kafka should not hold up the others; each holds what it read of its children.
+const CONCURRENCY: u16 = 16;
 
 /// A reconcile could not be completed; it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +94,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let state = Arc::new(State { context: context.clone(), frame: Frame::new("shop") });
     let ours = watcher::Config::default().labels(names::MANAGED);
     let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default());
+    let changes = sale_floor::Changes::default();
     let too_early = frame::stopped_too_early(controller.store(), stop.clone());
     let work = controller
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
@@ -104,7 +106,9 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         .owns(context.watched::<NetworkPolicy>(), ours.clone())
         .owns(context.watched::<PodDisruptionBudget>(), ours)
         // A sale that is about to open raises the floor of replicas.
-        .watches(context.watched::<DeserializeGuard<FlashSale>>(), watcher::Config::default(), shop_of)
+        .watches(context.watched::<DeserializeGuard<FlashSale>>(), watcher::Config::default(), move |sale| {
+            shop_of(sale, &changes)
+        })
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(reconcile, on_error, state)
         .for_each(async |result| {
@@ -119,10 +123,10 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-/// Only a sale that raises a floor concerns its shop; the counters of others change every second. A
-/// floor that was taken out of a sale is noticed at the next resync.
-fn shop_of(sale: DeserializeGuard<FlashSale>) -> Option<ObjectRef<Guarded>> {
-    let sale = sale.0.ok().filter(|sale| !sale.spec.pre_scale.is_empty())?;
+/// The shop of a sale that raises another floor than before. The floor of one that was abandoned is
+/// noticed at the next resync.
+fn shop_of(sale: DeserializeGuard<FlashSale>, changes: &sale_floor::Changes) -> Option<ObjectRef<Guarded>> {
+    let sale = sale.0.ok().filter(|sale| changes.concern(sale))?;
     Some(ObjectRef::new(&sale.spec.shop).within(&sale.namespace()?))
 }
 

@@ -1,7 +1,11 @@
 //! The sale's clock: replicas below which a shop does not go while a sale is near or under way.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, PoisonError},
+};
 
+use kube::ResourceExt;
 use rocketmart_crds::{Component, FlashSale, Phase};
 
 /// The largest `preScale` per component over the sales of a shop that are loading, open or draining.
@@ -25,6 +29,25 @@ pub fn holds_replicas(sale: &FlashSale) -> bool {
             Phase::Preloading | Phase::Ready | Phase::Open | Phase::SoldOut | Phase::Draining | Phase::Paused
         )
     )
+}
+
+/// Tells changes of sales that concern their shop from those that do not: the counters of an open sale
+/// change every second, its floor twice in its life.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// Floors that sales raise, by namespace and name.
+    raised: Mutex<HashMap<(String, String), BTreeMap<Component, i32>>>,
+}
+
+impl Changes {
+    /// Whether the sale raises another floor than when it was seen last.
+    pub(super) fn concern(&self, sale: &FlashSale) -> bool {
+        let name = (sale.namespace().unwrap_or_default(), sale.name_any());
+        let floor = if holds_replicas(sale) { sale.spec.pre_scale.clone() } else { BTreeMap::new() };
+        let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = if floor.is_empty() { raised.remove(&name) } else { raised.insert(name, floor.clone()) };
+        before.unwrap_or_default() != floor
+    }
 }
 
 #[cfg(test)]
@@ -69,5 +92,21 @@ mod tests {
             sale("rocket", "Closed", json!({ "order": 3 })),
         ];
         assert!(of(&sales, "rocket").is_empty());
+    }
+
+    #[test]
+    fn a_sale_concerns_its_shop_when_its_floor_changes_and_not_when_its_counters_do() {
+        let changes = Changes::default();
+        let seen = |phase: &str, workers: i32| {
+            changes.concern(&sale("rocket", phase, json!({"order-worker": workers})))
+        };
+        assert!(!seen("Scheduled", 3), "raises nothing yet");
+        assert!(seen("Preloading", 3));
+        assert!(!seen("Open", 3));
+        assert!(!seen("Open", 3));
+        assert!(seen("Open", 4));
+        assert!(seen("Closed", 4));
+        assert!(!seen("Closed", 4));
+        assert!(!changes.concern(&sale("rocket", "Open", json!({}))));
     }
 }

@@ -1,0 +1,128 @@
+//! The ways to the order services of all shops, and whose turn it is to take them.
+//!
+//! Finding one costs two requests to the API server (is there such a Shop, what is its token), and a sale
+//! under way is looked at every second. So a door that opened is kept and tried first; one that does not
+//! open any more is looked for again.
+//!
+//! Sales of one shop take turns. A shop that is slow to answer keeps its own sales waiting and nobody
+//! else's: no limit of reconciles is common to all shops.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::side_door::SideDoor;
+use crate::telemetry;
+
+/// Sales of one shop that are reconciled at a time.
+const TURNS: usize = 4;
+
+/// Namespace and name.
+type ShopName = (String, String);
+
+/// One per controller.
+#[derive(Default)]
+pub(super) struct Doors(Mutex<HashMap<ShopName, Entry>>);
+
+struct Entry {
+    turns: Arc<Semaphore>,
+    door: Option<SideDoor>,
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self { turns: Arc::new(Semaphore::new(TURNS)), door: None }
+    }
+}
+
+impl Doors {
+    /// Waits until another sale of this shop may be reconciled; it may until the answer is dropped.
+    pub(super) async fn turn(&self, namespace: &str, shop: &str) -> Option<OwnedSemaphorePermit> {
+        let turns = self.lock().entry(name(namespace, shop)).or_default().turns.clone();
+        let waiting = Waiting::begin();
+        let turn = turns.acquire_owned().await;
+        drop(waiting);
+        turn.ok()
+    }
+
+    /// The door that opened last time.
+    pub(super) fn known(&self, namespace: &str, shop: &str) -> Option<SideDoor> {
+        self.lock().get(&name(namespace, shop))?.door.clone()
+    }
+
+    pub(super) fn keep(&self, namespace: &str, shop: &str, door: SideDoor) {
+        self.lock().entry(name(namespace, shop)).or_default().door = Some(door);
+    }
+
+    /// Next time it is looked for again.
+    pub(super) fn forget(&self, namespace: &str, shop: &str) {
+        if let Some(entry) = self.lock().get_mut(&name(namespace, shop)) {
+            entry.door = None;
+        }
+    }
+
+    /// There is no such shop.
+    pub(super) fn remove(&self, namespace: &str, shop: &str) {
+        self.lock().remove(&name(namespace, shop));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ShopName, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name(namespace: &str, shop: &str) -> ShopName {
+    (namespace.to_owned(), shop.to_owned())
+}
+
+/// One more in the queue, until dropped: a reconcile may be dropped in the middle of its waiting.
+struct Waiting(metrics::Gauge);
+
+impl Waiting {
+    fn begin() -> Self {
+        let gauge = metrics::gauge!(telemetry::QUEUE, "controller" => "flash-sale");
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::{super::side_door, *};
+
+    #[tokio::test]
+    async fn sales_of_one_shop_take_turns_and_those_of_another_do_not_wait() {
+        let doors = Doors::default();
+        let mut turns = Vec::new();
+        for _ in 0..TURNS {
+            turns.push(doors.turn("mart", "slow").now_or_never().flatten().expect("a turn"));
+        }
+        assert!(doors.turn("mart", "slow").now_or_never().is_none());
+        assert!(doors.turn("mart", "quick").now_or_never().flatten().is_some());
+        assert!(doors.turn("elsewhere", "slow").now_or_never().flatten().is_some());
+        turns.pop();
+        assert!(doors.turn("mart", "slow").now_or_never().flatten().is_some());
+    }
+
+    #[test]
+    fn a_door_is_known_from_when_it_opened_until_it_does_not() {
+        let doors = Doors::default();
+        assert!(doors.known("mart", "rocket").is_none());
+        let door = SideDoor::new(side_door::client().unwrap(), "http://order".into(), "token".into());
+        doors.keep("mart", "rocket", door);
+        assert!(doors.known("mart", "rocket").is_some() && doors.known("elsewhere", "rocket").is_none());
+        doors.forget("mart", "rocket");
+        assert!(doors.known("mart", "rocket").is_none());
+    }
+}

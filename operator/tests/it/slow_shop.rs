@@ -1,0 +1,95 @@
+//! A shop whose order service hangs, beside one whose order service is well.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    response::Response,
+};
+use serde_json::json;
+
+use crate::{
+    cluster::{sale_condition, shop},
+    market::{Market, launch},
+    order_service::eventually,
+};
+
+/// More than could wait one after the other for their time-outs while the test has patience.
+const SLOW_SALES: usize = 40;
+
+struct Doors {
+    /// Requests for the shop that hangs.
+    hanging: AtomicUsize,
+    /// The order service of the other one.
+    target: String,
+    http: reqwest::Client,
+}
+
+/// Leads `/rocket/…` to the real order service and answers nothing for any other shop. Answers its URL.
+async fn doors(target: &str) -> (Arc<Doors>, String) {
+    let doors = Arc::new(Doors {
+        hanging: AtomicUsize::new(0),
+        target: target.to_owned(),
+        http: reqwest::Client::new(),
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().fallback(lead).with_state(doors.clone());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (doors, format!("http://{address}/{{shop}}"))
+}
+
+async fn lead(State(doors): State<Arc<Doors>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().unwrap().as_str();
+    let Some(path) = path.strip_prefix("/rocket") else {
+        doors.hanging.fetch_add(1, Ordering::Relaxed);
+        return std::future::pending().await;
+    };
+    let url = format!("{}{path}", doors.target);
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let answer =
+        doors.http.request(parts.method, url).headers(parts.headers).body(body).send().await.unwrap();
+    let mut response = Response::builder().status(answer.status());
+    for name in ["content-type"] {
+        response = response.header(name, &answer.headers()[name]);
+    }
+    response.body(Body::from(answer.bytes().await.unwrap())).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shop_that_never_answers_keeps_its_own_sales_waiting_and_no_others() {
+    let market = Market::open("slow-shop").await;
+    let mut slow = shop("nowhere:9092");
+    slow["metadata"]["name"] = json!("tar");
+    market.cluster.apply(slow).await.unwrap();
+    let token = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "tar-operator-token" },
+        "stringData": { "token": "of-an-order-service-that-hangs" },
+    });
+    market.cluster.apply(token).await.unwrap();
+    for number in 0..SLOW_SALES {
+        let mut sale = launch(3_600, 600, 1);
+        sale["metadata"]["name"] = json!(format!("slow-{number}"));
+        sale["spec"]["shop"] = json!("tar");
+        market.apply(&sale).await.unwrap();
+    }
+    let (doors, url) = doors(&market.service.api).await;
+    let operator = market.cluster.sales_operator(&url, 1).await;
+    eventually("the slow shop is asked", async || doors.hanging.load(Ordering::Relaxed) >= 4).await;
+
+    market.apply(&launch(3_600, 600, 5)).await.unwrap();
+    market
+        .cluster
+        .sale_that("launch", "was looked at beside the slow ones", |sale| {
+            sale_condition(sale, "Ready", "True").is_some()
+        })
+        .await;
+    assert!(doors.hanging.load(Ordering::Relaxed) < SLOW_SALES, "the test had too few slow sales");
+    operator.crash().await;
+}
