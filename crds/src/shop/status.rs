@@ -64,7 +64,7 @@ pub struct AutoscalingStatus {
     pub reason: String,
 
     /// What kept the number from being higher or lower (`Maximum`, `Minimum`, `Partitions`,
-    /// `Stabilization`, `Policy`, `SaleFloor`, `Paused`, `Fallback`), if anything did.
+    /// `Stabilization`, `Policy`, `Rebalancing`, `SaleFloor`, `Paused`, `Fallback`), if anything did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limited_by: Option<String>,
 

@@ -21,6 +21,9 @@ const RATE_WINDOW_MS: i64 = 10_000;
 /// A partition whose offset stood still this long although it has lag is stuck.
 const STUCK_MS: i64 = 10_000;
 const REMEMBERED_MS: i64 = 3_600_000;
+/// A group that has changed its size handles nothing while its partitions are shared out anew. It is given
+/// this long to go on before it grows again.
+const SETTLING_MS: i64 = 15_000;
 
 /// One look at the group.
 #[derive(Clone, Debug)]
@@ -47,6 +50,16 @@ pub struct Memory {
     /// Since when each partition's offset has stood still.
     still_since: HashMap<(String, i32), (i64, i64)>,
     rate_per_replica: Option<f64>,
+    settling: Option<Settling>,
+}
+
+/// A group that has changed its size and has not been seen going on since.
+#[derive(Clone, Copy, Debug)]
+struct Settling {
+    since_ms: i64,
+    size: i32,
+    /// What it had handled when all of it was ready.
+    handled: Option<i64>,
 }
 
 /// What holds now, besides the group.
@@ -124,6 +137,7 @@ impl Memory {
             }
         }
         self.measure_rate(&look);
+        self.settle(&look);
         self.looks.push_back(look);
         while self.looks.len() > 2 && self.looks[1].at_ms <= now_ms - RATE_WINDOW_MS {
             self.looks.pop_front();
@@ -141,6 +155,27 @@ impl Memory {
             let rate = to_f64(handled) / seconds / f64::from(look.ready);
             self.rate_per_replica = Some(self.rate_per_replica.map_or(rate, |old| old * 0.7 + rate * 0.3));
         }
+    }
+
+    /// A group has settled once it is ready in its new size and handles something again.
+    fn settle(&mut self, look: &Look) {
+        let Some(settling) = &mut self.settling else { return };
+        match settling.handled {
+            None if look.ready >= settling.size => settling.handled = Some(committed(look)),
+            Some(handled) if committed(look) > handled => self.settling = None,
+            _ => {}
+        }
+    }
+
+    /// Notes how many replicas run.
+    fn sized(&mut self, now_ms: i64, size: i32) {
+        let before = self.sizes.back().map(|(_, before)| *before);
+        if before != Some(size) {
+            self.sizes.push_back((now_ms, size));
+            self.settling = before.map(|_| Settling { since_ms: now_ms, size, handled: None });
+        }
+        self.sizes.retain(|(at, _)| *at > now_ms - REMEMBERED_MS);
+        self.settling = self.settling.filter(|settling| now_ms - settling.since_ms < SETTLING_MS);
     }
 
     fn arrivals_per_second(&self) -> f64 {
@@ -180,13 +215,13 @@ pub fn decide(memory: &mut Memory, config: &Autoscaling, situation: Situation) -
     let mut decision = wish(memory, config, situation);
     memory.wishes.push_back((now, decision.replicas));
     memory.wishes.retain(|(at, _)| *at > now - REMEMBERED_MS);
-    if memory.sizes.back().is_none_or(|(_, size)| *size != situation.current) {
-        memory.sizes.push_back((now, situation.current));
-    }
-    memory.sizes.retain(|(at, _)| *at > now - REMEMBERED_MS);
+    memory.sized(now, situation.current);
 
     stabilize(memory, config, situation, &mut decision);
     obey_policies(memory, config, situation, &mut decision);
+    if memory.settling.is_some() && decision.replicas > situation.current {
+        decision.at_most(situation.current, "Rebalancing");
+    }
     if situation.sale_under_way {
         decision.at_least(situation.current.min(config.max_replica_count), "SaleFloor");
     }

@@ -235,3 +235,48 @@ fn the_first_replica_starts_above_the_activation_threshold_and_the_last_goes_aft
     assert_eq!(at(10, 0, 1), 1, "cooling down");
     assert_eq!(at(22, 0, 1), 0);
 }
+
+#[test]
+fn lag_that_a_rebalance_makes_does_not_scale_the_group_again() {
+    let config = config(json!({"lagThreshold": 10, "maxReplicaCount": 8}));
+    let mut memory = Memory::default();
+    let mut at = |second: i64, lag: i64, handled: i64, ready: i32, current: i32| {
+        let look = Look { ready, ..look(second * 1_000, &[lag, 0, 0, 0, 0, 0, 0, 0], handled) };
+        memory.remember(second * 1_000, Some(look));
+        let decision = decide(&mut memory, &config, situation(second * 1_000, current));
+        (decision.replicas, decision.limited_by)
+    };
+    assert_eq!(at(0, 20, 100, 1, 1), (2, None));
+    // The second pod starts and joins; nobody handles anything meanwhile, and lag grows.
+    assert_eq!(at(1, 40, 120, 1, 2), (2, Some("Rebalancing")));
+    assert_eq!(at(2, 60, 120, 2, 2), (2, Some("Rebalancing")));
+    assert_eq!(at(3, 80, 120, 2, 2), (2, Some("Rebalancing")));
+    // It goes on, and is still behind: now there is a reason.
+    assert_eq!(at(4, 60, 140, 2, 2), (6, None));
+}
+
+#[test]
+fn a_group_that_never_goes_on_is_scaled_all_the_same() {
+    let config = config(json!({"lagThreshold": 10}));
+    let mut memory = Memory::default();
+    let mut replicas = Vec::new();
+    for second in 0..20 {
+        memory.remember(second * 1_000, Some(look(second * 1_000, &[40, 0, 0, 0], 0)));
+        let current = if second == 0 { 1 } else { 2 };
+        replicas.push(decide(&mut memory, &config, situation(second * 1_000, current)).replicas);
+    }
+    assert_eq!(replicas[1..16], [2; 15]);
+    assert_eq!(replicas[16..], [4; 4]);
+}
+
+#[test]
+fn the_floor_of_a_sale_does_not_wait_for_a_rebalance() {
+    let config = config(json!({"lagThreshold": 10}));
+    let mut memory = Memory::default();
+    for (second, current) in [(0, 1), (1, 2)] {
+        memory.remember(second * 1_000, Some(look(second * 1_000, &[40, 0, 0, 0], 0)));
+        decide(&mut memory, &config, situation(second * 1_000, current));
+    }
+    let opening = Situation { floor: 3, ..situation(2_000, 2) };
+    assert_eq!(decide(&mut memory, &config, opening).replicas, 3);
+}
