@@ -43,7 +43,8 @@ impl Operator {
         Self { stop, task, writes: Arc::default() }
     }
 
-    /// Requests so far that were not reads, whether or not they changed anything. Of [`Cluster::operator`].
+    /// Requests so far that were not reads, whether or not they changed anything. Of [`Cluster::operator`]
+    /// and [`Cluster::sales_operator`].
     pub fn writes(&self) -> usize {
         self.writes.load(Ordering::Relaxed)
     }
@@ -63,15 +64,7 @@ impl Operator {
 impl Cluster {
     /// One that looks after Shops and counts what it writes.
     pub async fn operator(&self) -> Operator {
-        let writes = Arc::new(AtomicUsize::new(0));
-        let counted = writes.clone();
-        let count = tower::util::MapRequestLayer::new(move |request: http::Request<Body>| {
-            if request.method() != http::Method::GET {
-                counted.fetch_add(1, Ordering::Relaxed);
-            }
-            request
-        });
-        let client = ClientBuilder::try_from(chart_rights().await).unwrap().with_layer(&count).build();
+        let (client, writes) = counting_client().await;
         Operator { writes, ..Operator::of_shops(self.context(client, NO_ORDER_SERVICE, 1)) }
     }
 
@@ -92,10 +85,11 @@ impl Cluster {
         Operator::of_shops(self.context(self.client.clone(), NO_ORDER_SERVICE, 1))
     }
 
-    /// One that looks after `FlashSales` in this term of leadership; the order service is at `order_url`.
+    /// One that looks after `FlashSales` in this term of leadership and counts what it writes; the order
+    /// service is at `order_url`.
     pub async fn sales_operator(&self, order_url: &str, term: i64) -> Operator {
-        let client = Client::try_from(chart_rights().await).unwrap();
-        Operator::of_sales(self.context(client, order_url, term))
+        let (client, writes) = counting_client().await;
+        Operator { writes, ..Operator::of_sales(self.context(client, order_url, term)) }
     }
 
     /// The same, cut off when the scissors say so.
@@ -121,6 +115,19 @@ impl Cluster {
         ]);
         Arc::new(Context::new(client, config, Fence::of_term(term)))
     }
+}
+
+/// With the rights of the chart; counts requests that are not reads.
+async fn counting_client() -> (Client, Arc<AtomicUsize>) {
+    let writes = Arc::new(AtomicUsize::new(0));
+    let counted = writes.clone();
+    let count = tower::util::MapRequestLayer::new(move |request: http::Request<Body>| {
+        if request.method() != http::Method::GET {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        request
+    });
+    (ClientBuilder::try_from(chart_rights().await).unwrap().with_layer(&count).build(), writes)
 }
 
 async fn chart_rights() -> ClientConfig {

@@ -1,9 +1,13 @@
 //! A FlashSale on its way to selling: declared, checked, loaded, opened, changed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
-use rocketmart_crds::Phase;
+use kube::{
+    ResourceExt,
+    api::{Patch, PatchParams},
+};
+use rocketmart_crds::{FlashSale, Phase};
 use rocketmart_stock::SaleId;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -245,4 +249,85 @@ async fn a_sale_opens_on_time_while_no_operator_runs() {
         assert_eq!((status, answer["code"].as_str()), (409, Some("sale-not-open")), "{answer}");
         assert!(asked_at < opens_at + 100, "refused {} ms after the opening", asked_at - opens_at);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sales_of_one_sku_at_once_share_its_stock_and_have_books_of_their_own() {
+    let market = Market::open("same-sku").await;
+    let operator = market.operator(1).await;
+    let named = |name: &str, opens_in: i64, units: i64| {
+        let mut sale = launch(opens_in, 600, units);
+        sale["metadata"]["name"] = json!(name);
+        sale
+    };
+    let (first, second) = (named("launch", 3, 60), named("encore", 4, 40));
+    for sale in [&first, &second] {
+        market.apply(sale).await.unwrap();
+    }
+    let is = |phase: Phase| move |sale: &FlashSale| phase_of(sale) == Some(phase);
+    let mut ids = Vec::new();
+    for name in ["launch", "encore"] {
+        let open = market.cluster.sale_that(name, "was open", is(Phase::Open)).await;
+        ids.push(open.uid().unwrap().parse().unwrap());
+    }
+    assert_eq!(market.service.backing.standing().await, [100, 100]);
+    // Nothing is left for a third.
+    market.apply(&named("greedy", 3_600, 1)).await.unwrap();
+    market
+        .cluster
+        .sale_that("greedy", "was refused", |sale| {
+            sale_condition(sale, "Ready", "False").is_some_and(|said| said.contains("(within-stock)"))
+        })
+        .await;
+    // The limit of one per buyer is of each sale.
+    let buyer = market.service.buyer();
+    for id in &ids {
+        market.service.buy_and_pay(&buyer, *id).await;
+    }
+    for (name, mut sale, units) in [("launch", first, 60), ("encore", second, 40)] {
+        sale["spec"]["closeEarly"] = json!(true);
+        market.apply(&sale).await.unwrap();
+        let closed = market.cluster.sale_that(name, "was closed", is(Phase::Closed)).await;
+        assert!(sale_condition(&closed, "Reconciled", "True").is_some(), "{name}");
+        let totals = closed.status.unwrap().totals.unwrap();
+        assert_eq!((totals.preloaded, totals.sold), (units, 1), "{name}");
+    }
+    assert_eq!(market.service.backing.standing().await, [98, 0]);
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_are_written_at_a_bounded_rate_however_fast_they_change() {
+    let market = Market::open("counters").await;
+    let operator = market.operator(1).await;
+    let mut sale = launch(3, 600, 60);
+    sale["spec"]["paymentDeadlineSeconds"] = json!(60);
+    market.apply(&sale).await.unwrap();
+    market.until(Phase::Open).await;
+    let id = market.id().await;
+    // Its phase is told in an Event after it was written.
+    sleep(Duration::from_secs(1)).await;
+    let (before, began) = (operator.writes(), Instant::now());
+    for round in 0..40 {
+        assert_eq!(market.service.buyer().purchase(id, 1, "k").await.0, 201);
+        // Every touch is looked at, and finds other counters.
+        let touch = json!({ "metadata": { "annotations": { "touched": round.to_string() } } });
+        let api = market.cluster.api::<FlashSale>();
+        api.patch("launch", &PatchParams::default(), &Patch::Merge(&touch)).await.unwrap();
+        sleep(Duration::from_millis(60)).await;
+    }
+    let (written, seconds) = (operator.writes() - before, began.elapsed().as_secs());
+    assert!(written > 0, "nothing was told while units were sold");
+    // One at the start, one in each second that was begun since.
+    let most = usize::try_from(seconds).unwrap() + 2;
+    assert!(written <= most, "{written} writes in {seconds} s");
+    // What was left out is made up for.
+    market
+        .cluster
+        .sale_that("launch", "told of all forty", |sale| {
+            let totals = sale.status.as_ref().and_then(|status| status.totals);
+            totals.is_some_and(|totals| totals.preloaded - totals.remaining >= 40)
+        })
+        .await;
+    operator.stop().await;
 }

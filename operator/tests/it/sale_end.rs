@@ -1,7 +1,8 @@
 //! How a FlashSale ends, and that nobody who comes in between loads or settles it twice.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
@@ -9,6 +10,7 @@ use kube::{
 use rocketmart_crds::{FlashSale, Phase};
 use rocketmart_operator::controllers::flash_sale::{ABANDON, FINALIZER};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::{
     cluster::sale_condition,
@@ -171,4 +173,71 @@ async fn two_operators_at_once_load_once_and_the_older_one_is_refused() {
     let leader = market.operator(3).await;
     eventually("it sells again", async || market.standing().await.1["state"] == "ready").await;
     leader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn books_that_differ_are_listed_beside_the_sale_and_signed_off_once_they_agree() {
+    let market = Market::open("books-differ").await;
+    let operator = market.operator(1).await;
+    let mut sale = launch(3, 600, 30);
+    market.apply(&sale).await.unwrap();
+    market.until(Phase::Open).await;
+    let id = market.id().await;
+    for _ in 0..25 {
+        assert_eq!(market.service.buyer().purchase(id, 1, "k").await.0, 201);
+    }
+    let booked = "SELECT count(*) FROM orders JOIN sales ON sales.id = sale_id WHERE NOT standing";
+    eventually("all orders are booked", async || market.service.backing.number(booked).await == 25).await;
+    eventually("nobody paid", async || market.service.backing.ledger().await == [30, 30, 0, 0]).await;
+    operator.stop().await;
+
+    // Somebody's hand in the books: every order belongs to another buyer.
+    let pool = &market.service.backing.pool;
+    let owners: Vec<(Uuid, Uuid)> = sqlx::query_as("SELECT id, buyer_id FROM orders WHERE sale_id = $1")
+        .bind(id)
+        .fetch_all(pool)
+        .await
+        .unwrap();
+    sqlx::query("UPDATE orders SET buyer_id = gen_random_uuid() WHERE sale_id = $1")
+        .bind(id)
+        .execute(pool)
+        .await
+        .unwrap();
+    let operator = market.operator(2).await;
+    sale["spec"]["closeEarly"] = json!(true);
+    market.apply(&sale).await.unwrap();
+    let differing = market
+        .cluster
+        .sale_that("launch", "had a report", |sale| sale_condition(sale, "Reconciled", "False").is_some())
+        .await;
+    assert_eq!(phases(&differing).last(), Some(&Phase::Draining));
+    let report = differing.status.unwrap().report.unwrap();
+    assert_eq!((report.differences.len(), report.differences_total), (20, 25));
+    let list = market.cluster.api::<ConfigMap>().get(&report.differences_config_map.unwrap()).await.unwrap();
+    assert_eq!(list.owner_references()[0].name, "launch");
+    let list = &list.data.unwrap()["differences.jsonl"];
+    let orders: BTreeSet<Uuid> = list
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|difference| difference["orderId"].as_str().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(orders, owners.iter().map(|(order, _)| *order).collect(), "the list is not whole");
+    assert_eq!(market.service.backing.standing().await, [100, 30], "units went back although nobody knows");
+    eventually("it is told", async || market.events().await.iter().any(|event| event == "BooksDiffer")).await;
+
+    let (orders, buyers): (Vec<Uuid>, Vec<Uuid>) = owners.into_iter().unzip();
+    sqlx::query(
+        "UPDATE orders SET buyer_id = owners.buyer FROM unnest($1::uuid[], $2::uuid[]) AS owners (id, buyer)
+         WHERE orders.id = owners.id",
+    )
+    .bind(orders)
+    .bind(buyers)
+    .execute(pool)
+    .await
+    .unwrap();
+    let closed = market.until(Phase::Closed).await;
+    assert!(sale_condition(&closed, "Reconciled", "True").is_some());
+    assert_eq!(closed.status.unwrap().report.unwrap().differences_total, 0);
+    assert_eq!(market.service.backing.standing().await, [100, 0]);
+    operator.stop().await;
 }

@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
     events::v1::Event,
     networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Resource, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use rocketmart_crds::Shop;
 use rocketmart_operator::kafka::{Cluster as Kafka, Clusters};
@@ -195,7 +195,7 @@ async fn an_orphan_of_the_shop_is_deleted_and_a_strangers_object_is_not() {
         object.metadata.name = Some(name.to_owned());
         object.metadata.labels = labels.clone();
         object.metadata.owner_references = owners;
-        configs.create(&kube::api::PostParams::default(), &object).await.unwrap();
+        configs.create(&PostParams::default(), &object).await.unwrap();
     }
     for _ in 0..100 {
         if configs.get_opt("orphan").await.unwrap().is_none() {
@@ -254,5 +254,53 @@ async fn a_suspended_shop_runs_nothing_and_keeps_its_keys() {
     }
     let kept = cluster.api::<Secret>().get("rocket-signing-key").await.unwrap();
     assert_eq!(kept.data, keys.data);
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_that_fails_is_named_with_its_reason_until_it_recovers() {
+    let cluster = Cluster::new("failing").await;
+    let operator = cluster.operator().await;
+    ready(&cluster).await;
+    // What the kubelet would say of an image that is not there.
+    let deployments = cluster.api::<Deployment>();
+    let template = deployments.get("rocket-order").await.unwrap().spec.unwrap().template;
+    let mut pod = Pod { spec: template.spec, ..Pod::default() };
+    pod.metadata.name = Some("rocket-order-1".to_owned());
+    pod.metadata.labels = template.metadata.and_then(|metadata| metadata.labels);
+    let pods = cluster.api::<Pod>();
+    pods.create(&PostParams::default(), &pod).await.unwrap();
+    let waiting = json!({ "reason": "ImagePullBackOff", "message": "no such image" });
+    let stuck = json!({ "status": { "containerStatuses": [{
+        "name": "order", "image": "rocketmart:gone", "imageID": "", "ready": false, "restartCount": 0,
+        "state": { "waiting": waiting },
+    }] } });
+    pods.patch_status("rocket-order-1", &PatchParams::default(), &Patch::Merge(&stuck)).await.unwrap();
+    let down = json!({ "status": { "readyReplicas": 0, "availableReplicas": 0 } });
+    deployments.patch_status("rocket-order", &PatchParams::default(), &Patch::Merge(&down)).await.unwrap();
+    let failing = cluster
+        .shop_that("named the Deployment", |shop| {
+            condition(shop, "Degraded", "True").is_some_and(|why| why.contains("rocket-order"))
+        })
+        .await;
+    let said = "Deployment rocket-order: pod rocket-order-1: ImagePullBackOff: no such image";
+    assert_eq!(condition(&failing, "Ready", "False").as_deref(), Some(said));
+    let told = async || {
+        let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap();
+        events.iter().any(|event| event.reason.as_deref() == Some("DeploymentFailing"))
+    };
+    for _ in 0..100 {
+        if told().await {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(told().await);
+
+    // Nobody touches the Shop.
+    let gone = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+    pods.delete("rocket-order-1", &gone).await.unwrap();
+    cluster.let_deployments_be_ready().await;
+    cluster.shop_that("recovered", |shop| condition(shop, "Ready", "True").is_some()).await;
     operator.stop().await;
 }

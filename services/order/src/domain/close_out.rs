@@ -14,8 +14,8 @@ use super::ledger::Counters;
 use super::order::Line;
 use super::state::OrderState;
 
-/// Most differences told; `differences_total` counts all.
-pub const MAX_DIFFERENCES: usize = 100;
+/// Most differences told, as many as fit into the `ConfigMap` that lists them; `differences_total` counts all.
+pub const MAX_DIFFERENCES: usize = 5_000;
 
 /// What Redis keeps of one order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -507,8 +507,8 @@ mod tests {
     fn the_list_of_differences_is_bounded_and_their_number_is_not() {
         let mut books = quiet();
         let lost = books.redis[0].clone();
-        books.redis.extend((1000..1250).map(|id| Held { order_id: Uuid::from_u128(id), ..lost.clone() }));
+        books.redis.extend((1000..7000).map(|id| Held { order_id: Uuid::from_u128(id), ..lost.clone() }));
         let report = compare(&books);
-        assert_eq!((report.differences.len(), report.differences_total), (MAX_DIFFERENCES, 250));
+        assert_eq!((report.differences.len(), report.differences_total), (MAX_DIFFERENCES, 6_000));
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct CloseOut {
     pub orders: Endings,
     /// By the ledger, which Redis agrees with if there are no differences.
     pub items: Vec<ItemCount>,
-    /// The first hundred.
+    /// The first [`MAX_DIFFERENCES`](crate::domain::close_out::MAX_DIFFERENCES).
     pub differences: Vec<Difference>,
     pub differences_total: u64,
     /// When the books were signed off; missing if something differs.
