@@ -9,12 +9,19 @@ use anyhow::{Context, Result, bail};
 use rocketmart_harness::{prepare, programs::Programs};
 
 const FOLDER: &str = "target/bench";
+/// The scenario that needs the operator's program.
+const OPERATOR: &str = "operator";
 const DOCUMENT: &str = "docs/benchmarks.md";
 
 /// Measures the scenarios that are named, or all; with `--quick` only tries them.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     prepare::for_tests()?;
-    let programs = Programs::build_for_speed(&["rocketmart", "rocketmart-checker", "rocketmart-loadtest"])?;
+    let mut packages = vec!["rocketmart", "rocketmart-checker", "rocketmart-loadtest"];
+    let named = |name: &str| arguments.iter().any(|argument| argument == name);
+    if named(OPERATOR) || arguments.iter().all(|argument| argument.starts_with("--")) {
+        packages.push("rocketmart-operator");
+    }
+    let programs = Programs::build_for_speed(&packages)?;
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let mut command = bench(&programs, Path::new(FOLDER))?;
     command.args(arguments);
@@ -41,6 +48,9 @@ fn bench(programs: &Programs, folder: &Path) -> Result<Command> {
         .arg(programs.program("rocketmart-checker")?)
         .arg("--out")
         .arg(folder);
+    if let Ok(operator) = programs.program("rocketmart-operator") {
+        command.arg("--operator").arg(operator);
+    }
     Ok(command)
 }
 

@@ -30,7 +30,7 @@ const USAGE: &str = "cargo xtask <command>
                      kills, freezes and cuts what a sale stands on, and audits what is left
   bench [--quick] [NAME…]
                      how fast it is: accept, soldout, latency, naive, paid, scenario, growth,
-                     preload, search, scale, memory; writes docs/benchmarks.md
+                     preload, search, scale, memory, operator; writes docs/benchmarks.md
   up                 a Kubernetes node with ingress on this machine
   down               removes the node and everything it made
   kubectl -- ARGS    kubectl against the node

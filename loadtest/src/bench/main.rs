@@ -56,6 +56,9 @@ struct RunArgs {
     /// The release build of `rocketmart-checker`.
     #[arg(long)]
     checker: PathBuf,
+    /// The release build of `rocketmart-operator`, for the scenario `operator`.
+    #[arg(long)]
+    operator: Option<PathBuf>,
     /// Where figures and page go.
     #[arg(long)]
     out: PathBuf,
@@ -113,7 +116,11 @@ fn measure(args: &RunArgs) -> Result<()> {
     let unknown: Vec<_> = args.names.iter().filter(|name| !NAMES.contains(&name.as_str())).collect();
     ensure!(unknown.is_empty(), "no scenario {unknown:?}; there are {}", NAMES.join(", "));
     let chosen = |name: &&&str| args.names.is_empty() || args.names.iter().any(|wanted| wanted == **name);
-    let programs = Programs { rocketmart: args.rocketmart.clone(), checker: args.checker.clone() };
+    let programs = Programs {
+        rocketmart: args.rocketmart.clone(),
+        checker: args.checker.clone(),
+        operator: args.operator.clone(),
+    };
     let lengths = if args.quick { Lengths::quick() } else { Lengths::full() };
     let mut bench = Bench::new(programs, lengths);
     let mut failed = Vec::new();

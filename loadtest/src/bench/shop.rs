@@ -41,6 +41,8 @@ const UNHINDERED: &str = "1000000";
 pub(crate) struct Programs {
     pub(crate) rocketmart: PathBuf,
     pub(crate) checker: PathBuf,
+    /// Only the scenario `operator` needs it.
+    pub(crate) operator: Option<PathBuf>,
 }
 
 pub(crate) struct Shop {

@@ -5,6 +5,7 @@ mod growth;
 mod latency;
 mod memory;
 mod naive;
+mod operator;
 mod paid;
 mod preload;
 mod scale;
@@ -28,9 +29,9 @@ use super::shoppers::{Buying, Wish};
 use super::tokens::Buyers;
 
 /// All of them, in the order in which they run.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 12] = [
     "accept", "soldout", "latency", "naive", "paid", "scenario", "growth", "preload", "search", "scale",
-    "memory",
+    "memory", "operator",
 ];
 
 /// Shoppers at once when a peak is looked for.
@@ -105,6 +106,7 @@ impl Bench {
             "search" => search::measure(self),
             "scale" => scale::measure(self),
             "memory" => memory::measure(self),
+            "operator" => operator::measure(self),
             other => bail!("no scenario `{other}`; there are {}", NAMES.join(", ")),
         }
         .with_context(|| format!("scenario {name}"))?;
