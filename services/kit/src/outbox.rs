@@ -108,6 +108,12 @@ pub async fn inbox_filter(connection: &mut PgConnection, ids: &[String]) -> sqlx
     Ok(new.into_iter().collect())
 }
 
+/// Takes ids out of the inbox again: they were looked at and not received.
+pub async fn inbox_forget(connection: &mut PgConnection, ids: &[String]) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM inbox WHERE id = ANY($1)").bind(ids).execute(connection).await?;
+    Ok(())
+}
+
 /// Publishes the outbox of `pool` until `stop`; of all processes that call it one works at a time.
 ///
 /// Failures of the database and of Kafka are logged and outlasted.

@@ -220,6 +220,17 @@ impl Batch {
         Ok(Applied::Done)
     }
 
+    /// Whether the units of a reservation are there after what was applied so far, when `free` were before.
+    /// One that is known already needs none.
+    pub fn fits(&self, event: &Reserved, free: &HashMap<(Uuid, String), i64>) -> bool {
+        self.orders.contains_key(&event.order_id)
+            || event.lines.iter().all(|line| {
+                let item = (event.sale_id, line.sku.clone());
+                let moved = self.effects.ledger.get(&item).map_or(0, |moved| moved.remaining);
+                free.get(&item).is_none_or(|free| free + moved >= line.quantity)
+            })
+    }
+
     /// Lets `decide` change an order that exists, for a reason that is not an event: a buyer's wish,
     /// or time. A refusal must leave the order as it was. `None`: the batch does not have it.
     pub fn decide<T, E>(
@@ -370,6 +381,20 @@ mod tests {
         assert_eq!(batch.apply(0, released(ReleaseReason::Expired)), Ok(Applied::NotYet));
         assert_eq!(batch.apply(1, submitted()), Ok(Applied::NotYet));
         assert_eq!(batch.apply(2, succeeded(PAYMENT, 1000, Verdict::Lost)), Ok(Applied::OrderMissing));
+    }
+
+    #[test]
+    fn a_reservation_fits_where_its_units_are_left_or_were_given_back_before_it_in_the_batch() {
+        let Fact::Reserved(first) = reserved() else { panic!() };
+        let second = Reserved { order_id: Uuid::from_u128(77), ..first.clone() };
+        let free = |units| HashMap::from([((first.sale_id, "MUG".to_owned()), units)]);
+        let mut batch = Batch::default();
+        assert!(batch.fits(&second, &free(2)) && !batch.fits(&second, &free(1)));
+        batch.apply(0, reserved()).unwrap();
+        assert!(!batch.fits(&second, &free(3)));
+        assert!(batch.fits(&first, &free(0)), "it is booked already");
+        batch.apply(1, released(ReleaseReason::Expired)).unwrap();
+        assert!(batch.fits(&second, &free(2)));
     }
 
     #[test]

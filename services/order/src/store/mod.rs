@@ -3,7 +3,8 @@
 //! [`orders`], [`returns`] and [`ledger`] are written together by [`write`], a batch at a time; [`sales`] and the
 //! allocation of stock by the side door; [`skus`] by the worker from `products` events; [`standing`] by
 //! whoever keeps the shelves of the ordinary stock; [`cart`] by its buyer. [`trust`] says
-//! whether Redis is believed, [`parked`] keeps what waits for it, [`rebuild`] is what it is rebuilt from. Rows are
+//! whether Redis is believed, [`parked`] keeps what waits for it, [`rebuild`] is what it is rebuilt from;
+//! [`waiting`] keeps what came before the units it needs. Rows are
 //! always locked in the order of their keys, so that concurrent batches queue and do not deadlock.
 
 pub mod books;
@@ -19,6 +20,7 @@ pub mod sales;
 pub mod skus;
 pub mod standing;
 pub mod trust;
+pub mod waiting;
 
 pub use outcome::{told, write};
 
@@ -35,6 +37,14 @@ pub fn is_violation(error: &sqlx::Error) -> bool {
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code)
         .is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
+
+/// Whether a sale had fewer units left than were taken from it.
+pub fn is_shortage(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::constraint)
+        .is_some_and(|broken| broken == "ledger_remaining_not_negative")
 }
 
 /// One column of many rows, as `unnest` takes them.

@@ -33,6 +33,17 @@ pub async fn find(pool: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Order>> {
     with_lines(&mut connection, &rows).await
 }
 
+/// Whether any of `ids` exists, as last committed.
+pub async fn any(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<bool> {
+    if ids.is_empty() {
+        return Ok(false);
+    }
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM orders WHERE id = ANY($1))")
+        .bind(ids)
+        .fetch_one(tx)
+        .await
+}
+
 /// Those of `ids` that are decided: paid or released at some time.
 pub async fn decided(pool: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar("SELECT id FROM orders WHERE id = ANY($1) AND state <> 'reserved'")

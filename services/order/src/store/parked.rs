@@ -1,7 +1,7 @@
 //! Events about payments that wait until Redis is believed again.
 //!
 //! Each is here or in the books, never in both: it comes in with the transaction that receives it and goes
-//! with the transaction that books it.
+//! with the transaction that books it. What waits for units instead is in [`waiting`](super::waiting).
 
 use std::collections::HashSet;
 
@@ -10,7 +10,9 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
-/// An event to park, with the sale whose verdict it waits for and its order.
+use super::column;
+
+/// An event to park, with the sale it waits for and its order.
 pub struct Parked<'a> {
     pub sale_id: Uuid,
     pub order_id: Uuid,
@@ -18,27 +20,35 @@ pub struct Parked<'a> {
 }
 
 pub async fn park(tx: &mut PgConnection, parked: &[Parked<'_>]) -> sqlx::Result<()> {
-    if parked.is_empty() {
-        return Ok(());
-    }
-    let text = |of: fn(&Event) -> &str| parked.iter().map(|parked| of(parked.event)).collect::<Vec<_>>();
-    sqlx::query(
-        "INSERT INTO parked_payments (sale_id, order_id, id, type, source, time, traceparent, data)
+    let statement = "INSERT INTO parked_payments (sale_id, order_id, id, type, source, time, traceparent, data)
          SELECT sale_id, order_id, id, type, source, time, traceparent, data
          FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
              $8::bytea[]) WITH ORDINALITY AS e (sale_id, order_id, id, type, source, time, traceparent, data, n)
-         ORDER BY n ON CONFLICT (id) DO NOTHING",
-    )
-    .bind(parked.iter().map(|parked| parked.sale_id).collect::<Vec<_>>())
-    .bind(parked.iter().map(|parked| parked.order_id).collect::<Vec<_>>())
-    .bind(text(|event| &event.id))
-    .bind(text(|event| &event.event_type))
-    .bind(text(|event| &event.source))
-    .bind(parked.iter().map(|parked| parked.event.time).collect::<Vec<_>>())
-    .bind(parked.iter().map(|parked| parked.event.traceparent.as_deref()).collect::<Vec<_>>())
-    .bind(parked.iter().map(|parked| &*parked.event.data).collect::<Vec<_>>())
-    .execute(tx)
-    .await?;
+         ORDER BY n ON CONFLICT (id) DO NOTHING";
+    insert(tx, statement, parked).await
+}
+
+/// Writes events by a statement that takes their columns in this order.
+pub(super) async fn insert(
+    tx: &mut PgConnection,
+    statement: &'static str,
+    parked: &[Parked<'_>],
+) -> sqlx::Result<()> {
+    if parked.is_empty() {
+        return Ok(());
+    }
+    let text = |of: fn(&Event) -> &str| column(parked, |parked| of(parked.event));
+    sqlx::query(statement)
+        .bind(column(parked, |parked| parked.sale_id))
+        .bind(column(parked, |parked| parked.order_id))
+        .bind(text(|event| &event.id))
+        .bind(text(|event| &event.event_type))
+        .bind(text(|event| &event.source))
+        .bind(column(parked, |parked| parked.event.time))
+        .bind(column(parked, |parked| parked.event.traceparent.as_deref()))
+        .bind(column(parked, |parked| &*parked.event.data))
+        .execute(tx)
+        .await?;
     Ok(())
 }
 
@@ -54,7 +64,7 @@ pub async fn ready(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Event>> {
     rows.iter().map(read).collect()
 }
 
-fn read(row: &PgRow) -> sqlx::Result<Event> {
+pub(super) fn read(row: &PgRow) -> sqlx::Result<Event> {
     Ok(Event {
         id: row.try_get("id")?,
         source: row.try_get("source")?,

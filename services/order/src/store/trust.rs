@@ -164,10 +164,14 @@ pub async fn note_drained(pool: &PgPool, doubts: &[(Uuid, OffsetDateTime)]) -> s
     Ok(())
 }
 
-/// Whether everything is; `None` when nothing is in doubt any more.
+/// Whether everything is, what waits for units as well; `None` when nothing is in doubt any more.
 pub async fn is_drained(pool: &PgPool, sale: Uuid) -> sqlx::Result<Option<bool>> {
-    sqlx::query_scalar("SELECT drained FROM sales WHERE id = $1 AND doubt IS NOT NULL")
-        .bind(sale)
-        .fetch_optional(pool)
-        .await
+    sqlx::query_scalar(
+        "SELECT drained AND NOT EXISTS
+             (SELECT 1 FROM waiting_events AS waiting WHERE waiting.sale_id = sales.id AND refused IS NULL)
+         FROM sales WHERE id = $1 AND doubt IS NOT NULL",
+    )
+    .bind(sale)
+    .fetch_optional(pool)
+    .await
 }

@@ -12,7 +12,8 @@
 //!
 //! What PostgreSQL refuses because it breaks a rule of the tables (the ledger's CHECKs above all) is
 //! never half-written and never retried for ever: the batch is taken apart, and the event at fault
-//! is parked.
+//! is parked. A reservation whose units are not there yet is none of these: it waits for them
+//! ([`waiting`](super::waiting)).
 //!
 //! While Redis is not believed about a sale, payments for it wait in a table ([`parked`](super::parked)).
 //! After the sale was rebuilt two kinds of news are out of date: verdicts that were asked for before,
@@ -31,6 +32,7 @@ use uuid::Uuid;
 
 use super::read::{News, read};
 use super::verdicts::{self, Asked};
+use super::waiting::{self, Aside};
 use crate::domain::batch::{Applied, Batch, Fact, Outcome};
 use crate::store::parked::Parked;
 use crate::store::rebuild::Wish;
@@ -49,8 +51,14 @@ pub struct Worker {
 #[async_trait]
 impl Handler for Worker {
     async fn handle(&self, batch: &[Delivery]) -> Result<(), HandleError> {
-        match self.handle_together(batch).await {
-            Err(HandleError::Retry(error)) if is_violation(&error) => self.handle_apart(batch).await,
+        let handled = match self.handle_together(batch, Take::All).await {
+            Err(HandleError::Retry(error)) if is_shortage(&error) => self.handle_what_fits(batch).await,
+            handled => handled,
+        };
+        match handled {
+            Err(HandleError::Retry(error)) if is_violation(&error) && !is_shortage(&error) => {
+                self.handle_apart(batch).await
+            }
             handled => handled,
         }
     }
@@ -63,18 +71,40 @@ pub(super) fn is_violation(error: &anyhow::Error) -> bool {
     })
 }
 
+pub(super) fn is_shortage(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<sqlx::Error>().is_some_and(store::is_shortage)
+}
+
+/// Which reservations of a batch to book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Take {
+    All,
+    /// Those whose units are there; the others wait.
+    WhatFits,
+}
+
+/// What events are judged by.
+pub(super) struct Ground {
+    pub(super) asked: Asked,
+    /// The sales they are about, held as they are to the end of the transaction.
+    pub(super) standing: HashMap<Uuid, Trust>,
+    /// Units that are there, if reservations have to fit.
+    pub(super) free: Option<waiting::Free>,
+}
+
 impl Worker {
     pub fn new(pool: PgPool, stock: Stock) -> Self {
         Self { pool, stock }
     }
 
-    async fn handle_together(&self, batch: &[Delivery]) -> Result<(), HandleError> {
+    pub(super) async fn handle_together(&self, batch: &[Delivery], take: Take) -> Result<(), HandleError> {
         let news = understand(batch)?;
         let asked = self.ask(&news).await?;
         let mut tx = self.pool.begin().await?;
         let standing = hold(&mut tx, &news, &asked).await?;
         let new = outbox::inbox_filter(&mut tx, &ids(batch)).await?;
-        self.apply(&mut tx, batch, news, &asked, &standing, new).await?;
+        let free = if take == Take::All { None } else { Some(waiting::free(&mut tx, &news).await?) };
+        self.apply(&mut tx, batch, news, &Ground { asked, standing, free }, new).await?;
         tx.commit().await?;
         metrics::counter!("order_worker_events_total").increment(batch.len() as u64);
         Ok(())
@@ -84,8 +114,8 @@ impl Worker {
     /// Those before it are committed, and found in the inbox when they come again.
     async fn handle_apart(&self, batch: &[Delivery]) -> Result<(), HandleError> {
         for (index, delivery) in batch.iter().enumerate() {
-            match self.handle_together(std::slice::from_ref(delivery)).await {
-                Err(HandleError::Retry(error)) if is_violation(&error) => {
+            match self.handle_what_fits(std::slice::from_ref(delivery)).await {
+                Err(HandleError::Retry(error)) if is_violation(&error) && !is_shortage(&error) => {
                     tracing::error!(
                         event = delivery.event.id,
                         error = format!("{error:#}"),
@@ -111,7 +141,7 @@ impl Worker {
         let mut index = 0..;
         decided.retain(|_| index.next().is_some_and(|index| !asked.parked.contains_key(&index)));
         let taken = parked::take(&mut tx, &decided).await?;
-        self.apply(&mut tx, waiting, news, &asked, &standing, taken).await?;
+        self.apply(&mut tx, waiting, news, &Ground { asked, standing, free: None }, taken).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -129,22 +159,22 @@ impl Worker {
         verdicts::ask(&self.pool, &self.stock, news, &booked).await
     }
 
-    async fn apply(
+    /// Books those of the events that are `new`. Answers the ids of those that wait for units.
+    pub(super) async fn apply(
         &self,
         tx: &mut PgConnection,
         deliveries: &[Delivery],
         news: Vec<News>,
-        asked: &Asked,
-        standing: &HashMap<Uuid, Trust>,
+        Ground { asked, standing, free }: &Ground,
         mut new: HashSet<String>,
-    ) -> Result<(), HandleError> {
+    ) -> Result<HashSet<String>, HandleError> {
         let ids = ids(deliveries);
         let mut named: Vec<Uuid> = news.iter().filter_map(News::order_id).collect();
         named.sort_unstable();
         named.dedup();
         let mut batch = Batch::new(orders::lock(tx, &named).await?);
-        let mut not_yet = Vec::new();
-        let (mut waiting, mut wishes, mut late) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut aside = Aside::default();
+        let (mut unanswered, mut wishes, mut late) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (index, news) in news.into_iter().enumerate() {
             // Removed, so that an event that comes twice in one batch is new once.
             if !new.remove(&ids[index]) {
@@ -157,10 +187,15 @@ impl Worker {
                 continue;
             }
             if let (Some(sale_id), Some(order_id)) = (asked.parked.get(&index), news.order_id()) {
-                waiting.push(Parked { sale_id: *sale_id, order_id, event: &deliveries[index].event });
+                unanswered.push(Parked { sale_id: *sale_id, order_id, event: &deliveries[index].event });
                 continue;
             }
+            let origin = news.sale_id().zip(news.order_id());
             if let News::Fact(Fact::Reserved(event)) = &news {
+                if free.as_ref().is_some_and(|free| !batch.fits(event, free)) {
+                    aside.too_early(index, event);
+                    continue;
+                }
                 wishes.extend(Wish::of(event));
             }
             match news {
@@ -173,7 +208,7 @@ impl Worker {
                         .ok_or_else(|| anyhow!("no verdict on event {}", ids[index]))?;
                     match batch.apply(index, fact) {
                         Ok(Applied::Done) => {}
-                        Ok(Applied::NotYet) => not_yet.push(ids[index].clone()),
+                        Ok(Applied::NotYet) => aside.without_order(index, origin),
                         Ok(Applied::OrderMissing) => {
                             let event = &deliveries[index].event;
                             let error =
@@ -187,23 +222,23 @@ impl Worker {
                 }
             }
         }
-        forget(tx, &not_yet).await?;
-        parked::park(tx, &waiting).await?;
+        let waits = aside.keep(tx, deliveries).await?;
+        parked::park(tx, &unanswered).await?;
         rebuild::note_late(tx, &late).await?;
         rebuild::note_wishes(tx, &wishes).await?;
         write(tx, deliveries, batch.finish()).await?;
-        metrics::counter!("order_worker_parked_total").increment(waiting.len() as u64);
-        Ok(())
+        metrics::counter!("order_worker_parked_total").increment(unanswered.len() as u64);
+        Ok(waits)
     }
 }
 
-fn ids(deliveries: &[Delivery]) -> Vec<String> {
+pub(super) fn ids(deliveries: &[Delivery]) -> Vec<String> {
     deliveries.iter().map(|delivery| delivery.event.id.clone()).collect()
 }
 
 /// Holds the sales that this is about as they are, to the end of the transaction. A verdict counts only in
 /// the incarnation it was asked in.
-async fn hold(
+pub(super) async fn hold(
     tx: &mut PgConnection,
     news: &[News],
     asked: &Asked,
@@ -230,7 +265,7 @@ fn is_void(news: &News, id: &str, standing: &HashMap<Uuid, Trust>) -> Option<Uui
     (stream_id::position(id)?.ms <= until).then_some(sale)
 }
 
-fn understand(batch: &[Delivery]) -> Result<Vec<News>, HandleError> {
+pub(super) fn understand(batch: &[Delivery]) -> Result<Vec<News>, HandleError> {
     batch
         .iter()
         .enumerate()
@@ -240,21 +275,6 @@ fn understand(batch: &[Delivery]) -> Result<Vec<News>, HandleError> {
                 .map_err(|error| HandleError::Poison { index, error })
         })
         .collect()
-}
-
-/// Takes events out of the inbox again that came before the order they are about: the relay still
-/// has both and sends them again, in order.
-async fn forget(tx: &mut PgConnection, ids: &[String]) -> sqlx::Result<()> {
-    if ids.is_empty() {
-        return Ok(());
-    }
-    tracing::warn!(
-        events = ids.len(),
-        "events came before their orders; waiting for the relay to repeat them"
-    );
-    metrics::counter!("order_worker_out_of_order_total").increment(ids.len() as u64);
-    sqlx::query("DELETE FROM inbox WHERE id = ANY($1)").bind(ids).execute(tx).await?;
-    Ok(())
 }
 
 async fn write(tx: &mut PgConnection, deliveries: &[Delivery], outcome: Outcome) -> sqlx::Result<()> {

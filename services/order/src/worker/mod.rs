@@ -6,6 +6,7 @@ mod handle;
 mod parked;
 mod read;
 mod verdicts;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,11 +66,12 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let standing = Standing::new(pool.clone(), stock.clone(), args.ordinary.ordinary_payment_seconds);
     let worker = Arc::new(Worker::new(pool.clone(), stock.clone()));
     let (inbox, delivered, window) = (pool.clone(), pool.clone(), args.returns.window());
-    let (parked, trusting) = (Arc::clone(&worker), pool.clone());
+    let (parked, waiting, trusting) = (Arc::clone(&worker), Arc::clone(&worker), pool.clone());
     Ok(Service::new(COMPONENT, &args.listen)
         .ready("kafka", consumer.gate())
         .task("events", move |stop| consumer.run(worker, stop))
         .task("parked", move |stop| parked::run(parked, stop))
+        .task("waiting", move |stop| waiting::run(waiting, stop))
         .task("vouch", move |stop| vouch::keep(trusting, stock, stop))
         .task("completion", move |stop| completion::run(delivered, window, stop))
         .task("standing", move |stop| standing.run(stop))

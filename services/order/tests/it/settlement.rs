@@ -3,83 +3,21 @@
 
 use std::sync::Arc;
 
-use rocketmart_kit::event::Event;
-use rocketmart_kit::kafka::{Delivery, HandleError, Handler};
+use rocketmart_kit::kafka::{HandleError, Handler};
 use rocketmart_order::events::{self, types};
-use rocketmart_order::worker::Worker;
-use rocketmart_stock::{BuyerId, Line, OrderId, Reserve, ReserveOutcome, SaleId};
-use serde_json::{Value, json};
+use rocketmart_stock::SaleId;
+use serde_json::json;
 use uuid::Uuid;
 
-use crate::shop::{MUG, PRICE, Shop, eventually, product};
-
-fn delivery(topic: &str, event_type: &str, key: Uuid, data: &Value) -> Delivery {
-    let event = Event::new("/rocketmart/test", event_type, key, data);
-    Delivery { topic: topic.to_owned(), partition: 0, offset: 0, event }
-}
-
-fn reserved(sale: Uuid, order: Uuid, quantity: i64) -> Delivery {
-    let data = json!({
-        "order_id": order, "sale_id": sale, "buyer_id": Uuid::now_v7(), "currency": "EUR",
-        "lines": [{ "sku": MUG, "quantity": quantity, "unit_price": PRICE }], "amount": PRICE * quantity,
-        "reserved_at_ms": 1_700_000_000_000_i64, "pay_by_ms": 1_700_000_060_000_i64,
-    });
-    delivery(events::RESERVATIONS, types::RESERVED, order, &data)
-}
-
-fn released(sale: Uuid, order: Uuid) -> Delivery {
-    let data = json!({ "order_id": order, "sale_id": sale, "reason": "expired", "released_at_ms": 1_700_000_060_000_i64 });
-    delivery(events::RESERVATIONS, types::RELEASED, order, &data)
-}
-
-fn succeeded(order: Uuid) -> Delivery {
-    let data = json!({ "payment_id": Uuid::now_v7(), "order_id": order, "amount": PRICE, "currency": "EUR",
-        "succeeded_at_ms": 1_700_000_030_000_i64 });
-    delivery(events::PAYMENTS, types::PAYMENT_SUCCEEDED, order, &data)
-}
-
-fn worker(shop: &Shop) -> Worker {
-    Worker::new(shop.backing.pool.clone(), shop.backing.stock.clone())
-}
-
-/// Reserves a mug in Redis without anybody telling SQL.
-async fn reserve(shop: &Shop, sale: Uuid) -> Uuid {
-    let order = Uuid::now_v7();
-    let wish = Reserve {
-        sale: SaleId(sale),
-        order: OrderId(order),
-        buyer: BuyerId(Uuid::now_v7()),
-        lines: vec![Line::new(MUG, 1)],
-        key: "k".into(),
-        request_hash: "h".into(),
-        traceparent: None,
-    };
-    let outcome = shop.backing.stock.reserve(SaleId(sale), &[wish]).await.unwrap();
-    assert!(matches!(outcome[0], ReserveOutcome::Reserved(_)), "{outcome:?}");
-    order
-}
-
-/// Everything the worker writes, in one text.
-async fn books(shop: &Shop) -> String {
-    let query = "SELECT concat_ws(' ',
-        (SELECT string_agg(o::text, ';' ORDER BY id) FROM orders o),
-        (SELECT string_agg(i::text, ';') FROM sale_items i), (SELECT string_agg(s::text, ';') FROM stock s),
-        (SELECT count(*) FROM order_events), (SELECT count(*) FROM outbox), (SELECT count(*) FROM payments_seen))";
-    sqlx::query_scalar(query).fetch_one(&shop.backing.pool).await.unwrap()
-}
+use crate::deliveries::{books, delivery, released, reserve, reserved, submitted, succeeded, worker};
+use crate::shop::{MUG, Shop, eventually, product};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_handled_again_after_its_commit_changes_nothing() {
     let shop = Shop::with_api_only().await;
     let sale = shop.open_sale(10).await;
     let order = reserve(&shop, sale).await;
-    let submitted =
-        json!({ "order_id": order, "sale_id": sale, "buyer_id": Uuid::now_v7(), "submitted_at_ms": 1 });
-    let batch = [
-        reserved(sale, order, 1),
-        delivery(events::RESERVATIONS, types::PAYMENT_SUBMITTED, order, &submitted),
-        succeeded(order),
-    ];
+    let batch = [reserved(sale, order, 1), submitted(sale, order), succeeded(order)];
     let worker = worker(&shop);
     worker.handle(&batch).await.unwrap();
     let once = books(&shop).await;
@@ -98,24 +36,6 @@ async fn an_event_that_comes_twice_in_one_batch_counts_once() {
     let event = reserved(sale, Uuid::now_v7(), 1);
     worker(&shop).handle(&[event.clone(), event]).await.unwrap();
     assert_eq!(shop.backing.ledger().await, [10, 9, 1, 0]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_ledger_refuses_to_oversell_even_if_redis_were_wrong() {
-    let shop = Shop::with_api_only().await;
-    let sale = shop.open_sale(3).await;
-    let batch = [
-        reserved(sale, Uuid::now_v7(), 2),
-        reserved(sale, Uuid::now_v7(), 2),
-        reserved(sale, Uuid::now_v7(), 1),
-    ];
-    let worker = worker(&shop);
-    let refused = worker.handle(&batch).await;
-    assert!(matches!(refused, Err(HandleError::Poison { index: 1, .. })), "{refused:?}");
-    // The consumer parks that one and hands over the others again.
-    worker.handle(&[batch[0].clone(), batch[2].clone()]).await.unwrap();
-    assert_eq!(shop.backing.ledger().await, [3, 0, 3, 0]);
-    assert_eq!(shop.backing.number("SELECT count(*) FROM orders").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

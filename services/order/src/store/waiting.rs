@@ -1,0 +1,100 @@
+//! Events of a stream that wait for units: see the worker's module of the same name.
+//!
+//! An event here is in no inbox, so order-relay keeps its entry and sends it again: whichever copy is
+//! booked first, the inbox tells the other one.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use rocketmart_kit::event::Event;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::column;
+use super::parked::{self, Parked};
+
+/// Keeps events, once each.
+pub async fn keep(tx: &mut PgConnection, events: &[Parked<'_>]) -> sqlx::Result<()> {
+    let statement = "INSERT INTO waiting_events (sale_id, order_id, id, type, source, time, traceparent, data)
+         SELECT sale_id, order_id, id, type, source, time, traceparent, data
+         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
+             $8::bytea[]) WITH ORDINALITY AS e (sale_id, order_id, id, type, source, time, traceparent, data, n)
+         ORDER BY n ON CONFLICT (id) DO NOTHING";
+    parked::insert(tx, statement, events).await
+}
+
+/// Up to `limit` events that wait, in the order they came. Those that were booked by another copy are
+/// forgotten.
+pub async fn ready(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Event>> {
+    sqlx::query("DELETE FROM waiting_events USING inbox WHERE waiting_events.id = inbox.id")
+        .execute(pool)
+        .await?;
+    let rows = sqlx::query("SELECT * FROM waiting_events WHERE refused IS NULL ORDER BY position LIMIT $1")
+        .bind(limit)
+        .fetch_all(pool)
+        .await?;
+    rows.iter().map(parked::read).collect()
+}
+
+/// Those of `ids` that are here and that nobody else books; nobody else will until the transaction ends.
+pub async fn lock(tx: &mut PgConnection, ids: &[String]) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT id FROM waiting_events WHERE id = ANY($1) ORDER BY position FOR UPDATE SKIP LOCKED",
+    )
+    .bind(ids)
+    .fetch_all(tx)
+    .await
+}
+
+/// Forgets events that were booked.
+pub async fn forget(tx: &mut PgConnection, ids: &[String]) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM waiting_events WHERE id = ANY($1)").bind(ids).execute(tx).await?;
+    Ok(())
+}
+
+/// Those of `orders` that have events here.
+pub async fn of_orders(tx: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<HashSet<Uuid>> {
+    let found: Vec<Uuid> =
+        sqlx::query_scalar("SELECT DISTINCT order_id FROM waiting_events WHERE order_id = ANY($1)")
+            .bind(orders)
+            .fetch_all(tx)
+            .await?;
+    Ok(found.into_iter().collect())
+}
+
+/// Gives up on what has waited longer than `patience`; the ids.
+pub async fn refuse(pool: &PgPool, patience: Duration) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "UPDATE waiting_events SET refused = 'the units did not come'
+         WHERE refused IS NULL AND since < now() - make_interval(secs => $1) RETURNING id",
+    )
+    .bind(patience.as_secs_f64())
+    .fetch_all(pool)
+    .await
+}
+
+/// Those of `ids` that were given up.
+pub async fn refused(tx: &mut PgConnection, ids: &[String]) -> sqlx::Result<HashSet<String>> {
+    let found: Vec<String> =
+        sqlx::query_scalar("SELECT id FROM waiting_events WHERE id = ANY($1) AND refused IS NOT NULL")
+            .bind(ids)
+            .fetch_all(tx)
+            .await?;
+    Ok(found.into_iter().collect())
+}
+
+/// Units that nobody has reserved, by sale and SKU, as last committed.
+pub async fn room(
+    tx: &mut PgConnection,
+    items: &[(Uuid, &str)],
+) -> sqlx::Result<HashMap<(Uuid, String), i64>> {
+    let rows: Vec<(Uuid, String, i64)> = sqlx::query_as(
+        "SELECT DISTINCT sale_id, sku, remaining FROM sale_items
+             JOIN unnest($1::uuid[], $2::text[]) AS asked (sale_id, sku) USING (sale_id, sku)",
+    )
+    .bind(column(items, |item| item.0))
+    .bind(column(items, |item| item.1))
+    .fetch_all(tx)
+    .await?;
+    Ok(rows.into_iter().map(|(sale, sku, remaining)| ((sale, sku), remaining)).collect())
+}
