@@ -17,8 +17,8 @@ const MOST_SHOPPERS: usize = 2_500;
 const SCARCITY: f64 = 0.8;
 /// An unpaid order gives its unit back after this time.
 pub const PAYMENT_SECONDS: u32 = 12;
-/// Longer than Kafka may be away and take to come back: nothing is charged after an order's deadline, so a
-/// payment accepted in an outage that is longer is refused when it is over.
+/// Longer than Kafka may be away and take to come back, so that what is bought meanwhile is paid for as at any
+/// other time: a payment that is accepted has minutes of grace beyond its deadline, and no more.
 const PAYMENT_SECONDS_WITHOUT_KAFKA: u32 = 150;
 /// From closing the sale until everything has drained.
 pub const DRAIN_LIMIT: Duration = Duration::from_mins(4);

@@ -34,6 +34,8 @@ mod stream_id;
 mod vouch;
 pub mod worker;
 
+use std::time::Duration;
+
 pub use stock_config::StockConfig;
 
 /// The tables of this service; every component with PostgreSQL may run them, the first one does.
@@ -46,6 +48,30 @@ pub struct OrdinaryConfig {
     #[arg(long, env = "ORDINARY_PAYMENT_SECONDS", default_value_t = 900,
         value_parser = clap::value_parser!(u32).range(1..))]
     pub ordinary_payment_seconds: u32,
+}
+
+/// How long a payment that its buyer submitted in time may take.
+#[derive(Clone, Debug, clap::Args)]
+pub struct GraceConfig {
+    /// Seconds after the deadline of an order until a payment that was submitted before it must have come
+    /// through. All but the last minute of it may be used to begin the charge.
+    #[arg(long, env = "PAYMENT_GRACE_SECONDS", default_value_t = 300)]
+    pub payment_grace_seconds: u32,
+}
+
+impl GraceConfig {
+    /// What the provider may take to answer about a charge that was begun at the last moment.
+    const ANSWER_SECONDS: u32 = 60;
+
+    /// From the deadline until the units go back on sale.
+    pub(crate) fn whole(&self) -> Duration {
+        Duration::from_secs(self.payment_grace_seconds.into())
+    }
+
+    /// From the deadline until nothing is charged any more.
+    pub(crate) fn to_charge(&self) -> Duration {
+        Duration::from_secs(self.payment_grace_seconds.saturating_sub(Self::ANSWER_SECONDS).into())
+    }
 }
 
 /// For how long something may be returned.

@@ -5,6 +5,7 @@
 //! others. Writing is then a handful of set-based statements, however long the batch.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -96,6 +97,8 @@ pub struct Emitted {
 #[derive(Debug, Default)]
 pub struct Effects {
     cause: usize,
+    /// How long after its order's deadline a payment that was submitted before may be charged.
+    pub(super) charge_late_ms: i64,
     pub transitions: Vec<Transition>,
     pub ledger: BTreeMap<(Uuid, String), Move>,
     /// Units that left the durable stock, or came back to it, per SKU.
@@ -182,6 +185,12 @@ impl Batch {
     /// `orders` are those named by the batch that exist already.
     pub fn new(orders: impl IntoIterator<Item = Order>) -> Self {
         Self { orders: orders.into_iter().map(|order| (order.id, order)).collect(), ..Self::default() }
+    }
+
+    /// Lets payments that were submitted in time be charged this long after their orders' deadlines.
+    pub fn charging_late(mut self, by: Duration) -> Self {
+        self.effects.charge_late_ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self
     }
 
     /// Applies the fact at `index` of the batch. On an error the order is as it was before.
@@ -278,6 +287,17 @@ mod tests {
         assert_eq!(ledger(&outcome), Move { remaining: -2, reserved: 0, sold: 2 });
         assert_eq!(outcome.effects.stock.get("MUG"), Some(&StockMove::sell(2)));
         assert_eq!(told(&outcome), ["rocketmart.order.payment_requested.v1", "rocketmart.order.paid.v1"]);
+    }
+
+    #[test]
+    fn a_payment_submitted_in_time_may_be_charged_after_the_deadline_of_its_order() {
+        let mut batch = Batch::default().charging_late(Duration::from_millis(7));
+        for (index, fact) in [reserved(), submitted()].into_iter().enumerate() {
+            batch.apply(index, fact).unwrap();
+        }
+        let outcome = batch.finish();
+        let OrderEvent::PaymentRequested(asked) = &outcome.effects.emitted[0].event else { panic!() };
+        assert_eq!((asked.pay_by_ms, outcome.made[0].pay_by_ms), (27, 20));
     }
 
     #[test]

@@ -165,7 +165,7 @@ impl Order {
             amount: self.amount,
             currency: self.currency.clone(),
             payment_method_id: self.payment.method_id,
-            pay_by_ms: self.pay_by_ms,
+            pay_by_ms: self.pay_by_ms.saturating_add(effects.charge_late_ms),
         }));
     }
 

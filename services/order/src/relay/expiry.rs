@@ -1,8 +1,9 @@
 //! Lets deadlines pass: releases reservations that were not paid in time, by Redis' clock.
 //!
-//! A payment under way gets a grace beyond its deadline. The payment service charges nothing after
-//! the deadline, so the grace is for the answer about an earlier charge; when it is over the unit
-//! goes back on sale, whether or not anybody works on the payment (invariant I3), and a success
+//! A payment that was submitted in time gets a grace beyond its deadline. Its buyer was told that it is
+//! under way, so it must not fail because Kafka, a database or a worker was away for a moment: most of the
+//! grace may be used to begin the charge, the end of it is for the provider's answer. When it is over the
+//! unit goes back on sale, whether or not anybody works on the payment (invariant I3), and a success
 //! that is told later still is given back by the worker.
 
 use std::time::Duration;

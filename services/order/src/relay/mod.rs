@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::events::RESERVATIONS;
 use crate::store::sales;
-use crate::{MIGRATOR, StockConfig, vouch, worker};
+use crate::{GraceConfig, MIGRATOR, StockConfig, vouch, worker};
 
 const COMPONENT: &str = "order-relay";
 /// How soon a new sale is noticed; it is loaded well before it opens.
@@ -50,9 +50,8 @@ pub struct Args {
     pub stock: StockConfig,
     #[command(flatten)]
     pub kafka: KafkaConfig,
-    /// How long after its deadline a payment under way may still come through.
-    #[arg(long, env = "PAYMENT_GRACE_SECONDS", default_value_t = 60)]
-    pub payment_grace_seconds: u32,
+    #[command(flatten)]
+    pub grace: GraceConfig,
 }
 
 /// Runs until SIGTERM.
@@ -67,7 +66,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let stock = args.stock.connect()?;
     let producer = args.kafka.producer()?;
     let (redis, kafka) = (stock.clone(), producer.clone());
-    let grace = Duration::from_secs(args.payment_grace_seconds.into());
+    let grace = args.grace.whole();
     let booked = GroupProgress::new(&args.kafka, worker::COMPONENT, RESERVATIONS)?;
     let relay = Relay { pool, stock, producer, grace, in_hand: Arc::default() };
     let (forget, drain, trusting) = (relay.clone(), relay.clone(), relay.clone());

@@ -20,6 +20,7 @@
 //! which are asked for again, and stream entries that came too late for the rebuild, which are void.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use async_trait::async_trait;
@@ -46,6 +47,7 @@ const SOURCE: &str = "/rocketmart/order-worker";
 pub struct Worker {
     pub(super) pool: PgPool,
     stock: Stock,
+    charge_late: Duration,
 }
 
 #[async_trait]
@@ -93,8 +95,9 @@ pub(super) struct Ground {
 }
 
 impl Worker {
-    pub fn new(pool: PgPool, stock: Stock) -> Self {
-        Self { pool, stock }
+    /// `charge_late`: how long after its order's deadline a payment that was submitted before may be charged.
+    pub fn new(pool: PgPool, stock: Stock, charge_late: Duration) -> Self {
+        Self { pool, stock, charge_late }
     }
 
     pub(super) async fn handle_together(&self, batch: &[Delivery], take: Take) -> Result<(), HandleError> {
@@ -172,7 +175,7 @@ impl Worker {
         let mut named: Vec<Uuid> = news.iter().filter_map(News::order_id).collect();
         named.sort_unstable();
         named.dedup();
-        let mut batch = Batch::new(orders::lock(tx, &named).await?);
+        let mut batch = Batch::new(orders::lock(tx, &named).await?).charging_late(self.charge_late);
         let mut aside = Aside::default();
         let (mut unanswered, mut wishes, mut late) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (index, news) in news.into_iter().enumerate() {

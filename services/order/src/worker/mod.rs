@@ -23,7 +23,7 @@ pub use handle::Worker;
 use crate::events::{DELIVERIES, PAYMENTS, PRODUCTS, RESERVATIONS};
 use crate::standing::Standing;
 use crate::store::books;
-use crate::{MIGRATOR, OrdinaryConfig, ReturnsConfig, StockConfig, vouch};
+use crate::{GraceConfig, MIGRATOR, OrdinaryConfig, ReturnsConfig, StockConfig, vouch};
 
 pub(crate) const COMPONENT: &str = "order-worker";
 /// Events in one transaction.
@@ -48,6 +48,8 @@ pub struct Args {
     pub returns: ReturnsConfig,
     #[command(flatten)]
     pub ordinary: OrdinaryConfig,
+    #[command(flatten)]
+    pub grace: GraceConfig,
 }
 
 /// Runs until SIGTERM.
@@ -64,7 +66,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let topics = [RESERVATIONS, PAYMENTS, DELIVERIES, PRODUCTS];
     let consumer = Consumer::new(&args.kafka, COMPONENT, &topics).batch(BATCH, LINGER);
     let standing = Standing::new(pool.clone(), stock.clone(), args.ordinary.ordinary_payment_seconds);
-    let worker = Arc::new(Worker::new(pool.clone(), stock.clone()));
+    let worker = Arc::new(Worker::new(pool.clone(), stock.clone(), args.grace.to_charge()));
     let (inbox, delivered, window) = (pool.clone(), pool.clone(), args.returns.window());
     let (parked, waiting, trusting) = (Arc::clone(&worker), Arc::clone(&worker), pool.clone());
     Ok(Service::new(COMPONENT, &args.listen)

@@ -1,5 +1,7 @@
 //! Events as the consumer would hand them over, made by hand, for a worker that is called by hand.
 
+use std::time::Duration;
+
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::Delivery;
 use rocketmart_order::events::{self, types};
@@ -41,7 +43,7 @@ pub fn succeeded(order: Uuid) -> Delivery {
 }
 
 pub fn worker(shop: &Shop) -> Worker {
-    Worker::new(shop.backing.pool.clone(), shop.backing.stock.clone())
+    Worker::new(shop.backing.pool.clone(), shop.backing.stock.clone(), Duration::ZERO)
 }
 
 /// Reserves a mug in Redis without anybody telling SQL.

@@ -8,7 +8,7 @@ use rocketmart_stock::{BuyerId, Line, OrderId, Reserve, ReserveOutcome, SaleId};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::shop::{GRACE_SECONDS, MUG, PRICE, Shop, eventually, from_now, offer};
+use crate::shop::{GRACE_SECONDS, MUG, PRICE, Shop, eventually, from_now, moment, now_ms, offer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purchase_is_reserved_then_paid_then_delivered_and_the_books_follow() {
@@ -126,12 +126,8 @@ async fn an_order_whose_payment_nobody_works_on_expires_after_the_grace_and_a_la
     let (status, paying) = buyer.post(&format!("/api/v1/orders/{id}/payment"), &json!({})).await;
     assert_eq!(status, 202, "{paying}");
     shop.until_booked(id, "expired").await;
-    let pay_by = time::OffsetDateTime::parse(
-        paying["pay_by"].as_str().unwrap(),
-        &time::format_description::well_known::Rfc3339,
-    );
     let grace = time::Duration::seconds(GRACE_SECONDS.into());
-    assert!(time::OffsetDateTime::now_utc() >= pay_by.unwrap() + grace, "the grace was granted");
+    assert!(time::OffsetDateTime::now_utc() >= moment(&paying["pay_by"]) + grace, "the grace was granted");
     let (status, bought) = later.purchase(sale, 1, "k").await;
     assert_eq!(status, 201, "the unit is on sale again: {bought}");
 
@@ -145,6 +141,31 @@ async fn an_order_whose_payment_nobody_works_on_expires_after_the_grace_and_a_la
     );
     shop.until_booked(id, "expired").await;
     assert!(shop.told.of(types::ORDER_PAID, id).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_submitted_before_an_outage_comes_through_though_its_deadline_passed_meanwhile() {
+    let mut shop = Shop::with_api_only().await;
+    shop.backing.grace.payment_grace_seconds = 300;
+    shop.keep(shop.backing.run_relay().await);
+    let mut terms = offer(1);
+    terms["payment_seconds"] = json!(1);
+    let sale = shop.sale(terms).await;
+    let buyer = shop.buyer();
+    let (_, order) = buyer.purchase(sale, 1, "k").await;
+    let id = order["id"].as_str().unwrap();
+    let (status, paying) = buyer.post(&format!("/api/v1/orders/{id}/payment"), &json!({})).await;
+    assert_eq!(status, 202, "{paying}");
+
+    // Nobody works until it is too late to submit anything.
+    let pay_by = moment(&paying["pay_by"]).unix_timestamp_nanos() / 1_000_000;
+    eventually("the deadline has passed", async || i128::from(now_ms()) > pay_by + 500).await;
+    shop.keep(shop.backing.run_worker().await);
+    let asked = shop.told.until(types::PAYMENT_REQUESTED, id, 1).await;
+    assert!(asked[0]["pay_by_ms"].as_i64().unwrap() > now_ms(), "it may still be charged: {asked:?}");
+    shop.payment_succeeds(&order, Uuid::now_v7()).await;
+    shop.until_booked(id, "paid").await;
+    assert_eq!(shop.backing.ledger().await, [1, 0, 0, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,12 +7,10 @@ use std::time::Duration;
 use rocketmart_order::events::types;
 use rocketmart_stock::SaleId;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::shop::{Caller, Shop, eventually, offer};
+use crate::shop::{Caller, Shop, eventually, moment, offer};
 
 const KEY: &str = r#"the-"only"-key"#;
 
@@ -117,10 +115,6 @@ pub async fn shoppers(
         served.push((buyer, order));
     }
     served
-}
-
-fn moment(text: &Value) -> OffsetDateTime {
-    OffsetDateTime::parse(text.as_str().unwrap(), &Rfc3339).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

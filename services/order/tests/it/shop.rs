@@ -12,7 +12,9 @@ use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, KafkaConfig, List
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Consumer, Delivery, HandleError, Handler, Producer, TopicSpec, create_topics};
 use rocketmart_kit::service::Service;
-use rocketmart_order::{MIGRATOR, OrdinaryConfig, ReturnsConfig, StockConfig, api, events, relay, worker};
+use rocketmart_order::{
+    GraceConfig, MIGRATOR, OrdinaryConfig, ReturnsConfig, StockConfig, api, events, relay, worker,
+};
 use rocketmart_stock::Stock;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -34,7 +36,7 @@ pub const OPERATOR_TOKEN: &str = "the-operator-of-this-test";
 pub const MUG: &str = "MUG";
 pub const PRICE: i64 = 1500;
 
-/// A payment under way may take this much longer than its order.
+/// A payment under way may take this much longer than its order, unless a test says otherwise.
 pub const GRACE_SECONDS: u32 = 2;
 
 /// Redis, PostgreSQL and Kafka of one test, with the schema in place and nothing running on them.
@@ -49,6 +51,7 @@ pub struct Backing {
     pub returns: ReturnsConfig,
     pub ordinary: OrdinaryConfig,
     pub limits: api::LimitArgs,
+    pub grace: GraceConfig,
 }
 
 impl Backing {
@@ -79,7 +82,8 @@ impl Backing {
         // Tests ask as soon and as often as they can; the limits have tests of their own.
         let limits =
             api::LimitArgs { purchases_per_member: 0, purchases_per_address: 0, ..api::LimitArgs::default() };
-        Self { redis, database, kafka, pool, stock_config, stock, producer, returns, ordinary, limits }
+        let grace = GraceConfig { payment_grace_seconds: GRACE_SECONDS };
+        Self { redis, database, kafka, pool, stock_config, stock, producer, returns, ordinary, limits, grace }
     }
 
     /// Runs a service until the guard is dropped; answers where its API listens.
@@ -122,7 +126,7 @@ impl Backing {
             database: self.database.clone(),
             stock: self.stock_config.clone(),
             kafka: self.kafka.clone(),
-            payment_grace_seconds: GRACE_SECONDS,
+            grace: self.grace.clone(),
         };
         Self::run(relay::service(args).await.unwrap()).await.1
     }
@@ -135,6 +139,7 @@ impl Backing {
             kafka: self.kafka.clone(),
             returns: self.returns.clone(),
             ordinary: self.ordinary.clone(),
+            grace: self.grace.clone(),
         };
         Self::run(worker::service(args).await.unwrap()).await.1
     }
@@ -436,6 +441,11 @@ pub fn offer(units: i64) -> Value {
 
 pub fn now_ms() -> i64 {
     (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).try_into().unwrap()
+}
+
+/// A moment as the API writes it.
+pub fn moment(text: &Value) -> OffsetDateTime {
+    OffsetDateTime::parse(text.as_str().unwrap(), &Rfc3339).unwrap()
 }
 
 pub fn from_now(seconds: i64) -> String {
