@@ -21,11 +21,15 @@ use crate::{bench, demo, deployed::Deployed, faults, quality};
 const ENGINE: &str = "rocketmart-stock";
 const OPERATOR: &str = "rocketmart-operator";
 const SHOP: &str = "rocketmart-shop";
+/// It hashes passwords, which takes a core each.
+const MEMBER: &str = "rocketmart-member";
 /// Of its tests, those that ask for everything the shop offers, wherever it is, and those that need a cluster.
 const ROWS: &str = "shop";
 const ON_A_CLUSTER: &str = "deployed";
 /// The operator's tests wait for deadlines most of the time, so more of them than there are cores run at once.
 const WAITING: &str = "--test-threads=5";
+/// The services' tests wait for servers, for what Kafka carries and for time to pass.
+const WAITING_MOST: &str = "--test-threads=6";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tier {
@@ -86,14 +90,19 @@ impl Tier {
                 quality::generate(programs, true)?;
                 let property_tests =
                     programs.tests(Kind::IntegrationTests).filter(|test| test.package == ENGINE);
-                run_all(programs.tests(Kind::UnitTests).chain(property_tests))
+                run_all(programs.tests(Kind::UnitTests).chain(property_tests), None)
             }
             Self::Services => {
-                let others = [ENGINE, OPERATOR, SHOP];
+                let others = [ENGINE, OPERATOR, SHOP, MEMBER];
                 let mut count = run_all(
                     programs
                         .tests(Kind::IntegrationTests)
                         .filter(|test| !others.contains(&test.package.as_str())),
+                    Some(WAITING_MOST),
+                )?;
+                count += run_all(
+                    programs.tests(Kind::IntegrationTests).filter(|test| test.package == MEMBER),
+                    None,
                 )?;
                 println!("\n-- some benchmarks for a moment");
                 bench::works(programs)?;
@@ -104,10 +113,12 @@ impl Tier {
                 programs
                     .tests(Kind::IntegrationTests)
                     .filter(|test| test.package == SHOP && test.name != ON_A_CLUSTER),
+                None,
             ),
-            Self::Operator => {
-                run_all(programs.tests(Kind::IntegrationTests).filter(|test| test.package == OPERATOR))
-            }
+            Self::Operator => run_all(
+                programs.tests(Kind::IntegrationTests).filter(|test| test.package == OPERATOR),
+                Some(WAITING),
+            ),
             Self::Faults => {
                 faults::short(programs)?;
                 Ok(Count { passed: 2, failed: 0 })
@@ -199,12 +210,13 @@ fn chosen(names: &[String]) -> Result<Vec<Tier>> {
         .collect()
 }
 
-/// Runs test executables one after the other: each of them uses both cores by itself.
-fn run_all<'a>(executables: impl Iterator<Item = &'a Executable>) -> Result<Count> {
+/// Runs test executables one after the other: each of them uses both cores by itself, or as many tests at once
+/// as `at_once` says.
+fn run_all<'a>(executables: impl Iterator<Item = &'a Executable>, at_once: Option<&str>) -> Result<Count> {
     let mut count = Count::default();
     for executable in executables {
         println!("\n-- {} ({})", executable.package, executable.name);
-        count += run_one(executable)?;
+        count += run_one(executable, at_once)?;
     }
     Ok(count)
 }
@@ -227,9 +239,9 @@ fn against_the_deployed(programs: &Programs, options: &demo::Options) -> Result<
 }
 
 /// Runs a test executable.
-fn run_one(executable: &Executable) -> Result<Count> {
+fn run_one(executable: &Executable, at_once: Option<&str>) -> Result<Count> {
     let mut command = Command::new(&executable.path);
-    command.current_dir(&executable.folder).args((executable.package == OPERATOR).then_some(WAITING));
+    command.current_dir(&executable.folder).args(at_once);
     execute(&mut command, &executable.package)
 }
 
