@@ -8,7 +8,7 @@
 //! of the inbox. [`idempotency`] makes
 //! a repeated POST answer as the first one did; [`rate_limit`] keeps one caller, known by their token
 //! or their [`client_address`], from crowding out the others; [`client`] calls other services;
-//! [`trace`] carries one trace through all of them.
+//! [`trace`] carries one trace through all of them. Tasks in the background keep a [`pace`].
 
 pub mod auth;
 pub mod client;
@@ -21,6 +21,7 @@ pub mod failpoint;
 pub mod idempotency;
 pub mod kafka;
 pub mod outbox;
+pub mod pace;
 pub mod page;
 pub mod problem;
 pub mod rate_limit;

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use rocketmart_kit::pace::Pace;
 use rocketmart_stock::{SaleId, Stock, StockError, VouchOutcome};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -71,14 +72,11 @@ pub(crate) async fn doubt(
 /// Looks at every sale whenever Redis runs anew, until `stop`.
 pub(crate) async fn keep(pool: PgPool, stock: Stock, stop: CancellationToken) -> anyhow::Result<()> {
     let mut settled = None;
-    while !stop.is_cancelled() {
-        match look_at_all(&pool, &stock, settled.as_deref()).await {
-            Ok(session) => settled = Some(session),
-            Err(error) => tracing::debug!(%error, "cannot vouch for the sales"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(PERIOD) => {}
+    let mut pace = Pace::every(PERIOD, "cannot vouch for the sales");
+    loop {
+        let looked = look_at_all(&pool, &stock, settled.as_deref()).await;
+        if !pace.rest(looked.map(|session| settled = Some(session)), &stop).await {
+            break;
         }
     }
     Ok(())

@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use rocketmart_kit::kafka::GroupProgress;
+use rocketmart_kit::pace::Pace;
 use tokio_util::sync::CancellationToken;
 
 use super::{ERROR_PAUSE, Relay};
@@ -18,19 +19,8 @@ use crate::store::trust;
 const PERIOD: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(relay: Relay, booked: GroupProgress, stop: CancellationToken) -> anyhow::Result<()> {
-    while !stop.is_cancelled() {
-        let pause = match drain(&relay, &booked, &stop).await {
-            Ok(()) => PERIOD,
-            Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "cannot tell whether SQL has everything");
-                ERROR_PAUSE
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
+    let mut pace = Pace::every(PERIOD, "cannot tell whether SQL has everything").after_error(ERROR_PAUSE);
+    while pace.rest(drain(&relay, &booked, &stop).await, &stop).await {}
     Ok(())
 }
 

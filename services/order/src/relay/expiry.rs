@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use rocketmart_kit::pace::{Next, Pace};
 use rocketmart_stock::{Expired, SaleId, StockError};
 use tokio_util::sync::CancellationToken;
 
@@ -20,15 +21,16 @@ const PERIOD: Duration = Duration::from_millis(250);
 const AT_ONCE: usize = 500;
 
 pub(super) async fn run(relay: Relay, sale: SaleId, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        let pause = match relay.stock.expire(sale, AT_ONCE, relay.grace).await {
+    let mut pace = Pace::every(PERIOD, "cannot expire reservations").after_error(ERROR_PAUSE);
+    loop {
+        let looked = match relay.stock.expire(sale, AT_ONCE, relay.grace).await {
             Ok(Expired { released, looked_at }) => {
                 if released > 0 {
                     metrics::counter!("order_reservations_expired_total").increment(released as u64);
                     tracing::debug!(%sale, released, "deadlines passed");
                 }
                 // As many as asked for means there may be more.
-                if looked_at < AT_ONCE { PERIOD } else { Duration::ZERO }
+                Ok(Next::more(looked_at == AT_ONCE))
             }
             // Deadlines that pass meanwhile are noticed once it is vouched for: here too, since a sale that
             // was rebuilt a moment ago may have nobody else who looks.
@@ -36,16 +38,12 @@ pub(super) async fn run(relay: Relay, sale: SaleId, stop: CancellationToken) {
                 if let Err(error) = vouch::look(&relay.pool, &relay.stock, sale.0).await {
                     tracing::debug!(%sale, %error, "cannot vouch for the sale");
                 }
-                PERIOD
+                Ok(Next::AfterRest)
             }
-            Err(error) => {
-                tracing::warn!(%sale, %error, "cannot expire reservations");
-                ERROR_PAUSE
-            }
+            Err(error) => Err(format!("sale {sale}: {error}")),
         };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
+        if !pace.rest(looked, &stop).await {
+            break;
         }
     }
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::kafka::{GroupProgress, Producer};
+use rocketmart_kit::pace::Pace;
 use rocketmart_kit::service::Service;
 use rocketmart_stock::{PurgeOutcome, SaleId, Stock, StockError};
 use sqlx::PgPool;
@@ -151,15 +152,8 @@ impl Relay {
 
     /// Lets Redis forget sales whose books were signed off long ago, and old orders of what has no end.
     async fn forget_loop(self, stop: CancellationToken) -> anyhow::Result<()> {
-        while !stop.is_cancelled() {
-            if let Err(error) = self.forget().await {
-                tracing::warn!(error = format!("{error:#}"), "cannot forget finished sales");
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(FORGET_EVERY) => {}
-            }
-        }
+        let mut pace = Pace::every(FORGET_EVERY, "cannot forget finished sales");
+        while pace.rest(self.forget().await, &stop).await {}
         Ok(())
     }
 

@@ -26,6 +26,7 @@ mod shelf;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use rocketmart_kit::pace::{Next, Pace};
 use rocketmart_stock::Stock;
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -62,16 +63,8 @@ impl Standing {
 
     /// Follows the stock until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        while !stop.is_cancelled() {
-            let more = self.look().await.unwrap_or_else(|error| {
-                tracing::warn!(error = format!("{error:#}"), "the ordinary stock waits");
-                false
-            });
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(if more { Duration::ZERO } else { PERIOD }) => {}
-            }
-        }
+        let mut pace = Pace::every(PERIOD, "the ordinary stock waits");
+        while pace.rest(self.look().await.map(Next::more), &stop).await {}
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use rocketmart_kit::pace::{Next, Pace};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -20,21 +21,10 @@ const AT_ONCE: i64 = 500;
 const CAUSE: &str = "return-window-over";
 
 pub(super) async fn run(pool: PgPool, window: time::Duration, stop: CancellationToken) -> anyhow::Result<()> {
-    while !stop.is_cancelled() {
-        let pause = match complete(&pool, window).await {
-            // A full batch means that there may be more.
-            Ok(completed) if i64::try_from(completed) == Ok(AT_ONCE) => Duration::ZERO,
-            Ok(_) => PERIOD,
-            Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "cannot complete delivered orders");
-                PERIOD
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
+    let mut pace = Pace::every(PERIOD, "cannot complete delivered orders");
+    // A full batch means that there may be more.
+    let more = |completed: usize| Next::more(i64::try_from(completed) == Ok(AT_ONCE));
+    while pace.rest(complete(&pool, window).await.map(more), &stop).await {}
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::kafka::Consumer;
 use rocketmart_kit::outbox;
+use rocketmart_kit::pace::Pace;
 use rocketmart_kit::service::Service;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -83,14 +84,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
 
 /// Keeps the inbox from growing for ever.
 async fn forget_loop(pool: PgPool, stop: CancellationToken) -> anyhow::Result<()> {
-    while !stop.is_cancelled() {
-        if let Err(error) = books::forget_received(&pool, REMEMBER).await {
-            tracing::warn!(%error, "cannot forget old events");
-        }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(FORGET_EVERY) => {}
-        }
-    }
+    let mut pace = Pace::every(FORGET_EVERY, "cannot forget old events");
+    while pace.rest(books::forget_received(&pool, REMEMBER).await.map(drop), &stop).await {}
     Ok(())
 }

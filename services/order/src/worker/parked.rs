@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rocketmart_kit::kafka::{Delivery, HandleError};
+use rocketmart_kit::pace::Pace;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
@@ -20,15 +21,8 @@ const PERIOD: Duration = Duration::from_millis(500);
 const AT_ONCE: i64 = 500;
 
 pub(super) async fn run(worker: Arc<Worker>, stop: CancellationToken) -> anyhow::Result<()> {
-    while !stop.is_cancelled() {
-        if let Err(error) = worker.book_parked().await {
-            tracing::warn!(error = format!("{error:#}"), "payments stay parked");
-        }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(PERIOD) => {}
-        }
-    }
+    let mut pace = Pace::every(PERIOD, "payments stay parked");
+    while pace.rest(worker.book_parked().await, &stop).await {}
     Ok(())
 }
 

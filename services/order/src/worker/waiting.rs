@@ -23,6 +23,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use rocketmart_kit::kafka::{Delivery, HandleError};
 use rocketmart_kit::outbox;
+use rocketmart_kit::pace::Pace;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -49,15 +50,8 @@ const FITTINGS: usize = 5;
 pub(super) type Free = HashMap<(Uuid, String), i64>;
 
 pub(super) async fn run(worker: Arc<Worker>, stop: CancellationToken) -> anyhow::Result<()> {
-    while !stop.is_cancelled() {
-        if let Err(error) = worker.book_waiting().await {
-            tracing::warn!(error = format!("{error:#}"), "reservations go on waiting for their units");
-        }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(PERIOD) => {}
-        }
-    }
+    let mut pace = Pace::every(PERIOD, "reservations go on waiting for their units");
+    while pace.rest(worker.book_waiting().await, &stop).await {}
     Ok(())
 }
 
