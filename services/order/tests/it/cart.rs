@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::people::bad_tokens;
 use crate::shop::{Caller, MUG, PRICE, Shop, product, supply};
 
 const PEN: &str = "PEN";
@@ -145,7 +146,7 @@ async fn what_breaks_a_rule_of_the_cart_is_named() {
         let named = (&answer["errors"][0]["field"], &answer["errors"][0]["rule"]);
         assert_eq!((status, named), (422, (&json!(field), &json!(rule))), "{answer}");
     }
-    for token in Shop::bad_tokens() {
+    for token in bad_tokens() {
         let forger = Caller { token, ..buyer.clone() };
         assert_eq!(forger.get("/api/v1/cart").await.0, 401);
         assert_eq!(put(&forger, MUG, 1).await.0, 401);

@@ -5,6 +5,7 @@ use rocketmart_order::events::types;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::people::bad_tokens;
 use crate::shop::{MUG, PRICE, Shop, offer};
 
 /// A sale of ten mugs, up to five for each buyer.
@@ -167,7 +168,7 @@ async fn what_cannot_be_returned_is_refused_by_field_rule_and_code() {
     assert_eq!(shop.buyer().send_back(id, "k", &good).await.0, 404, "somebody else's order is unknown");
     assert_eq!(buyer.send_back(&Uuid::now_v7().to_string(), "k", &good).await.0, 404);
     assert_eq!(buyer.send_back("seven", "k", &good).await.0, 400);
-    for token in Shop::bad_tokens() {
+    for token in bad_tokens() {
         let stranger = crate::shop::Caller { token, ..buyer.clone() };
         assert_eq!(stranger.call(Method::POST, &path, Some(&good), Some("k")).await.0, 401);
     }
