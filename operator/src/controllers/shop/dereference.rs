@@ -15,8 +15,9 @@ use kube::{
 };
 use rocketmart_crds::{FlashSale, Shop};
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 
-use super::{names, status};
+use super::{names, sale_floor, status};
 use crate::{Context, kafka};
 
 /// The API server did not answer.
@@ -35,7 +36,7 @@ pub(super) struct Facts {
     /// The Secrets that the operator generates, as far as they exist.
     pub(super) keys: BTreeMap<String, Secret>,
     pub(super) live: Live,
-    /// The sales in the shop's namespace.
+    /// The shop's sales that raise a floor of replicas now.
     pub(super) sales: Vec<FlashSale>,
     /// Topics of the shop with their partitions.
     pub(super) topics: Result<BTreeMap<String, i32>, kafka::Error>,
@@ -60,13 +61,12 @@ pub(super) async fn dereference(shop: &Shop, context: &Context) -> Result<Facts,
     let name = shop.name_any();
     let secrets: Api<Secret> = context.namespaced(&namespace);
     let prefix = names::topic_prefix(&namespace, &name);
-    let everything = ListParams::default();
 
     let (live, (named, keys), topics, sales) = tokio::join!(
         live(&name, &namespace, context),
         async { (read(&secrets, named_secrets(shop)).await, read(&secrets, generated(&name)).await) },
         topics(shop, &prefix, context),
-        list::<DeserializeGuard<FlashSale>>(context.namespaced(&namespace), &everything),
+        raising_a_floor(&name, &namespace, context),
     );
     let live = live?;
     let pods = if live.deployments.iter().all(status::is_rolled_out) {
@@ -75,8 +75,20 @@ pub(super) async fn dereference(shop: &Shop, context: &Context) -> Result<Facts,
         list(context.namespaced(&namespace), &ListParams::default().labels(&names::children(&name))).await?
     };
     let keys = keys?.into_iter().filter_map(|(name, secret)| Some((name, secret?))).collect();
-    let sales = sales?.into_iter().filter_map(|sale| sale.0.ok()).collect();
-    Ok(Facts { secrets: named?, keys, live, sales, topics, pods })
+    Ok(Facts { secrets: named?, keys, live, sales: sales?, topics, pods })
+}
+
+/// Of all sales of a namespace, which may be many and large, those that matter to this shop. What is not
+/// kept is let go at once, and few such lists are in memory at a time.
+async fn raising_a_floor(shop: &str, namespace: &str, context: &Context) -> Result<Vec<FlashSale>, Error> {
+    static LISTS: Semaphore = Semaphore::const_new(2);
+    let _turn = LISTS.acquire().await;
+    let all =
+        list::<DeserializeGuard<FlashSale>>(context.namespaced(namespace), &ListParams::default()).await?;
+    let raises = |sale: &FlashSale| {
+        sale.spec.shop == shop && !sale.spec.pre_scale.is_empty() && sale_floor::holds_replicas(sale)
+    };
+    Ok(all.into_iter().filter_map(|sale| sale.0.ok()).filter(raises).collect())
 }
 
 /// The names of the Secrets that the spec refers to.

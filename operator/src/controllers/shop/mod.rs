@@ -53,7 +53,7 @@ const RESYNC: Duration = Duration::from_mins(1);
 /// The same while something is missing, so that a shop recovers soon after it appeared.
 const RESYNC_DEGRADED: Duration = Duration::from_secs(5);
 /// One that waits for its Kafka should not hold up the others; each holds what it read of its children.
-const CONCURRENCY: u16 = 16;
+const CONCURRENCY: u16 = 8;
 
 /// A reconcile could not be completed; it is tried again.
 #[derive(Debug, thiserror::Error)]
