@@ -15,8 +15,8 @@ mod lag;
 mod market;
 mod operators;
 /// The order service as its own tests run it: API, relay and worker on real Redis, PostgreSQL and Kafka.
-#[path = "../../../services/order/tests/it/shop.rs"]
-#[allow(dead_code, reason = "the order service's tests use more of it")]
+#[path = "../../../services/order/tests/it/shop/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the order service's tests use more of it")]
 mod order_service;
 mod process;
 mod random;

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::people::bad_tokens;
+use crate::shop::bad_tokens;
 use crate::shop::{Caller, MUG, PRICE, Shop, product, supply};
 
 const PEN: &str = "PEN";

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
 #![allow(unreachable_pub, reason = "nothing outside sees a test; `pub` says which module serves the others")]
 
-mod backing;
 mod cancel;
 mod cart;
 mod checkout;
@@ -13,8 +12,6 @@ mod completion;
 mod deliveries;
 mod failover;
 mod limits;
-mod neighbours;
-mod people;
 mod purchases;
 mod rebuild;
 mod rebuild_trouble;
@@ -23,5 +20,4 @@ mod returns;
 mod settlement;
 mod shop;
 mod side_door;
-mod told;
 mod waiting;

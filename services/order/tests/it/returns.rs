@@ -5,7 +5,7 @@ use rocketmart_order::events::types;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::people::bad_tokens;
+use crate::shop::bad_tokens;
 use crate::shop::{MUG, PRICE, Shop, offer};
 
 /// A sale of ten mugs, up to five for each buyer.

@@ -125,7 +125,7 @@ impl Moment {
             };
             match name {
                 "rocketmart_operator_api_requests_total" => {
-                    moment.asked(label("verb"), label("resource"), value)
+                    moment.asked(label("verb"), label("resource"), value);
                 }
                 "rocketmart_operator_reconcile_errors_total" => moment.errors += value,
                 "process_resident_memory_bytes" => moment.resident_bytes = value,

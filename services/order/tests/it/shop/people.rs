@@ -9,7 +9,7 @@ use rocketmart_kit::config::AuthConfig;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::shop::MUG;
+use super::MUG;
 
 /// The example key of RFC 8410.
 const SIGNING_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\

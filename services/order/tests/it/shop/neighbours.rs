@@ -4,7 +4,7 @@ use rocketmart_order::events;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::shop::{Shop, now_ms};
+use super::{Shop, now_ms};
 
 impl Shop {
     pub async fn payment_succeeds(&self, order: &Value, payment: Uuid) {

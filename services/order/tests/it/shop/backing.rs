@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
-use crate::people::{self, OPERATOR_TOKEN};
+use super::people::{self, OPERATOR_TOKEN};
 
 /// The SKU every sale of these tests sells, at this price.
 pub const MUG: &str = "MUG";

@@ -8,7 +8,7 @@ use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Delivery, HandleError, Handler};
 use serde_json::Value;
 
-use crate::shop::eventually;
+use super::eventually;
 
 /// What the order service told the others.
 #[derive(Clone, Default)]

@@ -1,4 +1,15 @@
 //! A running order service, and the services around it.
+//!
+//! ```text
+//! people ──HTTP──▶ Shop (its processes on what `backing` starts) ◀──events── neighbours
+//!                              └──events──▶ told
+//! ```
+//! The operator's tests run on it as well, so it needs nothing of the other tests.
+
+mod backing;
+mod neighbours;
+mod people;
+mod told;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,10 +24,10 @@ use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
-pub use crate::backing::{Backing, GRACE_SECONDS, MUG, PRICE, product, supply};
-pub use crate::people::{Caller, OPERATOR_TOKEN};
-use crate::people::{claims, signed};
-use crate::told::Told;
+pub use self::backing::{Backing, GRACE_SECONDS, MUG, PRICE, product, supply};
+pub use self::people::{Caller, OPERATOR_TOKEN, bad_tokens};
+use self::people::{claims, signed};
+use self::told::Told;
 
 /// The whole order service with its surroundings.
 pub struct Shop {
