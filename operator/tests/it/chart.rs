@@ -95,6 +95,26 @@ fn the_api_server_accepts_the_backing_services_with_and_without_cassandra() {
 }
 
 #[test]
+fn a_database_that_is_left_out_loses_its_url() {
+    server().kubectl(&["create", "namespace", "left-out"]).unwrap();
+    let urls_of = |databases: &str| {
+        let settings = [databases, "shopNamespace=left-out"];
+        let rendered = objects(&template_of(BACKING, "left-out", &settings));
+        let secret = rendered.iter().find(|it| it["metadata"]["name"] == "rocketmart-databases").unwrap();
+        let file = std::env::temp_dir().join(format!("rocketmart-databases-{}.json", std::process::id()));
+        std::fs::write(&file, secret.to_string()).unwrap();
+        // As Helm does.
+        server().kubectl(&["apply", "--server-side", "--filename", &file.display().to_string()]).unwrap();
+        std::fs::remove_file(file).unwrap();
+        let kept = ["--namespace", "left-out", "get", "secret", "rocketmart-databases", "--output"];
+        let keys = "go-template={{range $name, $_ := .data}}{{$name}} {{end}}";
+        server().kubectl(&[&kept[..], &[keys]].concat()).unwrap()
+    };
+    assert_eq!(urls_of("databases={member,order}"), "member order ");
+    assert_eq!(urls_of("databases={order}"), "order ");
+}
+
+#[test]
 fn every_pod_of_the_backing_services_is_as_restricted_as_their_namespace_asks() {
     for object in objects(&template_of(BACKING, "backing", &["cassandra.enabled=true"])) {
         let pod = &object["spec"]["template"]["spec"];
