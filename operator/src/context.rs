@@ -7,7 +7,7 @@ use kube::{
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 
-use crate::{Config, OPERATOR, kafka, leader::Fence};
+use crate::{Config, OPERATOR, gateway_api, kafka, leader::Fence};
 
 /// One per process; shared by all controllers.
 #[derive(Clone)]
@@ -37,6 +37,19 @@ impl Context {
         match &self.config.watch_namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
+        }
+    }
+
+    /// The same, to watch a kind that the cluster may not have: until it has, nothing is heard of it.
+    pub fn watched_once_installed<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        let client = gateway_api::patient(&self.client);
+        match &self.config.watch_namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
         }
     }
 

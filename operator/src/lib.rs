@@ -20,6 +20,7 @@ pub mod conditions;
 pub mod config;
 pub mod context;
 pub mod controllers;
+pub mod gateway_api;
 pub mod kafka;
 pub mod leader;
 mod requests;

@@ -6,6 +6,7 @@
 
 mod autoscaling;
 mod connection;
+mod gateway;
 mod status;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub use self::{
         Cassandra, Kafka, PaymentProvider, Postgresql, Redis, RedisSentinel, SecretKeyReference,
         SecretReference, Smtp,
     },
+    gateway::{Gateway, ParentReference},
     status::{AutoscalingStatus, ComponentStatus, ShopStatus},
 };
 use crate::component::{self, Component};
@@ -46,6 +48,7 @@ use crate::component::{self, Component};
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
     printcolumn(name = "Services", type_ = "string", json_path = ".status.services"),
+    printcolumn(name = "Host", type_ = "string", json_path = ".spec.host"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Message", type_ = "string", priority = 1,
@@ -53,6 +56,13 @@ use crate::component::{self, Component};
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(has(self.gateway) && has(self.ingressClassName))")
+        .message("give either gateway or ingressClassName: a shop has one entrance").field_path(".gateway"),
+    validation = Rule::new("!(has(self.gateway) && has(self.tls))")
+        .message("tls is for an Ingress: with gateway, the Gateway's listener holds the certificate")
+        .field_path(".tls")
+)]
 pub struct ShopSpec {
     /// Image of all components. When absent, the image that the operator itself runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,7 +78,7 @@ pub struct ShopSpec {
     #[schemars(length(max = 10))]
     pub image_pull_secrets: Vec<LocalObjectReference>,
 
-    /// DNS name under which buyers reach the shop; the Ingress routes it.
+    /// DNS name under which buyers reach the shop, through an Ingress or, with `gateway`, an `HTTPRoute`.
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
@@ -84,7 +94,14 @@ pub struct ShopSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<SecretReference>,
 
-    /// Base of the links in mails, without a slash at the end. When absent, made from the host.
+    /// Gateways (Gateway API) that lead buyers to the shop. When absent, an Ingress does; a shop that is
+    /// moved keeps it until the Gateways have taken the route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Gateway>,
+
+    /// Base of the links in mails, without a slash at the end. When absent, made from the host: with
+    /// `https` if `tls` is given, with `http` otherwise, so a shop behind a Gateway that serves TLS gives
+    /// it here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^https?://[^\s/]+(/[^\s]*[^\s/])?$"))]
     pub public_url: Option<String>,

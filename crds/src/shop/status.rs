@@ -14,7 +14,8 @@ pub struct ShopStatus {
     pub observed_generation: Option<i64>,
 
     /// `Ready`: every component serves. `Progressing`: a change is being rolled out. `Degraded`:
-    /// something stands in the way; the message names it.
+    /// something stands in the way; the message names it. `RouteAccepted`, with `spec.gateway`: every
+    /// Gateway has taken the route.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

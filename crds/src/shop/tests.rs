@@ -107,6 +107,32 @@ fn mail_has_exactly_one_address() {
 }
 
 #[test]
+fn a_shop_has_one_entrance_and_one_holder_of_its_certificate() {
+    let gateway =
+        json!({ "parentRefs": [{ "name": "public", "namespace": "edge", "sectionName": "https" }] });
+    let with_gateway = |field: &str, value: Value| {
+        let mut shop = shop();
+        shop["spec"]["gateway"] = gateway.clone();
+        shop["spec"][field] = value;
+        serde_json::from_value::<Shop>(shop).unwrap().validate_cel().map_err(|errors| errors.to_string())
+    };
+    accepts("/spec/gateway", gateway.clone());
+    assert!(with_gateway("ingressClassName", json!("contour")).unwrap_err().contains("either gateway or"));
+    assert!(with_gateway("tls", json!({ "name": "tls" })).unwrap_err().contains("tls is for an Ingress"));
+}
+
+#[test]
+fn a_gateway_is_named_once() {
+    let gateways = |references: Value| json!({ "parentRefs": references });
+    accepts(
+        "/spec/gateway",
+        gateways(json!([{ "name": "a", "sectionName": "x" }, { "name": "a", "sectionName": "y" }])),
+    );
+    accepts("/spec/gateway", gateways(json!([{ "name": "a" }, { "name": "a", "namespace": "edge" }])));
+    refuses("/spec/gateway", gateways(json!([{ "name": "a" }, { "name": "a" }])), "one Gateway, twice");
+}
+
+#[test]
 fn refresh_tokens_outlive_access_tokens() {
     accepts("/spec/tokens", json!({ "accessSeconds": 60, "refreshSeconds": 61 }));
     refuses(

@@ -12,6 +12,7 @@ mod children;
 mod cluster;
 mod election;
 mod lag;
+mod gateway;
 mod market;
 mod operators;
 /// The order service as its own tests run it: API, relay and worker on real Redis, PostgreSQL and Kafka.

@@ -112,6 +112,24 @@ async fn bad_shops_are_refused_with_a_reason() {
             with(shop(), "/spec/components", json!({ "order-worker": { "replicas": 1, "autoscaling": {} } })),
             "either replicas or autoscaling",
         ),
+        (
+            with(
+                with(shop(), "/spec/ingressClassName", json!("contour")),
+                "/spec/gateway",
+                json!({ "parentRefs": [{ "name": "public", "namespace": "edge" }] }),
+            ),
+            "either gateway or ingressClassName",
+        ),
+        (
+            with(
+                shop(),
+                "/spec/gateway",
+                json!({ "parentRefs": [
+                    { "name": "public", "namespace": "edge" }, { "name": "public", "namespace": "edge" },
+                ] }),
+            ),
+            "one Gateway, twice",
+        ),
         (with(shop(), "/spec/kafka/brokers", json!("kafka")), "spec.kafka.brokers"),
         (
             with(shop(), "/spec/redis", json!({ "sentinel": { "addresses": "a", "masterName": "mart" } })),

@@ -1,5 +1,5 @@
-//! Which path leads to which component: the one table behind the Ingress that the operator makes, the
-//! entrance that stands in for it on loopback, and the tests that look at both.
+//! Which path leads to which component: the one table behind the Ingress or `HTTPRoute` that the operator
+//! makes, the entrance that stands in for it on loopback, and the tests that look at both.
 //!
 //! `/internal` and the services' own `/docs` are in no row, so they lead nowhere from outside; `/openapi`
 //! is the description of the whole shop.

@@ -90,6 +90,19 @@ pub fn contour() -> Result<Contour> {
     Ok(Contour { dir })
 }
 
+/// The definition of the Gateway API's `HTTPRoute`, from the module that Contour is built with.
+pub fn http_route_definition() -> Result<PathBuf> {
+    const NAME: &str = "gateway.networking.k8s.io_httproutes.yaml";
+    let contour = checkout().join("e2e/node-binaries/contour");
+    let key = cache::key_of_files(&[contour.join("go.mod"), contour.join("go.sum")])?;
+    let entry = cache::entry("gateway-api", &key, |into| {
+        let source = downloaded(&contour, "sigs.k8s.io/gateway-api")?.join("config/crd/standard").join(NAME);
+        let definition = fs::read(&source).with_context(|| format!("reading {}", source.display()))?;
+        Ok(fs::write(into.join(NAME), definition)?)
+    })?;
+    Ok(entry.join(NAME))
+}
+
 impl Module {
     fn source(&self) -> PathBuf {
         checkout().join("e2e/node-binaries").join(self.name)
@@ -140,16 +153,22 @@ fn kubernetes_version_flags(version: &str) -> String {
         .join(" ")
 }
 
+/// The folder with the source of a module that another depends on.
+fn downloaded(by: &Path, module: &str) -> Result<PathBuf> {
+    let go = |arguments: &[&str]| -> Result<String> {
+        let output = Command::new("go").args(arguments).arg(module).current_dir(by).output();
+        let output = output.with_context(|| format!("asking Go for {module}"))?;
+        if !output.status.success() {
+            bail!("go {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    };
+    go(&["mod", "download"])?;
+    Ok(go(&["list", "-m", "-f", "{{.Dir}}"])?.into())
+}
+
 fn copy_contour_manifests(module: &Path, into: &Path) -> Result<()> {
-    let output = Command::new("go")
-        .args(["list", "-m", "-f", "{{.Dir}}", "github.com/projectcontour/contour"])
-        .current_dir(module)
-        .output()
-        .context("asking Go for Contour's source")?;
-    if !output.status.success() {
-        bail!("go list: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    let source = PathBuf::from(String::from_utf8(output.stdout)?.trim()).join("examples/contour");
+    let source = downloaded(module, "github.com/projectcontour/contour")?.join("examples/contour");
     fs::create_dir_all(into)?;
     for file in fs::read_dir(&source).with_context(|| format!("reading {}", source.display()))? {
         let file = file?.path();

@@ -24,7 +24,7 @@ use anyhow::Result;
 
 pub use self::{
     envoy::binary as envoy,
-    go::{Contour, KUBERNETES_VERSION, contour, helm, kubernetes_binaries},
+    go::{Contour, KUBERNETES_VERSION, contour, helm, http_route_definition, kubernetes_binaries},
     images::{Image, cassandra_image, rocketmart_image},
     schemathesis::{python, schemathesis},
 };
@@ -73,6 +73,7 @@ pub fn for_tests() -> Result<()> {
     crate::maven::libraries("kafka")?;
     crate::maven::libraries("cassandra")?;
     schemathesis::packages()?;
+    http_route_definition()?;
     kubernetes_binaries().map(drop)
 }
 

@@ -5,21 +5,28 @@
 //! of our fields by hand. Fields that others added stay.
 //!
 //! The order has a reason: what pods need at their start comes before the Deployments, the topics
-//! included; what leads traffic to them comes after.
+//! included; what leads traffic to them comes after. A shop that is moved to a Gateway keeps its Ingress
+//! until the Gateway leads buyers to it.
 
 use std::fmt::Debug;
 
-use k8s_openapi::{NamespaceResourceScope, api::apps::v1::Deployment};
+use k8s_openapi::api::{apps::v1::Deployment, networking::v1::Ingress};
 use kube::{
     Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
+    core::NamespaceResourceScope,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{build::Children, dereference::Facts, validate::ValidatedShop};
-use crate::{Context, OPERATOR, kafka, telemetry};
+use super::{
+    build::Children,
+    dereference::Facts,
+    route::{self, Stand},
+    validate::{Problem, ValidatedShop},
+};
+use crate::{Context, OPERATOR, gateway_api::HttpRoute, kafka, telemetry};
 
 const DIGEST: &str = "rocketmart.dev/applied-digest";
 
@@ -43,6 +50,10 @@ pub(super) struct Applied {
     pub(super) repaired: Vec<String>,
     /// Why the topics are not as they should be.
     pub(super) kafka: Option<kafka::Error>,
+    /// Where the route stands with its Gateways, in a shop that has one.
+    pub(super) route: Option<Stand>,
+    /// Why there is no route in a shop that should have one.
+    pub(super) no_route: Option<Problem>,
 }
 
 pub(super) async fn apply(
@@ -59,7 +70,8 @@ pub(super) async fn apply(
         topics,
         mut deployments,
         pod_disruption_budgets,
-        ingress,
+        http_routes,
+        ingresses,
     } = children;
     let live = &facts.live;
     let mut applied = Applied::default();
@@ -79,9 +91,46 @@ pub(super) async fn apply(
     applied.deployments = writer.bring(deployments, &live.deployments).await?;
 
     writer.bring(pod_disruption_budgets, &live.pod_disruption_budgets).await?;
-    writer.bring(vec![ingress], &live.ingresses).await?;
+    let wants_gateway = !http_routes.is_empty();
+    if !wants_gateway {
+        writer.bring(ingresses, &live.ingresses).await?;
+    }
+    match bring_routes(&mut writer, http_routes, live.http_routes.as_deref()).await? {
+        Ok(routes) => applied.route = routes.first().map(route::stand),
+        Err(problem) => applied.no_route = Some(problem),
+    }
+    if wants_gateway && applied.route.as_ref().is_some_and(Stand::leads) {
+        writer.bring(Vec::<Ingress>::new(), &live.ingresses).await?;
+    }
     applied.repaired = writer.repaired;
     Ok(applied)
+}
+
+/// The routes as they are now. That the cluster does not know or does not accept them is for people to
+/// mend.
+async fn bring_routes(
+    writer: &mut Writer<'_>,
+    wanted: Vec<HttpRoute>,
+    live: Option<&[HttpRoute]>,
+) -> Result<Result<Vec<HttpRoute>, Problem>, Error> {
+    let Some(live) = live else {
+        let missing = Problem {
+            reason: "GatewayApiMissing",
+            message:
+                "spec.gateway: this cluster has no HTTPRoute (gateway.networking.k8s.io/v1); install the \
+                      Gateway API's CRDs"
+                    .to_owned(),
+        };
+        return Ok(if wanted.is_empty() { Ok(wanted) } else { Err(missing) });
+    };
+    match writer.bring(wanted, live).await {
+        Err(Error::Apply { source: kube::Error::Api(status), .. }) if status.code == 422 => {
+            let message =
+                format!("spec.gateway: the API server does not accept the route: {}", status.message);
+            Ok(Err(Problem { reason: "RouteInvalid", message }))
+        }
+        brought => brought.map(Ok),
+    }
 }
 
 /// Why the topics could not be ensured, if they could not.
@@ -120,14 +169,14 @@ impl Writer<'_> {
     async fn bring<K>(&mut self, wanted: Vec<K>, live: &[K]) -> Result<Vec<K>, Error>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + k8s_openapi::Resource
             + Clone
             + Debug
             + DeserializeOwned
             + Serialize,
     {
         let api = self.context.namespaced::<K>(&self.shop.namespace);
-        let kind = <K as k8s_openapi::Resource>::KIND;
+        let kind = K::kind(&());
+        let kind = kind.as_ref();
         let orphans = live.iter().filter(|old| wanted.iter().all(|new| new.name_any() != old.name_any()));
         let orphans: Vec<_> = orphans.filter(|old| self.is_ours(*old)).map(ResourceExt::name_any).collect();
         let mut current = Vec::with_capacity(wanted.len());
@@ -148,14 +197,14 @@ impl Writer<'_> {
                 self.repaired.push(format!("{kind} {name}"));
             }
             tracing::info!(kind, name, why = ?difference, "applying");
-            metrics::counter!(telemetry::WRITES, "kind" => kind, "verb" => "apply").increment(1);
+            metrics::counter!(telemetry::WRITES, "kind" => kind.to_owned(), "verb" => "apply").increment(1);
             let parameters = PatchParams::apply(OPERATOR).force();
             let written = api.patch(&name, &parameters, &Patch::Apply(&value)).await;
             current.push(written.map_err(|source| Error::Apply { kind: kind.to_owned(), name, source })?);
         }
         for name in orphans {
             tracing::info!(kind, name, "deleting an orphan");
-            metrics::counter!(telemetry::WRITES, "kind" => kind, "verb" => "delete").increment(1);
+            metrics::counter!(telemetry::WRITES, "kind" => kind.to_owned(), "verb" => "delete").increment(1);
             match api.delete(&name, &DeleteParams::background()).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(source) => return Err(Error::Delete { kind: kind.to_owned(), name, source }),

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use super::{names, sale_floor, status};
-use crate::{Context, kafka};
+use crate::{Context, gateway_api::HttpRoute, kafka};
 
 /// The API server did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,8 @@ pub(super) struct Facts {
 pub struct Live {
     pub(super) config_maps: Vec<ConfigMap>,
     pub(super) deployments: Vec<Deployment>,
+    /// `None` where the cluster has no such kind.
+    pub(super) http_routes: Option<Vec<HttpRoute>>,
     pub(super) ingresses: Vec<Ingress>,
     pub(super) network_policies: Vec<NetworkPolicy>,
     pub(super) pod_disruption_budgets: Vec<PodDisruptionBudget>,
@@ -134,6 +136,7 @@ async fn live(shop: &str, namespace: &str, context: &Context) -> Result<Live, Er
     let (
         config_maps,
         deployments,
+        http_routes,
         ingresses,
         network_policies,
         pod_disruption_budgets,
@@ -142,6 +145,7 @@ async fn live(shop: &str, namespace: &str, context: &Context) -> Result<Live, Er
     ) = tokio::try_join!(
         list(context.namespaced(namespace), &ours),
         list(context.namespaced(namespace), &ours),
+        list_if_installed(context.namespaced(namespace), &ours),
         list(context.namespaced(namespace), &ours),
         list(context.namespaced(namespace), &ours),
         list(context.namespaced(namespace), &ours),
@@ -151,12 +155,25 @@ async fn live(shop: &str, namespace: &str, context: &Context) -> Result<Live, Er
     Ok(Live {
         config_maps,
         deployments,
+        http_routes,
         ingresses,
         network_policies,
         pod_disruption_budgets,
         service_accounts,
         services,
     })
+}
+
+/// `None` where the cluster has no such kind.
+async fn list_if_installed<K>(api: Api<K>, parameters: &ListParams) -> Result<Option<Vec<K>>, Error>
+where
+    K: Resource<Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    K::DynamicType: Default,
+{
+    match list(api, parameters).await {
+        Err(Error::List { source: kube::Error::Api(status), .. }) if status.code == 404 => Ok(None),
+        listed => listed.map(Some),
+    }
 }
 
 async fn list<K>(api: Api<K>, parameters: &ListParams) -> Result<Vec<K>, Error>

@@ -20,6 +20,7 @@ mod dereference;
 pub mod keys;
 pub mod names;
 mod profile;
+mod route;
 pub mod sale_floor;
 mod status;
 mod validate;
@@ -44,7 +45,7 @@ use tracing::Instrument;
 
 pub use self::validate::ValidatedShop;
 use super::frame::{self, Frame, Kind};
-use crate::Context;
+use crate::{Context, gateway_api::HttpRoute};
 
 /// Bursts of changes (ten Deployments becoming ready) make one reconcile.
 const DEBOUNCE: Duration = Duration::from_millis(300);
@@ -104,7 +105,8 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         .owns(context.watched::<ServiceAccount>(), ours.clone())
         .owns(context.watched::<Ingress>(), ours.clone())
         .owns(context.watched::<NetworkPolicy>(), ours.clone())
-        .owns(context.watched::<PodDisruptionBudget>(), ours)
+        .owns(context.watched::<PodDisruptionBudget>(), ours.clone())
+        .owns(context.watched_once_installed::<HttpRoute>(), ours)
         // A sale that is about to open raises the floor of replicas.
         .watches(context.watched::<DeserializeGuard<FlashSale>>(), watcher::Config::default(), move |sale| {
             shop_of(sale, &changes)

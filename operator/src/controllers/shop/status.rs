@@ -13,6 +13,7 @@ use super::{
     apply::Applied,
     dereference::{Facts, Live},
     names,
+    route::{self, Stand},
     validate::{Problem, ValidatedShop},
 };
 use crate::{
@@ -24,6 +25,8 @@ use crate::{
 const READY: &str = "Ready";
 const PROGRESSING: &str = "Progressing";
 const DEGRADED: &str = "Degraded";
+/// Only of a shop behind Gateways.
+const ROUTE_ACCEPTED: &str = "RouteAccepted";
 
 /// What a reconcile found.
 pub(super) struct Report {
@@ -36,12 +39,15 @@ pub(super) struct Report {
     /// The version, once all pods run it.
     version: Option<String>,
     suspended: bool,
+    /// Where its route stands, if Gateways lead to it.
+    route: Option<Stand>,
 }
 
 impl Report {
     /// The spec could not be used; the shop goes on as it was.
     pub(super) fn refused(problems: Vec<Problem>, live: &Live) -> Self {
-        Self { problems, version: None, suspended: false, ..Self::observed(&live.deployments) }
+        let route = live.http_routes.iter().flatten().next().map(route::stand);
+        Self { problems, route, ..Self::observed(&live.deployments) }
     }
 
     pub(super) fn of(shop: &ValidatedShop, applied: &Applied, facts: &Facts) -> Self {
@@ -52,6 +58,12 @@ impl Report {
                 .push(Problem { reason: "KafkaUnreachable", message: format!("spec.kafka: {error}") });
         }
         report.problems.extend(applied.deployments.iter().filter_map(|it| failure(it, &facts.pods)));
+        report.problems.extend(applied.no_route.clone());
+        if let Some(Stand::Refused(why)) = &applied.route {
+            let message = format!("spec.gateway: {why}");
+            report.problems.push(Problem { reason: "RouteRefused", message });
+        }
+        report.route.clone_from(&applied.route);
         report.version = report.unsettled.is_empty().then(|| shop.version());
         report.suspended = shop.spec.suspend;
         report
@@ -65,6 +77,7 @@ impl Report {
             components: Vec::new(),
             version: None,
             suspended: false,
+            route: None,
         };
         for component in Component::ALL {
             let deployment = deployments.iter().find(|deployment| {
@@ -92,7 +105,15 @@ impl Report {
     }
 
     pub(super) fn is_healthy(&self) -> bool {
-        self.problems.is_empty() && self.unsettled.is_empty()
+        self.problems.is_empty() && self.unsettled.is_empty() && self.waiting_for_gateways().is_none()
+    }
+
+    /// The Gateways that have yet to take the route.
+    fn waiting_for_gateways(&self) -> Option<&str> {
+        match &self.route {
+            Some(Stand::Waiting { for_, .. }) => Some(for_),
+            _ => None,
+        }
     }
 
     /// Components that serve, of all.
@@ -104,6 +125,7 @@ impl Report {
         let problems: Vec<_> = self.problems.iter().map(|problem| problem.message.as_str()).collect();
         let problems = problems.join("; ");
         let waiting = |components: &[String]| format!("waiting for {}", components.join(", "));
+        let gateways: Vec<_> = self.waiting_for_gateways().map(str::to_owned).into_iter().collect();
         let all = format!("all {} components serve", Component::ALL.len());
         let ready = match self.problems.first() {
             Some(problem) => Verdict::new(READY, false, problem.reason, problems.clone()),
@@ -113,12 +135,17 @@ impl Report {
             None if !self.down.is_empty() => {
                 Verdict::new(READY, false, "ComponentsNotReady", waiting(&self.down))
             }
+            None if self.route.as_ref().is_some_and(|route| !route.leads()) => {
+                Verdict::new(READY, false, "RoutePending", waiting(&gateways))
+            }
             None => Verdict::new(READY, true, AS_EXPECTED, all),
         };
-        let progressing = if self.unsettled.is_empty() {
-            Verdict::new(PROGRESSING, false, "RolledOut", "every component runs as declared")
-        } else {
+        let progressing = if !self.unsettled.is_empty() {
             Verdict::new(PROGRESSING, true, "RollingOut", waiting(&self.unsettled))
+        } else if !gateways.is_empty() {
+            Verdict::new(PROGRESSING, true, "RoutePending", waiting(&gateways))
+        } else {
+            Verdict::new(PROGRESSING, false, "RolledOut", "every component runs as declared")
         };
         let degraded = match self.problems.first() {
             Some(problem) => Verdict::new(DEGRADED, true, problem.reason, problems),
@@ -126,16 +153,31 @@ impl Report {
         };
         [ready, progressing, degraded]
     }
+
+    fn route_verdict(&self) -> Option<Verdict> {
+        Some(match self.route.as_ref()? {
+            Stand::Accepted => Verdict::new(ROUTE_ACCEPTED, true, "Accepted", ""),
+            Stand::Waiting { for_, .. } => {
+                Verdict::new(ROUTE_ACCEPTED, false, "Pending", format!("waiting for {for_}"))
+            }
+            Stand::Refused(why) => Verdict::new(ROUTE_ACCEPTED, false, "Refused", why.clone()),
+        })
+    }
 }
 
 /// Writes the status if it differs, and an Event when the shop becomes ready, stops being ready, or
 /// finds another reason for it.
 pub(super) async fn write(shop: &Shop, report: Report, context: &Context) -> kube::Result<()> {
     let old = shop.status.clone().unwrap_or_default();
-    let verdicts = report.verdicts();
+    let mut verdicts = Vec::from(report.verdicts());
+    let mut before = old.conditions.clone();
+    match report.route_verdict() {
+        Some(verdict) => verdicts.push(verdict),
+        None => before.retain(|condition| condition.type_ != ROUTE_ACCEPTED),
+    }
     let new = ShopStatus {
         observed_generation: shop.metadata.generation,
-        conditions: conditions::merge(&old.conditions, &verdicts, shop.metadata.generation),
+        conditions: conditions::merge(&before, &verdicts, shop.metadata.generation),
         services: Some(report.services()),
         version: report.version.or_else(|| old.version.clone()),
         components: report.components,
@@ -284,6 +326,25 @@ mod tests {
         let [ready, progressing, _] = report.verdicts();
         assert!(ready.status && progressing.status && !report.is_healthy());
         assert_eq!(progressing.message, "waiting for order (1 of 1), order-worker (1 of 4)");
+    }
+
+    #[test]
+    fn a_shop_whose_gateways_lead_nobody_to_it_is_not_ready() {
+        let with_route = |route| Report { route: Some(route), ..Report::observed(&all_ready()) };
+        let waiting = |before| Stand::Waiting { for_: "Gateway public".into(), before };
+        let report = with_route(waiting(false));
+        let [ready, progressing, degraded] = report.verdicts();
+        assert!(!ready.status && progressing.status && !degraded.status && !report.is_healthy());
+        assert_eq!(
+            (ready.reason.as_str(), ready.message.as_str()),
+            ("RoutePending", "waiting for Gateway public")
+        );
+
+        let report = with_route(waiting(true));
+        let [ready, progressing, _] = report.verdicts();
+        assert!(ready.status && progressing.status && !report.route_verdict().unwrap().status);
+        let report = with_route(Stand::Accepted);
+        assert!(report.verdicts()[0].status && report.route_verdict().unwrap().status && report.is_healthy());
     }
 
     #[test]

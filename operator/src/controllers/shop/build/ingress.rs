@@ -1,4 +1,4 @@
-//! The entrance: which path goes to which component. `/internal` is routed nowhere.
+//! The entrance behind an ingress controller: which path goes to which component. `/internal` is routed nowhere.
 
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend,

@@ -5,6 +5,7 @@ mod config_map;
 mod deployment;
 #[cfg(test)]
 pub(in crate::controllers::shop) mod fixture;
+mod http_route;
 mod ingress;
 mod network_policy;
 mod pod_disruption_budget;
@@ -25,10 +26,12 @@ use rocketmart_crds::Component;
 use serde::Serialize;
 
 use super::{dereference::Live, names, profile, validate::ValidatedShop};
-use crate::kafka::Topic;
+use crate::{gateway_api::HttpRoute, kafka::Topic};
 
 /// Port of the API of components that serve HTTP.
 const HTTP_PORT: i32 = 8080;
+/// Port of their Services.
+const SERVICE_PORT: i32 = 80;
 /// Port of probes and metrics of every component.
 const ADMIN_PORT: i32 = 9090;
 
@@ -42,7 +45,9 @@ pub struct Children {
     pub topics: Vec<Topic>,
     pub deployments: Vec<Deployment>,
     pub pod_disruption_budgets: Vec<PodDisruptionBudget>,
-    pub ingress: Ingress,
+    /// One entrance: either of these.
+    pub http_routes: Vec<HttpRoute>,
+    pub ingresses: Vec<Ingress>,
 }
 
 /// `keys` are the generated Secrets, by name. `live` decides one thing only: whether the number of
@@ -59,6 +64,7 @@ pub fn build(shop: &ValidatedShop, keys: &BTreeMap<String, Secret>, live: &Live)
         })
         .collect();
     let serving = || Component::ALL.into_iter().filter(|component| profile::of(*component).serves_http());
+    let gateway = shop.spec.gateway.as_ref();
     Children {
         service_account: service_account::build(shop),
         network_policies: network_policy::build(shop).into(),
@@ -68,7 +74,8 @@ pub fn build(shop: &ValidatedShop, keys: &BTreeMap<String, Secret>, live: &Live)
         pod_disruption_budgets: Component::ALL
             .map(|component| pod_disruption_budget::build(shop, component))
             .into(),
-        ingress: ingress::build(shop),
+        http_routes: gateway.map(|gateway| http_route::build(shop, gateway)).into_iter().collect(),
+        ingresses: gateway.is_none().then(|| ingress::build(shop)).into_iter().collect(),
         config_maps: config_maps.into_values().collect(),
     }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use rocketmart_crds::Component;
 
-use super::component_child;
+use super::{SERVICE_PORT, component_child};
 use crate::controllers::shop::{names, validate::ValidatedShop};
 
 pub(super) fn build(shop: &ValidatedShop, component: Component) -> Service {
@@ -17,7 +17,7 @@ pub(super) fn build(shop: &ValidatedShop, component: Component) -> Service {
             selector: Some(names::selector(&shop.name, component)),
             ports: Some(vec![ServicePort {
                 name: Some("http".to_owned()),
-                port: 80,
+                port: SERVICE_PORT,
                 protocol: Some("TCP".to_owned()),
                 target_port: Some(IntOrString::String("http".to_owned())),
                 ..ServicePort::default()

@@ -34,22 +34,62 @@ fn the_children_of_a_shop() {
     insta::assert_yaml_snapshot!("order-worker-deployment", deployment(&children, Component::OrderWorker));
     insta::assert_yaml_snapshot!("config-maps", children.config_maps);
     insta::assert_yaml_snapshot!("services", children.services);
-    insta::assert_yaml_snapshot!("ingress", children.ingress);
+    insta::assert_yaml_snapshot!("ingress", children.ingresses[0]);
+    assert!(children.http_routes.is_empty());
     insta::assert_yaml_snapshot!("network-policies", children.network_policies);
     insta::assert_yaml_snapshot!("pod-disruption-budgets", children.pod_disruption_budgets[0]);
     insta::assert_yaml_snapshot!("service-account", children.service_account);
     insta::assert_yaml_snapshot!("topics", children.topics);
 }
 
+fn behind_a_gateway(shop: &mut rocketmart_crds::Shop) {
+    let gateway = serde_json::json!({ "parentRefs": [{ "name": "public", "namespace": "edge" }] });
+    shop.spec.gateway = Some(serde_json::from_value(gateway).unwrap());
+    shop.spec.ingress_class_name = None;
+}
+
 #[test]
 fn every_child_belongs_to_the_shop() {
-    let children = serde_json::to_value(children(|_| {})).unwrap();
-    let objects = children.as_object().unwrap().iter().filter(|(kind, _)| *kind != "topics");
-    for child in objects.flat_map(|(_, v)| v.as_array().cloned().unwrap_or_else(|| vec![v.clone()])) {
-        let metadata = &child["metadata"];
-        assert_eq!(metadata["ownerReferences"][0]["name"], "rocket", "{metadata}");
-        assert_eq!(metadata["labels"][names::MANAGED_BY], "rocketmart-operator", "{metadata}");
+    for entrance in [|_: &mut _| {}, behind_a_gateway] {
+        let children = serde_json::to_value(children(entrance)).unwrap();
+        let objects = children.as_object().unwrap().iter().filter(|(kind, _)| *kind != "topics");
+        for child in objects.flat_map(|(_, v)| v.as_array().cloned().unwrap_or_else(|| vec![v.clone()])) {
+            let metadata = &child["metadata"];
+            assert_eq!(metadata["ownerReferences"][0]["name"], "rocket", "{metadata}");
+            assert_eq!(metadata["labels"][names::MANAGED_BY], "rocketmart-operator", "{metadata}");
+        }
     }
+}
+
+#[test]
+fn gateways_lead_the_same_paths_to_the_same_services_as_an_ingress() {
+    let behind = children(behind_a_gateway);
+    assert!(behind.ingresses.is_empty());
+    let [route] = &*behind.http_routes else { panic!("{:?}", behind.http_routes) };
+    assert_eq!(route.spec.hostnames, ["shop.example"]);
+    assert_eq!(route.spec.parent_refs[0].name, "public");
+    let mut by_gateway = Vec::new();
+    for rule in &route.spec.rules {
+        let [backend] = &*rule.backend_refs else { panic!("{rule:?}") };
+        assert_eq!(backend.port, Some(SERVICE_PORT));
+        for path in rule.matches.iter().filter_map(|one| one.path.as_ref()) {
+            assert_eq!(path.kind, "PathPrefix");
+            by_gateway.push((path.value.clone(), backend.name.clone()));
+        }
+    }
+    by_gateway.sort();
+
+    let behind = children(|_| {});
+    let http = behind.ingresses[0].spec.clone().unwrap().rules.unwrap().remove(0).http.unwrap();
+    let by_ingress: Vec<_> =
+        http.paths.into_iter().map(|path| (path.path.unwrap(), path.backend.service.unwrap().name)).collect();
+    assert!(by_ingress.len() > 10);
+    assert_eq!(by_gateway, by_ingress);
+}
+
+#[test]
+fn another_entrance_rolls_no_pod() {
+    assert!(rolled(&children(|_| {}), &children(behind_a_gateway)).is_empty());
 }
 
 #[test]
