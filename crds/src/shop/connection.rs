@@ -110,42 +110,6 @@ const fn min_replicas() -> i32 {
     1
 }
 
-/// How to reach Kafka, and the shape of the topics the operator makes.
-#[derive(KubeSchema, Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Kafka {
-    /// Bootstrap servers, separated by commas: `kafka-0:9092,kafka-1:9092`.
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[^\s,:]+:[0-9]+(,[^\s,:]+:[0-9]+)*$"))]
-    pub brokers: String,
-
-    /// Copies of each partition. Production uses 3.
-    #[serde(default = "replication_factor")]
-    #[schemars(range(min = 1, max = 9))]
-    #[x_kube(
-        validation = Rule::new("self == oldSelf")
-            .message("kafka.replicationFactor cannot be changed: topics keep the copies they were made with")
-    )]
-    pub replication_factor: i32,
-
-    /// Partitions of each event topic, and so the largest number of workers of one kind that have
-    /// work at the same time.
-    #[serde(default = "partitions")]
-    #[schemars(range(min = 1, max = 512))]
-    #[x_kube(
-        validation = Rule::new("self >= oldSelf")
-            .message("kafka.partitions can grow but not shrink: Kafka cannot remove partitions")
-    )]
-    pub partitions: i32,
-}
-
-const fn replication_factor() -> i32 {
-    1
-}
-
-const fn partitions() -> i32 {
-    8
-}
-
 /// PostgreSQL: one database per service.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -7,6 +7,7 @@
 mod autoscaling;
 mod connection;
 mod gateway;
+mod kafka;
 mod status;
 
 use std::collections::BTreeMap;
@@ -22,10 +23,11 @@ pub use self::{
         ScalingRules,
     },
     connection::{
-        Cassandra, Kafka, PaymentProvider, Postgresql, Redis, RedisSentinel, SecretKeyReference,
-        SecretReference, Smtp,
+        Cassandra, PaymentProvider, Postgresql, Redis, RedisSentinel, SecretKeyReference, SecretReference,
+        Smtp,
     },
     gateway::{Gateway, ParentReference},
+    kafka::{Kafka, KafkaSasl, KafkaTls, SaslMechanism},
     status::{AutoscalingStatus, ComponentStatus, ShopStatus},
 };
 use crate::component::{self, Component};

@@ -194,6 +194,15 @@ fn replicas_follow_either_a_threshold_or_a_drain_time() {
 }
 
 #[test]
+fn a_password_is_not_sent_to_kafka_as_it_is_without_tls() {
+    let sasl = |mechanism: &str| json!({ "mechanism": mechanism, "secretRef": { "name": "kafka" } });
+    accepts("/spec/kafka/sasl", sasl("SCRAM-SHA-256"));
+    refuses("/spec/kafka/sasl", sasl("PLAIN"), "PLAIN sends the password as it is, so it needs kafka.tls");
+    let over_tls = json!({ "brokers": "kafka:9093", "tls": {}, "sasl": sasl("PLAIN") });
+    accepts("/spec/kafka", over_tls);
+}
+
+#[test]
 fn topics_keep_their_shape() {
     refuses_change("/spec/kafka/partitions", json!(7), "can grow but not shrink");
     refuses_change("/spec/kafka/replicationFactor", json!(3), "replicationFactor cannot be changed");

@@ -3,13 +3,15 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use rdkafka::{
-    ClientConfig, Offset, TopicPartitionList,
+    Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
     topic_partition_list::TopicPartitionListElem,
     types::RDKafkaErrorCode,
 };
 use rocketmart_crds::shop::{Autoscaling, OffsetReset};
+
+use crate::kafka::Access;
 
 /// Longest wait for one answer of a broker.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -66,13 +68,8 @@ pub struct Observer {
 }
 
 impl Observer {
-    pub fn new(brokers: &str, group: &str, topics: Vec<String>) -> Result<Self, KafkaError> {
-        let consumer = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            .set("group.id", group)
-            .set("client.id", crate::OPERATOR)
-            .set("enable.auto.commit", "false")
-            .create()?;
+    pub fn new(access: &Access, group: &str, topics: Vec<String>) -> Result<Self, KafkaError> {
+        let consumer = access.client().set("group.id", group).set("enable.auto.commit", "false").create()?;
         Ok(Self { consumer: Arc::new(consumer), topics })
     }
 

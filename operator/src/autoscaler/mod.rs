@@ -37,6 +37,7 @@ use self::{
 use crate::{
     Context,
     controllers::shop::{names, sale_floor},
+    kafka::Access,
     telemetry,
 };
 
@@ -65,7 +66,7 @@ struct Target {
 
 /// What is kept about a target between looks.
 struct Scaled {
-    brokers: String,
+    access: Access,
     observer: Observer,
     memory: Memory,
     looked: Option<Instant>,
@@ -124,27 +125,27 @@ async fn scale(context: &Context, watched: &Watched) {
         }
         let wanted = wanted(watched);
         scaled.retain(|target, _| wanted.contains_key(target));
-        for (target, (shop, config)) in wanted {
+        for (target, config) in wanted {
             let interval = Duration::from_secs(config.polling_interval_seconds.unsigned_abs());
             let rests = |state: &Scaled| state.looked.is_some_and(|at| at.elapsed() + TICK / 2 < interval);
             if looked_at.contains(&target) || scaled.get(&target).is_some_and(rests) {
                 continue;
             }
-            let Some(mut state) = scaled.remove(&target).or_else(|| watch_group(&target, &shop)) else {
+            let Some(mut state) = scaled.remove(&target).or_else(|| watch_group(context, &target)) else {
                 continue;
             };
             looked_at.insert(target.clone());
             looks.push(async move {
                 state.looked = Some(Instant::now());
-                one(context, watched, &target, &shop, &config, &mut state).await;
+                one(context, watched, &target, &config, &mut state).await;
                 (target, state)
             });
         }
     }
 }
 
-/// Autoscaled components, with their shop and configuration.
-type Targets = HashMap<Target, (Arc<Shop>, Autoscaling)>;
+/// Autoscaled components with their configuration.
+type Targets = HashMap<Target, Autoscaling>;
 
 /// All components with autoscaling, of shops that run.
 fn wanted(watched: &Watched) -> Targets {
@@ -157,19 +158,20 @@ fn wanted(watched: &Watched) -> Targets {
             let Some(config) = own.autoscaling.clone() else { continue };
             let namespace = shop.namespace().unwrap_or_default();
             let target = Target { namespace, shop: shop.name_any(), component: *component };
-            wanted.insert(target, (shop.clone(), config));
+            wanted.insert(target, config);
         }
     }
     wanted
 }
 
-fn watch_group(target: &Target, shop: &Shop) -> Option<Scaled> {
+/// Nothing until the Shop controller has found out how the shop's Kafka is reached.
+fn watch_group(context: &Context, target: &Target) -> Option<Scaled> {
+    let access = context.kafka.access_of(&target.namespace, &target.shop)?;
     let prefix = names::topic_prefix(&target.namespace, &target.shop);
     let topics = topics(target.component).iter().map(|topic| format!("{prefix}{topic}")).collect();
-    let brokers = shop.spec.kafka.brokers.clone();
-    match Observer::new(&brokers, &format!("{prefix}{}", target.component), topics) {
+    match Observer::new(&access, &format!("{prefix}{}", target.component), topics) {
         Ok(observer) => Some(Scaled {
-            brokers,
+            access,
             observer,
             memory: Memory::default(),
             looked: None,
@@ -188,12 +190,11 @@ async fn one(
     context: &Context,
     watched: &Watched,
     target: &Target,
-    shop: &Shop,
     config: &Autoscaling,
     state: &mut Scaled,
 ) {
-    if state.brokers != shop.spec.kafka.brokers {
-        match watch_group(target, shop) {
+    if context.kafka.access_of(&target.namespace, &target.shop).is_some_and(|it| it != state.access) {
+        match watch_group(context, target) {
             Some(other) => *state = other,
             None => return,
         }

@@ -11,7 +11,7 @@ use rdkafka::{
 };
 use rocketmart_operator::{
     autoscaler::lag::{Observer, Partition},
-    kafka::{Clusters, Topic},
+    kafka::{Access, Cluster, Topic},
 };
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ async fn topic(brokers: &str, partitions: i32) -> String {
     let name = format!("lag-{}", Uuid::now_v7().simple());
     let topic =
         Topic { name: name.clone(), partitions, replication_factor: 1, compacted: false, retention_ms: None };
-    let cluster = Clusters::default().get(brokers).unwrap();
+    let cluster = Cluster::connect(&Access::open(brokers)).unwrap();
     cluster.ensure(&[topic], &cluster.topics(&name).await.unwrap()).await.unwrap();
     name
 }
@@ -60,7 +60,7 @@ async fn a_group_is_seen_with_all_its_partitions_and_a_deleted_one_as_if_it_had_
     commit(&brokers, &group, &busy, 1, 0);
 
     let topics = vec![busy.clone(), empty.clone()];
-    let observer = Observer::new(&brokers, &group, topics).unwrap();
+    let observer = Observer::new(&Access::open(&brokers), &group, topics).unwrap();
     // A broker learns of new topics a moment after the controller made them.
     eventually("both topics are seen", async || look(&observer).await.len() == 4).await;
     let of = |topic: &str, number, committed, high| Partition {
@@ -91,6 +91,7 @@ async fn a_group_is_seen_with_all_its_partitions_and_a_deleted_one_as_if_it_had_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_not_there_yet_has_no_partitions_and_is_no_failure() {
-    let observer = Observer::new(&brokers().await, "nobody", vec!["lag-of-nothing".to_owned()]).unwrap();
+    let observer =
+        Observer::new(&Access::open(&brokers().await), "nobody", vec!["lag-of-nothing".to_owned()]).unwrap();
     assert!(look(&observer).await.is_empty());
 }

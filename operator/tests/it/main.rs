@@ -11,8 +11,8 @@ mod chart;
 mod children;
 mod cluster;
 mod election;
-mod lag;
 mod gateway;
+mod lag;
 mod market;
 mod operators;
 /// The order service as its own tests run it: API, relay and worker on real Redis, PostgreSQL and Kafka.
@@ -26,6 +26,7 @@ mod sale;
 mod sale_end;
 mod sale_lost;
 mod scissors;
+mod secured_kafka;
 mod shop;
 mod slow_shop;
 mod sweep;

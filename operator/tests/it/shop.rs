@@ -14,7 +14,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use rocketmart_crds::Shop;
-use rocketmart_operator::kafka::{Cluster as Kafka, Clusters};
+use rocketmart_operator::kafka::{Access, Cluster as Kafka};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -84,7 +84,7 @@ async fn topics_are_made_with_the_shops_partitions_and_grow_with_it() {
     let cluster = Cluster::new("topics").await;
     let operator = cluster.operator().await;
     ready(&cluster).await;
-    let kafka = Clusters::default().get(&brokers().await).unwrap();
+    let kafka = Kafka::connect(&Access::open(&brokers().await)).unwrap();
     topics_have(&kafka, 3).await;
     let mut larger = shop(&brokers().await);
     larger["spec"]["kafka"]["partitions"] = json!(5);

@@ -3,6 +3,8 @@
 //! A component flattens the ones it needs into its own `Args`; every value comes from the
 //! environment variable named in docs/contracts.md or from the flag of the same name.
 
+mod kafka;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -15,7 +17,7 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use url::Url;
 
-use crate::kafka;
+pub use self::kafka::{KafkaConfig, KafkaSecurity, SaslMechanism};
 
 /// Where a process listens: its API, and its probes and metrics.
 #[derive(Args, Clone, Debug)]
@@ -110,34 +112,6 @@ pub async fn migrate(pool: &PgPool, migrator: &Migrator) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The Kafka cluster and the prefix this shop's topics and groups carry in it.
-#[derive(Args, Clone, Debug)]
-pub struct KafkaConfig {
-    /// Bootstrap servers, `host:port[,host:port…]`.
-    #[arg(long, env = "KAFKA_BROKERS")]
-    pub kafka_brokers: String,
-    /// Prefix of every topic and group name.
-    #[arg(long, env = "KAFKA_TOPIC_PREFIX", default_value = "")]
-    pub kafka_topic_prefix: String,
-}
-
-impl KafkaConfig {
-    /// Full name of a topic.
-    pub fn topic(&self, name: &str) -> String {
-        format!("{}{name}", self.kafka_topic_prefix)
-    }
-
-    /// Full name of a component's consumer group.
-    pub fn group(&self, component: &str) -> String {
-        format!("{}{component}", self.kafka_topic_prefix)
-    }
-
-    /// A producer; it connects in the background.
-    pub fn producer(&self) -> anyhow::Result<kafka::Producer> {
-        kafka::Producer::new(self)
-    }
-}
-
 /// Whose access tokens are accepted.
 #[derive(Args, Clone, Debug)]
 pub struct AuthConfig {
@@ -162,27 +136,10 @@ mod tests {
     struct All {
         #[command(flatten)]
         database: DatabaseConfig,
-        #[command(flatten)]
-        kafka: KafkaConfig,
     }
 
     fn all() -> All {
-        All::parse_from([
-            "test",
-            "--database-url",
-            "postgres://u:secret@localhost/order",
-            "--kafka-brokers",
-            "localhost:9092",
-            "--kafka-topic-prefix",
-            "shop-a.",
-        ])
-    }
-
-    #[test]
-    fn topics_and_groups_carry_the_prefix() {
-        let kafka = all().kafka;
-        assert_eq!(kafka.topic("orders"), "shop-a.orders");
-        assert_eq!(kafka.group("order-worker"), "shop-a.order-worker");
+        All::parse_from(["test", "--database-url", "postgres://u:secret@localhost/order"])
     }
 
     #[test]

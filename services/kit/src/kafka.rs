@@ -15,6 +15,7 @@ mod producer;
 mod progress;
 mod reader;
 mod topics;
+mod trouble;
 mod wire;
 
 pub use consumer::Consumer;

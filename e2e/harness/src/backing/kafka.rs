@@ -1,5 +1,6 @@
 //! One Kafka broker in `KRaft` mode; tests are kept apart by topic prefix.
 
+mod secured;
 mod topics;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 
 use anyhow::{Result, anyhow};
 
-pub use self::topics::Topic;
+pub use self::{secured::Secured, topics::Topic};
 use crate::{
     maven, ports,
     process::{self, Process, Server},
@@ -27,6 +28,8 @@ pub struct Kafka {
     port: u16,
     /// What clients are told; the same port unless a proxy is between.
     advertised: u16,
+    /// Where clients log in over TLS, if anywhere.
+    secured: Option<Secured>,
     classpath: String,
     dir: PathBuf,
 }
@@ -55,12 +58,30 @@ impl Kafka {
 
     /// Listens on `port` and tells its clients to come to `advertised`, where a proxy may be.
     pub fn start_advertising(port: u16, advertised: u16) -> Result<Self> {
+        Self::start_with(port, advertised, |_| Ok(None))
+    }
+
+    /// Has a second listener, see [`Kafka::secured`].
+    pub fn start_secured() -> Result<Self> {
+        let port = ports::free_port()?;
+        Self::start_with(port, port, |dir| Secured::prepare(dir).map(Some))
+    }
+
+    fn start_with(
+        port: u16,
+        advertised: u16,
+        secured: impl FnOnce(&Path) -> Result<Option<Secured>>,
+    ) -> Result<Self> {
         let classpath = format!("{}/*", maven::libraries("kafka")?.display());
         let dir = process::scratch("kafka")?;
         let properties = dir.join("server.properties");
         let controller = ports::free_port()?;
-        fs::write(&properties, server_properties(port, advertised, controller, &dir.join("data")))?;
-        format(&classpath, &dir)?;
+        let secured = secured(&dir)?;
+        fs::write(
+            &properties,
+            server_properties(port, advertised, controller, &dir.join("data"), secured.as_ref()),
+        )?;
+        format(&classpath, &dir, secured.is_some())?;
         let server = Server {
             name: "kafka",
             program: "java".into(),
@@ -77,11 +98,16 @@ impl Kafka {
             user: None,
         };
         let process = server.start(port, START_LIMIT)?;
-        Ok(Self { server, process, port, advertised, classpath, dir })
+        Ok(Self { server, process, port, advertised, secured, classpath, dir })
     }
 
     pub fn brokers(&self) -> String {
         format!("127.0.0.1:{}", self.advertised)
+    }
+
+    /// The listener with TLS and log-in, of a broker that was started with it.
+    pub fn secured(&self) -> Option<&Secured> {
+        self.secured.as_ref()
     }
 
     /// Makes the topics that do not exist yet; at the server itself, whatever its clients are told.
@@ -126,7 +152,7 @@ impl Kafka {
     pub fn restart_empty(&mut self) -> Result<()> {
         self.process.kill();
         fs::remove_dir_all(self.dir.join("data"))?;
-        format(&self.classpath, &self.dir)?;
+        format(&self.classpath, &self.dir, self.secured.is_some())?;
         self.restart()
     }
 }
@@ -139,12 +165,13 @@ impl Drop for Kafka {
 }
 
 /// Prepares an empty data directory, as a broker in `KRaft` mode wants it.
-fn format(classpath: &str, dir: &Path) -> Result<()> {
+fn format(classpath: &str, dir: &Path, secured: bool) -> Result<()> {
     step::run(
         Command::new("java")
             .args(["-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", classpath])
             .args(["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config"])
-            .arg(dir.join("server.properties")),
+            .arg(dir.join("server.properties"))
+            .args(if secured { secured::format_arguments() } else { vec![] }),
         &dir.join("format.log"),
         START_LIMIT,
     )
@@ -152,13 +179,21 @@ fn format(classpath: &str, dir: &Path) -> Result<()> {
 
 /// One process as broker and controller. Topics come into being at first use, so that a test need
 /// not name them; the deployed broker has that off.
-fn server_properties(port: u16, advertised: u16, controller_port: u16, data: &Path) -> String {
+fn server_properties(
+    port: u16,
+    advertised: u16,
+    controller_port: u16,
+    data: &Path,
+    secured: Option<&Secured>,
+) -> String {
+    let listener = secured.map(|secured| format!(",{}", secured.listener())).unwrap_or_default();
+    let more = secured.map(Secured::properties).unwrap_or_default();
     format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{listener}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}{listener}
 controller.listener.names=CONTROLLER
 log.dirs={}
 num.partitions=3
@@ -168,7 +203,7 @@ offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
-",
+{more}",
         data.display()
     )
 }

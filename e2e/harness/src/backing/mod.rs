@@ -15,7 +15,7 @@ mod redis_group;
 mod tests;
 
 pub use cassandra::Cassandra;
-pub use kafka::{Kafka, Topic};
+pub use kafka::{Kafka, Secured, Topic};
 pub use postgres::Postgres;
 pub use redis::Redis;
 pub use redis_group::RedisGroup;

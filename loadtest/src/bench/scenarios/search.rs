@@ -103,7 +103,7 @@ fn product(n: usize, at: OffsetDateTime) -> Result<(Uuid, Value)> {
 
 async fn announce(brokers: &str, products: impl Iterator<Item = Result<(Uuid, Value)>>) -> Result<()> {
     const AT_ONCE: usize = 5_000;
-    let config = KafkaConfig { kafka_brokers: brokers.to_owned(), kafka_topic_prefix: String::new() };
+    let config = KafkaConfig::open(brokers, "");
     let producer = config.producer()?;
     let mut events = Vec::with_capacity(AT_ONCE);
     for product in products {

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     build::Children,
-    dereference::Facts,
+    dereference::{Facts, kafka_access},
     route::{self, Stand},
     validate::{Problem, ValidatedShop},
 };
@@ -143,7 +143,8 @@ async fn ensure_topics(
     let ensure = async {
         // Already asked in the first step; if Kafka did not answer then, it is asked once more, but not
         // right away.
-        let cluster = context.kafka.get(&shop.spec.kafka.brokers)?;
+        let access = kafka_access(&shop.spec, &facts.secrets).ok_or(kafka::Error::NoAccess)?;
+        let cluster = context.kafka.of_shop(&shop.namespace, &shop.name, &access)?;
         let existing = match &facts.topics {
             Ok(existing) => existing.clone(),
             Err(_) => cluster.topics(&shop.topic_prefix()).await?,

@@ -13,7 +13,7 @@ use kube::{
     api::ListParams,
     core::{DeserializeGuard, NamespaceResourceScope},
 };
-use rocketmart_crds::{FlashSale, Shop};
+use rocketmart_crds::{FlashSale, Shop, ShopSpec};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
@@ -64,20 +64,27 @@ pub(super) async fn dereference(shop: &Shop, context: &Context) -> Result<Facts,
     let secrets: Api<Secret> = context.namespaced(&namespace);
     let prefix = names::topic_prefix(&namespace, &name);
 
-    let (live, (named, keys), topics, sales) = tokio::join!(
+    // Kafka is asked with what stands in Secrets.
+    let secrets_then_topics = async {
+        let named = read(&secrets, named_secrets(shop)).await?;
+        let topics = topics(shop, &named, &prefix, context).await;
+        Ok((named, topics))
+    };
+    let (live, named, keys, sales) = tokio::join!(
         live(&name, &namespace, context),
-        async { (read(&secrets, named_secrets(shop)).await, read(&secrets, generated(&name)).await) },
-        topics(shop, &prefix, context),
+        secrets_then_topics,
+        read(&secrets, generated(&name)),
         raising_a_floor(&name, &namespace, context),
     );
     let live = live?;
+    let (secrets, topics) = named?;
     let pods = if live.deployments.iter().all(status::is_rolled_out) {
         Vec::new()
     } else {
         list(context.namespaced(&namespace), &ListParams::default().labels(&names::children(&name))).await?
     };
     let keys = keys?.into_iter().filter_map(|(name, secret)| Some((name, secret?))).collect();
-    Ok(Facts { secrets: named?, keys, live, sales: sales?, topics, pods })
+    Ok(Facts { secrets, keys, live, sales: sales?, topics, pods })
 }
 
 /// Of all sales of a namespace, which may be many and large, those that matter to this shop. What is not
@@ -105,6 +112,8 @@ fn named_secrets(shop: &Shop) -> BTreeSet<String> {
         sentinel.and_then(|it| it.sentinel_password_secret_ref.as_ref()).map(|r| &r.name),
         spec.smtp.url_secret_ref.as_ref().map(|r| &r.name),
         Some(&spec.payment_provider.secret_ref.name),
+        spec.kafka.tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref()).map(|r| &r.name),
+        spec.kafka.sasl.as_ref().map(|sasl| &sasl.secret_ref.name),
         spec.catalog.cassandra.as_ref().and_then(|it| it.secret_ref.as_ref()).map(|r| &r.name),
     ]
     .into_iter()
@@ -127,8 +136,23 @@ async fn read(api: &Api<Secret>, names: BTreeSet<String>) -> Result<BTreeMap<Str
     Ok(secrets)
 }
 
-async fn topics(shop: &Shop, prefix: &str, context: &Context) -> Result<BTreeMap<String, i32>, kafka::Error> {
-    context.kafka.get(&shop.spec.kafka.brokers)?.topics(prefix).await
+async fn topics(
+    shop: &Shop,
+    secrets: &BTreeMap<String, Option<Secret>>,
+    prefix: &str,
+    context: &Context,
+) -> Result<BTreeMap<String, i32>, kafka::Error> {
+    let access = kafka_access(&shop.spec, secrets).ok_or(kafka::Error::NoAccess)?;
+    let namespace = shop.namespace().unwrap_or_default();
+    context.kafka.of_shop(&namespace, &shop.name_any(), &access)?.topics(prefix).await
+}
+
+/// How the shop's Kafka is reached, if the Secrets have all of it.
+pub(super) fn kafka_access(
+    spec: &ShopSpec,
+    secrets: &BTreeMap<String, Option<Secret>>,
+) -> Option<kafka::Access> {
+    kafka::Access::of(&spec.kafka, |name| secrets.get(name)?.as_ref())
 }
 
 async fn live(shop: &str, namespace: &str, context: &Context) -> Result<Live, Error> {

@@ -11,6 +11,7 @@ use rocketmart_crds::{Component, Shop, ShopSpec, shop::SecretKeyReference};
 use sha2::{Digest, Sha256};
 
 use super::{dereference::Facts, names, profile, sale_floor};
+use crate::kafka;
 
 /// Something that keeps the shop from being as declared, in a platform team's words.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -89,6 +90,13 @@ pub(super) fn validate(
     }
     wanted.reference(spec.smtp.url_secret_ref.as_ref(), "spec.smtp.urlSecretRef");
     wanted.reference(Some(&spec.payment_provider.secret_ref), "spec.paymentProvider.secretRef");
+    let ca = spec.kafka.tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref());
+    wanted.reference(ca, "spec.kafka.tls.caSecretRef");
+    for key in [kafka::USER, kafka::PASSWORD] {
+        if let Some(sasl) = &spec.kafka.sasl {
+            wanted.key(&sasl.secret_ref.name, key, "spec.kafka.sasl.secretRef");
+        }
+    }
     let Wanted { digests, problems, .. } = wanted;
     if !problems.is_empty() {
         return Err(problems);
@@ -223,6 +231,24 @@ mod tests {
                 "spec.redis.caSecretRef: Secret `redis` does not exist",
                 "spec.redis.sentinel.passwordSecretRef: Secret `redis` does not exist",
                 "spec.redis.sentinel.sentinelPasswordSecretRef: Secret `redis` does not exist",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_missing_password_of_kafka_is_named() {
+        let mut shop = fixture::shop();
+        shop.spec.kafka = fixture::secured_kafka();
+        let mut facts = fixture::facts();
+        facts.secrets.insert("kafka-ca".into(), None);
+        facts.secrets.insert("kafka".into(), Some(fixture::secret(&["user"])));
+        let problems = validate(&shop, &facts, "rocketmart:1").err().unwrap();
+        let messages: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "spec.kafka.tls.caSecretRef: Secret `kafka-ca` does not exist",
+                "spec.kafka.sasl.secretRef: Secret `kafka` has no key `password`",
             ]
         );
     }

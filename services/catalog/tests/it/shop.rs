@@ -138,7 +138,7 @@ fn args(catalog_store: StoreKind, kafka_brokers: String) -> Args {
                 cassandra_password: None,
             },
         },
-        kafka: KafkaConfig { kafka_brokers, kafka_topic_prefix: format!("{}.", Uuid::new_v4()) },
+        kafka: KafkaConfig::open(kafka_brokers, format!("{}.", Uuid::new_v4())),
         auth: AuthConfig {
             auth_issuer: "rocketmart".into(),
             auth_audience: "rocketmart".into(),

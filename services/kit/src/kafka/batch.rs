@@ -131,7 +131,7 @@ mod tests {
     use crate::event::Event;
 
     fn config() -> KafkaConfig {
-        KafkaConfig { kafka_brokers: String::new(), kafka_topic_prefix: "shop-a.".to_owned() }
+        KafkaConfig::open("", "shop-a.")
     }
 
     fn batch(places: &[(i32, i64)]) -> Batch {

@@ -16,7 +16,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::FutureExt as _;
-use rdkafka::ClientConfig;
 use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
@@ -93,9 +92,9 @@ impl Consumer {
     }
 
     fn connect(&self) -> anyhow::Result<StreamConsumer<Context>> {
-        let consumer: StreamConsumer<Context> = ClientConfig::new()
-            .set("bootstrap.servers", &self.config.kafka_brokers)
-            .set("client.id", &self.component)
+        let consumer: StreamConsumer<Context> = self
+            .config
+            .client(&self.component)
             .set("group.id", self.config.group(&self.component))
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("auto.offset.reset", "earliest")

@@ -9,6 +9,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::{ClientContext, Statistics};
 
 use super::batch::Place;
+use super::trouble::Trouble;
 
 /// Shared between librdkafka's callbacks, the consumer's loop and its readiness gate.
 #[derive(Clone, Default)]
@@ -21,6 +22,7 @@ struct Shared {
     revoked: Mutex<HashSet<Place>>,
     joined: AtomicBool,
     connected: AtomicBool,
+    trouble: Trouble,
 }
 
 impl Context {
@@ -34,7 +36,11 @@ impl Context {
 
     /// An error while the consumer is not a member of its group, or no broker answers.
     pub(super) fn ready(&self) -> anyhow::Result<()> {
-        anyhow::ensure!(self.shared.connected.load(Ordering::Relaxed), "no Kafka broker answers");
+        anyhow::ensure!(
+            self.shared.connected.load(Ordering::Relaxed),
+            "no Kafka broker answers{}",
+            self.shared.trouble.because()
+        );
         anyhow::ensure!(self.shared.joined.load(Ordering::Relaxed), "not yet a member of the consumer group");
         Ok(())
     }
@@ -42,8 +48,7 @@ impl Context {
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
-        metrics::counter!("kafka_client_errors_total").increment(1);
-        tracing::warn!(%error, reason, "Kafka client");
+        self.shared.trouble.note(&error, reason);
     }
 
     fn stats(&self, statistics: Statistics) {

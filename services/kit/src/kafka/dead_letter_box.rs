@@ -20,15 +20,19 @@ use anyhow::{Context, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use time::OffsetDateTime;
 
 use super::dead_letter::{self, ERROR, ORIGIN_OFFSET, ORIGIN_PARTITION, ORIGIN_TOPIC};
 use super::fenced::FencedProducer;
 use super::producer::Record;
+use super::trouble::Trouble;
 use crate::config::KafkaConfig;
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to listen for one event that says why no broker answers, and for how many at the most.
+const HEARING: Duration = Duration::from_millis(200);
+const MANY: usize = 20;
 const POLL: Duration = Duration::from_millis(500);
 /// How long nothing may come before reading is given up.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -207,23 +211,30 @@ fn headers_of_replay(letter: &DeadLetter, from: &str) -> OwnedHeaders {
 }
 
 /// A consumer that joins no group, commits nothing, and sees only what was committed.
-fn consumer(config: &KafkaConfig) -> anyhow::Result<BaseConsumer> {
-    ClientConfig::new()
-        .set("bootstrap.servers", &config.kafka_brokers)
-        .set("client.id", "dead-letters")
+fn consumer(config: &KafkaConfig) -> anyhow::Result<BaseConsumer<Trouble>> {
+    config
+        .client("dead-letters")
         // Required by librdkafka.
         .set("group.id", config.group("dead-letters-reader"))
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true")
         .set("isolation.level", "read_committed")
-        .create()
+        .create_with_context(Trouble::default())
         .context("cannot create a Kafka consumer")
 }
 
 /// Every topic of the cluster with its partitions.
-fn topics(consumer: &BaseConsumer) -> anyhow::Result<HashMap<String, Vec<i32>>> {
-    let metadata = consumer.fetch_metadata(None, METADATA_TIMEOUT).context("no Kafka broker answers")?;
+fn topics(consumer: &BaseConsumer<Trouble>) -> anyhow::Result<HashMap<String, Vec<i32>>> {
+    let metadata = match consumer.fetch_metadata(None, METADATA_TIMEOUT) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            // Polling hears the reason.
+            (0..MANY).find(|_| consumer.poll(HEARING).is_none());
+            let why = format!("no Kafka broker answers{}", consumer.context().because());
+            return Err(anyhow::Error::new(error).context(why));
+        }
+    };
     let partitions = |topic: &rdkafka::metadata::MetadataTopic| {
         topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect()
     };

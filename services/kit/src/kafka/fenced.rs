@@ -8,9 +8,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use rdkafka::producer::{FutureProducer, Producer as _};
+use rdkafka::producer::Producer as _;
 
-use super::producer::{Record, SEND_TIMEOUT, send, settings};
+use super::producer::{Connection, Record, SEND_TIMEOUT, send, settings};
+use super::trouble::Trouble;
 use crate::config::KafkaConfig;
 use crate::event::Event;
 
@@ -21,24 +22,25 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// again settles it.
 pub struct FencedProducer {
     config: KafkaConfig,
-    producer: FutureProducer,
+    producer: Connection,
 }
 
 impl FencedProducer {
     /// Takes `name` (without the shop's prefix) over from whoever had it.
     pub async fn take_over(config: &KafkaConfig, name: &str) -> anyhow::Result<Self> {
-        let producer: FutureProducer = settings(config)
+        let trouble = Trouble::default();
+        let producer: Connection = settings(config)
             .set("transactional.id", config.topic(name))
             // The brokers undo a transaction that was left open after this time; a message must not
             // outlive it.
             .set("transaction.timeout.ms", "60000")
             .set("message.timeout.ms", "30000")
-            .create()
+            .create_with_context(trouble.clone())
             .context("cannot create a Kafka producer")?;
         let taking = producer.clone();
         tokio::task::spawn_blocking(move || taking.init_transactions(TRANSACTION_TIMEOUT))
             .await?
-            .with_context(|| format!("cannot become the producer {name}"))?;
+            .with_context(|| format!("cannot become the producer {name}{}", trouble.because()))?;
         Ok(Self { config: config.clone(), producer })
     }
 

@@ -16,6 +16,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig};
 
+use super::trouble::Trouble;
 use super::{topics, wire};
 use crate::config::KafkaConfig;
 use crate::event::Event;
@@ -33,8 +34,12 @@ pub struct Producer {
 
 struct Shared {
     config: KafkaConfig,
-    current: ArcSwap<FutureProducer>,
+    current: ArcSwap<Connection>,
+    trouble: Trouble,
 }
+
+/// One connection; what it is told is kept.
+pub(super) type Connection = FutureProducer<Trouble>;
 
 /// What goes into one record.
 pub(super) struct Record<'a> {
@@ -62,8 +67,9 @@ impl<'a> Record<'a> {
 
 impl Producer {
     pub(crate) fn new(config: &KafkaConfig) -> anyhow::Result<Self> {
-        let current = ArcSwap::from_pointee(connect(config)?);
-        Ok(Self { shared: Arc::new(Shared { config: config.clone(), current }) })
+        let trouble = Trouble::default();
+        let current = ArcSwap::from_pointee(connect(config, &trouble)?);
+        Ok(Self { shared: Arc::new(Shared { config: config.clone(), current, trouble }) })
     }
 
     /// Sends to `topic` (without the prefix) and waits for every acknowledgement.
@@ -78,10 +84,10 @@ impl Producer {
     pub(super) async fn send_records(&self, records: Vec<Record<'_>>) -> anyhow::Result<()> {
         let count = records.len();
         let producer = self.shared.current.load_full();
-        let sent = match tokio::time::timeout(SEND_TIMEOUT, send(&producer, records)).await {
-            Ok(sent) => sent,
-            Err(_) => Err(anyhow!("Kafka did not acknowledge within {} s", SEND_TIMEOUT.as_secs())),
-        };
+        let sent = tokio::time::timeout(SEND_TIMEOUT, send(&producer, records)).await.unwrap_or_else(|_| {
+            let why = self.shared.trouble.because();
+            Err(anyhow!("Kafka did not acknowledge within {} s{why}", SEND_TIMEOUT.as_secs()))
+        });
         if sent.is_ok() {
             metrics::counter!("kafka_produced_total").increment(count as u64);
         } else {
@@ -93,8 +99,8 @@ impl Producer {
 
     /// Puts a new producer in the place of `failed`, whose queue may hold what the caller will
     /// send again, or which a fatal error has stopped for good.
-    fn replace(&self, failed: &Arc<FutureProducer>) -> anyhow::Result<()> {
-        let fresh = Arc::new(connect(&self.shared.config)?);
+    fn replace(&self, failed: &Arc<Connection>) -> anyhow::Result<()> {
+        let fresh = Arc::new(connect(&self.shared.config, &self.shared.trouble)?);
         let before = self.shared.current.compare_and_swap(failed, fresh);
         if Arc::ptr_eq(&before, failed) {
             failed.purge(PurgeConfig::default().queue().inflight());
@@ -105,20 +111,19 @@ impl Producer {
     /// An error while no broker answers.
     pub async fn ready(&self) -> anyhow::Result<()> {
         let producer = self.shared.current.load_full();
-        tokio::task::spawn_blocking(move || topics::reachable(producer.client())).await?
+        let trouble = self.shared.trouble.clone();
+        tokio::task::spawn_blocking(move || topics::reachable(producer.client(), &trouble)).await?
     }
 }
 
-fn connect(config: &KafkaConfig) -> anyhow::Result<FutureProducer> {
-    settings(config).create().context("cannot create a Kafka producer")
+fn connect(config: &KafkaConfig, trouble: &Trouble) -> anyhow::Result<Connection> {
+    settings(config).create_with_context(trouble.clone()).context("cannot create a Kafka producer")
 }
 
 /// What every producer of ours has in common.
 pub(super) fn settings(config: &KafkaConfig) -> ClientConfig {
-    let mut settings = ClientConfig::new();
+    let mut settings = config.client("rocketmart");
     settings
-        .set("bootstrap.servers", &config.kafka_brokers)
-        .set("client.id", "rocketmart")
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("linger.ms", "2")
@@ -134,7 +139,7 @@ pub(super) fn settings(config: &KafkaConfig) -> ClientConfig {
     settings
 }
 
-pub(super) async fn send(producer: &FutureProducer, records: Vec<Record<'_>>) -> anyhow::Result<()> {
+pub(super) async fn send(producer: &Connection, records: Vec<Record<'_>>) -> anyhow::Result<()> {
     let mut acknowledgements = Vec::with_capacity(records.len());
     for record in records {
         acknowledgements.push(enqueue(producer, record).await?);
@@ -153,7 +158,7 @@ pub(super) async fn send(producer: &FutureProducer, records: Vec<Record<'_>>) ->
 
 /// Puts a record into the local queue, waiting while it is full.
 async fn enqueue(
-    producer: &FutureProducer,
+    producer: &Connection,
     record: Record<'_>,
 ) -> anyhow::Result<rdkafka::producer::DeliveryFuture> {
     let mut next = FutureRecord::<[u8], [u8]>::to(record.topic).headers(record.headers);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::config::KafkaConfig;
 
@@ -27,9 +27,8 @@ pub struct Ends(BTreeMap<i32, i64>);
 impl GroupProgress {
     /// The group of `component`, reading `topic` (without the prefix). It connects in the background.
     pub fn new(config: &KafkaConfig, component: &str, topic: &str) -> anyhow::Result<Self> {
-        let consumer = ClientConfig::new()
-            .set("bootstrap.servers", &config.kafka_brokers)
-            .set("client.id", format!("{component}-progress"))
+        let consumer = config
+            .client(&format!("{component}-progress"))
             .set("group.id", config.group(component))
             .set("enable.auto.commit", "false")
             .set("reconnect.backoff.max.ms", "2000")

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rdkafka::ClientConfig;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
@@ -17,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::batch::Batch;
 use super::consumer::usable;
 use super::handler::{HandleError, Handler};
+use super::trouble::Trouble;
 use crate::config::KafkaConfig;
 
 const BATCH: usize = 1000;
@@ -58,14 +58,13 @@ pub async fn read_all_then_follow(
 struct Reader {
     config: KafkaConfig,
     topic: String,
-    consumer: Arc<StreamConsumer>,
+    consumer: Arc<StreamConsumer<Trouble>>,
 }
 
 impl Reader {
     fn open(config: &KafkaConfig, component: &str, topic: &str) -> anyhow::Result<Self> {
-        let consumer = ClientConfig::new()
-            .set("bootstrap.servers", &config.kafka_brokers)
-            .set("client.id", component)
+        let consumer = config
+            .client(component)
             // Required by librdkafka; no group is joined.
             .set("group.id", format!("{}-reader", config.group(component)))
             .set("enable.auto.commit", "false")
@@ -75,7 +74,7 @@ impl Reader {
             .set("reconnect.backoff.max.ms", "2000")
             .set("queued.max.messages.kbytes", "8192")
             .set("fetch.wait.max.ms", "100")
-            .create()
+            .create_with_context(Trouble::default())
             .context("cannot create a Kafka consumer")?;
         Ok(Self { config: config.clone(), topic: config.topic(topic), consumer: Arc::new(consumer) })
     }
@@ -99,9 +98,15 @@ impl Reader {
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(None),
-                () = tokio::time::sleep(PAUSE) => {}
+                () = self.listen(PAUSE) => {}
             }
         }
+    }
+
+    /// Polls, so that what librdkafka tells beside its answers is heard; there are no messages yet.
+    async fn listen(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while timeout_at(until, self.consumer.recv()).await.is_ok() {}
     }
 
     async fn partitions(&self) -> anyhow::Result<Vec<i32>> {

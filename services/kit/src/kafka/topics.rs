@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::error::RDKafkaErrorCode;
 
+use super::trouble::Trouble;
 use crate::config::KafkaConfig;
 
 const METADATA_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -45,10 +45,8 @@ pub(super) async fn create_for_dead_letters(config: &KafkaConfig, name: &str) ->
 }
 
 async fn create(config: &KafkaConfig, new: &[NewTopic<'_>]) -> anyhow::Result<()> {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", &config.kafka_brokers)
-        .create()
-        .context("cannot create a Kafka admin client")?;
+    let admin: AdminClient<DefaultClientContext> =
+        config.client("topics").create().context("cannot create a Kafka admin client")?;
     let options = AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT));
     for outcome in admin.create_topics(new, &options).await.context("cannot create topics")? {
         match outcome {
@@ -60,7 +58,8 @@ async fn create(config: &KafkaConfig, new: &[NewTopic<'_>]) -> anyhow::Result<()
 }
 
 /// Blocks for at most a second or so.
-pub(super) fn reachable<C: ClientContext>(client: &Client<C>) -> anyhow::Result<()> {
-    client.fetch_metadata(None, METADATA_TIMEOUT).context("no Kafka broker answers")?;
+pub(super) fn reachable<C: ClientContext>(client: &Client<C>, trouble: &Trouble) -> anyhow::Result<()> {
+    let answer = client.fetch_metadata(None, METADATA_TIMEOUT);
+    answer.with_context(|| format!("no Kafka broker answers{}", trouble.because()))?;
     Ok(())
 }

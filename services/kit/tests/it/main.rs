@@ -11,5 +11,6 @@ mod fenced;
 mod idempotency;
 mod outbox;
 mod reader;
+mod secured;
 mod service;
 mod support;

@@ -23,7 +23,7 @@ pub(crate) async fn shop() -> KafkaConfig {
 }
 
 pub(crate) fn shop_on(kafka_brokers: String) -> KafkaConfig {
-    KafkaConfig { kafka_brokers, kafka_topic_prefix: format!("{}.", Uuid::now_v7().simple()) }
+    KafkaConfig::open(kafka_brokers, format!("{}.", Uuid::now_v7().simple()))
 }
 
 pub(crate) async fn create_topic(shop: &KafkaConfig, name: &str, partitions: i32) {

@@ -91,7 +91,7 @@ impl Shop {
         .await
         .unwrap();
         let prefix = format!("t{}.", Uuid::new_v4().simple());
-        let kafka = KafkaConfig { kafka_brokers: brokers, kafka_topic_prefix: prefix };
+        let kafka = KafkaConfig::open(brokers, prefix);
         let topics = ["orders", "payments", "payment-worker.dead-letters"];
         let topics = topics.map(|name| TopicSpec { name, partitions: 2, compacted: false });
         create_topics(&kafka, &topics).await.unwrap();

@@ -27,8 +27,7 @@ pub struct Shop {
 impl Shop {
     pub async fn open() -> Self {
         let brokers = tokio::task::spawn_blocking(|| Kafka::shared().unwrap().brokers()).await.unwrap();
-        let kafka =
-            KafkaConfig { kafka_brokers: brokers, kafka_topic_prefix: format!("{}.", Uuid::new_v4()) };
+        let kafka = KafkaConfig::open(brokers, format!("{}.", Uuid::new_v4()));
         create_topics(&kafka, &[TopicSpec { name: "products", partitions: 3, compacted: true }])
             .await
             .unwrap();

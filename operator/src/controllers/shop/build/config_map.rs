@@ -41,6 +41,12 @@ fn variables(shop: &ValidatedShop, component: Component) -> BTreeMap<&'static st
     if profile.kafka {
         variables.insert("KAFKA_BROKERS", spec.kafka.brokers.clone());
         variables.insert("KAFKA_TOPIC_PREFIX", shop.topic_prefix());
+        if spec.kafka.tls.is_some() {
+            variables.insert("KAFKA_TLS", "true".to_owned());
+        }
+        if let Some(sasl) = &spec.kafka.sasl {
+            variables.insert("KAFKA_SASL_MECHANISM", sasl.mechanism.as_str().to_owned());
+        }
     }
     if profile.payment_provider {
         variables.insert("PAYMENT_PROVIDER_URL", spec.payment_provider.url.clone());

@@ -26,6 +26,7 @@ use crate::{
         names, profile,
         validate::{Replicas, ValidatedShop},
     },
+    kafka,
 };
 
 /// User and group of the processes; nobody's in particular, and not root.
@@ -248,6 +249,15 @@ fn environment(shop: &ValidatedShop, component: Component) -> Vec<EnvVar> {
             if let Some(reference) = reference {
                 from_secret(variable, &reference.name, &reference.key);
             }
+        }
+    }
+    if profile.kafka {
+        if let Some(ca) = spec.kafka.tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref()) {
+            from_secret("KAFKA_TLS_CA", &ca.name, &ca.key);
+        }
+        if let Some(sasl) = &spec.kafka.sasl {
+            from_secret("KAFKA_SASL_USER", &sasl.secret_ref.name, kafka::USER);
+            from_secret("KAFKA_SASL_PASSWORD", &sasl.secret_ref.name, kafka::PASSWORD);
         }
     }
     if profile.payment_provider {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
-use rocketmart_crds::Shop;
+use rocketmart_crds::{Shop, shop::Kafka};
 use serde_json::json;
 
 use crate::controllers::shop::{
@@ -71,6 +71,16 @@ pub(in crate::controllers::shop) fn shop_on_sentinel() -> Shop {
     shop
 }
 
+/// A Kafka with TLS and a log-in.
+pub(in crate::controllers::shop) fn secured_kafka() -> Kafka {
+    serde_json::from_value(json!({
+        "brokers": "kafka:9093",
+        "tls": { "caSecretRef": { "name": "kafka-ca", "key": "ca.crt" } },
+        "sasl": { "secretRef": { "name": "kafka" } },
+    }))
+    .unwrap()
+}
+
 pub(in crate::controllers::shop) fn secret(keys: &[&str]) -> Secret {
     let value = |key: &str| ByteString(format!("value of {key}").into_bytes());
     Secret {
@@ -86,6 +96,8 @@ pub(in crate::controllers::shop) fn facts() -> Facts {
             ("payment-provider".into(), Some(secret(&["secret"]))),
             ("cassandra".into(), Some(secret(&["user", "password"]))),
             ("redis".into(), Some(secret(&["ca.crt", "password", "sentinel-password"]))),
+            ("kafka".into(), Some(secret(&["user", "password"]))),
+            ("kafka-ca".into(), Some(secret(&["ca.crt"]))),
         ]),
         keys: keys(),
         live: Live::default(),

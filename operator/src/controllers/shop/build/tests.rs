@@ -117,6 +117,43 @@ fn a_changed_secret_rolls_the_pods_that_read_it_and_no_others() {
     assert_eq!(rolled(&after, &build(&valid, &keys, &Live::default())), ["order"]);
 }
 
+/// Those that speak to Kafka.
+const CLIENTS: [&str; 6] =
+    ["catalog", "search", "order-relay", "order-worker", "payment-worker", "delivery-worker"];
+
+#[test]
+fn a_secured_kafka_concerns_those_that_speak_to_it_and_no_others() {
+    let secured = children(|shop| shop.spec.kafka = fixture::secured_kafka());
+    assert_eq!(rolled(&children(|_| {}), &secured), CLIENTS);
+    let name = names::of_component("rocket", Component::Search);
+    let config = secured.config_maps.iter().find(|config| config.name_any() == name).unwrap();
+    insta::assert_yaml_snapshot!(
+        "search-with-a-secured-kafka",
+        serde_json::json!({
+            "config": config.data,
+            "env": container(&secured, Component::Search).env,
+        })
+    );
+}
+
+#[test]
+fn a_new_password_of_kafka_rolls_those_that_speak_to_it_and_no_others() {
+    let mut shop = fixture::shop();
+    shop.spec.kafka = fixture::secured_kafka();
+    let mut valid = fixture::valid(&shop);
+    let before = build(&valid, &fixture::keys(), &Live::default());
+    for (secret, key) in [("kafka", "password"), ("kafka-ca", "ca.crt")] {
+        valid.secret_digests.insert((secret.into(), key.into()), "other".into());
+        let after = build(&valid, &fixture::keys(), &Live::default());
+        assert_eq!(rolled(&before, &after), CLIENTS, "{key}");
+    }
+}
+
+fn container(children: &Children, component: Component) -> k8s_openapi::api::core::v1::Container {
+    let pod = deployment(children, component).spec.clone().unwrap().template.spec.unwrap();
+    pod.containers[0].clone()
+}
+
 #[test]
 fn a_variable_of_the_users_wins_over_the_operators() {
     let children = children(|shop| {

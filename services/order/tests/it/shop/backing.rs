@@ -53,8 +53,7 @@ impl Backing {
         let database = DatabaseConfig { database_url, database_max_connections: 6 };
         let pool = database.connect().await.unwrap();
         config::migrate(&pool, &MIGRATOR).await.unwrap();
-        let kafka =
-            KafkaConfig { kafka_brokers, kafka_topic_prefix: format!("{}.", Uuid::now_v7().simple()) };
+        let kafka = KafkaConfig::open(kafka_brokers, format!("{}.", Uuid::now_v7().simple()));
         let topics =
             [events::RESERVATIONS, events::ORDERS, events::PAYMENTS, events::DELIVERIES, events::PRODUCTS];
         let topics = topics.map(|name| TopicSpec { name, partitions: 2, compacted: false });

@@ -5,6 +5,9 @@
 //! of one cluster share what it answers: its topics are asked for once for all that want to know at that
 //! time, and one that does not answer is left alone for a moment.
 
+mod access;
+mod trouble;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
@@ -12,12 +15,16 @@ use std::{
 };
 
 use rdkafka::{
-    ClientConfig,
     admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
     client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
+    metadata::MetadataTopic,
     types::RDKafkaErrorCode,
 };
+
+pub use self::access::{Access, PASSWORD, USER};
+use self::trouble::Trouble;
 
 /// Longest wait for an answer of a broker.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,35 +34,54 @@ const FRESH: Duration = Duration::from_secs(1);
 /// So long a cluster that did not answer is not asked again.
 const LEFT_ALONE: Duration = Duration::from_secs(3);
 
-/// Connections by bootstrap servers.
+/// The connections of all shops. The Shop controller, which reads the Secrets, says how each shop's
+/// cluster is reached; the autoscaler follows.
 #[derive(Clone, Default)]
 pub struct Clusters {
-    open: Arc<Mutex<HashMap<String, Cluster>>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By namespace and name.
+    shops: HashMap<(String, String), Access>,
+    open: HashMap<Access, Cluster>,
 }
 
 impl Clusters {
-    /// The connection to a cluster; opened on first use, and kept.
-    pub fn get(&self, brokers: &str) -> Result<Cluster, Error> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cluster) = open.get(brokers) {
+    /// The connection to a shop's cluster; opened on first use, and kept while a shop uses it.
+    pub fn of_shop(&self, namespace: &str, shop: &str, access: &Access) -> Result<Cluster, Error> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state.shops.insert((namespace.to_owned(), shop.to_owned()), access.clone());
+        if let Some(before) = before.filter(|before| before != access)
+            && !state.shops.values().any(|used| *used == before)
+            && let Some(unused) = state.open.remove(&before)
+        {
+            // Closing a connection may block.
+            drop(std::thread::spawn(move || drop(unused)));
+        }
+        if let Some(cluster) = state.open.get(access) {
             return Ok(cluster.clone());
         }
-        let admin = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            .set("client.id", crate::OPERATOR)
-            .create()
-            .map_err(|source| Error::Connect { brokers: brokers.to_owned(), source })?;
-        let cluster = Cluster { brokers: brokers.to_owned(), admin: Arc::new(admin), asked: Arc::default() };
-        open.insert(brokers.to_owned(), cluster.clone());
+        let cluster = Cluster::connect(access)?;
+        state.open.insert(access.clone(), cluster.clone());
         Ok(cluster)
+    }
+
+    /// How a shop's cluster is reached, once that is known.
+    pub fn access_of(&self, namespace: &str, shop: &str) -> Option<Access> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.shops.get(&(namespace.to_owned(), shop.to_owned())).cloned()
     }
 }
 
 /// A connection to one cluster.
 #[derive(Clone)]
 pub struct Cluster {
-    brokers: String,
-    admin: Arc<AdminClient<DefaultClientContext>>,
+    access: Access,
+    /// Member of no group; it asks, and is told what is the matter.
+    client: Arc<BaseConsumer<Trouble>>,
+    trouble: Trouble,
     /// Held while it is asked, so that others wait for that answer.
     asked: Arc<tokio::sync::Mutex<Option<Asked>>>,
 }
@@ -66,7 +92,8 @@ type Partitions = BTreeMap<String, i32>;
 /// What a cluster answered, and when.
 struct Asked {
     at: Instant,
-    answer: Result<Arc<Partitions>, KafkaError>,
+    /// Or why there was none.
+    answer: Result<Arc<Partitions>, String>,
 }
 
 impl Asked {
@@ -92,8 +119,10 @@ pub struct Topic {
 pub enum Error {
     #[error("kafka.brokers `{brokers}` cannot be used: {source}")]
     Connect { brokers: String, source: KafkaError },
-    #[error("no broker of `{brokers}` answers: {source}")]
-    Unreachable { brokers: String, source: KafkaError },
+    #[error("no broker of `{brokers}` answers: {why}")]
+    Unreachable { brokers: String, why: String },
+    #[error("the Secrets that say how to reach Kafka are not there")]
+    NoAccess,
     #[error("Kafka refused topic `{topic}`: {reason}")]
     Refused { topic: String, reason: String },
     #[error("the thread that asked Kafka ended: {0}")]
@@ -101,6 +130,15 @@ pub enum Error {
 }
 
 impl Cluster {
+    /// It connects in the background.
+    pub fn connect(access: &Access) -> Result<Self, Error> {
+        let trouble = Trouble::default();
+        let client = access.client().create_with_context(trouble.clone());
+        let client =
+            client.map_err(|source| Error::Connect { brokers: access.brokers().to_owned(), source })?;
+        Ok(Self { access: access.clone(), client: Arc::new(client), trouble, asked: Arc::default() })
+    }
+
     /// Partitions of each existing topic whose name starts with `prefix`.
     pub async fn topics(&self, prefix: &str) -> Result<Partitions, Error> {
         let all = self.all_topics().await?;
@@ -111,20 +149,22 @@ impl Cluster {
     async fn all_topics(&self) -> Result<Arc<Partitions>, Error> {
         let mut asked = self.asked.lock().await;
         if let Some(Asked { answer, .. }) = asked.as_ref().filter(|asked| asked.is_fresh()) {
-            return answer.clone().map_err(|source| self.unreachable(source));
+            return answer.clone().map_err(|why| self.unreachable(why));
         }
-        let admin = self.admin.clone();
-        let metadata =
-            tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, TIMEOUT)).await?;
+        let client = self.client.clone();
+        let metadata = tokio::task::spawn_blocking(move || client.fetch_metadata(None, TIMEOUT)).await?;
         let partitions = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
-        let answer = metadata.map(|metadata| {
-            let topics = metadata.topics().iter();
-            Arc::new(
-                topics.map(|topic| (topic.name().to_owned(), partitions(topic.partitions().len()))).collect(),
-            )
-        });
+        let answer = match metadata {
+            Ok(metadata) => {
+                let topics = metadata.topics().iter();
+                let named =
+                    |topic: &MetadataTopic| (topic.name().to_owned(), partitions(topic.partitions().len()));
+                Ok(Arc::new(topics.map(named).collect()))
+            }
+            Err(error) => Err(self.why(error).await),
+        };
         *asked = Some(Asked { at: Instant::now(), answer: answer.clone() });
-        answer.map_err(|source| self.unreachable(source))
+        answer.map_err(|why| self.unreachable(why))
     }
 
     /// Makes topics that are missing and adds partitions that are; never takes anything away. Answers
@@ -141,13 +181,24 @@ impl Cluster {
                 existing.get(&topic.name).is_some_and(|partitions| *partitions < topic.partitions)
             })
             .collect();
+        if missing.is_empty() && small.is_empty() {
+            return Ok(Vec::new());
+        }
+        let admin: AdminClient<DefaultClientContext> = self
+            .access
+            .client()
+            .create()
+            .map_err(|source| Error::Connect { brokers: self.access.brokers().to_owned(), source })?;
         let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
         if !missing.is_empty() {
             let kept: Vec<_> =
                 missing.iter().map(|topic| topic.retention_ms.map(|ms| ms.to_string())).collect();
             let new: Vec<_> =
                 missing.iter().zip(&kept).map(|(topic, kept)| new_topic(topic, kept.as_deref())).collect();
-            let results = self.admin.create_topics(&new, &options).await.map_err(|e| self.unreachable(e))?;
+            let results = match admin.create_topics(&new, &options).await {
+                Ok(results) => results,
+                Err(error) => return Err(self.unreachable(self.why(error).await)),
+            };
             accept(results, RDKafkaErrorCode::TopicAlreadyExists)?;
         }
         if !small.is_empty() {
@@ -155,19 +206,26 @@ impl Cluster {
                 .iter()
                 .map(|topic| NewPartitions::new(&topic.name, usize::try_from(topic.partitions).unwrap_or(1)))
                 .collect();
-            let results =
-                self.admin.create_partitions(&grown, &options).await.map_err(|e| self.unreachable(e))?;
+            let results = match admin.create_partitions(&grown, &options).await {
+                Ok(results) => results,
+                Err(error) => return Err(self.unreachable(self.why(error).await)),
+            };
             // Another replica of the operator was faster.
             accept(results, RDKafkaErrorCode::InvalidPartitions)?;
         }
-        if !missing.is_empty() || !small.is_empty() {
-            *self.asked.lock().await = None;
-        }
+        *self.asked.lock().await = None;
         Ok(missing.iter().chain(&small).map(|topic| topic.name.clone()).collect())
     }
 
-    fn unreachable(&self, source: KafkaError) -> Error {
-        Error::Unreachable { brokers: self.brokers.clone(), source }
+    fn unreachable(&self, why: String) -> Error {
+        Error::Unreachable { brokers: self.access.brokers().to_owned(), why }
+    }
+
+    /// What the client was told beside the error, or the error.
+    async fn why(&self, error: KafkaError) -> String {
+        let (trouble, client) = (self.trouble.clone(), self.client.clone());
+        let heard = tokio::task::spawn_blocking(move || trouble.hear(&client)).await;
+        heard.ok().flatten().unwrap_or_else(|| error.to_string())
     }
 }
 

@@ -1,0 +1,60 @@
+//! Why brokers do not answer.
+//!
+//! Towards us librdkafka's requests only time out; that a password is wrong, a certificate is not
+//! trusted or nobody listens it tells beside them, in events. The last such event is kept here, so
+//! that an error can name it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::ClientContext;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// What a client was last told; clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Trouble {
+    last: Arc<Mutex<Option<String>>>,
+}
+
+impl Trouble {
+    /// The reason as the end of a sentence: `: …`, or nothing when none is known.
+    pub(super) fn because(&self) -> String {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+    }
+
+    /// Remembers an event and reports it.
+    pub(super) fn note(&self, error: &KafkaError, reason: &str) {
+        metrics::counter!("kafka_client_errors_total").increment(1);
+        tracing::warn!(%error, reason, "Kafka client");
+        // It follows from what was told of each broker.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            // The rest are times and counts.
+            let why = reason.split(" (after ").next().unwrap_or(reason).to_owned();
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        }
+    }
+}
+
+impl ClientContext for Trouble {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.note(&error, reason);
+    }
+}
+
+impl ConsumerContext for Trouble {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_reason_is_told_without_times_and_that_all_are_down_is_none() {
+        let trouble = Trouble::default();
+        assert_eq!(trouble.because(), "");
+        let refused = "ssl://kafka:9093/bootstrap: the password is wrong (after 3ms in state AUTH_REQ)";
+        trouble.note(&KafkaError::Global(RDKafkaErrorCode::Authentication), refused);
+        trouble.note(&KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
+        assert_eq!(trouble.because(), ": ssl://kafka:9093/bootstrap: the password is wrong");
+    }
+}
