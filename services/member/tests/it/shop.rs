@@ -104,19 +104,26 @@ impl MailSink {
         reqwest::get(url).await.unwrap().json().await.unwrap()
     }
 
-    /// The newest mail to `to` with that subject, as soon as it arrives.
+    /// The newest mail to `to` with that subject, as soon as one arrives.
     pub(crate) async fn wait_for(&self, to: &str, subject: &str) -> Mail {
+        self.wait_for_several(to, subject, 1).await.swap_remove(0)
+    }
+
+    /// All mails to `to` with that subject, as soon as there are `count`, the newest first.
+    pub(crate) async fn wait_for_several(&self, to: &str, subject: &str, count: usize) -> Vec<Mail> {
         let arrived = async {
             loop {
-                if let Some(mail) = self.all(to).await.into_iter().find(|mail| mail.subject == subject) {
-                    return mail;
+                let mut mails = self.all(to).await;
+                mails.retain(|mail| mail.subject == subject);
+                if mails.len() >= count {
+                    return mails;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         tokio::time::timeout(PATIENCE, arrived)
             .await
-            .unwrap_or_else(|_| panic!("no mail {subject:?} to {to}"))
+            .unwrap_or_else(|_| panic!("no {count} mails {subject:?} to {to}"))
     }
 }
 

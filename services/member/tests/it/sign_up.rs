@@ -141,7 +141,10 @@ async fn each_link_sets_the_password_of_its_own_sign_up() {
     let mine = token_in(&shop.mail.wait_for("ada@example.com", CONFIRM).await);
     // Somebody else signs up with the address before its owner follows the link.
     sign_up("the password of a stranger").await;
+    let strangers = token_in(&shop.mail.wait_for_several("ada@example.com", CONFIRM, 2).await[0]);
     shop.post("/api/v1/members/verify", json!({"token": mine})).await.expect(204);
+    let late = shop.post("/api/v1/members/verify", json!({"token": strangers})).await;
+    late.expect_problem(410, "link-invalid");
     shop.log_in("ada@example.com").await;
     shop.log_in_with("ada@example.com", "the password of a stranger").await.expect(401);
     let (left,): (i64,) = sqlx::query_as("SELECT count(*) FROM sign_ups").fetch_one(&shop.db).await.unwrap();
