@@ -19,16 +19,27 @@ pub struct Parked<'a> {
     pub event: &'a Event,
 }
 
+/// The statement by which [`insert`] keeps events in a table of these columns, once each.
+macro_rules! insert_into {
+    ($table:literal) => {
+        concat!(
+            "INSERT INTO ",
+            $table,
+            " (sale_id, order_id, id, type, source, time, traceparent, data)
+             SELECT sale_id, order_id, id, type, source, time, traceparent, data
+             FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
+                 $8::bytea[]) WITH ORDINALITY AS e (sale_id, order_id, id, type, source, time, traceparent, data, n)
+             ORDER BY n ON CONFLICT (id) DO NOTHING"
+        )
+    };
+}
+pub(super) use insert_into;
+
 pub async fn park(tx: &mut PgConnection, parked: &[Parked<'_>]) -> sqlx::Result<()> {
-    let statement = "INSERT INTO parked_payments (sale_id, order_id, id, type, source, time, traceparent, data)
-         SELECT sale_id, order_id, id, type, source, time, traceparent, data
-         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
-             $8::bytea[]) WITH ORDINALITY AS e (sale_id, order_id, id, type, source, time, traceparent, data, n)
-         ORDER BY n ON CONFLICT (id) DO NOTHING";
-    insert(tx, statement, parked).await
+    insert(tx, insert_into!("parked_payments"), parked).await
 }
 
-/// Writes events by a statement that takes their columns in this order.
+/// Writes events by a statement of [`insert_into!`].
 pub(super) async fn insert(
     tx: &mut PgConnection,
     statement: &'static str,

@@ -15,12 +15,7 @@ use super::parked::{self, Parked};
 
 /// Keeps events, once each.
 pub async fn keep(tx: &mut PgConnection, events: &[Parked<'_>]) -> sqlx::Result<()> {
-    let statement = "INSERT INTO waiting_events (sale_id, order_id, id, type, source, time, traceparent, data)
-         SELECT sale_id, order_id, id, type, source, time, traceparent, data
-         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
-             $8::bytea[]) WITH ORDINALITY AS e (sale_id, order_id, id, type, source, time, traceparent, data, n)
-         ORDER BY n ON CONFLICT (id) DO NOTHING";
-    parked::insert(tx, statement, events).await
+    parked::insert(tx, parked::insert_into!("waiting_events"), events).await
 }
 
 /// Up to `limit` events that wait, in the order they came. Those that were booked by another copy are
