@@ -9,6 +9,7 @@ mod cart;
 mod checkout;
 mod close_out;
 mod completion;
+mod crowd;
 mod deliveries;
 mod failover;
 mod limits;

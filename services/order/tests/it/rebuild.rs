@@ -1,18 +1,15 @@
 //! Redis loses its data in the middle of a sale: the sale pauses, is rebuilt from SQL, and the books hold.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rocketmart_order::events::types;
-use rocketmart_stock::SaleId;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::crowd::{Crowd, KEY, UNITS};
 use crate::shop::{Caller, Shop, eventually, moment, offer};
-
-const KEY: &str = r#"the-"only"-key"#;
 
 pub async fn flush(shop: &Shop) {
     let client = redis::Client::open(shop.backing.redis.url()).unwrap();
@@ -65,94 +62,20 @@ pub async fn close_out(shop: &Shop, sale: Uuid) -> Value {
     report
 }
 
-/// Pays every order that asks for it, once, and gives back what came too late.
-pub async fn pay_everybody(
-    shop: Arc<Shop>,
-    orders: Arc<Mutex<HashMap<String, Value>>>,
-    stop: CancellationToken,
-) {
-    let (mut paid, mut given_back) = (HashSet::new(), HashSet::new());
-    while !stop.is_cancelled() {
-        let known: Vec<_> =
-            orders.lock().unwrap().iter().map(|(id, order)| (id.clone(), order.clone())).collect();
-        for (id, order) in known {
-            if !paid.contains(&id) && !shop.told.of(types::PAYMENT_REQUESTED, &id).is_empty() {
-                shop.payment_succeeds(&order, Uuid::now_v7()).await;
-                paid.insert(id.clone());
-            }
-            for asked in shop.told.of(types::REFUND_REQUESTED, &id) {
-                if given_back.insert(id.clone()) {
-                    shop.gives_back(&asked).await;
-                }
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// One buyer after the other wants a mug and pays for it. Answers buyers with the orders they got: one who was
-/// told that the outcome is unknown does not ask again.
-pub async fn shoppers(
-    shop: Arc<Shop>,
-    sale: Uuid,
-    orders: Arc<Mutex<HashMap<String, Value>>>,
-    stop: CancellationToken,
-) -> Vec<(Caller, Value)> {
-    let mut served = Vec::new();
-    while !stop.is_cancelled() {
-        let buyer = shop.buyer();
-        let (status, order) = buyer.purchase(sale, 1, KEY).await;
-        if status != 201 {
-            let code = order["code"].as_str().unwrap_or_default();
-            let expected = ["sold-out", "sale-paused", "stock-unavailable", "outcome-unknown"];
-            assert!(expected.contains(&code), "{status}: {order}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
-        }
-        let id = order["id"].as_str().unwrap().to_owned();
-        orders.lock().unwrap().insert(id.clone(), order.clone());
-        buyer.post(&format!("/api/v1/orders/{id}/payment"), &json!({})).await;
-        served.push((buyer, order));
-    }
-    served
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sale_lost_under_load_is_rebuilt_and_every_unit_is_sold_once() {
     let shop = Arc::new(Shop::open().await);
-    // Whoever's payment was lost on its way does not ask again: the unit comes back soon.
-    let mut terms = offer(60);
-    terms["payment_seconds"] = json!(3);
-    let sale = shop.sale(terms).await;
-    let orders: Arc<Mutex<HashMap<String, Value>>> = Arc::default();
-    let (stop, stop_paying) = (CancellationToken::new(), CancellationToken::new());
-    let payer = tokio::spawn(pay_everybody(shop.clone(), orders.clone(), stop_paying.clone()));
-    let crowd: Vec<_> =
-        (0..4).map(|_| tokio::spawn(shoppers(shop.clone(), sale, orders.clone(), stop.clone()))).collect();
+    let mut crowd = Crowd::gather(&shop).await;
+    let sale = crowd.sale;
     let mut unknown = Vec::new();
     for loss in [15, 35] {
-        eventually("some are booked", async || {
-            shop.backing.number("SELECT count(*) FROM orders").await >= loss
-        })
-        .await;
+        crowd.until_booked(loss).await;
         flush(&shop).await;
         let rebuilt = rebuild(&shop, sale).await["rebuilt"].clone();
         unknown.push((moment(&rebuilt["unknown_from"]), moment(&rebuilt["unknown_until"])));
     }
-    eventually("everything is sold", async || shop.backing.ledger().await == [60, 0, 0, 60]).await;
-    stop.cancel();
-    let mut served = Vec::new();
-    for shopper in crowd {
-        served.extend(shopper.await.unwrap());
-    }
+    let served = crowd.until_all_is_sold().await;
 
-    // I1, I2: no unit was sold twice, in neither book.
-    eventually("Redis has it too", async || {
-        let counters = shop.backing.stock.counters(SaleId(sale)).await.unwrap().unwrap();
-        let mug = &counters.items[0];
-        (mug.preloaded, mug.remaining, mug.reserved, mug.sold) == (60, 0, 0, 60)
-    })
-    .await;
     // I3, I6: an order that reached the books came to its end, and its key leads to it still. One that Redis
     // alone knew is lost as a whole, and lies where the rebuild says that purchases are unknown.
     let booked: BTreeMap<String, String> =
@@ -177,9 +100,8 @@ async fn a_sale_lost_under_load_is_rebuilt_and_every_unit_is_sold_once() {
         }
     }
     let report = close_out(&shop, sale).await;
-    assert_eq!(report["orders"]["paid"], 60, "{report}");
-    stop_paying.cancel();
-    payer.await.unwrap();
+    assert_eq!(report["orders"]["paid"], UNITS, "{report}");
+    crowd.leave().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
