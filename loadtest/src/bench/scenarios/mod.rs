@@ -19,6 +19,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rocketmart_loadtest::client::Client;
 use rocketmart_loadtest::generator::{Load, Outcome, Pace, Shopper, run};
 
 use super::figures::{Figure, Measured};
@@ -204,6 +205,12 @@ fn make_known(address: SocketAddr, buyers: &Rc<Buyers>) -> Result<()> {
     let outcome = run(&all, || Buying::new(&wish), || {})?;
     ensure!(outcome.answered(400) == buyers.len() as u64, "tokens were not verified: {:?}", outcome.answers);
     Ok(())
+}
+
+/// What a process says of itself, as Prometheus would read it.
+async fn metrics(admin: &Client) -> Result<String> {
+    let body = admin.get("/metrics", None).await?.expect_success("/metrics")?;
+    Ok(body.as_str().context("metrics are text")?.to_owned())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]

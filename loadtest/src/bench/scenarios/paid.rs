@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use rocketmart_harness::stack::Component;
 use rocketmart_loadtest::client::Client;
 use rocketmart_loadtest::generator::{Load, Pace, run};
@@ -14,7 +14,7 @@ use super::super::figures::{Figure, Reach};
 use super::super::shop::{Shop, Terms};
 use super::super::shoppers::{Following, Wish};
 use super::super::straight;
-use super::{Answer, Bench, cost, load, make_known, note_run};
+use super::{Answer, Bench, cost, load, make_known, metrics, note_run};
 
 /// Shoppers at once: enough to keep the pipeline busy, few enough to leave it the processor.
 const SHOPPERS: usize = 32;
@@ -171,8 +171,7 @@ impl Watch {
 
 /// A counter of a component; one that was never counted is 0.
 async fn counter(admin: &str, name: &str) -> Result<f64> {
-    let answer = Client::new(admin, None)?.get("/metrics", None).await?;
-    let text = answer.body.as_str().context("metrics are text")?.to_owned();
+    let text = metrics(&Client::new(admin, None)?).await?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
     Ok(line.unwrap_or_default())
 }

@@ -1,8 +1,6 @@
 //! The operator's process, and its metrics as Prometheus would read them.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
     path::Path,
     time::{Duration, Instant},
 };
@@ -13,15 +11,19 @@ use rocketmart_harness::{
     process::{self, Process, Server},
     step,
 };
+use rocketmart_loadtest::client::Client;
+use tokio::runtime::Runtime;
+
+use super::super::metrics;
 
 const START_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_secs(40);
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) struct Operator {
     server: Server,
     process: Process,
-    port: u16,
+    admin: Client,
+    runtime: Runtime,
 }
 
 impl Operator {
@@ -44,7 +46,9 @@ impl Operator {
             user: None,
         };
         let process = server.start(port, START_LIMIT)?;
-        Ok(Self { server, process, port })
+        let admin = Client::new(&format!("http://127.0.0.1:{port}"), None)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { server, process, admin, runtime })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -63,7 +67,8 @@ impl Operator {
 
     /// Its metrics now.
     pub(super) fn moment(&self) -> Result<Moment> {
-        let text = self.metrics().with_context(|| step::tail(&self.server.log))?;
+        let text = self.runtime.block_on(metrics(&self.admin));
+        let text = text.with_context(|| step::tail(&self.server.log))?;
         Ok(Moment::read(&text))
     }
 
@@ -82,18 +87,6 @@ impl Operator {
             ensure!(Instant::now() < deadline, "{} sales were reconciled", count("flash-sale"));
             std::thread::sleep(Duration::from_millis(50));
         }
-    }
-
-    fn metrics(&self) -> Result<String> {
-        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
-        let mut connection = TcpStream::connect_timeout(&address, ANSWER_LIMIT)?;
-        connection.set_read_timeout(Some(ANSWER_LIMIT))?;
-        connection.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("the answer was cut short")?;
-        ensure!(head.starts_with("HTTP/1.0 200") || head.starts_with("HTTP/1.1 200"), "/metrics: {head}");
-        Ok(body.to_owned())
     }
 }
 
