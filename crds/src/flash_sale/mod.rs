@@ -39,7 +39,8 @@ use crate::component::{self, Component};
         .message("the stock of this sale is loaded: a SKU can no longer be added to spec.items; \
                   make another FlashSale for it"),
     validation = Rule::new(rules::once_loaded(rules::UNITS_GROW))
-        .message("the stock of this sale is loaded: spec.items[].units can grow but not shrink"),
+        .message("the stock of this sale is loaded: spec.items[].units can grow but not shrink \
+                  below what is loaded"),
     validation = Rule::new(rules::once_loaded(rules::PRICE_STAYS))
         .message("the stock of this sale is loaded: spec.items[].price can no longer change"),
     validation = Rule::new(rules::once_loaded(rules::LIMIT_STAYS))

@@ -11,8 +11,11 @@ pub(super) const NO_ITEM_LEAVES: &str =
     "oldSelf.spec.items.all(old, self.spec.items.exists(new, new.sku == old.sku))";
 pub(super) const NO_ITEM_JOINS: &str =
     "self.spec.items.all(new, oldSelf.spec.items.exists(old, new.sku == old.sku))";
-pub(super) const UNITS_GROW: &str =
-    "self.spec.items.all(new, oldSelf.spec.items.all(old, new.sku != old.sku || new.units >= old.units))";
+/// Units that were asked for and never loaded, because there are not so many, can be taken back.
+pub(super) const UNITS_GROW: &str = "self.spec.items.all(new, oldSelf.spec.items.all(old, \
+                                     new.sku != old.sku || new.units >= old.units) || \
+                                     (has(oldSelf.status.items) && oldSelf.status.items.exists(held, \
+                                     held.sku == new.sku && held.preloaded <= new.units)))";
 pub(super) const PRICE_STAYS: &str =
     "self.spec.items.all(new, oldSelf.spec.items.all(old, new.sku != old.sku || new.price == old.price))";
 pub(super) const LIMIT_STAYS: &str = "self.spec.items.all(new, oldSelf.spec.items.all(old, \

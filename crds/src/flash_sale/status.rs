@@ -67,6 +67,7 @@ pub struct FlashSaleStatus {
 
     /// Where the units of each SKU are: preloaded = remaining + reserved + sold, at any time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["sku".into()]))]
     pub items: Vec<ItemStatus>,
 
@@ -92,6 +93,7 @@ pub struct FlashSaleStatus {
 #[serde(rename_all = "camelCase")]
 pub struct ItemStatus {
     /// The SKU.
+    #[schemars(length(max = 64))]
     pub sku: String,
     /// Units loaded for this sale.
     pub preloaded: i64,

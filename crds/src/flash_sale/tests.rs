@@ -157,6 +157,22 @@ fn a_loaded_sale_cannot_lose_units() {
 }
 
 #[test]
+fn units_that_were_never_loaded_can_be_taken_back() {
+    let loaded = json!({ "sku": "RM-1", "preloaded": 100, "remaining": 7, "reserved": 3, "sold": 90 });
+    for phase in LOADED {
+        let status = json!({ "phase": phase, "items": [loaded] });
+        let greedy = sale_with(&[("/status", status.clone()), ("/spec/items/0/units", json!(1_000))]);
+        let set_to =
+            |units: i64| sale_with(&[("/status", status.clone()), ("/spec/items/0/units", json!(units))]);
+        for units in [100, 101] {
+            set_to(units).validate_cel_update(&greedy).unwrap();
+        }
+        let errors = set_to(99).validate_cel_update(&greedy).unwrap_err().to_string();
+        assert!(errors.contains("not shrink below what is loaded"), "{errors}");
+    }
+}
+
+#[test]
 fn a_loaded_sale_keeps_its_items() {
     for phase in LOADED {
         let other = json!({ "sku": "RM-2", "units": 1, "price": 1, "perBuyerLimit": 1 });

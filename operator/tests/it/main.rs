@@ -10,6 +10,7 @@
 mod chart;
 mod children;
 mod cluster;
+mod dice;
 mod election;
 mod gateway;
 mod lag;
@@ -21,6 +22,7 @@ mod operators;
 mod order_service;
 mod process;
 mod random;
+mod random_sales;
 mod rules;
 mod sale;
 mod sale_end;

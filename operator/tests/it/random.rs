@@ -8,18 +8,8 @@ use serde_json::{Value, json};
 use crate::{
     children::children,
     cluster::{Cluster, brokers, condition, shop},
+    dice::Dice,
 };
-
-/// A generator of its own: the sequences stay the same whatever a library does.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, sides: usize) -> usize {
-        // Knuth's MMIX.
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % sides
-    }
-}
 
 /// Changes the spec to another good one.
 fn change(spec: &mut Value, dice: &mut Dice) {
