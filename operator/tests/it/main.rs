@@ -10,6 +10,7 @@
 mod chart;
 mod children;
 mod cluster;
+mod crashes;
 mod dice;
 mod election;
 mod gateway;
@@ -32,5 +33,6 @@ mod secured_kafka;
 mod shop;
 mod slow_shop;
 mod sweep;
+mod sweep_end;
 mod trouble;
 mod two_operators;

@@ -1,11 +1,7 @@
-//! The operator crashes before and after its writes, all the way through, and everything ends as if nothing
-//! had happened (after Sieve's crash sweep).
-//!
-//! A life of its own for each cut would take minutes. Here one life takes all of them: each operator is cut
-//! off at one of its first writes and the next one goes on from what it left. Lives that begin elsewhere
-//! in the pattern meet the same write from its other side.
+//! The operator crashes before and after its writes, all the way through a sale and through the making of a
+//! shop, and everything ends as if nothing had happened.
 
-use std::{iter, pin::pin, time::Duration};
+use std::time::Duration;
 
 use futures::future::join_all;
 use kube::ResourceExt;
@@ -16,48 +12,13 @@ use uuid::Uuid;
 use crate::{
     children::children,
     cluster::{Cluster, brokers, condition, shop},
+    crashes::{MOST_CRASHES, crashing},
     market::{apply_token, launch, phase},
-    operators::Operator,
     order_service::{self, supply},
-    scissors::{Scissors, Side},
+    scissors::Scissors,
 };
 
-/// Where one operator after the other is cut off. Three writes are the most that the next operator would
-/// begin anew: its own term in the status, the close-out, and the status that tells of it.
-const PATTERN: [(usize, Side); 6] = [
-    (0, Side::Before),
-    (0, Side::After),
-    (1, Side::Before),
-    (1, Side::After),
-    (2, Side::Before),
-    (2, Side::After),
-];
-/// More than a sale or a shop takes. The operator after these is not cut.
-const MOST_CRASHES: usize = 150;
 const SKU: &str = "SWEPT";
-
-/// Runs one operator after the other until `end`, the first of them cut off at `PATTERN[begin]`. Answers
-/// how many crashed.
-async fn crashing(
-    begin: usize,
-    start: impl AsyncFn(Scissors, i64) -> Operator,
-    end: impl Future<Output = ()>,
-) -> usize {
-    let mut end = pin!(end);
-    let cuts = PATTERN.into_iter().cycle().skip(begin).take(MOST_CRASHES).map(Some).chain(iter::once(None));
-    for (crashes, cut) in cuts.enumerate() {
-        let scissors = cut.map_or_else(Scissors::blunt, |(request, side)| Scissors::at(request, side));
-        let operator = start(scissors.clone(), i64::try_from(crashes).unwrap() + 1).await;
-        tokio::select! {
-            () = &mut end => {
-                operator.stop().await;
-                return crashes;
-            }
-            () = scissors.was_cut() => operator.crash().await,
-        }
-    }
-    unreachable!("blunt scissors cut nothing")
-}
 
 /// Until the sale is closed; ends it as soon as it is open.
 async fn sale_is_closed(cluster: &Cluster, mut sale: Value) {

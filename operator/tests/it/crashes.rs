@@ -1,0 +1,48 @@
+//! One operator after the other, each cut off at one of its first writes (after Sieve's crash sweep).
+//!
+//! A life of its own for each cut would take minutes. Here one life takes all of them: each operator goes on
+//! from what the last one left. Lives that begin elsewhere in the pattern meet the same write from its other
+//! side.
+
+use std::{iter, pin::pin};
+
+use crate::{
+    operators::Operator,
+    scissors::{Scissors, Side},
+};
+
+/// Where one operator after the other is cut off. Three writes are the most that the next operator would
+/// begin anew: its own term in the status, the close-out, and the status that tells of it.
+const PATTERN: [(usize, Side); 6] = [
+    (0, Side::Before),
+    (0, Side::After),
+    (1, Side::Before),
+    (1, Side::After),
+    (2, Side::Before),
+    (2, Side::After),
+];
+/// More than a sale or a shop takes. The operator after these is not cut.
+pub const MOST_CRASHES: usize = 150;
+
+/// Runs one operator after the other until `end`, the first of them cut off at `PATTERN[begin]`. Answers
+/// how many crashed.
+pub async fn crashing(
+    begin: usize,
+    start: impl AsyncFn(Scissors, i64) -> Operator,
+    end: impl Future<Output = ()>,
+) -> usize {
+    let mut end = pin!(end);
+    let cuts = PATTERN.into_iter().cycle().skip(begin).take(MOST_CRASHES).map(Some).chain(iter::once(None));
+    for (crashes, cut) in cuts.enumerate() {
+        let scissors = cut.map_or_else(Scissors::blunt, |(request, side)| Scissors::at(request, side));
+        let operator = start(scissors.clone(), i64::try_from(crashes).unwrap() + 1).await;
+        tokio::select! {
+            () = &mut end => {
+                operator.stop().await;
+                return crashes;
+            }
+            () = scissors.was_cut() => operator.crash().await,
+        }
+    }
+    unreachable!("blunt scissors cut nothing")
+}
