@@ -18,11 +18,14 @@ use kube::{
         controller::Action,
         events::EventType,
         reflector::{ObjectRef, Store},
+        utils::Backoff,
     },
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{Context, telemetry};
+
+const WATCH_PAUSE: Duration = Duration::from_millis(500);
 
 /// An object as it comes from the watch.
 pub(super) type Guarded<K> = DeserializeGuard<K>;
@@ -99,6 +102,25 @@ where
         _ = listed.wait_until_ready() => std::future::pending().await,
         () = stop.cancelled() => {}
     }
+}
+
+/// Pauses after a watch has failed.
+///
+/// kube counts the failures of all watches of a controller together. When an API server restarts each of them
+/// fails once, and with kube's own pauses, which double up to half a minute, a controller of ten kinds would
+/// hear of nothing for minutes.
+pub(super) struct WatchBackoff;
+
+impl Iterator for WatchBackoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(WATCH_PAUSE + WATCH_PAUSE.mul_f64(rand::random::<f64>() / 4.0))
+    }
+}
+
+impl Backoff for WatchBackoff {
+    fn reset(&mut self) {}
 }
 
 /// Pause before an object that failed `attempts` times in a row is tried again: 1, 2, 4 … 60 seconds,

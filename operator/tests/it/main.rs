@@ -36,3 +36,4 @@ mod sweep;
 mod sweep_end;
 mod trouble;
 mod two_operators;
+mod watch;

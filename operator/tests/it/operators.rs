@@ -16,6 +16,7 @@ use crate::{
     cluster::{Cluster, client_config},
     scissors::Scissors,
     trouble::Trouble,
+    watch::Wire,
 };
 
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:rocketmart-system:rocketmart-operator";
@@ -80,6 +81,12 @@ impl Cluster {
         Operator::of_shops(self.context(client, NO_ORDER_SERVICE, 1))
     }
 
+    /// One that looks after Shops and whose watches can be cut.
+    pub async fn shop_operator_on(&self, wire: &Wire) -> Operator {
+        let client = ClientBuilder::try_from(chart_rights().await).unwrap().with_layer(wire).build();
+        Operator::of_shops(self.context(client, NO_ORDER_SERVICE, 1))
+    }
+
     /// One that looks after Shops and may do everything.
     pub fn operator_as_administrator(&self) -> Operator {
         Operator::of_shops(self.context(self.client.clone(), NO_ORDER_SERVICE, 1))
@@ -101,6 +108,12 @@ impl Cluster {
     /// The same in term 1, through an API server that makes trouble.
     pub async fn sales_operator_through(&self, trouble: &Trouble, order_url: &str) -> Operator {
         let client = ClientBuilder::try_from(chart_rights().await).unwrap().with_layer(trouble).build();
+        Operator::of_sales(self.context(client, order_url, 1))
+    }
+
+    /// The same in term 1, whose watches can be cut.
+    pub async fn sales_operator_on(&self, wire: &Wire, order_url: &str) -> Operator {
+        let client = ClientBuilder::try_from(chart_rights().await).unwrap().with_layer(wire).build();
         Operator::of_sales(self.context(client, order_url, 1))
     }
 

@@ -112,6 +112,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let too_early = frame::stopped_too_early(controller.store(), stop.clone());
     let work = controller
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(UNLIMITED))
+        .trigger_backoff(frame::WatchBackoff)
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(reconcile, on_error, state)
         .for_each(async |result| {

@@ -111,6 +111,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         .watches(context.watched::<DeserializeGuard<FlashSale>>(), watcher::Config::default(), move |sale| {
             shop_of(sale, &changes)
         })
+        .trigger_backoff(frame::WatchBackoff)
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(reconcile, on_error, state)
         .for_each(async |result| {
