@@ -14,6 +14,7 @@ mod crashes;
 mod dice;
 mod election;
 mod gateway;
+mod in_flight;
 mod lag;
 mod market;
 mod operators;
@@ -22,6 +23,7 @@ mod operators;
 #[allow(dead_code, unused_imports, reason = "the order service's tests use more of it")]
 mod order_service;
 mod process;
+mod proxy;
 mod random;
 mod random_sales;
 mod rules;

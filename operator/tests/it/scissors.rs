@@ -15,7 +15,6 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body as HttpBody, Bytes},
     extract::{Request as HttpRequest, State},
     http::{Method, StatusCode},
     response::{IntoResponse, Response as HttpResponse},
@@ -24,6 +23,8 @@ use http::{Request, Response};
 use kube::client::Body;
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, Layer, Service};
+
+use crate::proxy::{self, Asked};
 
 /// On which side of the request the cut is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -79,12 +80,8 @@ impl Scissors {
 
     /// Stands between the operator and the order service at `target`; answers the operator's address.
     pub async fn proxy(&self, target: &str) -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let state = (self.clone(), target.to_owned(), reqwest::Client::new());
-        let router = Router::new().fallback(forward).with_state(state);
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        format!("http://{address}")
+        proxy::serve(Router::new().fallback(forward).with_state(state)).await
     }
 }
 
@@ -98,20 +95,12 @@ async fn forward(
     if matches!(verdict, Verdict::Refuse) {
         return nothing();
     }
-    let (parts, body) = request.into_parts();
-    let body: Bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-    let url = format!("{target}{}", parts.uri);
-    let answer = http.request(parts.method, url).headers(parts.headers).body(body).send().await;
+    let answer = Asked::read(request).await.pass_on(&http, &target).await;
     if matches!(verdict, Verdict::PassAndCut) {
         scissors.cut.cancel();
         return nothing();
     }
-    let Ok(answer) = answer else { return nothing() };
-    let mut response = HttpResponse::builder().status(answer.status());
-    if let Some(content) = answer.headers().get("content-type") {
-        response = response.header("content-type", content);
-    }
-    response.body(HttpBody::from(answer.bytes().await.unwrap())).unwrap()
+    answer.unwrap_or_else(|_| nothing())
 }
 
 impl<S> Layer<S> for Scissors {

@@ -7,7 +7,6 @@ use std::sync::{
 
 use axum::{
     Router,
-    body::Body,
     extract::{Request, State},
     response::Response,
 };
@@ -17,6 +16,7 @@ use crate::{
     cluster::{sale_condition, shop},
     market::{Market, launch},
     order_service::eventually,
+    proxy::{self, Asked},
 };
 
 /// More than could wait one after the other for their time-outs while the test has patience.
@@ -37,27 +37,18 @@ async fn doors(target: &str) -> (Arc<Doors>, String) {
         target: target.to_owned(),
         http: reqwest::Client::new(),
     });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let router = Router::new().fallback(lead).with_state(doors.clone());
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (doors, format!("http://{address}/{{shop}}"))
+    let url = proxy::serve(Router::new().fallback(lead).with_state(doors.clone())).await;
+    (doors, format!("{url}/{{shop}}"))
 }
 
 async fn lead(State(doors): State<Arc<Doors>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let path = parts.uri.path_and_query().unwrap().as_str();
-    let Some(path) = path.strip_prefix("/rocket") else {
+    let mut asked = Asked::read(request).await;
+    let Some(path) = asked.path.strip_prefix("/rocket").map(str::to_owned) else {
         doors.hanging.fetch_add(1, Ordering::Relaxed);
         return std::future::pending().await;
     };
-    let url = format!("{}{path}", doors.target);
-    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-    let answer =
-        doors.http.request(parts.method, url).headers(parts.headers).body(body).send().await.unwrap();
-    let mut response = Response::builder().status(answer.status());
-    response = response.header("content-type", &answer.headers()["content-type"]);
-    response.body(Body::from(answer.bytes().await.unwrap())).unwrap()
+    asked.path = path;
+    asked.pass_on(&doors.http, &doors.target).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
