@@ -6,7 +6,7 @@ use std::{
 };
 
 use rocketmart_harness::prepare;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cluster::{OPERATOR_NAMESPACE, server};
 
@@ -162,6 +162,26 @@ fn what_the_prometheus_operator_reads_stands_behind_switches() {
     let all = kinds(&["serviceMonitor.enabled=true", "prometheusRule.enabled=true"]);
     for kind in ["ServiceMonitor", "PodMonitor", "PrometheusRule"] {
         assert!(all.iter().any(|other| other == kind), "{kind} is not in {all:?}");
+    }
+}
+
+#[test]
+fn the_prometheus_operators_own_definitions_accept_what_the_chart_makes_for_it() {
+    let definitions = prepare::prometheus_operator_definitions().unwrap().display().to_string();
+    server().kubectl(&["apply", "--server-side", "--filename", &definitions]).unwrap();
+    server().kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
+    let switches = ["serviceMonitor.enabled=true", "prometheusRule.enabled=true"];
+    for more in [&["watchNamespace=default", "prometheusRule.labels.release=prometheus"][..], &[]] {
+        let mut theirs = objects(&template(&[&switches, more].concat()));
+        theirs.retain(|object| object["apiVersion"] == "monitoring.coreos.com/v1");
+        assert_eq!(theirs.len(), 3, "{more:?}");
+        for object in &mut theirs {
+            let accepted = accepts(OPERATOR_NAMESPACE, object);
+            assert!(accepted.is_ok(), "{more:?} {}: {accepted:?}", object["kind"]);
+            // They would have told us.
+            object["spec"]["surprise"] = json!(1);
+            assert!(accepts(OPERATOR_NAMESPACE, object).is_err(), "{}", object["kind"]);
+        }
     }
 }
 

@@ -93,14 +93,35 @@ pub fn contour() -> Result<Contour> {
 /// The definition of the Gateway API's `HTTPRoute`, from the module that Contour is built with.
 pub fn http_route_definition() -> Result<PathBuf> {
     const NAME: &str = "gateway.networking.k8s.io_httproutes.yaml";
-    let contour = checkout().join("e2e/node-binaries/contour");
-    let key = cache::key_of_files(&[contour.join("go.mod"), contour.join("go.sum")])?;
-    let entry = cache::entry("gateway-api", &key, |into| {
-        let source = downloaded(&contour, "sigs.k8s.io/gateway-api")?.join("config/crd/standard").join(NAME);
-        let definition = fs::read(&source).with_context(|| format!("reading {}", source.display()))?;
-        Ok(fs::write(into.join(NAME), definition)?)
-    })?;
-    Ok(entry.join(NAME))
+    let folder = "config/crd/standard";
+    Ok(definitions("gateway-api", "contour", "sigs.k8s.io/gateway-api", folder, &[NAME])?.join(NAME))
+}
+
+/// A folder with the definitions of the kinds that the Prometheus Operator reads and our chart makes.
+pub fn prometheus_operator_definitions() -> Result<PathBuf> {
+    const NAMES: [&str; 3] = [
+        "monitoring.coreos.com_podmonitors.yaml",
+        "monitoring.coreos.com_prometheusrules.yaml",
+        "monitoring.coreos.com_servicemonitors.yaml",
+    ];
+    let (module, folder) =
+        ("github.com/prometheus-operator/prometheus-operator", "example/prometheus-operator-crd");
+    definitions("prometheus-operator", "prometheus-operator", module, folder, &NAMES)
+}
+
+/// A cache entry with definitions out of a Go module that one of `e2e/node-binaries` depends on.
+fn definitions(entry: &str, by: &str, module: &str, folder: &str, names: &[&str]) -> Result<PathBuf> {
+    let by = checkout().join("e2e/node-binaries").join(by);
+    let key = cache::key_of_files(&[by.join("go.mod"), by.join("go.sum")])?;
+    cache::entry(entry, &key, |into| {
+        let source = downloaded(&by, module)?.join(folder);
+        for name in names {
+            let source = source.join(name);
+            let definition = fs::read(&source).with_context(|| format!("reading {}", source.display()))?;
+            fs::write(into.join(name), definition)?;
+        }
+        Ok(())
+    })
 }
 
 impl Module {

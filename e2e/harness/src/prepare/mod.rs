@@ -24,7 +24,10 @@ use anyhow::Result;
 
 pub use self::{
     envoy::binary as envoy,
-    go::{Contour, KUBERNETES_VERSION, contour, helm, http_route_definition, kubernetes_binaries},
+    go::{
+        Contour, KUBERNETES_VERSION, contour, helm, http_route_definition, kubernetes_binaries,
+        prometheus_operator_definitions,
+    },
     images::{Image, cassandra_image, rocketmart_image},
     schemathesis::{python, schemathesis},
 };
@@ -74,6 +77,7 @@ pub fn for_tests() -> Result<()> {
     crate::maven::libraries("cassandra")?;
     schemathesis::packages()?;
     http_route_definition()?;
+    prometheus_operator_definitions()?;
     kubernetes_binaries().map(drop)
 }
 
