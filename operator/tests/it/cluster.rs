@@ -45,7 +45,8 @@ fn chart() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../charts/rocketmart")
 }
 
-fn install_definitions(server: &ApiServer) {
+/// The definitions of the chart, on an API server that may have older ones.
+pub fn install_definitions(server: &ApiServer) {
     let crds = chart().join("crds").display().to_string();
     server.kubectl(&["apply", "--server-side", "--filename", &crds]).unwrap();
     server.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
@@ -122,11 +123,16 @@ impl Cluster {
 
     /// A namespace on an API server that nobody else uses, so that it may be stopped.
     pub async fn with_a_server_of_its_own(namespace: &str) -> (Self, ApiServer) {
+        Self::with_definitions_of_its_own(namespace, install_definitions).await
+    }
+
+    /// The same, where `install` says which definitions the API server has.
+    pub async fn with_definitions_of_its_own(namespace: &str, install: fn(&ApiServer)) -> (Self, ApiServer) {
         // The shared one installs the provider of TLS.
-        let start = || {
+        let start = move || {
             server();
             let own = ApiServer::start().unwrap();
-            install_definitions(&own);
+            install(&own);
             own
         };
         let own = tokio::task::spawn_blocking(start).await.unwrap();

@@ -38,4 +38,5 @@ mod sweep;
 mod sweep_end;
 mod trouble;
 mod two_operators;
+mod upgrade;
 mod watch;

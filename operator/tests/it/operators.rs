@@ -92,6 +92,11 @@ impl Cluster {
         Operator::of_shops(self.context(self.client.clone(), NO_ORDER_SERVICE, 1))
     }
 
+    /// One that looks after `FlashSales` in term 1 and may do everything.
+    pub fn sales_operator_as_administrator(&self, order_url: &str) -> Operator {
+        Operator::of_sales(self.context(self.client.clone(), order_url, 1))
+    }
+
     /// One that looks after `FlashSales` in this term of leadership and counts what it writes; the order
     /// service is at `order_url`.
     pub async fn sales_operator(&self, order_url: &str, term: i64) -> Operator {
