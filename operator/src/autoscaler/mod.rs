@@ -29,6 +29,7 @@ use kube::{
 use rocketmart_crds::{Component, FlashSale, Shop, shop::Autoscaling};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use self::{
     decide::{Decision, Look, Memory, Pause, Situation, decide},
@@ -62,6 +63,14 @@ struct Target {
     namespace: String,
     shop: String,
     component: Component,
+}
+
+impl Target {
+    /// Names the Shop in every line, in the same words as the controllers.
+    fn span(&self) -> Span {
+        let shop = ObjectRef::<Shop>::new(&self.shop).within(&self.namespace);
+        tracing::info_span!("scaling", "object.ref" = %shop, component = %self.component)
+    }
 }
 
 /// What is kept about a target between looks.
@@ -131,15 +140,18 @@ async fn scale(context: &Context, watched: &Watched) {
             if looked_at.contains(&target) || scaled.get(&target).is_some_and(rests) {
                 continue;
             }
-            let Some(mut state) = scaled.remove(&target).or_else(|| watch_group(context, &target)) else {
+            let span = target.span();
+            let group = || span.in_scope(|| watch_group(context, &target));
+            let Some(mut state) = scaled.remove(&target).or_else(group) else {
                 continue;
             };
             looked_at.insert(target.clone());
-            looks.push(async move {
+            let look = async move {
                 state.looked = Some(Instant::now());
                 one(context, watched, &target, &config, &mut state).await;
                 (target, state)
-            });
+            };
+            looks.push(look.instrument(span));
         }
     }
 }
@@ -179,7 +191,7 @@ fn watch_group(context: &Context, target: &Target) -> Option<Scaled> {
             last_scale: None,
         }),
         Err(error) => {
-            tracing::warn!(%error, shop = target.shop, component = %target.component, "cannot look at a group");
+            tracing::warn!(%error, "cannot look at a group");
             None
         }
     }
@@ -214,7 +226,7 @@ async fn one(
             Some(partitions)
         }
         Ok(Err(error)) => {
-            tracing::warn!(%error, shop = target.shop, component = %target.component, "lag is unknown");
+            tracing::warn!(%error, "lag is unknown");
             None
         }
         Err(_) => None,
@@ -244,8 +256,11 @@ async fn one(
             Ok(()) => {
                 state.last_scale = Some(Time(Timestamp::from_second(now_ms / 1_000).unwrap_or_default()));
                 tracing::info!(
-                    shop = target.shop, component = %target.component, from = current, to = decision.replicas,
-                    reason = decision.reason, limited_by = decision.limited_by, "scaled"
+                    from = current,
+                    to = decision.replicas,
+                    reason = decision.reason,
+                    limited_by = decision.limited_by,
+                    "scaled"
                 );
             }
             Err(error) => tracing::warn!(%error, deployment = name, "cannot scale"),
@@ -312,6 +327,6 @@ async fn report(context: &Context, target: &Target, state: &mut Scaled, decision
     let api = context.namespaced::<Shop>(&target.namespace);
     match api.patch_status(&target.shop, &params, &Patch::Apply(&patch)).await {
         Ok(_) => state.written = Some((Instant::now(), decision)),
-        Err(error) => tracing::warn!(%error, shop = target.shop, "cannot report a decision"),
+        Err(error) => tracing::warn!(%error, "cannot report a decision"),
     }
 }

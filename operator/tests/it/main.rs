@@ -16,6 +16,7 @@ mod election;
 mod gateway;
 mod in_flight;
 mod lag;
+mod log;
 mod market;
 mod operators;
 /// The order service as its own tests run it: API, relay and worker on real Redis, PostgreSQL and Kafka.

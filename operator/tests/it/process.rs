@@ -1,6 +1,10 @@
 //! The operator as the chart runs it, a process of its own: how it starts, waits, leads, and ends.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use kube::api::ListParams;
 use rocketmart_crds::Shop;
@@ -21,6 +25,7 @@ const END_LIMIT: Duration = Duration::from_secs(20);
 pub struct OperatorProcess {
     process: Process,
     admin: String,
+    log: PathBuf,
 }
 
 impl OperatorProcess {
@@ -38,16 +43,23 @@ impl OperatorProcess {
             ("LOG_FORMAT", "text".to_owned()),
         ]);
         environment.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        let folder = process::scratch("operator").unwrap();
+        let log = process::scratch("operator").unwrap().join("operator.log");
         let server = Server {
             name: "rocketmart-operator",
             program: env!("CARGO_BIN_EXE_rocketmart-operator").into(),
             arguments: vec![],
             environment: environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            log: folder.join("operator.log"),
+            log: log.clone(),
             user: None,
         };
-        Self { process: server.spawn().unwrap(), admin: format!("http://{listen}") }
+        Self { process: server.spawn().unwrap(), admin: format!("http://{listen}"), log }
+    }
+
+    /// What it has logged so far, in whole lines.
+    pub fn log(&self) -> String {
+        let mut text = std::fs::read_to_string(&self.log).unwrap();
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        text
     }
 
     pub fn signal(&self, name: &str) {

@@ -249,7 +249,7 @@ impl<'a> Progress<'a> {
         }
         let condition = self.status.conditions.iter().find(|c| c.type_ == READY && c.status == "False");
         if let Some(condition) = condition {
-            tracing::warn!(reason = condition.reason, message = condition.message, "not ready");
+            tracing::warn!(reason = condition.reason, because = condition.message, "not ready");
             context.tell(&about, EventType::Warning, &condition.reason, condition.message.clone()).await;
         }
     }

@@ -201,7 +201,7 @@ pub(super) async fn write(shop: &Shop, report: Report, context: &Context) -> kub
     let verdict = &verdicts[0];
     let before = old.conditions.iter().find(|condition| condition.type_ == READY);
     if before.is_none_or(|before| before.reason != verdict.reason) {
-        tracing::info!(ready = verdict.status, reason = verdict.reason, message = verdict.message, "status");
+        tracing::info!(ready = verdict.status, reason = verdict.reason, because = verdict.message, "status");
         let type_ = if report.problems.is_empty() { EventType::Normal } else { EventType::Warning };
         let reason = if verdict.status { READY } else { verdict.reason.as_str() };
         context.tell(&shop.object_ref(&()), type_, reason, verdict.message.clone()).await;
