@@ -28,6 +28,11 @@ pub struct Config {
     #[arg(long, env = "LEASE_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u32).range(3..=300))]
     pub lease_seconds: u32,
 
+    /// Seconds beyond its payment deadline after which a `FlashSale` that is being deleted is let go, settled or
+    /// not.
+    #[arg(long, env = "SETTLE_SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub settle_seconds: u32,
+
     /// Image of shops that do not name one.
     #[arg(long, env = "SHOP_IMAGE", default_value = concat!("rocketmart:", env!("CARGO_PKG_VERSION")))]
     pub shop_image: String,

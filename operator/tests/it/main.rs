@@ -29,6 +29,7 @@ mod random;
 mod random_sales;
 mod rules;
 mod sale;
+mod sale_deleted;
 mod sale_end;
 mod sale_lost;
 mod scissors;

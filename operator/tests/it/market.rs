@@ -20,7 +20,12 @@ pub struct Market {
 
 impl Market {
     pub async fn open(namespace: &str) -> Self {
-        let (cluster, service) = tokio::join!(Cluster::new(namespace), order_service::Shop::open());
+        Self::around(order_service::Shop::open(), namespace).await
+    }
+
+    /// Around an order service of the test's choice.
+    pub async fn around(service: impl Future<Output = order_service::Shop>, namespace: &str) -> Self {
+        let (cluster, service) = tokio::join!(Cluster::new(namespace), service);
         cluster.apply(shop("nowhere:9092")).await.unwrap();
         apply_token(&cluster).await;
         Self { cluster, service }

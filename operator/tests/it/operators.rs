@@ -122,15 +122,20 @@ impl Cluster {
         Operator::of_sales(self.context(client, order_url, 1))
     }
 
+    /// The same in term 1, with settings as on its command line.
+    pub async fn sales_operator_with(&self, order_url: &str, settings: &[&str]) -> Operator {
+        let client = ClientBuilder::try_from(chart_rights().await).unwrap().build();
+        Operator::of_sales(self.context_with(client, order_url, 1, settings))
+    }
+
     /// What an operator of this namespace works with.
     pub fn context(&self, client: Client, order_url: &str, term: i64) -> Arc<Context> {
-        let config = Config::parse_from([
-            "rocketmart-operator",
-            "--watch-namespace",
-            &self.namespace,
-            "--order-url",
-            order_url,
-        ]);
+        self.context_with(client, order_url, term, &[])
+    }
+
+    fn context_with(&self, client: Client, order_url: &str, term: i64, settings: &[&str]) -> Arc<Context> {
+        let own = ["rocketmart-operator", "--watch-namespace", &self.namespace, "--order-url", order_url];
+        let config = Config::parse_from(own.iter().chain(settings));
         Arc::new(Context::new(client, config, Fence::of_term(term)))
     }
 }

@@ -1,14 +1,10 @@
 //! How a FlashSale ends, and that nobody who comes in between loads or settles it twice.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{
-    Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
-};
-use rocketmart_crds::{FlashSale, Phase};
-use rocketmart_operator::controllers::flash_sale::{ABANDON, FINALIZER};
+use kube::ResourceExt;
+use rocketmart_crds::Phase;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -16,17 +12,8 @@ use crate::{
     cluster::sale_condition,
     market::{Market, launch, phases},
     order_service::eventually,
+    sale_deleted::{delete, gone},
 };
-
-async fn delete(market: &Market) -> Api<FlashSale> {
-    let api = market.cluster.api::<FlashSale>();
-    api.delete("launch", &DeleteParams::default()).await.unwrap();
-    api
-}
-
-async fn gone(api: &Api<FlashSale>) {
-    eventually("the FlashSale is gone", async || api.get_opt("launch").await.unwrap().is_none()).await;
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closing_early_ends_the_sale_and_returns_what_was_not_sold() {
@@ -50,52 +37,6 @@ async fn closing_early_ends_the_sale_and_returns_what_was_not_sold() {
     let refused = market.apply(&sale).await.unwrap_err().to_string();
     assert!(refused.contains("this sale has ended"), "{refused}");
     gone(&delete(&market).await).await;
-    operator.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_sale_stops_selling_settles_and_only_then_goes() {
-    let market = Market::open("deleted").await;
-    let operator = market.operator(1).await;
-    market.apply(&launch(3, 600, 5)).await.unwrap();
-    let open = market.until(Phase::Open).await;
-    assert!(open.finalizers().iter().any(|finalizer| finalizer == FINALIZER));
-    let id = market.id().await;
-    market.service.buy_and_pay(&market.service.buyer(), id).await;
-    // Somebody has a unit and still has time to pay for it.
-    assert_eq!(market.service.buyer().purchase(id, 1, "k").await.0, 201);
-    let api = delete(&market).await;
-    let latecomer = market.service.buyer();
-    let mut tries = 0;
-    eventually("selling has stopped", async || {
-        tries += 1;
-        latecomer.purchase(id, 1, &format!("try-{tries}")).await.1["code"] == "sale-closed"
-    })
-    .await;
-    gone(&api).await;
-    assert_eq!(market.service.backing.standing().await, [99, 0], "unsold units are back");
-    assert_eq!(market.service.backing.ledger().await, [5, 4, 0, 1]);
-    operator.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_abandoned_sale_goes_at_once_although_nobody_can_settle_it() {
-    let market = Market::open("abandoned").await;
-    // Nobody listens there.
-    let operator = market.cluster.sales_operator("http://127.0.0.1:1", 1).await;
-    market.apply(&launch(3600, 600, 5)).await.unwrap();
-    market
-        .cluster
-        .sale_that("launch", "said that the order service is away", |sale| {
-            sale_condition(sale, "Ready", "False").is_some_and(|said| said.contains("does not answer"))
-        })
-        .await;
-    let api = delete(&market).await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert!(api.get_opt("launch").await.unwrap().is_some(), "let go without settling");
-    let abandon = json!({ "metadata": { "annotations": { ABANDON: "true" } } });
-    api.patch("launch", &PatchParams::default(), &Patch::Merge(&abandon)).await.unwrap();
-    gone(&api).await;
     operator.stop().await;
 }
 

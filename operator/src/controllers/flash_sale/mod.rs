@@ -33,7 +33,7 @@ use tracing::Instrument;
 use self::{
     doors::Doors,
     plan::{Plan, plan},
-    side_door::Answer,
+    side_door::{Answer, Outstanding, Standing},
     status::{Pace, Progress},
 };
 use super::frame::{self, Frame, Kind};
@@ -50,8 +50,6 @@ const OBSTRUCTED: Duration = Duration::from_secs(2);
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// No common limit: sales take turns by shop, see [`doors`].
 const UNLIMITED: u16 = 0;
-/// How long a deleted sale may take to settle beyond its payment deadline before it is let go.
-const SETTLE_LIMIT_SECONDS: i64 = 600;
 
 /// A reconcile could not be completed; it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -227,13 +225,17 @@ async fn reconcile_sale(sale: &FlashSale, state: &State) -> Result<Action, Error
     if next.let_go && deleting {
         return release(sale, &state.context, true).await;
     }
+    if deleting && has_waited_long(sale, &state.context) {
+        let left = standing.as_ref().map_or_else(String::new, unsettled);
+        return give_up(sale, &left, &state.context).await;
+    }
     Ok(next.again.map_or_else(Action::await_change, Action::requeue))
 }
 
 fn look(
     sale: &FlashSale,
     progress: &Progress<'_>,
-    standing: Option<&side_door::Standing>,
+    standing: Option<&Standing>,
     broken_rules: &[String],
 ) -> Plan {
     plan(plan::Facts {
@@ -260,10 +262,8 @@ async fn obstructed(
     state: &State,
 ) -> Result<Action, Error> {
     let sale = progress.sale();
-    if deleting && (obstacle.0 == "ShopNotFound" || has_waited_long(sale)) {
-        let note = format!("deleted without settling: {}", obstacle.1);
-        state.context.tell(&sale.object_ref(&()), EventType::Warning, "NotSettled", note).await;
-        return release(sale, &state.context, true).await;
+    if deleting && (obstacle.0 == "ShopNotFound" || has_waited_long(sale, &state.context)) {
+        return give_up(sale, &obstacle.1, &state.context).await;
     }
     if progress.status.phase.is_none() {
         progress.enter(Phase::Scheduled);
@@ -273,8 +273,28 @@ async fn obstructed(
     Ok(Action::requeue(OBSTRUCTED))
 }
 
-fn has_waited_long(sale: &FlashSale) -> bool {
-    let limit = sale.spec.payment_deadline_seconds + SETTLE_LIMIT_SECONDS;
+/// What is left of a sale that does not settle, in words.
+fn unsettled(standing: &Standing) -> String {
+    let Outstanding { reservations, stream_entries, outbox, payments_pending } = standing.outstanding;
+    if standing.outstanding == Outstanding::default() {
+        return "its books are not signed off".to_owned();
+    }
+    format!(
+        "outstanding are reservations ({reservations}), payments ({payments_pending}), entries of the stream \
+         ({stream_entries}), messages ({outbox})"
+    )
+}
+
+/// Lets a deleted sale go with something left of it.
+async fn give_up(sale: &FlashSale, left: &str, context: &Context) -> Result<Action, Error> {
+    let note = format!("deleted without settling: {left}");
+    context.tell(&sale.object_ref(&()), EventType::Warning, "NotSettled", note).await;
+    release(sale, context, true).await
+}
+
+/// Whether a deleted sale has had the time to settle: that to pay, and then some.
+fn has_waited_long(sale: &FlashSale, context: &Context) -> bool {
+    let limit = sale.spec.payment_deadline_seconds + i64::from(context.config.settle_seconds);
     sale.metadata
         .deletion_timestamp
         .as_ref()
