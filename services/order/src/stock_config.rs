@@ -1,12 +1,13 @@
-//! Where the reservations live: one Redis, or the master of a group that Sentinels watch over.
+//! Where the reservations live: one Redis, the master of a group that Sentinels watch over, or the masters of a
+//! cluster.
 
 use std::path::PathBuf;
 use std::{fmt, fs};
 
 use anyhow::Context;
-use rocketmart_stock::{SentinelGroup, Server, Stock, Trusted};
+use rocketmart_stock::{ClusterNodes, SentinelGroup, Server, Stock, Trusted};
 
-/// How to reach Redis: by its URL, or by Sentinels.
+/// How to reach Redis: by its URL, by Sentinels, or by nodes of a cluster.
 #[derive(Clone, Default, clap::Args)]
 pub struct StockConfig {
     /// `redis://[user:password@]host:port`, or `rediss://` for TLS.
@@ -14,32 +15,41 @@ pub struct StockConfig {
         long,
         env = "REDIS_URL",
         hide_env_values = true,
-        required_unless_present = "redis_sentinels",
-        conflicts_with = "redis_sentinels"
+        required_unless_present_any = ["redis_sentinels", "redis_cluster"],
+        conflicts_with_all = ["redis_sentinels", "redis_cluster"]
     )]
     pub redis_url: Option<String>,
     /// Sentinels, `host:port` each, separated by commas.
-    #[arg(long, env = "REDIS_SENTINELS", value_delimiter = ',', requires = "redis_sentinel_master")]
+    #[arg(
+        long,
+        env = "REDIS_SENTINELS",
+        value_delimiter = ',',
+        requires = "redis_sentinel_master",
+        conflicts_with = "redis_cluster"
+    )]
     pub redis_sentinels: Vec<String>,
     /// The name under which the Sentinels know the master.
     #[arg(long, env = "REDIS_SENTINEL_MASTER")]
     pub redis_sentinel_master: Option<String>,
-    /// User of the master that Sentinels name.
+    /// Nodes of a cluster, `host:port` each, separated by commas.
+    #[arg(long, env = "REDIS_CLUSTER", value_delimiter = ',')]
+    pub redis_cluster: Vec<String>,
+    /// User of Redis, with Sentinels and a cluster.
     #[arg(long, env = "REDIS_USERNAME")]
     pub redis_username: Option<String>,
-    /// Password of the master that Sentinels name.
+    /// Password of Redis, with Sentinels and a cluster.
     #[arg(long, env = "REDIS_PASSWORD", hide_env_values = true)]
     pub redis_password: Option<String>,
     /// Password of the Sentinels.
     #[arg(long, env = "REDIS_SENTINEL_PASSWORD", hide_env_values = true)]
     pub redis_sentinel_password: Option<String>,
-    /// With Sentinels: whether they and Redis are spoken to by TLS.
+    /// With Sentinels and a cluster: whether they are spoken to by TLS.
     #[arg(long, env = "REDIS_TLS")]
     pub redis_tls: bool,
     /// PEM file of those who may have signed the certificates of Redis, instead of the public authorities.
     #[arg(long, env = "REDIS_CA_FILE")]
     pub redis_ca_file: Option<PathBuf>,
-    /// With Sentinels: replicas that must have written a change before it is answered.
+    /// With Sentinels and a cluster: replicas of a master that must have written a change before it is answered.
     #[arg(long, env = "REDIS_MIN_REPLICAS", default_value_t = 1,
         value_parser = clap::value_parser!(u8).range(1..))]
     pub redis_min_replicas: u8,
@@ -65,6 +75,13 @@ impl StockConfig {
         };
         Ok(match &self.redis_url {
             Some(url) => Server::Url(url.clone(), trusted),
+            None if !self.redis_cluster.is_empty() => Server::Cluster(ClusterNodes {
+                addresses: self.redis_cluster.clone(),
+                username: self.redis_username.clone(),
+                password: self.redis_password.clone(),
+                tls: self.redis_tls.then_some(trusted),
+                min_replicas: self.redis_min_replicas.into(),
+            }),
             None => Server::Sentinel(SentinelGroup {
                 sentinels: self.redis_sentinels.clone(),
                 master: self.redis_sentinel_master.clone().unwrap_or_default(),
@@ -84,6 +101,7 @@ impl fmt::Debug for StockConfig {
         f.debug_struct("StockConfig")
             .field("redis_sentinels", &self.redis_sentinels)
             .field("redis_sentinel_master", &self.redis_sentinel_master)
+            .field("redis_cluster", &self.redis_cluster)
             .finish_non_exhaustive()
     }
 }
@@ -105,13 +123,20 @@ mod tests {
     }
 
     #[test]
-    fn redis_is_named_by_its_url_or_by_sentinels_and_never_by_both() {
+    fn redis_is_named_in_one_of_three_ways() {
         let sentinels = ["--redis-sentinels", "a:1,b:2", "--redis-sentinel-master", "mart"];
         assert!(matches!(parse(&["--redis-url", "redis://r"]).unwrap().server(), Ok(Server::Url(..))));
         let Ok(Server::Sentinel(group)) = parse(&sentinels).unwrap().server() else { panic!() };
         assert_eq!((group.sentinels, group.min_replicas), (vec!["a:1".into(), "b:2".into()], 1));
+        let Ok(Server::Cluster(nodes)) = parse(&["--redis-cluster", "a:1,b:2"]).unwrap().server() else {
+            panic!()
+        };
+        assert_eq!((nodes.addresses.len(), nodes.min_replicas), (2, 1));
         let both = [&sentinels[..], &["--redis-url", "redis://r"]].concat();
-        for refused in [&[][..], &sentinels[..2], &both, &["--redis-url", "r", "--redis-min-replicas", "0"]] {
+        let those = [&sentinels[..], &["--redis-cluster", "a:1"]].concat();
+        for refused in
+            [&[][..], &sentinels[..2], &both, &those, &["--redis-url", "r", "--redis-min-replicas", "0"]]
+        {
             assert!(parse(refused).is_err(), "{refused:?}");
         }
     }

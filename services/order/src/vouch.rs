@@ -5,6 +5,7 @@
 //! what SQL knows to have left Redis. What is missing there is written down as a doubt, which ends with a
 //! rebuild.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rocketmart_kit::pace::Pace;
@@ -69,31 +70,35 @@ pub(crate) async fn doubt(
     Ok(())
 }
 
-/// Looks at every sale whenever Redis runs anew, until `stop`.
+/// Looks at every sale whenever Redis, or a master of a cluster, runs anew, until `stop`.
 pub(crate) async fn keep(pool: PgPool, stock: Stock, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut settled = None;
+    let mut settled = BTreeSet::new();
     let mut pace = Pace::every(PERIOD, "cannot vouch for the sales");
     loop {
-        let looked = look_at_all(&pool, &stock, settled.as_deref()).await;
-        if !pace.rest(looked.map(|session| settled = Some(session)), &stop).await {
+        let looked = look_at_all(&pool, &stock, &mut settled).await;
+        if !pace.rest(looked, &stop).await {
             break;
         }
     }
     Ok(())
 }
 
-/// Answers the run in which all of them were looked at.
-async fn look_at_all(pool: &PgPool, stock: &Stock, settled: Option<&str>) -> Result<String, Error> {
+/// Nothing is to be done in the runs that are `settled`: all sales were looked at in them. A master that is
+/// away for a moment and comes back as it was is none that runs anew.
+async fn look_at_all(pool: &PgPool, stock: &Stock, settled: &mut BTreeSet<String>) -> Result<(), Error> {
     let session = stock.session().await?;
-    if settled == Some(&session) {
-        return Ok(session);
+    if session.is_subset(settled) {
+        return Ok(());
     }
-    let mut outcome = Ok(session);
+    let mut outcome = Ok(());
     for sale in trust::all_expected(pool).await? {
         // One that cannot be looked at does not hold up the others.
         if let Err(error) = look(pool, stock, sale).await {
             outcome = Err(error);
         }
+    }
+    if outcome.is_ok() {
+        *settled = session;
     }
     outcome
 }

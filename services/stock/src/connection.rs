@@ -12,6 +12,7 @@
 //! while the old one answers: it may not have heard yet that it is none any more.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -20,7 +21,7 @@ use tokio::sync::Mutex;
 
 use crate::error::StockError;
 use crate::library;
-use crate::server::{Locator, Server};
+use crate::sentinel::Locator;
 
 /// After a failed attempt, callers are refused at once for this long instead of queueing up to
 /// try one after the other.
@@ -36,6 +37,8 @@ pub(crate) struct Connection {
     /// Replicas that must have written a change.
     min_replicas: usize,
     response_timeout: Duration,
+    /// Raised when another server may be the one to ask.
+    trouble: Arc<AtomicBool>,
     slot: Arc<Mutex<Slot>>,
     /// Connections for commands that block, each used by one caller at a time, with the generation of the
     /// shared connection to the same server.
@@ -59,18 +62,21 @@ struct Slot {
 }
 
 impl Connection {
-    pub(crate) fn new(server: &Server, response_timeout: Duration) -> Result<Self, StockError> {
-        let min_replicas = match server {
-            Server::Url(..) => 0,
-            Server::Sentinel(group) => group.min_replicas,
-        };
-        Ok(Self {
-            locator: Locator::new(server)?,
+    pub(crate) fn new(locator: Locator, min_replicas: usize, response_timeout: Duration) -> Self {
+        Self {
+            locator,
             min_replicas,
             response_timeout,
+            trouble: Arc::default(),
             slot: Arc::default(),
             idle_blocking: Arc::default(),
-        })
+        }
+    }
+
+    /// Raises `trouble` whenever it is given up or cannot be opened, or leads to a server that refers to
+    /// another one.
+    pub(crate) fn that_tells(self, trouble: Arc<AtomicBool>) -> Self {
+        Self { trouble, ..self }
     }
 
     /// Sends one command and waits for its answer.
@@ -135,8 +141,9 @@ impl Connection {
         let limit = block + self.response_timeout;
         let answer = tokio::time::timeout(limit, pipeline.query_async::<Value>(&mut connection))
             .await
-            .map_err(|_| StockError::Unknown(format!("no answer within {limit:?}")))?
-            .map_err(|error| StockError::after_sending(&error))?;
+            .map_err(|_| StockError::Unknown(format!("no answer within {limit:?}")))
+            .and_then(|answer| answer.map_err(|error| StockError::after_sending(&error)))
+            .inspect_err(|_| self.trouble.store(true, Ordering::Relaxed))?;
         if let Ok(mut idle) = self.idle_blocking.lock() {
             idle.push((generation, connection));
         }
@@ -158,6 +165,11 @@ impl Connection {
         match answer {
             Ok(value) => {
                 redis::from_redis_value(value).map_err(|error| StockError::Protocol(error.to_string()))
+            }
+            // What was asked for is elsewhere, or on its way there; the connection is as good as ever.
+            Err(error) if error.is_cluster_error() => {
+                self.trouble.store(true, Ordering::Relaxed);
+                Err(StockError::after_sending(&error))
             }
             Err(error) => {
                 let error_of_call = StockError::after_sending(&error);
@@ -200,6 +212,7 @@ impl Connection {
                 Ok((slot.generation, open))
             }
             Err(error) => {
+                self.trouble.store(true, Ordering::Relaxed);
                 slot.last_failure = Some((Instant::now(), error.clone()));
                 Err(error)
             }
@@ -225,6 +238,7 @@ impl Connection {
 
     /// Leaves the connection to those who still wait on it.
     async fn give_up(&self, generation: u64) {
+        self.trouble.store(true, Ordering::Relaxed);
         let mut slot = self.slot.lock().await;
         if slot.generation == generation {
             slot.open = None;

@@ -10,7 +10,7 @@ pub enum StockError {
     #[error("the outcome is unknown: {0}")]
     Unknown(String),
     /// The call was certainly not carried out: no connection, Redis is still loading its data,
-    /// has no memory left, or is not the primary.
+    /// has no memory left, is not the primary, or does not have the sale (any more).
     #[error("the stock is not available: {0}")]
     Unavailable(String),
     /// Redis began to run anew, and nobody has looked yet whether it lost something of the sale (see
@@ -37,6 +37,8 @@ impl StockError {
                 | ServerErrorKind::MasterDown
                 | ServerErrorKind::ReadOnly
                 | ServerErrorKind::TryAgain
+                | ServerErrorKind::Moved
+                | ServerErrorKind::Ask
                 | ServerErrorKind::ClusterDown,
             ) => Self::Unavailable(text),
             ErrorKind::Io => Self::Unknown(text),

@@ -15,6 +15,7 @@
 //! Invariants kept here: `preloaded = remaining + reserved + sold` with none of them negative (I1, I2),
 //! a buyer's limit (I5), one order per idempotency key (I6), and one decision per reservation.
 
+mod cluster;
 mod coalescer;
 mod connection;
 mod error;
@@ -26,8 +27,11 @@ mod library;
 mod reply;
 mod reservation;
 mod restore;
+mod route;
 mod sale;
+mod sentinel;
 mod server;
+mod slots;
 mod sold_out;
 mod stock;
 
@@ -44,5 +48,5 @@ pub use sale::{
     ItemCounters, ItemSpec, LoadOutcome, MAX_MONEY, PurgeOutcome, SaleCounters, SaleSpec, SaleState,
     SetStateOutcome, SpecConflict, VouchOutcome,
 };
-pub use server::{SentinelGroup, Server, Trusted};
+pub use server::{ClusterNodes, SentinelGroup, Server, Trusted};
 pub use stock::Stock;

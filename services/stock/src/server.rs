@@ -1,26 +1,27 @@
-//! Where Redis is: one server by its address, or the master of a group that Sentinels watch over.
+//! Where Redis is, and how to get in: addresses, log-in, TLS.
 //!
-//! Sentinels agree on who is the master and count every change; of several answers the one with the
-//! highest count is the newest. What they say is not taken for granted: the server itself has to say that
-//! it is a master. Whether it has everything that its predecessor had is not asked here, but by whoever
-//! vouches for a sale.
+//! ```text
+//!   one server by its address ─────────────┐
+//!   the master that Sentinels name ────────┼──> a connection (connection.rs) to the one that decides
+//!   the master of a sale in a cluster ─────┘
+//! ```
+//! Whoever is asked who the master is may not have heard of the last change. So all of them are asked at
+//! once; each change is counted, and of several answers the one with the highest count is believed.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError,
-    TlsCertificates, Value,
+    TlsCertificates,
 };
 use tokio::task::JoinSet;
 
 use crate::error::StockError;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Longest that a Sentinel is waited for; others are asked at the same time.
-const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+/// Longest that one of several is waited for that are asked at the same time.
+pub(crate) const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 /// How a certificate begins in a PEM file.
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
@@ -30,6 +31,7 @@ pub enum Server {
     /// `redis://[user:password@]host:port`, or `rediss://` for TLS, and who signed its certificate.
     Url(String, Trusted),
     Sentinel(SentinelGroup),
+    Cluster(ClusterNodes),
 }
 
 /// Who may have signed the certificate of a server.
@@ -60,6 +62,20 @@ pub struct SentinelGroup {
     pub min_replicas: usize,
 }
 
+/// Masters that share the sales among themselves, each with its replicas.
+#[derive(Clone)]
+pub struct ClusterNodes {
+    /// Some of the nodes, `host:port`; all of them is best.
+    pub addresses: Vec<String>,
+    /// User and password of the nodes.
+    pub username: Option<String>,
+    pub password: Option<String>,
+    /// Whether they are spoken to by TLS, and who signed their certificates.
+    pub tls: Option<Trusted>,
+    /// Replicas of a master that must have written a change before it counts as made.
+    pub min_replicas: usize,
+}
+
 /// Passwords stay out of logs.
 impl fmt::Debug for SentinelGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,133 +87,58 @@ impl fmt::Debug for SentinelGroup {
     }
 }
 
-/// Finds the server that decides.
+/// Passwords stay out of logs.
+impl fmt::Debug for ClusterNodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterNodes")
+            .field("addresses", &self.addresses)
+            .field("min_replicas", &self.min_replicas)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How to get in at a server, wherever it is.
 #[derive(Clone, Debug)]
-pub(crate) enum Locator {
-    Fixed(Client),
-    Sentinels { sentinels: Vec<Client>, master: String, login: RedisConnectionInfo, tls: Option<Trusted> },
+pub(crate) struct Login {
+    user: RedisConnectionInfo,
+    tls: Option<Trusted>,
 }
 
-impl Locator {
-    pub(crate) fn new(server: &Server) -> Result<Self, StockError> {
-        Ok(match server {
-            Server::Url(url, trusted) => Self::Fixed(client(url.as_str(), trusted)?),
-            Server::Sentinel(group) => {
-                let asking = login(None, group.sentinel_password.as_deref());
-                let sentinels = group.sentinels.iter().map(|address| {
-                    let (host, port) = parse(address)?;
-                    place(host, port, &asking, group.tls.as_ref())
-                });
-                Self::Sentinels {
-                    sentinels: sentinels.collect::<Result<_, _>>()?,
-                    master: group.master.clone(),
-                    login: login(group.username.as_deref(), group.password.as_deref()),
-                    tls: group.tls.clone(),
-                }
-            }
-        })
-    }
-
-    /// Whether another server may be the one tomorrow.
-    pub(crate) fn may_move(&self) -> bool {
-        matches!(self, Self::Sentinels { .. })
-    }
-
-    /// The server that decides, as far as anybody knows.
-    pub(crate) async fn find(&self) -> Result<Client, StockError> {
-        match self {
-            Self::Fixed(client) => Ok(client.clone()),
-            Self::Sentinels { sentinels, master, login, tls } => {
-                let Told { host, port, .. } = ask_all(sentinels, master).await?;
-                place(&host, port, login, tls.as_ref())
-            }
+impl Login {
+    pub(crate) fn new(username: Option<&str>, password: Option<&str>, tls: Option<Trusted>) -> Self {
+        let mut user = RedisConnectionInfo::default();
+        if let Some(username) = username {
+            user = user.set_username(username);
         }
-    }
-
-    /// Opens a connection to a server that was found.
-    pub(crate) async fn dial(
-        &self,
-        server: &Client,
-        response_timeout: Option<Duration>,
-    ) -> Result<MultiplexedConnection, StockError> {
-        let mut connection = open(server, CONNECT_TIMEOUT, response_timeout).await.map_err(unavailable)?;
-        if self.may_move() {
-            let role: Vec<Value> =
-                redis::cmd("ROLE").query_async(&mut connection).await.map_err(unavailable)?;
-            if role.first() != Some(&Value::BulkString(b"master".to_vec())) {
-                let address = server.get_connection_info().addr();
-                return Err(StockError::Unavailable(format!(
-                    "{address} is not a master, though Sentinel says so"
-                )));
-            }
+        if let Some(password) = password {
+            user = user.set_password(password);
         }
-        Ok(connection)
+        Self { user, tls }
     }
-}
 
-/// What a Sentinel says.
-#[derive(Debug, PartialEq, Eq)]
-struct Told {
-    /// How often the master has changed, as far as it knows.
-    epoch: u64,
-    host: String,
-    port: u16,
-}
-
-async fn ask_all(sentinels: &[Client], master: &str) -> Result<Told, StockError> {
-    let mut asked = JoinSet::new();
-    for sentinel in sentinels {
-        let (sentinel, master) = (sentinel.clone(), master.to_owned());
-        asked.spawn(async move {
-            let told = tokio::time::timeout(ASK_TIMEOUT, ask(&sentinel, &master)).await;
-            told.map_err(|_| "no answer".to_owned())
-                .and_then(|told| told)
-                .map_err(|problem| format!("{}: {problem}", sentinel.get_connection_info().addr()))
-        });
+    /// The server at `host:port`; an IPv6 address stands in brackets.
+    pub(crate) fn at(&self, address: &str) -> Result<Client, StockError> {
+        let (host, port) = address
+            .rsplit_once(':')
+            .and_then(|(host, port)| Some((host, port.parse().ok()?)))
+            .filter(|(host, _)| !host.is_empty())
+            .ok_or_else(|| StockError::Unavailable(format!("`{address}` is not host:port")))?;
+        self.client(host.trim_start_matches('[').trim_end_matches(']'), port)
     }
-    let (mut newest, mut problems) = (None::<Told>, Vec::new());
-    while let Some(told) = asked.join_next().await {
-        match told {
-            Ok(Ok(told)) if newest.as_ref().is_none_or(|newest| newest.epoch < told.epoch) => {
-                newest = Some(told);
-            }
-            Ok(Ok(_)) => {}
-            Ok(Err(problem)) => problems.push(problem),
-            Err(_stopped) => {}
-        }
+
+    pub(crate) fn client(&self, host: &str, port: u16) -> Result<Client, StockError> {
+        let host = host.to_owned();
+        let address = match self.tls {
+            None => ConnectionAddr::Tcp(host, port),
+            Some(_) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        };
+        let info = address.into_connection_info().map_err(unavailable)?.set_redis_settings(self.user.clone());
+        client(info, self.tls.as_ref().unwrap_or(&Trusted::Public))
     }
-    newest.ok_or_else(|| {
-        StockError::Unavailable(format!("no Sentinel says where {master} is: {}", problems.join("; ")))
-    })
-}
-
-async fn ask(sentinel: &Client, master: &str) -> Result<Told, String> {
-    let told = async {
-        let mut connection = open(sentinel, ASK_TIMEOUT, Some(ASK_TIMEOUT)).await?;
-        let mut questions = redis::pipe();
-        // The first knows earlier than the second of a change that is under way.
-        questions.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(master);
-        questions.cmd("SENTINEL").arg("MASTER").arg(master);
-        questions.query_async::<(Option<(String, u16)>, HashMap<String, String>)>(&mut connection).await
-    };
-    let (address, known) = told.await.map_err(|error: RedisError| error.to_string())?;
-    let (host, port) = address.ok_or("it does not know this master")?;
-    let epoch = known.get("config-epoch").and_then(|epoch| epoch.parse().ok());
-    Ok(Told { epoch: epoch.ok_or("it names no config-epoch")?, host, port })
-}
-
-async fn open(
-    server: &Client,
-    connect: Duration,
-    response: Option<Duration>,
-) -> Result<MultiplexedConnection, RedisError> {
-    let config =
-        AsyncConnectionConfig::new().set_connection_timeout(Some(connect)).set_response_timeout(response);
-    server.get_multiplexed_async_connection_with_config(&config).await
 }
 
 /// TLS is spoken where the address asks for it.
-fn client(server: impl IntoConnectionInfo, trusted: &Trusted) -> Result<Client, StockError> {
+pub(crate) fn client(server: impl IntoConnectionInfo, trusted: &Trusted) -> Result<Client, StockError> {
     let info = server.into_connection_info().map_err(unavailable)?;
     let client = match (info.addr(), trusted) {
         (ConnectionAddr::TcpTls { .. }, Trusted::Only(authorities)) => {
@@ -217,52 +158,61 @@ fn client(server: impl IntoConnectionInfo, trusted: &Trusted) -> Result<Client, 
     client.map_err(unavailable)
 }
 
-fn parse(address: &str) -> Result<(&str, u16), StockError> {
-    let (host, port) = address
-        .rsplit_once(':')
-        .and_then(|(host, port)| Some((host, port.parse().ok()?)))
-        .filter(|(host, _)| !host.is_empty())
-        .ok_or_else(|| StockError::Unavailable(format!("`{address}` is not host:port")))?;
-    // An IPv6 address stands in brackets.
-    Ok((host.trim_start_matches('[').trim_end_matches(']'), port))
+pub(crate) async fn open(
+    server: &Client,
+    connect: Duration,
+    response: Option<Duration>,
+) -> Result<MultiplexedConnection, RedisError> {
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(Some(connect)).set_response_timeout(response);
+    server.get_multiplexed_async_connection_with_config(&config).await
 }
 
-fn place(
-    host: &str,
-    port: u16,
-    login: &RedisConnectionInfo,
-    tls: Option<&Trusted>,
-) -> Result<Client, StockError> {
-    let host = host.to_owned();
-    let address = match tls {
-        None => ConnectionAddr::Tcp(host, port),
-        Some(_) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
-    };
-    let info = address.into_connection_info().map_err(unavailable)?.set_redis_settings(login.clone());
-    client(info, tls.unwrap_or(&Trusted::Public))
-}
-
-fn login(username: Option<&str>, password: Option<&str>) -> RedisConnectionInfo {
-    let mut login = RedisConnectionInfo::default();
-    if let Some(username) = username {
-        login = login.set_username(username);
+/// Asks all of them at once for the same thing, and answers what those say that answer. `what` is asked for,
+/// in words.
+pub(crate) async fn ask_all<T, F>(
+    asked: &[Client],
+    what: &str,
+    ask: impl Fn(Client) -> F,
+) -> Result<Vec<T>, StockError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, String>> + Send + 'static,
+{
+    let mut answers = JoinSet::new();
+    for server in asked {
+        let (address, answer) = (server.get_connection_info().addr().to_string(), ask(server.clone()));
+        answers.spawn(async move {
+            let told = tokio::time::timeout(ASK_TIMEOUT, answer).await;
+            told.unwrap_or_else(|_| Err("no answer".to_owned()))
+                .map_err(|problem| format!("{address}: {problem}"))
+        });
     }
-    if let Some(password) = password {
-        login = login.set_password(password);
+    let (mut told, mut problems) = (Vec::new(), Vec::new());
+    while let Some(answer) = answers.join_next().await {
+        match answer {
+            Ok(Ok(said)) => told.push(said),
+            Ok(Err(problem)) => problems.push(problem),
+            Err(_stopped) => {}
+        }
     }
-    login
+    if told.is_empty() {
+        return Err(StockError::Unavailable(format!("nobody says {what}: {}", problems.join("; "))));
+    }
+    Ok(told)
 }
 
-fn unavailable(error: RedisError) -> StockError {
+pub(crate) fn unavailable(error: RedisError) -> StockError {
     StockError::Unavailable(error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sentinel::Locator;
 
-    fn group(sentinels: &[&str]) -> Server {
-        Server::Sentinel(SentinelGroup {
+    fn group(sentinels: &[&str]) -> SentinelGroup {
+        SentinelGroup {
             sentinels: sentinels.iter().map(|address| (*address).to_owned()).collect(),
             master: "mart".to_owned(),
             username: None,
@@ -270,16 +220,16 @@ mod tests {
             sentinel_password: Some("hidden".to_owned()),
             tls: None,
             min_replicas: 1,
-        })
+        }
     }
 
     #[test]
     fn an_address_names_host_and_port() {
         for good in ["a:26379", "10.0.0.1:26379", "[::1]:26379"] {
-            assert!(Locator::new(&group(&[good])).is_ok(), "{good}");
+            assert!(Locator::of_sentinels(&group(&[good])).is_ok(), "{good}");
         }
         for bad in ["a", "a:", ":26379", "a:x", "a:65536", ""] {
-            let refused = Locator::new(&group(&["a:26379", bad]));
+            let refused = Locator::of_sentinels(&group(&["a:26379", bad]));
             assert!(matches!(refused, Err(StockError::Unavailable(_))), "{bad}");
         }
     }
@@ -287,6 +237,6 @@ mod tests {
     #[test]
     fn passwords_stay_out_of_logs() {
         assert!(!format!("{:?}", group(&["a:26379"])).contains("hidden"));
-        assert!(!format!("{:?}", Locator::new(&group(&["a:26379"]))).contains("hidden"));
+        assert!(!format!("{:?}", Locator::of_sentinels(&group(&["a:26379"]))).contains("hidden"));
     }
 }

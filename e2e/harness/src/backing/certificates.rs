@@ -16,11 +16,16 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
+    /// Those that were made beside this file of an authority.
+    pub(super) fn beside(authority: &Path) -> Self {
+        let file = |name: &str| authority.with_file_name(name);
+        Self { authority: file("ca.crt"), certificate: file("server.crt"), key: file("server.key") }
+    }
+
     /// Makes them in `dir`.
     pub(super) fn make(dir: &Path) -> Result<Self> {
-        let file = |name: &str| dir.join(name);
-        let (authority, authority_key) = (file("ca.crt"), file("ca.key"));
-        let (certificate, key) = (file("server.crt"), file("server.key"));
+        let Self { authority, certificate, key } = Self::beside(&dir.join("ca.crt"));
+        let authority_key = dir.join("ca.key");
         openssl(
             Command::new("openssl")
                 .args(["req", "-x509", "-subj", "/CN=authority", "-keyout"])

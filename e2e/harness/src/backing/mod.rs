@@ -10,6 +10,7 @@ mod certificates;
 mod kafka;
 mod postgres;
 mod redis;
+mod redis_cluster;
 mod redis_group;
 #[cfg(test)]
 mod tests;
@@ -18,4 +19,5 @@ pub use cassandra::Cassandra;
 pub use kafka::{Kafka, Secured, Topic};
 pub use postgres::Postgres;
 pub use redis::Redis;
+pub use redis_cluster::RedisCluster;
 pub use redis_group::RedisGroup;

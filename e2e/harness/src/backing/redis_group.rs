@@ -146,7 +146,7 @@ fn follow(replica: &Redis, master: &Redis) -> Result<()> {
     cli(replica.port(), &["REPLICAOF", "127.0.0.1", &master.port().to_string()]).map(|_| ())
 }
 
-fn cli(port: u16, arguments: &[&str]) -> Result<String> {
+pub(super) fn cli(port: u16, arguments: &[&str]) -> Result<String> {
     let output = Command::new("redis-cli").args(["-p", &port.to_string()]).args(arguments).output()?;
     if !output.status.success() {
         bail!("redis-cli {arguments:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
@@ -154,7 +154,7 @@ fn cli(port: u16, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.replace('\r', ""))
 }
 
-fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(super) fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     while !is_so()? {
         if Instant::now() >= deadline {

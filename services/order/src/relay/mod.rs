@@ -12,7 +12,7 @@ mod expiry;
 pub mod old_orders;
 mod stream;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::RESERVATIONS;
-use crate::store::sales;
+use crate::store::{sales, trust};
 use crate::{GraceConfig, MIGRATOR, StockConfig, vouch, worker};
 
 const COMPONENT: &str = "order-relay";
@@ -101,11 +101,11 @@ impl Relay {
     async fn watch(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut running: HashMap<SaleId, CancellationToken> = HashMap::new();
         let mut loops = JoinSet::new();
-        let mut session = String::new();
+        let mut session = BTreeSet::new();
         while !stop.is_cancelled() {
             match self.look().await {
                 Ok((found, sales)) => {
-                    if found != session {
+                    if !found.is_subset(&session) {
                         // It may have come back with entries that were trimmed before: each stream is read
                         // from its beginning.
                         for (_, stop) in running.drain() {
@@ -145,9 +145,27 @@ impl Relay {
         Ok(())
     }
 
-    /// Which run of Redis this is, and the sales it has.
-    async fn look(&self) -> Result<(String, Vec<SaleId>), StockError> {
-        Ok((self.stock.session().await?, self.stock.sales().await?))
+    /// Which run of Redis this is, and the sales it has, or should have. Of a cluster one master has the list: it
+    /// may have lost it, or be away, while the others sell on.
+    async fn look(&self) -> anyhow::Result<(BTreeSet<String>, HashSet<SaleId>)> {
+        let session = self.stock.session().await?;
+        let expected = trust::all_expected(&self.pool).await?.into_iter().map(SaleId);
+        let mut sales: HashSet<_> = expected.collect();
+        match self.list(&sales).await {
+            Ok(listed) => sales.extend(listed),
+            Err(error) => tracing::warn!(%error, "the list of sales cannot be read, or not be completed"),
+        }
+        Ok((session, sales))
+    }
+
+    /// The sales that Redis lists; those that are expected and missing there are listed again.
+    async fn list(&self, expected: &HashSet<SaleId>) -> Result<Vec<SaleId>, StockError> {
+        let listed = self.stock.sales().await?;
+        let missing = expected.iter().filter(|sale| !listed.contains(sale));
+        for sale in missing {
+            self.stock.enlist(*sale).await?;
+        }
+        Ok(listed)
     }
 
     /// Lets Redis forget sales whose books were signed off long ago, and old orders of what has no end.

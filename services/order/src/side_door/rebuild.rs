@@ -141,7 +141,7 @@ impl SideDoor {
     }
 
     async fn begin(&self, id: Uuid, asked: i64) -> Result<Option<Begun>> {
-        let now_ms = self.stock.now_ms().await.map_err(away)?;
+        let now_ms = self.stock.now_ms(SaleId(id)).await.map_err(away)?;
         let mut tx = self.pool.begin().await.map_err(database)?;
         self.locked(&mut tx, id, asked).await?;
         let begun = rebuild::begin(&mut tx, id, asked, now_ms).await.map_err(database)?;

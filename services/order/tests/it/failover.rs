@@ -31,7 +31,7 @@ async fn another_master(group: RedisGroup) -> RedisGroup {
 }
 
 /// As the operator does, through whatever the failover has not settled yet.
-async fn rebuild(shop: &Shop, sale: Uuid) -> Value {
+pub async fn rebuild(shop: &Shop, sale: Uuid) -> Value {
     let mut last = Value::Null;
     eventually("the sale is rebuilt and goes on", async || {
         last = command(shop, sale, "rebuild").await.1;

@@ -16,6 +16,7 @@ mod limits;
 mod purchases;
 mod rebuild;
 mod rebuild_trouble;
+mod redis_cluster;
 mod relay;
 mod returns;
 mod settlement;

@@ -33,9 +33,9 @@ impl Stock {
         // voids what it finds left of an earlier one.
         pipeline.cmd("HGET").arg(keys::SALE_HASH.of(sale)).arg("incarnation");
         let (reply, incarnation): (Option<StreamReadReply>, Option<i32>) = if block.is_zero() {
-            self.connection.query_pipeline(&pipeline).await?
+            self.query_pipeline(sale, &pipeline).await?
         } else {
-            self.connection.query_blocking(&pipeline, block).await?
+            self.route.to(&keys::EVENTS.of(sale)).await?.query_blocking(&pipeline, block).await?
         };
         let incarnation = incarnation.unwrap_or_default();
         let entries = reply.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids);
@@ -46,7 +46,7 @@ impl Stock {
     pub async fn incarnation(&self, sale: SaleId) -> Result<Option<i32>> {
         let mut command = redis::cmd("HMGET");
         command.arg(keys::SALE_HASH.of(sale)).arg("state").arg("incarnation");
-        let (state, incarnation): (Option<String>, Option<i32>) = self.query(&command).await?;
+        let (state, incarnation): (Option<String>, Option<i32>) = self.query(sale, &command).await?;
         Ok(state.map(|_| incarnation.unwrap_or_default()))
     }
 
@@ -55,7 +55,7 @@ impl Stock {
         let first_kept = entry_id_after(up_to).ok_or_else(|| unexpected("an entry id", up_to))?;
         let mut command = redis::cmd("XTRIM");
         command.arg(keys::EVENTS.of(sale)).arg("MINID").arg("=").arg(first_kept);
-        self.query(&command).await
+        self.query(sale, &command).await
     }
 }
 

@@ -23,7 +23,7 @@ impl Stock {
     ) -> Result<(u64, Vec<AcceptedKey>)> {
         let mut command = redis::cmd("HSCAN");
         command.arg(keys::IDEMPOTENCY.of(sale)).arg(cursor).arg("COUNT").arg(count);
-        let (next, fields): Page = self.query(&command).await?;
+        let (next, fields): Page = self.query(sale, &command).await?;
         let keys = fields.into_iter().map(|(field, value)| {
             let order = value.split('|').next().and_then(|order| order.parse().ok());
             let order: OrderId = order.ok_or_else(|| unexpected("an order id", &value))?;

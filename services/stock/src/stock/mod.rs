@@ -25,12 +25,14 @@ mod vouching;
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue};
+use redis::{Cmd, FromRedisValue, Pipeline};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::connection::Connection;
 use crate::error::StockError;
 use crate::id::SaleId;
+use crate::route::Route;
 use crate::sale::{ItemSpec, SaleSpec};
 use crate::server::{Server, Trusted};
 use crate::sold_out::SoldOutMarks;
@@ -45,7 +47,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Cheap to clone; all clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Stock {
-    connection: Connection,
+    route: Route,
     /// What the coalescer believes to be sold out; whatever this client puts back clears it.
     pub(crate) sold_out: SoldOutMarks,
 }
@@ -67,18 +69,33 @@ impl Stock {
     }
 
     fn prepare(server: &Server, limit: Duration) -> Result<Self> {
-        Ok(Self { connection: Connection::new(server, limit)?, sold_out: SoldOutMarks::default() })
+        Ok(Self { route: Route::new(server, limit)?, sold_out: SoldOutMarks::default() })
     }
 
     /// Loads the function library if Redis has none or an older one. Every new connection and every
     /// call that finds it missing do this by themselves.
     pub async fn ensure_functions(&self) -> Result<()> {
-        self.connection.ensure_library().await
+        for (_, connection) in self.route.all().await? {
+            connection.ensure_library().await?;
+        }
+        Ok(())
     }
 
-    /// Answers when Redis does.
+    /// Answers when Redis does; of a cluster, when one of its masters does: others sell on while one is away.
     pub async fn ping(&self) -> Result<()> {
-        self.connection.query::<String>(&redis::cmd("PING")).await.map(|_| ())
+        let mut asked = JoinSet::new();
+        for (_, connection) in self.route.all().await? {
+            asked.spawn(async move { connection.query::<String>(&redis::cmd("PING")).await });
+        }
+        let mut outcome = Err(StockError::Unavailable("there is no master".to_owned()));
+        while let Some(answer) = asked.join_next().await {
+            match answer {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) => outcome = Err(error),
+                Err(_stopped) => {}
+            }
+        }
+        outcome
     }
 
     /// Calls a function of the library on one sale.
@@ -97,29 +114,46 @@ impl Stock {
         keys: &[String],
         arguments: Arguments,
     ) -> Result<T> {
-        let mut command = redis::cmd(if function.writes { "FCALL" } else { "FCALL_RO" });
-        command.arg(function.name).arg(keys.len()).arg(keys);
-        arguments.append_to(&mut command);
-        match self.send(function, &command).await {
-            Err(StockError::Protocol(text)) if library::says_missing(&text) => {
-                self.ensure_functions().await?;
-                self.send(function, &command).await
-            }
-            answer => answer,
-        }
+        let connection = self.route.to(keys.first().map_or("", String::as_str)).await?;
+        call_over(&connection, function, keys, arguments).await
     }
 
-    async fn send<T: FromRedisValue>(&self, function: Function, command: &Cmd) -> Result<T> {
-        if function.writes {
-            self.connection.query_writing(command).await
-        } else {
-            self.connection.query(command).await
-        }
+    /// Sends a command that reads of one sale.
+    async fn query<T: FromRedisValue>(&self, sale: SaleId, command: &Cmd) -> Result<T> {
+        self.route.to(&keys::SALE_HASH.of(sale)).await?.query(command).await
     }
 
-    async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
-        self.connection.query(command).await
+    /// The same for several commands at once. Not atomic.
+    async fn query_pipeline<T: FromRedisValue>(&self, sale: SaleId, pipeline: &Pipeline) -> Result<T> {
+        self.route.to(&keys::SALE_HASH.of(sale)).await?.query_pipeline(pipeline).await
     }
+
+    /// Sends a command about the set of all sales.
+    async fn query_sales<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
+        self.route.to(keys::SALES).await?.query_writing(command).await
+    }
+}
+
+async fn call_over<T: FromRedisValue>(
+    connection: &Connection,
+    function: Function,
+    keys: &[String],
+    arguments: Arguments,
+) -> Result<T> {
+    let mut command = redis::cmd(if function.writes { "FCALL" } else { "FCALL_RO" });
+    command.arg(function.name).arg(keys.len()).arg(keys);
+    arguments.append_to(&mut command);
+    match send(connection, function, &command).await {
+        Err(StockError::Protocol(text)) if library::says_missing(&text) => {
+            connection.ensure_library().await?;
+            send(connection, function, &command).await
+        }
+        answer => answer,
+    }
+}
+
+async fn send<T: FromRedisValue>(connection: &Connection, function: Function, command: &Cmd) -> Result<T> {
+    if function.writes { connection.query_writing(command).await } else { connection.query(command).await }
 }
 
 /// A function of the library.

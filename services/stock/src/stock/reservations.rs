@@ -58,7 +58,7 @@ impl Stock {
         pipeline.cmd("HGET").arg(keys::RESERVATIONS.of(sale)).arg(order.to_string());
         pipeline.cmd("HGET").arg(keys::SALE_HASH.of(sale)).arg("currency");
         let (record, currency): (Option<String>, Option<String>) =
-            self.connection.query_pipeline(&pipeline).await?;
+            self.query_pipeline(sale, &pipeline).await?;
         record.map(|record| parse_record(sale, order, &currency.unwrap_or_default(), &record)).transpose()
     }
 
@@ -74,7 +74,7 @@ impl Stock {
         pipeline.cmd("HSCAN").arg(keys::RESERVATIONS.of(sale)).arg(cursor).arg("COUNT").arg(count);
         pipeline.cmd("HGET").arg(keys::SALE_HASH.of(sale)).arg("currency");
         let ((next, records), currency): (Page, Option<String>) =
-            self.connection.query_pipeline(&pipeline).await?;
+            self.query_pipeline(sale, &pipeline).await?;
         let currency = currency.unwrap_or_default();
         let reservations = records
             .iter()
@@ -93,7 +93,7 @@ impl Stock {
         for wish in wishes {
             command.arg(format!("{}|{}", wish.buyer, wish.key));
         }
-        let known = self.query::<Vec<Option<String>>>(&command).await?;
+        let known = self.query::<Vec<Option<String>>>(sale, &command).await?;
         Ok(known.iter().map(Option::is_some).collect())
     }
 }

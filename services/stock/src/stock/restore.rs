@@ -40,7 +40,7 @@ impl Stock {
             return Ok(refused);
         }
         // Listed before it exists: a sale with a stream is never overlooked.
-        self.query::<i64>(redis::cmd("SADD").arg(keys::SALES).arg(sale.to_string())).await?;
+        self.query_sales::<i64>(redis::cmd("SADD").arg(keys::SALES).arg(sale.to_string())).await?;
         let outcome = read(self.call_on(SWAP, &keys, swap(restore)).await?)?;
         self.sold_out.clear(sale);
         Ok(outcome.unwrap_or(RestoreOutcome::Restored))

@@ -31,7 +31,7 @@ impl Stock {
         arguments.push_terms(spec);
         spec.items.iter().for_each(|item| arguments.push_item(item));
         // Listed before it exists: a sale with a stream is never overlooked.
-        self.query::<i64>(redis::cmd("SADD").arg(keys::SALES).arg(spec.id.to_string())).await?;
+        self.query_sales::<i64>(redis::cmd("SADD").arg(keys::SALES).arg(spec.id.to_string())).await?;
         let mut reply = self.call::<Reply>(LOAD, spec.id, arguments).await?;
         let outcome = reply.outcome(|name, rest| {
             Ok(Some(match name {
@@ -129,14 +129,21 @@ impl Stock {
             }))
         })?;
         if outcome == PurgeOutcome::Purged {
-            self.query::<i64>(redis::cmd("SREM").arg(keys::SALES).arg(sale.to_string())).await?;
+            self.query_sales::<i64>(redis::cmd("SREM").arg(keys::SALES).arg(sale.to_string())).await?;
         }
         Ok(outcome)
     }
 
-    /// Ids of all sales that have, or are about to have, a stream.
+    /// Lists a sale again that the list has lost.
+    pub async fn enlist(&self, sale: SaleId) -> Result<()> {
+        self.query_sales::<i64>(redis::cmd("SADD").arg(keys::SALES).arg(sale.to_string())).await.map(|_| ())
+    }
+
+    /// Ids of all sales that have, or are about to have, a stream. In a cluster one master has the list, and
+    /// may have lost it while the others still have their sales.
     pub async fn sales(&self) -> Result<Vec<SaleId>> {
-        let ids = self.query::<Vec<String>>(redis::cmd("SMEMBERS").arg(keys::SALES)).await?;
+        let members = redis::cmd("SMEMBERS").arg(keys::SALES).take();
+        let ids: Vec<String> = self.route.to(keys::SALES).await?.query(&members).await?;
         ids.iter().map(|id| id.parse().map_err(|_| unexpected("a sale id", id))).collect()
     }
 }

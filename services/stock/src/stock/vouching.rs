@@ -4,12 +4,16 @@
 //! older copy of itself. Whoever vouches says how often the sale was rebuilt and which stream entry
 //! left Redis last, as SQL knows; Redis compares that with what it holds.
 
+use std::collections::BTreeSet;
+
+use tokio::task::JoinSet;
+
 use crate::StreamPosition;
 use crate::id::SaleId;
 use crate::reply::Reply;
 use crate::sale::VouchOutcome;
 
-use super::{Arguments, Function, Result, Stock};
+use super::{Arguments, Function, Result, Stock, call_over};
 
 const SESSION: Function = Function::reading("rocketmart_session");
 const VOUCH: Function = Function::new("rocketmart_vouch");
@@ -17,9 +21,26 @@ const REVOKE: Function = Function::new("rocketmart_revoke");
 
 impl Stock {
     /// The name of this run of Redis and its functions: another one means that sales have to be
-    /// vouched for.
-    pub async fn session(&self) -> Result<String> {
-        self.call_on(SESSION, &[], Arguments::default()).await
+    /// vouched for. Of a cluster, the names of the runs of those masters that answer.
+    pub async fn session(&self) -> Result<BTreeSet<String>> {
+        let mut asked = JoinSet::new();
+        for (node, connection) in self.route.all().await? {
+            asked.spawn(async move {
+                let run: String = call_over(&connection, SESSION, &[], Arguments::default()).await?;
+                Ok(if node.is_empty() { run } else { format!("{node}={run}") })
+            });
+        }
+        let (mut runs, mut outcome) = (BTreeSet::new(), Ok(()));
+        while let Some(answer) = asked.join_next().await {
+            match answer {
+                Ok(Ok(run)) => {
+                    runs.insert(run);
+                }
+                Ok(Err(error)) => outcome = Err(error),
+                Err(_stopped) => {}
+            }
+        }
+        if runs.is_empty() { outcome.map(|()| runs) } else { Ok(runs) }
     }
 
     /// Lets Redis decide about the sale if it has all of it: it was rebuilt `incarnation` times, and the
@@ -42,9 +63,9 @@ impl Stock {
         reply.outcome(|name, _| Ok((name == "revoked").then_some(())))
     }
 
-    /// Redis' clock, Unix milliseconds.
-    pub async fn now_ms(&self) -> Result<i64> {
-        let (seconds, micros): (i64, i64) = self.query(&redis::cmd("TIME")).await?;
+    /// The clock of the Redis that decides about the sale, Unix milliseconds.
+    pub async fn now_ms(&self, sale: SaleId) -> Result<i64> {
+        let (seconds, micros): (i64, i64) = self.query(sale, &redis::cmd("TIME")).await?;
         Ok(seconds * 1_000 + micros / 1_000)
     }
 }

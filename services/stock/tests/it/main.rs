@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "fixtures fail as loudly as tests")]
 
 mod against_the_model;
+mod cluster;
 mod coalescing;
 mod durability;
 mod explored;

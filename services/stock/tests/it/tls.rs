@@ -1,11 +1,15 @@
 //! Redis behind TLS.
 
-use rocketmart_harness::backing::Redis;
-use rocketmart_stock::{Server, Stock, StockError, Trusted};
+use rocketmart_harness::backing::{Redis, RedisCluster};
+use rocketmart_stock::{ClusterNodes, Server, Stock, StockError, Trusted};
+
+/// As every process of ours does at its start; one test is the first.
+fn install_provider() {
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+}
 
 fn connect(redis: &Redis, scheme: &str, trusted: Trusted) -> Stock {
-    // As every process of ours does at its start; one test is the first.
-    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+    install_provider();
     let url = format!("{scheme}://127.0.0.1:{}", redis.port());
     Stock::connect_to(&Server::Url(url, trusted)).unwrap()
 }
@@ -29,6 +33,21 @@ async fn a_certificate_of_somebody_else_is_refused() {
     let other = Trusted::Only(std::fs::read(other.authority()).unwrap());
     let refused = connect(&redis, "rediss", other).ping().await;
     assert!(matches!(&refused, Err(StockError::Unavailable(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn every_master_of_a_cluster_is_spoken_to_by_tls() {
+    install_provider();
+    let cluster = RedisCluster::start_with_tls().unwrap();
+    let nodes = ClusterNodes {
+        addresses: cluster.addresses()[..1].to_vec(),
+        username: None,
+        password: None,
+        tls: Some(Trusted::Only(std::fs::read(cluster.authority().unwrap()).unwrap())),
+        min_replicas: 0,
+    };
+    let stock = Stock::connect_to(&Server::Cluster(nodes)).unwrap();
+    assert_eq!(stock.session().await.unwrap().len(), 3, "each master answers for itself");
 }
 
 #[test]
