@@ -87,7 +87,7 @@ impl Shopper {
         // Most people click when the sale opens; some are early and are told so.
         let last = i64::try_from(self.rush.arrive_within.as_millis())?;
         let arrival = self.chance.random_range(EARLIEST_MS..last.max(EARLIEST_MS + 1));
-        sleep_until(self.rush.opens_at + time::Duration::milliseconds(arrival)).await;
+        self.sleep_until(self.rush.opens_at + time::Duration::milliseconds(arrival)).await;
         loop {
             let Some((order, key)) = self.reserve().await? else { return Ok(Ending::WentHomeEmptyHanded) };
             if self.happens(self.rush.habits.repeats_request) {
@@ -253,15 +253,18 @@ impl Shopper {
 
     async fn pause(&mut self, milliseconds: std::ops::Range<u64>) {
         let pause = Duration::from_millis(self.chance.random_range(milliseconds));
-        let mut over = self.rush.over.clone();
-        // A shopper who waits goes home at once when the sale is over.
-        let _ = tokio::time::timeout(pause, over.wait_for(|over| *over)).await;
+        self.sleep(pause).await;
     }
-}
 
-async fn sleep_until(at: time::OffsetDateTime) {
-    let left = at - time::OffsetDateTime::now_utc();
-    if let Ok(left) = Duration::try_from(left) {
-        tokio::time::sleep(left).await;
+    async fn sleep_until(&self, at: time::OffsetDateTime) {
+        if let Ok(left) = Duration::try_from(at - time::OffsetDateTime::now_utc()) {
+            self.sleep(left).await;
+        }
+    }
+
+    /// A shopper who waits, at home or in the shop, gives up at once when the sale is over.
+    async fn sleep(&self, time: Duration) {
+        let mut over = self.rush.over.clone();
+        let _ = tokio::time::timeout(time, over.wait_for(|over| *over)).await;
     }
 }

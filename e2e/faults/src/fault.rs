@@ -3,45 +3,31 @@
 //! [`Fault::inject`] does it, undoes it where it has to be undone, and returns when the cause is gone;
 //! recovering from it is the shop's affair. Injecting blocks: several faults at once are several threads.
 
+mod postgres;
+mod processes;
+mod redis;
+
 use std::{
-    fmt, fs,
-    io::Write as _,
-    path::Path,
-    thread,
+    fmt, thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use rocketmart_harness::stack::{Component, Stack};
+use anyhow::{Context, Result, ensure};
+use rocketmart_harness::stack::Component;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use crate::{
-    disk,
     network::{Edge, Trouble},
     overload, strangers,
     world::World,
 };
 
-/// Time of a rolling restart's replica to become ready again.
-const ROLL_LIMIT: Duration = Duration::from_mins(1);
-/// Between two restarts in a rebalance storm: less than a group needs to settle.
-const STORM_PAUSE: Duration = Duration::from_millis(700);
-/// A replica has come by its failpoint by then.
-const FIRST_DEATH_LIMIT: Duration = Duration::from_mins(1);
 /// A parked message is visible by then.
 const PARK_LIMIT: Duration = Duration::from_mins(1);
-/// A sale is rebuilt by then.
-const REBUILD_LIMIT: Duration = Duration::from_mins(2);
-/// Debian's libfaketime.
-const FAKETIME: [&str; 2] = [
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
-];
 /// Places in `rocketmart_kit::failpoint`.
 pub const BEFORE_OFFSET_COMMIT: &str = "before-offset-commit";
 pub const BEFORE_HANDLING: &str = "before-handling";
-const FAILPOINT: &str = "ROCKETMART_FAILPOINT";
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, PartialEq)]
@@ -217,26 +203,14 @@ impl Fault {
         match self {
             Self::Kill { component, replica } => world.with_stack(|stack| stack.kill(*component, *replica)),
             Self::Freeze { component, replica, seconds } => {
-                world.with_stack(|stack| stack.signal(*component, *replica, "STOP"))?;
-                rest(*seconds);
-                world.with_stack(|stack| stack.signal(*component, *replica, "CONT"))
+                processes::freeze(world, *component, *replica, *seconds)
             }
-            Self::Roll { component } => roll(world, *component),
+            Self::Roll { component } => processes::roll(world, *component),
             Self::Die { component, place, chance, seconds } => {
-                die(world, *component, &format!("{place}={chance}"), *seconds)
+                processes::die(world, *component, &format!("{place}={chance}"), *seconds)
             }
             Self::RebalanceStorm { component, seconds } => {
-                let end = Instant::now() + Duration::from_secs(*seconds);
-                let replicas = world.with_stack(|stack| stack.replicas(*component));
-                for turn in (0..replicas).cycle() {
-                    if Instant::now() >= end {
-                        break;
-                    }
-                    // The supervisor starts it again; one that is just starting may not be there.
-                    let _ = world.with_stack(|stack| stack.signal(*component, turn, "TERM"));
-                    thread::sleep(STORM_PAUSE);
-                }
-                Ok(())
+                processes::rebalance_storm(world, *component, *seconds)
             }
             Self::Poison => poison(world),
             Self::Network { edge, trouble, seconds } => {
@@ -246,9 +220,11 @@ impl Fault {
                 Ok(())
             }
             Self::Provider { trouble, seconds } => provider(world, trouble, *seconds),
-            Self::Clock { component, minutes, seconds } => clock(world, *component, *minutes, *seconds),
+            Self::Clock { component, minutes, seconds } => {
+                processes::clock(world, *component, *minutes, *seconds)
+            }
             Self::Overload => Handle::current().block_on(overload::overload(world)),
-            Self::Everything => everything(world),
+            Self::Everything => processes::everything(world),
             Self::KafkaKilled => world.with_stack(|stack| stack.backing.kafka.begin_restart()),
             Self::KafkaDown { seconds } => {
                 world.with_stack(|stack| stack.backing.kafka.kill());
@@ -267,149 +243,18 @@ impl Fault {
             | Self::RedisPowerCut
             | Self::RedisFunctionsGone
             | Self::RedisLost
-            | Self::RedisOlder { .. } => self.to_redis(world),
+            | Self::RedisOlder { .. } => redis::inject(self, world),
             Self::PostgresKilled
             | Self::PostgresFrozen { .. }
             | Self::PostgresPoolExhausted { .. }
             | Self::PostgresDeadlocks { .. }
-            | Self::PostgresSlowFsync { .. } => self.to_postgres(world),
-        }
-    }
-
-    fn to_redis(&self, world: &World) -> Result<()> {
-        let again = |stack: &mut Stack| stack.backing.redis.begin_restart();
-        match self {
-            Self::RedisKilled => world.with_stack(again),
-            Self::RedisFrozen { seconds } => {
-                world.with_stack(|stack| stack.backing.redis.signal("STOP"))?;
-                rest(*seconds);
-                world.with_stack(|stack| stack.backing.redis.signal("CONT"))
-            }
-            Self::RedisDiskFull { seconds } => {
-                world.with_disk(|disk| disk.fill())?;
-                rest(*seconds);
-                world.with_disk(|disk| disk.make_room())?;
-                // Redis may have given up (`appendfsync always` leaves it no choice).
-                world.with_stack(|stack| if stack.backing.redis.runs()? { Ok(()) } else { again(stack) })
-            }
-            Self::RedisTornTail => world.with_stack(|stack| {
-                stack.backing.redis.kill();
-                disk::tear_tail(stack.backing.redis.dir())?;
-                again(stack)
-            }),
-            Self::RedisPowerCut => world.with_stack(|stack| {
-                stack.backing.redis.signal("STOP")?;
-                world.with_disk(|disk| {
-                    let photograph = disk.photograph()?;
-                    stack.backing.redis.kill();
-                    disk.power_up(photograph)
-                })?;
-                again(stack)
-            }),
-            Self::RedisLost => {
-                world.with_stack(|stack| stack.backing.redis.restart_empty())?;
-                rebuild(world)
-            }
-            Self::RedisOlder { seconds } => {
-                let copy = world.with_stack(|stack| stack.backing.redis.copy_data())?;
-                rest(*seconds);
-                world.with_stack(|stack| stack.backing.redis.restart_from(&copy))?;
-                rebuild(world)
-            }
-            _ => {
-                let url = world.with_stack(|stack| stack.backing.redis.url());
-                let flush = async {
-                    let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
-                    redis::cmd("FUNCTION").arg("FLUSH").query_async::<()>(&mut connection).await
-                };
-                Ok(Handle::current().block_on(flush)?)
-            }
-        }
-    }
-
-    fn to_postgres(&self, world: &World) -> Result<()> {
-        let url = world.with_stack(|stack| stack.database_url("order"));
-        match self {
-            Self::PostgresKilled => restart_postgres(world),
-            Self::PostgresFrozen { seconds } => {
-                let pid = world.with_stack(|stack| stack.backing.postgres.id());
-                signal_family(pid, "STOP")?;
-                rest(*seconds);
-                signal_family(pid, "CONT")
-            }
-            Self::PostgresPoolExhausted { seconds } => {
-                Handle::current().block_on(strangers::lock_orders(&url, Duration::from_secs(*seconds)))
-            }
-            Self::PostgresDeadlocks { seconds } => {
-                let during = Duration::from_secs(*seconds);
-                let made = Handle::current().block_on(strangers::make_deadlocks(&url, during))?;
-                ensure!(made > 0, "no deadlock came about");
-                Ok(())
-            }
-            Self::PostgresSlowFsync { seconds } => {
-                let folder = world.with_stack(|stack| stack.backing.postgres.dir().to_owned());
-                keep_disk_busy(&folder, Duration::from_secs(*seconds))
-            }
-            _ => bail!("{self} is nothing that happens to PostgreSQL"),
+            | Self::PostgresSlowFsync { .. } => postgres::inject(self, world),
         }
     }
 }
 
 fn rest(seconds: u64) {
     thread::sleep(Duration::from_secs(seconds));
-}
-
-/// The operator's part, which begins when it looks next; how long all of it takes counts as recovering.
-fn rebuild(world: &World) -> Result<()> {
-    let (door, sale) = (world.side_door().clone(), world.flock()?.sale().to_owned());
-    thread::spawn(move || {
-        if let Err(error) = door.rebuild(&sale, REBUILD_LIMIT) {
-            println!("      the sale was not rebuilt: {error:#}");
-        }
-    });
-    Ok(())
-}
-
-fn roll(world: &World, component: Component) -> Result<()> {
-    for replica in 0..world.with_stack(|stack| stack.replicas(component)) {
-        let before = world.with_stack(|stack| stack.pid(component, replica));
-        world.with_stack(|stack| stack.signal(component, replica, "TERM"))?;
-        // Its successor is started by the supervisor; the next one is stopped once it is ready.
-        let deadline = Instant::now() + ROLL_LIMIT;
-        while !world
-            .with_stack(|stack| stack.pid(component, replica) != before && stack.is_ready(component, replica))
-        {
-            ensure!(Instant::now() < deadline, "{} {replica} did not come back", component.name());
-            thread::sleep(Duration::from_millis(100));
-        }
-    }
-    Ok(())
-}
-
-fn die(world: &World, component: Component, failpoint: &str, seconds: u64) -> Result<()> {
-    let replicas = world.with_stack(|stack| stack.replicas(component));
-    let arm = |value: Option<&str>| -> Result<()> {
-        world.with_stack(|stack| {
-            for replica in 0..replicas {
-                stack.set_env(component, replica, FAILPOINT, value)?;
-                stack.kill(component, replica)?;
-            }
-            Ok(())
-        })
-    };
-    arm(Some(failpoint))?;
-    thread::sleep(Duration::from_secs(2));
-    let before = world.revivals();
-    // Who was killed to be armed gets partitions again only when its group has noticed.
-    let deadline = Instant::now() + FIRST_DEATH_LIMIT;
-    while world.revivals() == before && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(200));
-    }
-    let died = world.revivals() - before;
-    rest(seconds);
-    arm(None)?;
-    ensure!(died > 0, "nobody died: was the program built with its failpoints?");
-    Ok(())
 }
 
 fn poison(world: &World) -> Result<()> {
@@ -441,85 +286,4 @@ fn provider(world: &World, trouble: &Value, seconds: u64) -> Result<()> {
         "delay_ms": 0, "decline_rate": 0.0, "timeout_after_charging_rate": 0.0, "duplicate_callbacks": false,
         "callback_jitter_ms": 0, "outage": false, "callback_url": callbacks
     }))
-}
-
-fn clock(world: &World, component: Component, minutes: i64, seconds: u64) -> Result<()> {
-    let library = FAKETIME.into_iter().find(|path| Path::new(path).exists());
-    let library = library.context("libfaketime is not installed (Debian's package `libfaketime`)")?;
-    let settings = [
-        ("LD_PRELOAD", library.to_owned()),
-        ("FAKETIME", format!("{minutes:+}m")),
-        // Intervals are measured by the monotonic clock, which nobody sets.
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ];
-    let set = |on: bool| -> Result<()> {
-        world.with_stack(|stack| {
-            for (name, value) in &settings {
-                stack.set_env(component, 0, name, on.then_some(value.as_str()))?;
-            }
-            stack.kill(component, 0)
-        })
-    };
-    set(true)?;
-    rest(seconds);
-    set(false)
-}
-
-fn everything(world: &World) -> Result<()> {
-    world.with_stack(|stack| {
-        for component in Component::ALL {
-            for replica in 0..stack.replicas(component) {
-                stack.kill(component, replica)?;
-            }
-        }
-        stack.backing.redis.kill();
-        stack.backing.kafka.kill();
-        stack.backing.postgres.kill();
-        stack.backing.kafka.begin_restart()?;
-        stack.backing.redis.begin_restart()
-    })?;
-    restart_postgres(world)
-}
-
-/// Until the children of the killed server have noticed, a new one refuses to start.
-fn restart_postgres(world: &World) -> Result<()> {
-    let deadline = Instant::now() + ROLL_LIMIT;
-    world.with_stack(|stack| stack.backing.postgres.begin_restart())?;
-    loop {
-        thread::sleep(Duration::from_millis(300));
-        let runs = world.with_stack(|stack| {
-            let runs = stack.backing.postgres.runs()?;
-            if !runs {
-                stack.backing.postgres.begin_restart()?;
-            }
-            anyhow::Ok(runs)
-        })?;
-        if runs {
-            return Ok(());
-        }
-        ensure!(Instant::now() < deadline, "PostgreSQL does not start again");
-    }
-}
-
-/// A signal to a process and to those it has forked.
-fn signal_family(pid: u32, name: &str) -> Result<()> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-    let family = std::iter::once(pid.to_string()).chain(children.split_whitespace().map(str::to_owned));
-    // One of them may have ended by itself meanwhile.
-    std::process::Command::new("kill").args(["-s", name]).args(family).output()?;
-    Ok(())
-}
-
-fn keep_disk_busy(folder: &Path, during: Duration) -> Result<()> {
-    let path = folder.join("neighbour");
-    let end = Instant::now() + during;
-    let block = vec![7; 4 << 20];
-    while Instant::now() < end {
-        let mut file = fs::File::create(&path)?;
-        for _ in 0..8 {
-            file.write_all(&block)?;
-            file.sync_all()?;
-        }
-    }
-    Ok(fs::remove_file(&path)?)
 }

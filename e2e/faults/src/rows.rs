@@ -15,11 +15,12 @@ use crate::{
 const PACE: usize = 25;
 const MOST_SHOPPERS: usize = 2_500;
 const SCARCITY: f64 = 0.8;
-/// An unpaid order gives its unit back after this time.
+/// An unpaid order gives its unit back after this time, which every row waits for in the end.
 pub const PAYMENT_SECONDS: u32 = 12;
-/// Longer than Kafka may be away and take to come back, so that what is bought meanwhile is paid for as at any
-/// other time: a payment that is accepted has minutes of grace beyond its deadline, and no more.
-const PAYMENT_SECONDS_WITHOUT_KAFKA: u32 = 150;
+/// Enough where no fault lasts: what is bought in it can be paid for when it is over.
+const SHORTEST_PAYMENT_SECONDS: u32 = 6;
+/// From the end of a fault until paying works again.
+const TO_PAY_AFTERWARDS: u64 = 4;
 /// From closing the sale until everything has drained.
 pub const DRAIN_LIMIT: Duration = Duration::from_mins(4);
 /// What a recovery usually takes, for guessing how long a row will be.
@@ -35,8 +36,6 @@ pub struct Row {
     pub bound: Duration,
     pub faults: Vec<Fault>,
     pub kafka_is_emptied: bool,
-    /// What buyers are given to pay.
-    pub payment_seconds: u32,
 }
 
 /// A row that is run elsewhere, and where.
@@ -68,15 +67,15 @@ impl Row {
         within: u64,
         faults: Vec<Fault>,
     ) -> Self {
-        Self {
-            name,
-            component,
-            what,
-            bound: Duration::from_secs(within),
-            faults,
-            kafka_is_emptied: false,
-            payment_seconds: PAYMENT_SECONDS,
-        }
+        Self { name, component, what, bound: Duration::from_secs(within), faults, kafka_is_emptied: false }
+    }
+
+    /// What buyers are given to pay: beyond the longest fault, where that is no long wait. Who has submitted
+    /// a payment in time is not hurt by a longer one.
+    fn payment_seconds(&self) -> u32 {
+        let longest = self.faults.iter().map(|fault| fault.duration().as_secs()).max().unwrap_or_default();
+        let seconds = u32::try_from(longest + TO_PAY_AFTERWARDS).unwrap_or(u32::MAX);
+        seconds.clamp(SHORTEST_PAYMENT_SECONDS, PAYMENT_SECONDS)
     }
 
     /// A sale long enough for its faults.
@@ -92,7 +91,7 @@ impl Row {
             units: units(shoppers),
             arrive_within: Duration::from_secs(seconds as u64),
             kafka_is_emptied: self.kafka_is_emptied,
-            payment_seconds: self.payment_seconds,
+            payment_seconds: self.payment_seconds(),
             drain_limit: DRAIN_LIMIT,
             seed,
         }
@@ -187,16 +186,13 @@ pub fn all() -> Vec<Row> {
             times(1, &Fault::Freeze { component: OrderRelay, replica: 0, seconds: 10 }),
         ),
         Row::new("kafka-killed", "Kafka", "SIGKILL", 60, times(3, &Fault::KafkaKilled)),
-        Row {
-            payment_seconds: PAYMENT_SECONDS_WITHOUT_KAFKA,
-            ..Row::new(
-                "kafka-down",
-                "Kafka",
-                "down for 60 s, purchases go on",
-                60,
-                times(1, &Fault::KafkaDown { seconds: 60 }),
-            )
-        },
+        Row::new(
+            "kafka-down",
+            "Kafka",
+            "down for 60 s, purchases go on",
+            60,
+            times(1, &Fault::KafkaDown { seconds: 60 }),
+        ),
         Row::new(
             "workers-killed",
             "workers",

@@ -174,7 +174,8 @@ impl World {
         self.revivals.load(Ordering::Relaxed)
     }
 
-    pub fn sources(&self, history: &Path, kafka_was_emptied: bool) -> Sources {
+    /// Where the books are, Kafka's from its beginning.
+    pub fn sources(&self, history: &Path) -> Sources {
         self.with_stack(|stack| Sources {
             history: history.to_owned(),
             redis_url: stack.backing.redis.url(),
@@ -185,7 +186,7 @@ impl World {
             payment_database_url: stack.database_url("payment"),
             delivery_database_url: stack.database_url("delivery"),
             since_ms: 0,
-            kafka_was_emptied,
+            kafka_was_emptied: false,
         })
     }
 }
