@@ -1,7 +1,6 @@
 //! Mistakes brought back on purpose: a run that does not catch them is worth nothing.
 //!
-//! Each runs in a shop of its own, built with the feature `faults`, under the fault that turns the
-//! mistake into a loss.
+//! Each runs in a shop of its own, under the fault that turns the mistake into a loss.
 
 use std::{path::Path, sync::Arc, time::Duration};
 

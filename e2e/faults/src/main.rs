@@ -40,7 +40,7 @@ struct Args {
     /// Names the rows and ends
     #[arg(long)]
     list: bool,
-    /// The built `rocketmart`, with its failpoints
+    /// The built `rocketmart-with-faults`
     #[arg(long)]
     program: PathBuf,
     /// Outcomes and histories

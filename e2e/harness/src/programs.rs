@@ -98,39 +98,6 @@ impl Programs {
     }
 }
 
-/// Builds `rocketmart` with the crashes and mistakes of its feature `faults`, puts it into `folder`, and
-/// builds the usual one again, so that nothing else runs with them.
-pub fn build_with_faults(folder: &Path) -> Result<PathBuf> {
-    let build = |features: &[&str]| -> Result<PathBuf> {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        forget_the_package_that_runs(&mut cargo);
-        let output = cargo
-            .args(["build", "-p", "rocketmart", "--message-format=json-render-diagnostics"])
-            .args(features)
-            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
-            .stderr(Stdio::inherit())
-            .output()
-            .context("starting cargo")?;
-        if !output.status.success() {
-            bail!("cargo build ended with {}", output.status);
-        }
-        let mut programs = Vec::new();
-        for line in output.stdout.lines() {
-            programs.extend(executable(&serde_json::from_str(&line?)?));
-        }
-        let program = programs.into_iter().find(|found| found.name == "rocketmart");
-        Ok(program.context("cargo built no `rocketmart`")?.path)
-    };
-    let with_faults = folder.join("rocketmart");
-    std::fs::create_dir_all(folder)?;
-    // Written beside and moved: one that runs cannot be written over.
-    let partial = folder.join(format!("rocketmart.{}", std::process::id()));
-    std::fs::copy(build(&["--features", "faults"])?, &partial)?;
-    std::fs::rename(&partial, &with_faults)?;
-    build(&[])?;
-    Ok(with_faults)
-}
-
 /// A program that was built beside the one that runs: for tests, which are built with all programs.
 pub fn beside_this_one(name: &str) -> Result<PathBuf> {
     let this = std::env::current_exe()?;

@@ -1,26 +1,6 @@
 //! The one binary of the shop's services: `rocketmart <component>`.
-//!
-//! Each component comes from its service's crate, with its own arguments; what they need is listed
-//! in docs/contracts.md. Logs, metrics and the crypto provider are set up here, once, before a
-//! component starts.
-
-mod component;
-mod dead_letters;
-mod event_schemas;
-mod openapi;
-
-use clap::Parser;
-use component::Component;
-
-/// Rocket Mart: flash sales on Kubernetes.
-#[derive(Parser)]
-#[command(version, disable_help_subcommand = true)]
-struct Cli {
-    #[command(subcommand)]
-    component: Component,
-}
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    Cli::parse().component.run().await
+    rocketmart::run().await
 }

@@ -39,6 +39,7 @@ pub use coalescer::{Coalescer, CoalescerLimits};
 pub use error::StockError;
 pub use event::{StreamEntry, StreamEvent, StreamPosition};
 pub use id::{BuyerId, OrderId, SaleId};
+pub use library::release_unchecked;
 pub use reservation::{
     AcceptedKey, ConfirmOutcome, CurrentPrice, Expired, Line, PaymentDetails, PaymentOutcome, PricedLine,
     ReleaseOutcome, ReleaseReason, Reservation, ReservationState, Reserve, ReserveOutcome, SubmitPayment,

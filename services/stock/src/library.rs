@@ -2,6 +2,7 @@
 //! so that during a roll-out old replicas do not take back what new ones brought.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
@@ -34,22 +35,22 @@ pub(crate) async fn ensure(connection: &mut MultiplexedConnection) -> Result<(),
     Ok(())
 }
 
-fn source() -> Cow<'static, str> {
-    #[cfg(feature = "faults")]
-    if std::env::var("ROCKETMART_BUG").is_ok_and(|bug| bug == "release-unchecked") {
-        return without_the_state_check().into();
-    }
-    SOURCE.into()
+static UNCHECKED: AtomicBool = AtomicBool::new(false);
+
+/// Brings back the mistake of giving units back without looking whether that has happened already: for a test
+/// that must catch it.
+pub fn release_unchecked() {
+    UNCHECKED.store(true, Ordering::Relaxed);
 }
 
-/// The mistake of giving units back without looking whether that has happened already; the faults must
-/// catch it.
-#[cfg(any(feature = "faults", test))]
+fn source() -> Cow<'static, str> {
+    if UNCHECKED.load(Ordering::Relaxed) { without_the_state_check().into() } else { SOURCE.into() }
+}
+
 fn without_the_state_check() -> String {
     SOURCE.replace(STATE_CHECK, "elseif false then")
 }
 
-#[cfg(any(feature = "faults", test))]
 const STATE_CHECK: &str = "elseif not OUTSTANDING[record.state] then
     return { 'already_released', record.state }";
 

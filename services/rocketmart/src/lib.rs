@@ -1,0 +1,26 @@
+//! What the one binary of the shop's services does: `rocketmart <component>`.
+//!
+//! Each component comes from its service's crate, with its own arguments; what they need is listed
+//! in docs/contracts.md. Logs, metrics and the crypto provider are set up here, once, before a
+//! component starts.
+
+mod component;
+mod dead_letters;
+mod event_schemas;
+mod openapi;
+
+use clap::Parser;
+use component::Component;
+
+/// Rocket Mart: flash sales on Kubernetes.
+#[derive(Parser)]
+#[command(name = "rocketmart", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    component: Component,
+}
+
+/// Does what the command line says.
+pub async fn run() -> anyhow::Result<()> {
+    Cli::parse().component.run().await
+}

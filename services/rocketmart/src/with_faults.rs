@@ -1,0 +1,32 @@
+//! `rocketmart` with crashes and mistakes on purpose, for `cargo xtask faults`; never in an image.
+//!
+//! `ROCKETMART_FAILPOINT=<place>=<chance>` ends the process, as SIGKILL would, when it comes by the place, each
+//! time with that chance. `ROCKETMART_BUG=<name>` brings back a mistake that the faults must catch.
+
+use rocketmart_kit::failpoint::{self, Sabotage};
+
+const RELEASE_UNCHECKED: &str = "release-unchecked";
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    failpoint::install(Sabotage { reach, has_bug });
+    if has_bug(RELEASE_UNCHECKED) {
+        rocketmart_stock::release_unchecked();
+    }
+    rocketmart::run().await
+}
+
+fn reach(place: &str) {
+    if let Ok(setting) = std::env::var("ROCKETMART_FAILPOINT")
+        && let Some((wanted, chance)) = setting.split_once('=')
+        && wanted == place
+        && rand::random_bool(chance.parse().unwrap_or_default())
+    {
+        tracing::warn!(place, "dying on purpose");
+        std::process::abort();
+    }
+}
+
+fn has_bug(name: &str) -> bool {
+    std::env::var("ROCKETMART_BUG").is_ok_and(|bug| bug == name)
+}
