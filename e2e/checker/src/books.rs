@@ -99,6 +99,7 @@ pub struct Books {
     pub keys: HashMap<(Uuid, String), Uuid>,
     pub orders: HashMap<Uuid, Order>,
     pub payments: HashMap<Uuid, Payment>,
+    /// Of all orders, whosesoever.
     pub charges: Vec<Charge>,
     /// Shipment state by order.
     pub shipments: HashMap<Uuid, String>,
@@ -110,6 +111,8 @@ pub struct Books {
     pub kafka_was_emptied: bool,
     /// When Redis lost the sale: what it acknowledged between the two may be in no book.
     pub unknown: Vec<(OffsetDateTime, OffsetDateTime)>,
+    /// Of those, the ones that came to light after the sale was rebuilt without them.
+    pub late: i64,
     /// When the sale opens, by PostgreSQL.
     pub opens_at: Option<OffsetDateTime>,
 }

@@ -6,6 +6,7 @@
 mod postgres;
 mod processes;
 mod redis;
+mod restored;
 
 use std::{
     fmt, thread,
@@ -102,6 +103,10 @@ pub enum Fault {
     PostgresSlowFsync {
         seconds: u64,
     },
+    /// PostgreSQL and Redis are gone, and are restored from a backup of PostgreSQL made so long before.
+    BothLost {
+        seconds: u64,
+    },
     /// Settings of the simulated provider, see `PUT /control`.
     Provider {
         trouble: Value,
@@ -187,6 +192,7 @@ impl Fault {
             | Self::PostgresPoolExhausted { seconds }
             | Self::PostgresDeadlocks { seconds }
             | Self::PostgresSlowFsync { seconds }
+            | Self::BothLost { seconds }
             | Self::Provider { seconds, .. }
             | Self::Network { seconds, .. }
             | Self::Clock { seconds, .. } => Duration::from_secs(*seconds),
@@ -225,6 +231,7 @@ impl Fault {
             }
             Self::Overload => Handle::current().block_on(overload::overload(world)),
             Self::Everything => processes::everything(world),
+            Self::BothLost { seconds } => restored::both_lost(world, *seconds),
             Self::KafkaKilled => world.with_stack(|stack| stack.backing.kafka.begin_restart()),
             Self::KafkaDown { seconds } => {
                 world.with_stack(|stack| stack.backing.kafka.kill());

@@ -254,6 +254,13 @@ pub fn all() -> Vec<Row> {
             times(1, &Fault::PostgresSlowFsync { seconds: 10 }),
         ),
         Row::new(
+            "restored",
+            "PostgreSQL and Redis",
+            "both lost; back from a backup and Kafka's log",
+            120,
+            times(1, &Fault::BothLost { seconds: 6 }),
+        ),
+        Row::new(
             "provider",
             "payment provider",
             "charged then timed out; call-backs twice, out of order, never; 503s",

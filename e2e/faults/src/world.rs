@@ -54,6 +54,7 @@ impl Shape {
 }
 
 pub struct World {
+    program: PathBuf,
     stack: Arc<Mutex<Stack>>,
     edges: Edges,
     disk: Option<Mutex<Disk>>,
@@ -127,6 +128,7 @@ impl World {
         for (component, name, value) in shape.environment {
             recipe = recipe.env(component, name, value);
         }
+        let program = shape.program;
         let stack = tokio::task::spawn_blocking(move || recipe.start_on(backing)).await??;
         let provider = stack.url(Component::SimulateProvider);
         let provider = provider.rsplit(':').next().context("the provider's port")?.parse()?;
@@ -136,7 +138,12 @@ impl World {
         let (revivals, dropped) = (Arc::default(), Arc::default());
         supervise(&stack, &revivals, &dropped);
         let flock = Mutex::default();
-        Ok(Self { stack, edges, disk: disk.map(Mutex::new), side_door, flock, revivals, dropped })
+        Ok(Self { program, stack, edges, disk: disk.map(Mutex::new), side_door, flock, revivals, dropped })
+    }
+
+    /// The built `rocketmart`.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Everything is quick: nothing else may wait for the stack meanwhile.

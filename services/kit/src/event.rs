@@ -60,8 +60,11 @@ impl Event {
         self.data.is_empty()
     }
 
-    /// Joins the trace of `cause`.
+    /// Joins the trace of `cause`, and takes its id from it: what follows from an event that is handled again,
+    /// by a service that was restored from a backup, is no news to those who have heard it.
     pub fn caused_by(mut self, cause: &Event) -> Self {
+        let name = self.event_type.rsplit('.').nth(1).unwrap_or_default();
+        self.id = format!("{}/{name}", cause.id);
         self.traceparent = cause
             .traceparent
             .as_deref()
@@ -95,6 +98,16 @@ mod tests {
         let follow_up = Event::new("/rocketmart/payment", "u", "k", &2).caused_by(&event);
         let follow_up: TraceContext = follow_up.traceparent.unwrap().parse().unwrap();
         assert_eq!(follow_up.trace_id(), context.trace_id());
+    }
+
+    #[test]
+    fn what_follows_from_an_event_has_the_same_id_whenever_it_is_told() {
+        let cause = Event::new("/rocketmart/order-relay", "rocketmart.reservation.reserved.v1", "k", &1);
+        let told =
+            |event_type: &str| Event::new("/rocketmart/order", event_type, "k", &2).caused_by(&cause).id;
+        assert_eq!(told("rocketmart.order.paid.v1"), told("rocketmart.order.paid.v1"));
+        assert_eq!(told("rocketmart.order.paid.v1"), format!("{}/paid", cause.id));
+        assert_ne!(told("rocketmart.order.paid.v1"), told("rocketmart.order.released.v1"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Kafka: events out ([`Producer`], [`FencedProducer`]), events in ([`Consumer`], [`read_all_then_follow`]),
-//! and how far others are ([`GroupProgress`]).
+//! how far others are ([`GroupProgress`]), and back to where they were ([`rewind`]).
 //!
 //! Delivery is at least once on both sides; what makes it once is the inbox of the receiver.
 //! Events travel as CloudEvents in binary content mode, see `wire`.
@@ -14,6 +14,7 @@ mod handler;
 mod producer;
 mod progress;
 mod reader;
+mod rewind;
 mod topics;
 mod trouble;
 mod wire;
@@ -25,4 +26,5 @@ pub use handler::{Delivery, HandleError, Handler};
 pub use producer::Producer;
 pub use progress::{Ends, GroupProgress};
 pub use reader::read_all_then_follow;
+pub use rewind::{Rewound, rewind};
 pub use topics::{TopicSpec, create_topics};

@@ -57,6 +57,9 @@ pub(crate) struct PaymentRequested {
     /// From the event, not its data.
     #[serde(skip)]
     pub(crate) traceparent: Option<String>,
+    /// When it was asked for; likewise.
+    #[serde(skip)]
+    pub(crate) asked_at: Option<OffsetDateTime>,
 }
 
 impl PaymentRequested {

@@ -9,6 +9,7 @@ use rocketmart_kit::telemetry;
 use crate::dead_letters::DeadLetters;
 use crate::event_schemas;
 use crate::openapi::{self, Described};
+use crate::rewind::Rewind;
 
 /// What one process is.
 #[derive(Subcommand)]
@@ -42,6 +43,8 @@ pub(crate) enum Component {
     /// Looks at messages that could not be handled, and sends them back to where they came from.
     #[command(subcommand)]
     DeadLetters(DeadLetters),
+    /// Moves consumer groups back, so that what came since a backup is read again (docs/restore.md).
+    Rewind(Rewind),
     /// Writes the JSON Schemas of all events and their index into a folder.
     EventSchemas {
         into: PathBuf,
@@ -85,6 +88,7 @@ impl Component {
                 ("simulate-entrance", Box::pin(rocketmart_outside::entrance::run(*args)))
             }
             Self::DeadLetters(what) => return what.run().await,
+            Self::Rewind(rewind) => return rewind.run().await,
             Self::EventSchemas { into, since } => return event_schemas::write(&into, &since),
             Self::Openapi { of } => {
                 println!("{}", of.document()?);

@@ -20,7 +20,7 @@ that would break a receiver or a producer of the version before. What is differe
 
 ";
 
-fn published() -> Vec<Published> {
+pub(crate) fn published() -> Vec<Published> {
     [
         rocketmart_catalog::events::published(),
         rocketmart_delivery::events::published(),
@@ -30,7 +30,7 @@ fn published() -> Vec<Published> {
     .concat()
 }
 
-fn read() -> Vec<Read> {
+pub(crate) fn read() -> Vec<Read> {
     [
         rocketmart_delivery::events::read(),
         rocketmart_order::events::read(),

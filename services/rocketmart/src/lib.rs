@@ -8,6 +8,7 @@ mod component;
 mod dead_letters;
 mod event_schemas;
 mod openapi;
+mod rewind;
 
 use clap::Parser;
 use component::Component;

@@ -84,7 +84,7 @@ fn a_lost_order_is_found() {
 #[test]
 fn an_order_that_went_with_redis_is_no_difference_if_the_rebuild_names_its_moment() {
     let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap();
-    let lose = |unknown: Vec<_>| {
+    let lose = |unknown: Vec<_>, late: i64, amount: i64| {
         broken(|history, books| {
             history.push(Told {
                 operation: "purchase".into(),
@@ -96,11 +96,17 @@ fn an_order_that_went_with_redis_is_no_difference_if_the_rebuild_names_its_momen
             });
             books.reserved_events.insert(id(3)); // it was in the relay's hands, and came too late
             books.unknown = unknown;
+            books.late = late;
+            let charge = Charge { reference: id(3).to_string(), succeeded: true, amount, refunded: 0 };
+            books.charges.extend(Some(charge).filter(|charge| charge.amount > 0));
         })
     };
-    assert_eq!(lose(vec![(at(1), at(2))]), Vec::<&str>::new());
-    assert_eq!(lose(vec![(at(3), at(4))]), ["I3", "I6", "I7"]);
-    assert_eq!(lose(vec![]), ["I3", "I6", "I7"]);
+    assert_eq!(lose(vec![(at(1), at(2))], 1, 0), Vec::<&str>::new());
+    assert_eq!(lose(vec![(at(3), at(4))], 0, 0), ["I3", "I6", "I7"]);
+    assert_eq!(lose(vec![], 0, 0), ["I3", "I6", "I7"]);
+    // It had left Redis, so it should have been found in Kafka; and nothing was to be charged for it.
+    assert_eq!(lose(vec![(at(1), at(2))], 0, 0), ["I7"]);
+    assert_eq!(lose(vec![(at(1), at(2))], 1, 100), ["I4"]);
 }
 
 #[test]

@@ -21,7 +21,6 @@ struct Row {
 
 pub async fn read(url: &str, books: &mut Books) -> Result<()> {
     let client = reqwest::Client::new();
-    let ours: std::collections::HashSet<String> = books.orders.keys().map(ToString::to_string).collect();
     let mut cursor: Option<String> = None;
     loop {
         let mut query = vec![("limit", "1000".to_owned())];
@@ -35,13 +34,11 @@ pub async fn read(url: &str, books: &mut Books) -> Result<()> {
             .context("the provider's list of charges")?
             .json()
             .await?;
-        books.charges.extend(page.data.into_iter().filter(|row| ours.contains(&row.reference)).map(|row| {
-            Charge {
-                succeeded: row.status == "succeeded",
-                reference: row.reference,
-                amount: row.amount,
-                refunded: row.refunded,
-            }
+        books.charges.extend(page.data.into_iter().map(|row| Charge {
+            succeeded: row.status == "succeeded",
+            reference: row.reference,
+            amount: row.amount,
+            refunded: row.refunded,
         }));
         match page.next_cursor {
             Some(next) => cursor = Some(next),

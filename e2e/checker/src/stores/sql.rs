@@ -20,6 +20,12 @@ pub async fn read_orders(url: &str, sale: Uuid, books: &mut Books) -> Result<()>
         .bind(sale)
         .fetch_all(&pool)
         .await?;
+    books.late = sqlx::query_scalar(
+        "SELECT coalesce(sum(late_reservations), 0)::bigint FROM rebuilds WHERE sale_id = $1",
+    )
+    .bind(sale)
+    .fetch_one(&pool)
+    .await?;
     let items =
         sqlx::query("SELECT sku, preloaded, remaining, reserved, sold FROM sale_items WHERE sale_id = $1")
             .bind(sale)

@@ -46,27 +46,12 @@ impl Postgres {
 
     pub fn start_on(port: u16) -> Result<Self> {
         let dir = process::scratch("postgres")?;
-        let data = dir.join("data");
+        let data = data(&dir);
         let bin = binaries()?;
-        let as_postgres = process::running_as_root().then_some("postgres");
-        if let Some(user) = as_postgres {
+        if let Some(user) = as_postgres() {
             run(Command::new("chown").arg(user).arg(&dir))?;
         }
-        let mut initdb = match as_postgres {
-            Some(user) => {
-                let mut command = Command::new("setpriv");
-                command.args(["--reuid", user, "--regid", user, "--init-groups"]).arg(bin.join("initdb"));
-                command
-            }
-            None => Command::new(bin.join("initdb")),
-        };
-        run(initdb.arg("--pgdata").arg(&data).args([
-            "--username=postgres",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--locale=C.UTF-8",
-            "--no-sync",
-        ]))?;
+        initdb(&data)?;
         let server = Server {
             name: "postgres",
             program: bin.join("postgres"),
@@ -84,7 +69,7 @@ impl Postgres {
             ],
             environment: vec![],
             log: dir.join("postgres.log"),
-            user: as_postgres,
+            user: as_postgres(),
         };
         // The server writes its log through our descriptor, so root may own the file.
         let process = server.start(port, START_LIMIT)?;
@@ -110,7 +95,7 @@ impl Postgres {
     pub fn create_database(&self, name: &str) -> Result<String> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let database = format!("{name}_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        self.execute(&format!("CREATE DATABASE \"{database}\""))?;
+        self.create_database_named(&database)?;
         Ok(self.url(&database))
     }
 
@@ -119,11 +104,45 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// A new, empty database of exactly this name.
+    pub fn create_database_named(&self, name: &str) -> Result<()> {
+        self.execute(&format!("CREATE DATABASE \"{name}\""))
+    }
+
+    /// Writes a database into a file, as it is in one moment.
+    pub fn dump(&self, database: &str, into: &Path) -> Result<()> {
+        let mut dump = Command::new(binaries()?.join("pg_dump"));
+        run(dump.args(["--format=custom", "--file"]).arg(into).arg(self.url(database)))
+    }
+
+    /// Fills an empty database from such a file.
+    pub fn restore(&self, database: &str, from: &Path) -> Result<()> {
+        let mut restore = Command::new(binaries()?.join("pg_restore"));
+        run(restore.args(["--exit-on-error", "--no-owner", "--dbname"]).arg(self.url(database)).arg(from))
+    }
+
+    /// Starts again on the same port with nothing: what a lost volume looks like.
+    pub fn restart_empty(&mut self) -> Result<()> {
+        self.process.kill();
+        let data = data(&self.dir);
+        // Children of the killed server may be writing still.
+        crate::step::wait_until("the killed PostgreSQL to leave its data", START_LIMIT, || {
+            fs::remove_dir_all(&data).is_ok()
+        })?;
+        initdb(&data)?;
+        self.restart()
+    }
+
     /// Runs one statement in the database `postgres`.
     pub fn execute(&self, statement: &str) -> Result<()> {
+        self.execute_in("postgres", statement)
+    }
+
+    /// Runs one statement in a database.
+    pub fn execute_in(&self, database: &str, statement: &str) -> Result<()> {
         run(Command::new(binaries()?.join("psql"))
             .args(["-qX", "-v", "ON_ERROR_STOP=1", "-c", statement])
-            .arg(self.url("postgres")))
+            .arg(self.url(database)))
     }
 
     pub fn pid(&self) -> u32 {
@@ -182,6 +201,35 @@ impl Drop for Postgres {
         self.process.kill();
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+fn data(dir: &Path) -> PathBuf {
+    dir.join("data")
+}
+
+/// Whom the server runs as: it refuses to be root.
+fn as_postgres() -> Option<&'static str> {
+    process::running_as_root().then_some("postgres")
+}
+
+/// Makes an empty data directory.
+fn initdb(data: &Path) -> Result<()> {
+    let program = binaries()?.join("initdb");
+    let mut initdb = match as_postgres() {
+        Some(user) => {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", user, "--regid", user, "--init-groups"]).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    run(initdb.arg("--pgdata").arg(data).args([
+        "--username=postgres",
+        "--auth=trust",
+        "--encoding=UTF8",
+        "--locale=C.UTF-8",
+        "--no-sync",
+    ]))
 }
 
 /// Debian keeps the server's programs out of the PATH, by version.

@@ -37,11 +37,8 @@ impl Backing {
         thread::scope(|scope| {
             let postgres = scope.spawn(|| {
                 let postgres = Postgres::start()?;
-                let mut databases: Vec<_> =
-                    Component::ALL.into_iter().filter_map(Component::database).collect();
-                databases.dedup();
-                for database in databases {
-                    postgres.execute(&format!("CREATE DATABASE \"{database}\""))?;
+                for database in Self::databases() {
+                    postgres.create_database_named(database)?;
                 }
                 Ok(postgres)
             });
@@ -51,6 +48,13 @@ impl Backing {
             backing.create_topics()?;
             Ok(backing)
         })
+    }
+
+    /// The databases of a shop.
+    pub fn databases() -> Vec<&'static str> {
+        let mut databases: Vec<_> = Component::ALL.into_iter().filter_map(Component::database).collect();
+        databases.dedup();
+        databases
     }
 
     /// The topics of a shop, as the operator makes them: consumers are not ready without.

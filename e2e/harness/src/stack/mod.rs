@@ -270,6 +270,14 @@ impl Stack {
         }
     }
 
+    /// SIGKILL; it stays down until [`Stack::start`].
+    pub fn take_down(&mut self, component: Component, number: usize) -> Result<()> {
+        if let Some(mut process) = self.replica(component, number)?.process.take() {
+            process.kill();
+        }
+        Ok(())
+    }
+
     /// Changes a variable of a replica's environment, or takes it out; it counts from the next start on.
     pub fn set_env(
         &mut self,

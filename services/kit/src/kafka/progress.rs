@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::config::KafkaConfig;
@@ -13,20 +15,20 @@ use crate::config::KafkaConfig;
 /// Longest wait for one answer of a broker.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A look at what a group has committed of one topic.
+/// A look at what a group has committed of some topics.
 #[derive(Clone)]
 pub struct GroupProgress {
     consumer: Arc<BaseConsumer>,
-    topic: String,
+    topics: Vec<String>,
 }
 
-/// The end of each partition of a topic at some moment.
+/// The end of each partition of the topics at some moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ends(BTreeMap<i32, i64>);
+pub struct Ends(BTreeMap<(String, i32), i64>);
 
 impl GroupProgress {
-    /// The group of `component`, reading `topic` (without the prefix). It connects in the background.
-    pub fn new(config: &KafkaConfig, component: &str, topic: &str) -> anyhow::Result<Self> {
+    /// The group of `component`, reading `topics` (without the prefix). It connects in the background.
+    pub fn new(config: &KafkaConfig, component: &str, topics: &[&str]) -> anyhow::Result<Self> {
         let consumer = config
             .client(&format!("{component}-progress"))
             .set("group.id", config.group(component))
@@ -34,10 +36,11 @@ impl GroupProgress {
             .set("reconnect.backoff.max.ms", "2000")
             .create()
             .context("cannot create a Kafka client")?;
-        Ok(Self { consumer: Arc::new(consumer), topic: config.topic(topic) })
+        let topics = topics.iter().map(|topic| config.topic(topic)).collect();
+        Ok(Self { consumer: Arc::new(consumer), topics })
     }
 
-    /// Where the topic ends now.
+    /// Where the topics end now.
     pub async fn ends(&self) -> anyhow::Result<Ends> {
         let this = self.clone();
         tokio::task::spawn_blocking(move || this.look_for_ends()).await?
@@ -50,26 +53,23 @@ impl GroupProgress {
     }
 
     fn look_for_ends(&self) -> anyhow::Result<Ends> {
-        let metadata =
-            self.consumer.fetch_metadata(Some(&self.topic), TIMEOUT).context("no Kafka broker answers")?;
-        let topic = metadata.topics().first().context("no metadata of the topic")?;
-        if let Some(error) = topic.error() {
-            anyhow::bail!("topic {}: {error:?}", self.topic);
+        let mut ends = BTreeMap::new();
+        for name in &self.topics {
+            for partition in partitions(&self.consumer, name)? {
+                let (_, end) = self
+                    .consumer
+                    .fetch_watermarks(name, partition, TIMEOUT)
+                    .context("cannot read the end of a log")?;
+                ends.insert((name.clone(), partition), end);
+            }
         }
-        let end = |partition: i32| {
-            let (_, end) = self
-                .consumer
-                .fetch_watermarks(&self.topic, partition, TIMEOUT)
-                .context("cannot read the end of a log")?;
-            anyhow::Ok((partition, end))
-        };
-        topic.partitions().iter().map(|partition| end(partition.id())).collect::<Result<_, _>>().map(Ends)
+        Ok(Ends(ends))
     }
 
     fn compare(&self, ends: &Ends) -> anyhow::Result<i64> {
         let mut asked = TopicPartitionList::new();
-        for partition in ends.0.keys() {
-            asked.add_partition(&self.topic, *partition);
+        for (topic, partition) in ends.0.keys() {
+            asked.add_partition(topic, *partition);
         }
         let committed = self
             .consumer
@@ -79,15 +79,27 @@ impl GroupProgress {
         for element in committed.elements() {
             let (start, _) = self
                 .consumer
-                .fetch_watermarks(&self.topic, element.partition(), TIMEOUT)
+                .fetch_watermarks(element.topic(), element.partition(), TIMEOUT)
                 .context("cannot read the beginning of a log")?;
             // A group that has never committed has everything still before it.
             let at = match element.offset() {
                 Offset::Offset(offset) => offset.max(start),
                 _ => start,
             };
-            behind += (ends.0.get(&element.partition()).copied().unwrap_or_default() - at).max(0);
+            let end = ends.0.get(&(element.topic().to_owned(), element.partition()));
+            behind += (end.copied().unwrap_or_default() - at).max(0);
         }
         Ok(behind)
+    }
+}
+
+/// The partitions of a topic; none while there is no such topic.
+pub(super) fn partitions(consumer: &BaseConsumer, name: &str) -> anyhow::Result<Vec<i32>> {
+    let metadata = consumer.fetch_metadata(Some(name), TIMEOUT).context("no Kafka broker answers")?;
+    let topic = metadata.topics().first().context("no metadata of the topic")?;
+    match topic.error().map(RDKafkaErrorCode::from) {
+        None => Ok(topic.partitions().iter().map(MetadataPartition::id).collect()),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(Vec::new()),
+        Some(error) => anyhow::bail!("topic {name}: {error}"),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use rocketmart_kit::config::KafkaConfig;
-use rocketmart_kit::kafka::{Consumer, HandleError, Handler};
+use rocketmart_kit::kafka::{Consumer, HandleError, Handler, rewind};
 use rocketmart_kit::trace::{self, TraceContext};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +72,36 @@ async fn what_was_handled_is_committed_and_not_seen_again() {
     eventually("the new events are handled", async || second.numbers().len() >= 2).await;
     consumer.stop().await;
     assert_eq!(second.numbers(), [10, 11]);
+}
+
+#[tokio::test]
+async fn a_group_that_is_moved_back_reads_again_what_it_has_read() {
+    let shop = shop().await;
+    create_topic(&shop, "facts", 1).await;
+    let producer = shop.producer().unwrap();
+    producer.send_all("facts", &events("a", 0..10)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let later = time::OffsetDateTime::now_utc();
+    producer.send_all("facts", &events("a", 10..12)).await.unwrap();
+    let first = Arc::new(Recorder::willing());
+    let consumer = Running::start(&shop, &first);
+    eventually("all are handled", async || first.numbers().len() == 12).await;
+    let refused = rewind(&shop, "worker", &["facts"], None).await.unwrap_err().to_string();
+    assert!(refused.contains("1 members"), "{refused}");
+    consumer.stop().await;
+
+    for (to, from, numbers) in [(Some(later), 12, 10..12), (None, 12, 0..12)] {
+        let rewound = rewind(&shop, "worker", &["facts", "unheard-of"], to).await.unwrap();
+        assert_eq!((rewound.len(), rewound[0].from, rewound[0].end), (1, Some(from), 12));
+        let again = Arc::new(Recorder::willing());
+        let consumer = Running::start(&shop, &again);
+        eventually("they are handled again", async || again.numbers().len() >= numbers.len()).await;
+        consumer.stop().await;
+        assert_eq!(again.numbers(), numbers.collect::<Vec<_>>());
+    }
+    let ahead = later + time::Duration::hours(1);
+    let unmoved = rewind(&shop, "worker", &["facts"], Some(ahead)).await.unwrap();
+    assert_eq!((unmoved[0].from, unmoved[0].to), (Some(12), 12), "never forward");
 }
 
 #[tokio::test]

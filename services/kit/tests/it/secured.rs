@@ -36,7 +36,7 @@ async fn every_client_logs_in_over_tls() {
     producer.send_all("facts", &events("order", 0..20)).await.unwrap();
     let fenced = FencedProducer::take_over(&shop, "publisher").await.unwrap();
     fenced.send_all("others", &[event("order", 20)]).await.unwrap();
-    let progress = GroupProgress::new(&shop, "worker", "facts").unwrap();
+    let progress = GroupProgress::new(&shop, "worker", &["facts"]).unwrap();
     let ends = progress.ends().await.unwrap();
 
     let (worker, reader) = (Arc::new(Recorder::willing()), Arc::new(Recorder::willing()));

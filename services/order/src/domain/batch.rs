@@ -51,7 +51,7 @@ impl Fact {
     }
 
     /// Whether this repeats what stands in the sale's stream, where it follows its `reserved`.
-    fn comes_from_the_stream(&self) -> bool {
+    pub fn comes_from_the_stream(&self) -> bool {
         matches!(self, Self::Reserved(_) | Self::PaymentSubmitted(_) | Self::Released(_))
     }
 }
@@ -63,7 +63,7 @@ pub enum Applied {
     /// Its order is not known yet, but the stream holds it: the relay sends both again, in order.
     /// Until then this fact counts as not received.
     NotYet,
-    /// Its order must exist and does not.
+    /// Its order is not known yet, and nobody repeats this: it has to be kept until the order is.
     OrderMissing,
 }
 

@@ -1,4 +1,6 @@
-//! When Redis has lost something, its sales are rebuilt from SQL: once SQL has all that had left Redis.
+//! When Redis has lost something, its sales are rebuilt from SQL: once SQL has all that had left Redis, and all
+//! that others have told about its orders. The latter matters when SQL was restored from a backup as well: an
+//! order that was paid since is sold, and must not be rebuilt as one whose time to pay is over.
 //!
 //! ```text
 //!   a doubt ──▶ nothing is in this relay's hands ──▶ where does Kafka's log end? ──▶ the worker has

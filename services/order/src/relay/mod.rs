@@ -26,7 +26,7 @@ use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::events::RESERVATIONS;
+use crate::events::{DELIVERIES, PAYMENTS, RESERVATIONS};
 use crate::store::{sales, trust};
 use crate::{GraceConfig, MIGRATOR, StockConfig, vouch, worker};
 
@@ -68,7 +68,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let producer = args.kafka.producer()?;
     let (redis, kafka) = (stock.clone(), producer.clone());
     let grace = args.grace.whole();
-    let booked = GroupProgress::new(&args.kafka, worker::COMPONENT, RESERVATIONS)?;
+    let booked = GroupProgress::new(&args.kafka, worker::COMPONENT, &[RESERVATIONS, PAYMENTS, DELIVERIES])?;
     let relay = Relay { pool, stock, producer, grace, in_hand: Arc::default() };
     let (forget, drain, trusting) = (relay.clone(), relay.clone(), relay.clone());
     Ok(Service::new(COMPONENT, &args.listen)

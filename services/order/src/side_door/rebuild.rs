@@ -34,7 +34,7 @@ use crate::domain::sale::SaleState;
 use crate::domain::standing::may_be_standing;
 use crate::store::rebuild::{self, Begun};
 use crate::store::sales::{self, Sale};
-use crate::store::{standing, trust};
+use crate::store::{parked, standing, trust};
 use crate::vouch::{self, Seen};
 
 /// How long one call waits for what is on its way; the operator calls again.
@@ -157,6 +157,7 @@ impl SideDoor {
         if !rebuild::is_present(&mut tx, id, begun.incarnation).await.map_err(database)? {
             return Err(superseded());
         }
+        parked::find_sales(&mut tx).await.map_err(database)?;
         let orders = rebuild::orders(&mut tx, id).await.map_err(database)?;
         let ledger: BTreeMap<_, _> = sale.items.iter().map(|item| (item.sku.as_str(), item.ledger)).collect();
         let disagreements = domain::disagreements(&orders, &ledger);

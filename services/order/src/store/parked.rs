@@ -1,9 +1,10 @@
-//! Events about payments that wait until Redis is believed again.
+//! Events about payments that wait until Redis is believed again, what follows them, and what is told of
+//! orders that are not known yet.
 //!
 //! Each is here or in the books, never in both: it comes in with the transaction that receives it and goes
 //! with the transaction that books it. What waits for units instead is in [`waiting`](super::waiting).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use rocketmart_kit::event::Event;
 use sqlx::postgres::PgRow;
@@ -11,6 +12,10 @@ use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
 use super::column;
+use crate::events::types;
+
+/// The sale of an order that is not known.
+pub const SALE_UNKNOWN: Uuid = Uuid::nil();
 
 /// An event to park, with the sale it waits for and its order.
 pub struct Parked<'a> {
@@ -63,13 +68,51 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Up to `limit` events whose sales are not in doubt any more, oldest first.
+/// Finds the sales of orders that were not known when the events were parked, and are now.
+pub async fn find_sales(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE parked_payments AS parked SET sale_id = orders.sale_id
+         FROM orders WHERE parked.sale_id = $1 AND orders.id = parked.order_id",
+    )
+    .bind(SALE_UNKNOWN)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Those of `orders` that events are parked of, with their sales.
+pub async fn of_orders(tx: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Uuid>> {
+    if orders.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found: Vec<(Uuid, Uuid)> = sqlx::query_as(
+        "SELECT order_id, sale_id FROM parked_payments WHERE order_id = ANY($1) AND refused IS NULL",
+    )
+    .bind(orders)
+    .fetch_all(tx)
+    .await?;
+    Ok(found.into_iter().collect())
+}
+
+/// The sale of an order, if Redis is not believed about it.
+pub async fn doubted_sale(tx: &mut PgConnection, order: Uuid) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query_scalar(
+        "SELECT sales.id FROM orders JOIN sales ON sales.id = sale_id WHERE orders.id = $1 AND doubt IS NOT NULL",
+    )
+    .bind(order)
+    .fetch_optional(tx)
+    .await
+}
+
+/// Up to `limit` events whose sales are not in doubt any more, oldest first, and payments before what follows
+/// them, which may have come from another topic.
 pub async fn ready(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Event>> {
     let rows = sqlx::query(
         "SELECT parked.* FROM parked_payments AS parked JOIN sales ON sales.id = sale_id
-         WHERE doubt IS NULL AND refused IS NULL ORDER BY position LIMIT $1",
+         WHERE doubt IS NULL AND refused IS NULL ORDER BY type <> ALL($2), position LIMIT $1",
     )
     .bind(limit)
+    .bind(vec![types::PAYMENT_SUCCEEDED, types::PAYMENT_FAILED])
     .fetch_all(pool)
     .await?;
     rows.iter().map(read).collect()

@@ -15,7 +15,8 @@
 //! is parked. A reservation whose units are not there yet is none of these: it waits for them
 //! ([`waiting`](super::waiting)).
 //!
-//! While Redis is not believed about a sale, payments for it wait in a table ([`parked`](super::parked)).
+//! While Redis is not believed about a sale, payments for it wait in a table ([`parked`](super::parked)), and
+//! what follows them; so does what is told of an order that is not known yet.
 //! After the sale was rebuilt two kinds of news are out of date: verdicts that were asked for before,
 //! which are asked for again, and stream entries that came too late for the rebuild, which are void.
 
@@ -31,11 +32,12 @@ use rocketmart_stock::Stock;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::parked::Unanswered;
 use super::read::{News, read};
 use super::verdicts::{self, Asked};
 use super::waiting::{self, Aside};
 use crate::domain::batch::{Applied, Batch, Fact, Outcome};
-use crate::store::parked::Parked;
+use crate::store::parked::SALE_UNKNOWN;
 use crate::store::rebuild::Wish;
 use crate::store::trust::Trust;
 use crate::store::{self, orders, parked, rebuild, skus, trust};
@@ -177,7 +179,8 @@ impl Worker {
         named.dedup();
         let mut batch = Batch::new(orders::lock(tx, &named).await?).charging_late(self.charge_late);
         let mut aside = Aside::default();
-        let (mut unanswered, mut wishes, mut late) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut unanswered = Unanswered::before(tx, &news).await?;
+        let (mut wishes, mut late) = (Vec::new(), BTreeMap::new());
         for (index, news) in news.into_iter().enumerate() {
             // Removed, so that an event that comes twice in one batch is new once.
             if !new.remove(&ids[index]) {
@@ -189,8 +192,13 @@ impl Worker {
                 *late.entry(sale).or_default() += i64::from(reservation);
                 continue;
             }
+            let event = &deliveries[index].event;
             if let (Some(sale_id), Some(order_id)) = (asked.parked.get(&index), news.order_id()) {
-                unanswered.push(Parked { sale_id: *sale_id, order_id, event: &deliveries[index].event });
+                unanswered.park(*sale_id, order_id, event);
+                continue;
+            }
+            if let Some((sale_id, order_id)) = unanswered.comes_before(&news) {
+                unanswered.park(sale_id, order_id, event);
                 continue;
             }
             let origin = news.sale_id().zip(news.order_id());
@@ -206,31 +214,29 @@ impl Worker {
                 News::ProductDeleted(product_id) => skus::withdraw(tx, product_id).await?,
                 News::Other => {}
                 of_an_order => {
+                    let follows = of_an_order.follows_a_payment();
                     let fact = of_an_order
                         .fact(asked.verdicts.get(&index).copied())
                         .ok_or_else(|| anyhow!("no verdict on event {}", ids[index]))?;
+                    let order_id = fact.order_id();
                     match batch.apply(index, fact) {
                         Ok(Applied::Done) => {}
                         Ok(Applied::NotYet) => aside.without_order(index, origin),
-                        Ok(Applied::OrderMissing) => {
-                            let event = &deliveries[index].event;
-                            let error =
-                                anyhow!("{} of order {}, which is not known", event.event_type, event.key);
-                            return Err(HandleError::Retry(error));
-                        }
-                        Err(contradiction) => {
-                            return Err(HandleError::Poison { index, error: contradiction.into() });
-                        }
+                        Ok(Applied::OrderMissing) => unanswered.park(SALE_UNKNOWN, order_id, event),
+                        Err(contradiction) => match parked::doubted_sale(tx, order_id).await? {
+                            // The payment it follows is still to come.
+                            Some(sale_id) if follows => unanswered.park(sale_id, order_id, event),
+                            _ => return Err(HandleError::Poison { index, error: contradiction.into() }),
+                        },
                     }
                 }
             }
         }
         let waits = aside.keep(tx, deliveries).await?;
-        parked::park(tx, &unanswered).await?;
+        unanswered.keep(tx).await?;
         rebuild::note_late(tx, &late).await?;
         rebuild::note_wishes(tx, &wishes).await?;
         write(tx, deliveries, batch.finish()).await?;
-        metrics::counter!("order_worker_parked_total").increment(unanswered.len() as u64);
         Ok(waits)
     }
 }

@@ -44,6 +44,14 @@ impl News {
         }
     }
 
+    /// Whether this tells what became of an order once it was paid for.
+    pub(super) fn follows_a_payment(&self) -> bool {
+        match self {
+            Self::Fact(fact) => !fact.comes_from_the_stream(),
+            _ => false,
+        }
+    }
+
     /// The fact, with Redis' verdict where one is needed.
     pub(super) fn fact(self, verdict: Option<Verdict>) -> Option<Fact> {
         match (self, verdict) {

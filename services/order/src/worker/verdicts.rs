@@ -20,6 +20,7 @@ use super::read::News;
 use crate::domain::batch::Fact;
 use crate::domain::order::{Order, Verdict};
 use crate::domain::state::OrderState;
+use crate::store::parked::SALE_UNKNOWN;
 use crate::store::trust::{self, Trust};
 use crate::vouch::{self, Seen};
 
@@ -30,7 +31,8 @@ type Verdicts = HashMap<usize, Verdict>;
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     pub(super) verdicts: Verdicts,
-    /// Payments without a verdict, and the sales that Redis is not believed about.
+    /// Payments without a verdict, and the sales that Redis is not believed about; [`SALE_UNKNOWN`] when the
+    /// order is not known.
     pub(super) parked: HashMap<usize, Uuid>,
     /// The sales that were asked about, and their incarnations then.
     pub(super) incarnations: HashMap<Uuid, i32>,
@@ -92,11 +94,10 @@ pub(super) async fn ask(
     for (index, news) in news.iter().enumerate() {
         let (News::PaymentSucceeded(_) | News::PaymentFailed(_)) = news else { continue };
         let Some((id, order)) = news.order_id().and_then(|id| Some((id, *known.get(&id)?))) else {
-            // Payments are asked for once an order is in SQL, so it must appear.
-            return Err(HandleError::Retry(anyhow!(
-                "a payment of an order that is not known: {:?}",
-                news.order_id()
-            )));
+            // Payments are asked for once an order is in SQL, so SQL was restored from a backup: the order comes
+            // again, perhaps behind this.
+            asked.parked.insert(index, SALE_UNKNOWN);
+            continue;
         };
         if let Some(verdict) = decided(news, order) {
             asked.verdicts.insert(index, verdict);

@@ -18,6 +18,7 @@ mod rebuild;
 mod rebuild_trouble;
 mod redis_cluster;
 mod relay;
+mod restored;
 mod returns;
 mod settlement;
 mod shop;

@@ -49,7 +49,7 @@ pub(crate) async fn claim(
          UPDATE payments p
          SET state = CASE p.state WHEN 'requested' THEN 'processing' WHEN 'authorized' THEN 'capturing'
                                   ELSE p.state END,
-             capture = CASE p.state WHEN 'requested' THEN $3 ELSE p.capture END,
+             capture = CASE p.state WHEN 'requested' THEN $3 ELSE coalesce(p.capture, $3) END,
              attempts = p.attempts + 1, due_at = now() + $2
          FROM due WHERE p.id = due.id
          RETURNING p.id, p.order_id, p.amount, p.currency, p.provider_token, p.pay_by, p.released,

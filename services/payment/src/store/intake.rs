@@ -11,6 +11,10 @@ use crate::events::{self, PaymentRequested};
 
 /// Inserts one payment per order with the method it is to be charged to; an order that has one
 /// already is left alone. A payment without a usable method has failed from the start.
+///
+/// What was asked for before this database was restored from a backup may have been charged since that
+/// backup, by a method that is not known any more: it begins as "may have been charged", so that the
+/// provider is asked whatever becomes of it; without its method it is too late to be charged anew.
 pub(crate) async fn insert_payments(
     connection: &mut PgConnection,
     requests: &[PaymentRequested],
@@ -26,18 +30,24 @@ pub(crate) async fn insert_payments(
     let methods: Vec<Option<Uuid>> = requests.iter().map(|r| r.payment_method_id).collect();
     let deadlines: Vec<OffsetDateTime> = requests.iter().map(PaymentRequested::pay_by).collect();
     let traces: Vec<Option<&str>> = requests.iter().map(|r| r.traceparent.as_deref()).collect();
+    let asked: Vec<Option<OffsetDateTime>> = requests.iter().map(|r| r.asked_at).collect();
     let without_method: Vec<Failed> = sqlx::query_as(
         "WITH inserted AS (
              INSERT INTO payments (id, order_id, buyer_id, amount, currency, payment_method_id, provider_token,
                                    pay_by, traceparent, state, reason, due_at, settled_at)
-             SELECT r.id, r.order_id, r.buyer_id, r.amount, r.currency, m.id, m.provider_token, r.pay_by,
+             SELECT r.id, r.order_id, r.buyer_id, r.amount, r.currency, m.id,
+                    CASE WHEN known THEN coalesce(m.provider_token, '') ELSE m.provider_token END,
+                    CASE WHEN known AND m.id IS NULL THEN least(r.pay_by, now()) ELSE r.pay_by END,
                     r.traceparent,
-                    CASE WHEN m.id IS NULL THEN 'failed' ELSE 'requested' END,
-                    CASE WHEN m.id IS NULL THEN $9 END,
-                    CASE WHEN m.id IS NOT NULL THEN now() END,
-                    CASE WHEN m.id IS NULL THEN now() END
+                    CASE WHEN known THEN 'processing' WHEN m.id IS NULL THEN 'failed' ELSE 'requested' END,
+                    CASE WHEN m.id IS NULL AND NOT known THEN $9 END,
+                    CASE WHEN m.id IS NOT NULL OR known THEN now() END,
+                    CASE WHEN m.id IS NULL AND NOT known THEN now() END
              FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::uuid[], $7::timestamptz[],
-                         $8::text[]) AS r (id, order_id, buyer_id, amount, currency, method_id, pay_by, traceparent)
+                         $8::text[], $10::timestamptz[])
+                  AS r (id, order_id, buyer_id, amount, currency, method_id, pay_by, traceparent, asked_at)
+             CROSS JOIN LATERAL (
+                 SELECT coalesce(r.asked_at < (SELECT max(at) FROM restores), false) AS known) AS k
              LEFT JOIN payment_methods m
                   ON m.member_id = r.buyer_id AND (m.id = r.method_id OR (r.method_id IS NULL AND m.is_default))
              ON CONFLICT (order_id) DO NOTHING
@@ -53,6 +63,7 @@ pub(crate) async fn insert_payments(
     .bind(deadlines)
     .bind(traces)
     .bind(reason::PAYMENT_METHOD_UNKNOWN)
+    .bind(asked)
     .fetch_all(&mut *connection)
     .await?;
     announce_failures(connection, &without_method, reason::PAYMENT_METHOD_UNKNOWN).await

@@ -107,7 +107,11 @@ fn read(event: &Event) -> anyhow::Result<Option<Asked>> {
         PAYMENT_REQUESTED => {
             let request: PaymentRequested = event.parse()?;
             check_money(request.amount, &request.currency)?;
-            Some(Asked::Payment(PaymentRequested { traceparent: event.traceparent.clone(), ..request }))
+            Some(Asked::Payment(PaymentRequested {
+                traceparent: event.traceparent.clone(),
+                asked_at: Some(event.time),
+                ..request
+            }))
         }
         ORDER_RELEASED => Some(Asked::Release(event.parse::<OrderReleased>()?.order_id)),
         REFUND_REQUESTED => {

@@ -11,5 +11,6 @@ mod late;
 mod methods;
 mod reconciliation;
 mod refunds;
+mod restored;
 mod shop;
 mod tokens;
