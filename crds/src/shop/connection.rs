@@ -31,14 +31,15 @@ pub struct SecretKeyReference {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new(
-        "(has(self.url) ? 1 : 0) + (has(self.urlSecretRef) ? 1 : 0) + (has(self.sentinel) ? 1 : 0) == 1"
+        "(has(self.url) ? 1 : 0) + (has(self.urlSecretRef) ? 1 : 0) + (has(self.sentinel) ? 1 : 0) \
+         + (has(self.cluster) ? 1 : 0) == 1"
     )
-        .message("give exactly one of redis.url, redis.urlSecretRef and redis.sentinel"),
+        .message("give exactly one of redis.url, redis.urlSecretRef, redis.sentinel and redis.cluster"),
     validation = Rule::new(
         "!has(self.caSecretRef) || has(self.urlSecretRef) || (has(self.url) && self.url.startsWith('rediss://')) \
-         || (has(self.sentinel) && self.sentinel.tls)"
+         || (has(self.sentinel) && self.sentinel.tls) || (has(self.cluster) && self.cluster.tls)"
     )
-        .message("redis.caSecretRef is for TLS: redis.url begins with rediss://, or redis.sentinel.tls is true")
+        .message("redis.caSecretRef is for TLS: redis.url begins with rediss://, or tls is true")
         .field_path(".caSecretRef")
 )]
 pub struct Redis {
@@ -57,7 +58,12 @@ pub struct Redis {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sentinel: Option<RedisSentinel>,
 
-    /// With TLS, the certificates (PEM) of those who may have signed that of Redis, and of the Sentinels.
+    /// Masters that share the sales among themselves. A sale lives on one of them; when another server
+    /// takes its place, the sales it has pause, are rebuilt from PostgreSQL and go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<RedisCluster>,
+
+    /// With TLS, the certificates (PEM) of those who may have signed those of Redis and the Sentinels.
     /// When absent, the public authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretKeyReference>,
@@ -104,6 +110,44 @@ pub struct RedisSentinel {
     /// Password of the Sentinels. When absent, nobody logs in there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sentinel_password_secret_ref: Option<SecretKeyReference>,
+}
+
+/// A cluster of Redis. All nodes write every change to disk before they answer (`appendfsync always`), and go
+/// on while some slots have no master (`cluster-require-full-coverage no`).
+#[derive(KubeSchema, Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.username) || has(self.passwordSecretRef)")
+        .message("redis.cluster.username needs redis.cluster.passwordSecretRef")
+        .field_path(".username")
+)]
+pub struct RedisCluster {
+    /// Some nodes to begin with, better all, separated by commas: `redis-0:6379,redis-1:6379,redis-2:6379`.
+    /// The masters are learnt from them.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[^\s,]+:[0-9]+(,[^\s,]+:[0-9]+)*$"))]
+    pub addresses: String,
+
+    /// Speak TLS with the nodes (`tls-cluster yes`). Their certificates are for the names or addresses that
+    /// the nodes tell of each other (`cluster-announce-hostname` and `cluster-preferred-endpoint-type
+    /// hostname` for names).
+    #[serde(default)]
+    pub tls: bool,
+
+    /// Replicas of a master that must have written a change before it is answered; together with the master
+    /// more than half of the servers that hold the same: 1 with two replicas each, 2 with four. With fewer of
+    /// them at hand nothing is sold of the sales on that master.
+    #[serde(default = "min_replicas")]
+    #[schemars(range(min = 1, max = 8))]
+    pub min_replicas: i32,
+
+    /// User of the nodes. When absent, the default user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub username: Option<String>,
+
+    /// Password of the nodes. When absent, nobody logs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<SecretKeyReference>,
 }
 
 const fn min_replicas() -> i32 {

@@ -23,8 +23,8 @@ pub use self::{
         ScalingRules,
     },
     connection::{
-        Cassandra, PaymentProvider, Postgresql, Redis, RedisSentinel, SecretKeyReference, SecretReference,
-        Smtp,
+        Cassandra, PaymentProvider, Postgresql, Redis, RedisCluster, RedisSentinel, SecretKeyReference,
+        SecretReference, Smtp,
     },
     gateway::{Gateway, ParentReference},
     kafka::{Kafka, KafkaSasl, KafkaTls, SaslMechanism},

@@ -67,11 +67,13 @@ fn redis_has_exactly_one_address() {
     accepts("/spec/redis", json!({ "urlSecretRef": secret }));
     let sentinel = json!({ "addresses": "a:26379,b:26379", "masterName": "mart" });
     accepts("/spec/redis", json!({ "sentinel": sentinel }));
-    let message = "exactly one of redis.url, redis.urlSecretRef and redis.sentinel";
+    accepts("/spec/redis", json!({ "cluster": { "addresses": "a:6379,b:6379" } }));
+    let message = "exactly one of redis.url, redis.urlSecretRef, redis.sentinel and redis.cluster";
     refuses("/spec/redis", json!({}), message);
     refuses("/spec/redis", json!({ "url": "redis://r", "urlSecretRef": secret }), message);
     refuses("/spec/redis", json!({ "url": "redis://r", "sentinel": sentinel }), message);
     refuses("/spec/redis", json!({ "urlSecretRef": secret, "sentinel": sentinel }), message);
+    refuses("/spec/redis", json!({ "cluster": { "addresses": "a:6379" }, "sentinel": sentinel }), message);
 }
 
 #[test]
@@ -85,6 +87,8 @@ fn a_user_of_redis_has_a_password() {
     accepts("/spec/redis", sentinel(json!({ "username": "shop", "passwordSecretRef": password })));
     accepts("/spec/redis", sentinel(json!({ "passwordSecretRef": password })));
     refuses("/spec/redis", sentinel(json!({ "username": "shop" })), "username needs redis.sentinel.password");
+    let cluster = json!({ "cluster": { "addresses": "a:6379", "username": "shop" } });
+    refuses("/spec/redis", cluster, "username needs redis.cluster.password");
 }
 
 #[test]
@@ -94,6 +98,9 @@ fn who_signed_the_certificate_of_redis_is_said_with_tls_only() {
     accepts("/spec/redis", redis("url", json!("rediss://r:6379")));
     accepts("/spec/redis", redis("urlSecretRef", json!({ "name": "redis", "key": "url" })));
     accepts("/spec/redis", redis("sentinel", sentinel(true)));
+    let cluster = |tls| json!({ "addresses": "a:6379", "tls": tls });
+    accepts("/spec/redis", redis("cluster", cluster(true)));
+    refuses("/spec/redis", redis("cluster", cluster(false)), "redis.caSecretRef is for TLS");
     refuses("/spec/redis", redis("url", json!("redis://r:6379")), "redis.caSecretRef is for TLS");
     refuses("/spec/redis", redis("sentinel", sentinel(false)), "redis.caSecretRef is for TLS");
 }

@@ -101,7 +101,7 @@ async fn bad_shops_are_refused_with_a_reason() {
     for (object, message) in [
         (
             with(shop(), "/spec/redis", json!({})),
-            "exactly one of redis.url, redis.urlSecretRef and redis.sentinel",
+            "exactly one of redis.url, redis.urlSecretRef, redis.sentinel and redis.cluster",
         ),
         (with(shop(), "/spec/components", json!({ "orders": {} })), "a key of spec.components is one of"),
         (
@@ -134,6 +134,14 @@ async fn bad_shops_are_refused_with_a_reason() {
         (
             with(shop(), "/spec/redis", json!({ "sentinel": { "addresses": "a", "masterName": "mart" } })),
             "spec.redis.sentinel.addresses",
+        ),
+        (
+            with(
+                shop(),
+                "/spec/redis",
+                json!({ "cluster": { "addresses": "a:6379,b:6379", "username": "shop" } }),
+            ),
+            "redis.cluster.username needs redis.cluster.passwordSecretRef",
         ),
         (with(shop(), "/spec/host", json!("Not A Host")), "spec.host"),
         (with(shop(), "/metadata/name", json!("a".repeat(41))), "at most 40 characters"),

@@ -108,6 +108,7 @@ fn named_secrets(shop: &Shop) -> BTreeSet<String> {
         Some(&spec.postgresql.secret_ref.name),
         spec.redis.url_secret_ref.as_ref().map(|r| &r.name),
         spec.redis.ca_secret_ref.as_ref().map(|r| &r.name),
+        spec.redis.cluster.as_ref().and_then(|it| it.password_secret_ref.as_ref()).map(|r| &r.name),
         sentinel.and_then(|it| it.password_secret_ref.as_ref()).map(|r| &r.name),
         sentinel.and_then(|it| it.sentinel_password_secret_ref.as_ref()).map(|r| &r.name),
         spec.smtp.url_secret_ref.as_ref().map(|r| &r.name),

@@ -82,6 +82,9 @@ pub(super) fn validate(
     }
     wanted.reference(spec.redis.url_secret_ref.as_ref(), "spec.redis.urlSecretRef");
     wanted.reference(spec.redis.ca_secret_ref.as_ref(), "spec.redis.caSecretRef");
+    if let Some(cluster) = &spec.redis.cluster {
+        wanted.reference(cluster.password_secret_ref.as_ref(), "spec.redis.cluster.passwordSecretRef");
+    }
     if let Some(sentinel) = &spec.redis.sentinel {
         let field = "spec.redis.sentinel.passwordSecretRef";
         wanted.reference(sentinel.password_secret_ref.as_ref(), field);

@@ -76,5 +76,11 @@ fn redis(redis: &Redis) -> Vec<(&'static str, String)> {
         variables.push(("REDIS_MIN_REPLICAS", sentinel.min_replicas.to_string()));
         variables.extend(sentinel.username.iter().map(|user| ("REDIS_USERNAME", user.clone())));
     }
+    if let Some(cluster) = &redis.cluster {
+        variables.push(("REDIS_CLUSTER", cluster.addresses.clone()));
+        variables.push(("REDIS_TLS", cluster.tls.to_string()));
+        variables.push(("REDIS_MIN_REPLICAS", cluster.min_replicas.to_string()));
+        variables.extend(cluster.username.iter().map(|user| ("REDIS_USERNAME", user.clone())));
+    }
     variables
 }

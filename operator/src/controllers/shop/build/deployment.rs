@@ -244,6 +244,7 @@ fn environment(shop: &ValidatedShop, component: Component) -> Vec<EnvVar> {
         for (variable, reference) in [
             ("REDIS_URL", spec.redis.url_secret_ref.as_ref()),
             ("REDIS_PASSWORD", sentinel.and_then(|it| it.password_secret_ref.as_ref())),
+            ("REDIS_PASSWORD", spec.redis.cluster.as_ref().and_then(|it| it.password_secret_ref.as_ref())),
             ("REDIS_SENTINEL_PASSWORD", sentinel.and_then(|it| it.sentinel_password_secret_ref.as_ref())),
         ] {
             if let Some(reference) = reference {

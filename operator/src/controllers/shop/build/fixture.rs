@@ -81,6 +81,20 @@ pub(in crate::controllers::shop) fn secured_kafka() -> Kafka {
     .unwrap()
 }
 
+/// The same on a cluster of Redis.
+pub(in crate::controllers::shop) fn shop_on_redis_cluster() -> Shop {
+    let mut shop = shop();
+    shop.spec.redis = serde_json::from_value(json!({
+        "cluster": {
+            "addresses": "redis-0:6379,redis-1:6379",
+            "minReplicas": 2,
+            "passwordSecretRef": { "name": "redis", "key": "password" },
+        },
+    }))
+    .unwrap();
+    shop
+}
+
 pub(in crate::controllers::shop) fn secret(keys: &[&str]) -> Secret {
     let value = |key: &str| ByteString(format!("value of {key}").into_bytes());
     Secret {

@@ -208,6 +208,14 @@ fn a_group_of_redis_is_told_to_those_that_use_it() {
     assert!(mounts.iter().any(|mount| mount.mount_path == "/etc/rocketmart/redis-ca"));
 }
 
+#[test]
+fn a_cluster_of_redis_is_told_to_those_that_use_it() {
+    let children = children(|shop| *shop = fixture::shop_on_redis_cluster());
+    let environment = environment(&children, Component::OrderWorker);
+    insta::assert_yaml_snapshot!("order-worker-on-redis-cluster-environment", environment);
+    assert_eq!(rolled(&self::children(|_| {}), &children), ["order", "order-relay", "order-worker"]);
+}
+
 /// All variables of a component, from its `ConfigMap` and from its Deployment.
 fn environment(children: &Children, component: Component) -> serde_json::Value {
     let name = names::of_component("rocket", component);
