@@ -12,6 +12,11 @@ mod rewind;
 
 use clap::Parser;
 use component::Component;
+use mimalloc::MiMalloc;
+
+/// A purchase is some eighty small pieces of memory, taken by one thread and given back by another.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Rocket Mart: flash sales on Kubernetes.
 #[derive(Parser)]
