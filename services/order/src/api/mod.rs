@@ -17,6 +17,7 @@ mod sale_list;
 mod sales;
 mod view;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,9 +64,11 @@ pub struct Args {
     pub operator_token: side_door::Token,
 }
 
-/// What handlers share.
+/// What handlers share. One pointer: axum copies it for every request, and more than once.
 #[derive(Clone)]
-pub(crate) struct App {
+pub(crate) struct App(Arc<Shared>);
+
+pub(crate) struct Shared {
     pool: PgPool,
     stock: Stock,
     coalescer: Coalescer,
@@ -75,6 +78,14 @@ pub(crate) struct App {
     limits: PurchaseLimits,
     trusted_proxies: TrustedProxies,
     verifier: Verifier,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 impl FromRef<App> for Verifier {
@@ -132,7 +143,7 @@ pub async fn service_with(args: Args, verifier: Verifier) -> anyhow::Result<Serv
     config::migrate(&pool, &MIGRATOR).await?;
     let stock = args.stock.connect()?;
     let sales = SaleList::default();
-    let app = App {
+    let app = App(Arc::new(Shared {
         pool: pool.clone(),
         stock: stock.clone(),
         coalescer: Coalescer::new(stock.clone(), CoalescerLimits::default()),
@@ -141,7 +152,7 @@ pub async fn service_with(args: Args, verifier: Verifier) -> anyhow::Result<Serv
         limits: PurchaseLimits::new(&args.limits),
         trusted_proxies: TrustedProxies(args.limits.trusted_proxies),
         verifier: verifier.clone(),
-    };
+    }));
     let side_door = SideDoor::new(pool.clone(), stock.clone(), Arc::new(args.operator_token));
     let (trusting, standing) = ((pool.clone(), stock.clone()), side_door.clone());
     let (keys, ready_list, redis) = (verifier.clone(), sales.clone(), stock.clone());
