@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::StockError;
 use crate::id::SaleId;
-use crate::lane::Lanes;
+use crate::lane::{Lanes, Width};
 use crate::reply::unexpected;
 use crate::reservation::{PaymentOutcome, Reserve, ReserveOutcome, SubmitPayment};
 use crate::stock::Stock;
@@ -19,13 +19,15 @@ pub struct CoalescerLimits {
     pub max_batch: usize,
     /// Most wishes waiting per sale; one more is refused as [`StockError::Overloaded`].
     pub max_waiting: usize,
+    /// Wishes waiting that make a second call leave while one is under way.
+    pub crowd: usize,
     /// How long a sold-out SKU is believed to stay so; at most 1 s is sensible.
     pub sold_out_for: Duration,
 }
 
 impl Default for CoalescerLimits {
     fn default() -> Self {
-        Self { max_batch: 256, max_waiting: 4096, sold_out_for: Duration::from_secs(1) }
+        Self { max_batch: 256, max_waiting: 4096, crowd: 64, sold_out_for: Duration::from_secs(1) }
     }
 }
 
@@ -45,20 +47,16 @@ impl fmt::Debug for Coalescer {
 impl Coalescer {
     pub fn new(stock: Stock, limits: CoalescerLimits) -> Self {
         let payments_of = stock.clone();
-        let reservations =
-            Lanes::new("reserve", limits.max_batch, limits.max_waiting, move |sale, wishes: Vec<Reserve>| {
-                let stock = stock.clone();
-                async move { reserve(&stock, limits.sold_out_for, sale, wishes).await }
-            });
-        let payments = Lanes::new(
-            "submit_payment",
-            limits.max_batch,
-            limits.max_waiting,
-            move |sale, wishes: Vec<SubmitPayment>| {
-                let stock = payments_of.clone();
-                async move { stock.submit_payments(sale, &wishes).await }
-            },
-        );
+        let CoalescerLimits { max_batch, max_waiting, crowd, sold_out_for } = limits;
+        let width = Width { max_batch, max_waiting, crowd };
+        let reservations = Lanes::new("reserve", width, move |sale, wishes: Vec<Reserve>| {
+            let stock = stock.clone();
+            async move { reserve(&stock, sold_out_for, sale, wishes).await }
+        });
+        let payments = Lanes::new("submit_payment", width, move |sale, wishes: Vec<SubmitPayment>| {
+            let stock = payments_of.clone();
+            async move { stock.submit_payments(sale, &wishes).await }
+        });
         Self { reservations: Arc::new(reservations), payments: Arc::new(payments) }
     }
 

@@ -4,9 +4,12 @@
 //!
 //! ```text
 //!   submit ──┐                      ┌─> answer
-//!   submit ──┼─> queue of the sale ─┤   one call in flight     order of arrival is kept
-//!   submit ──┘   (bounded)          └─> answer
+//!   submit ──┼─> queue of the sale ─┤   one call under way,       calls leave in the order of arrival
+//!   submit ──┘   (bounded)          └─> answer   two in a crowd
 //! ```
+//! When a crowd waits, its call leaves without waiting for the one before: Redis finds it as soon as it is
+//! done, instead of resting while answers are read and handed out.
+//!
 //! A full queue refuses at once. A caller that gave up before its turn is left out of the call. A
 //! queue that stays idle is closed, so unknown sale ids leave nothing behind.
 
@@ -16,8 +19,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::error::StockError;
 use crate::id::SaleId;
@@ -26,13 +31,24 @@ const CLOSE_AFTER_IDLE: Duration = Duration::from_mins(1);
 
 type Answers<A> = Pin<Box<dyn Future<Output = Result<Vec<A>, StockError>> + Send>>;
 type Call<J, A> = Arc<dyn Fn(SaleId, Vec<J>) -> Answers<A> + Send + Sync>;
-type Queues<J, A> = Mutex<HashMap<SaleId, mpsc::Sender<Waiting<J, A>>>>;
+type Queues<J, A> = Mutex<HashMap<SaleId, Entrance<J, A>>>;
+
+/// How much a lane gathers and lets wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Width {
+    /// Most jobs in one call.
+    pub(crate) max_batch: usize,
+    /// Most jobs waiting; one more is refused.
+    pub(crate) max_waiting: usize,
+    /// Jobs waiting that are worth a second call at once. Fewer gain less by leaving early than by leaving
+    /// together: each call costs Redis a write to its disk.
+    pub(crate) crowd: usize,
+}
 
 /// The queues of one kind of call.
 pub(crate) struct Lanes<J, A> {
     kind: &'static str,
-    max_batch: usize,
-    max_waiting: usize,
+    width: Width,
     call: Call<J, A>,
     queues: Arc<Queues<J, A>>,
 }
@@ -42,19 +58,25 @@ struct Waiting<J, A> {
     answer: oneshot::Sender<Result<A, StockError>>,
 }
 
+/// The near end of one queue.
+struct Entrance<J, A> {
+    queue: mpsc::Sender<Waiting<J, A>>,
+    /// Told when a crowd waits.
+    crowded: Arc<Notify>,
+}
+
 impl<J: Send + 'static, A: Send + 'static> Lanes<J, A> {
     /// `call` answers a batch with one answer per job, in order; `kind` names it in metrics.
     pub(crate) fn new<F>(
         kind: &'static str,
-        max_batch: usize,
-        max_waiting: usize,
+        width: Width,
         call: impl Fn(SaleId, Vec<J>) -> F + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = Result<Vec<A>, StockError>> + Send + 'static,
     {
         let call: Call<J, A> = Arc::new(move |sale, jobs| Box::pin(call(sale, jobs)));
-        Self { kind, max_batch, max_waiting, call, queues: Arc::default() }
+        Self { kind, width, call, queues: Arc::default() }
     }
 
     /// Queues the job and waits for its answer.
@@ -66,9 +88,14 @@ impl<J: Send + 'static, A: Send + 'static> Lanes<J, A> {
 
     fn enqueue(&self, sale: SaleId, waiting: Waiting<J, A>) -> Result<(), StockError> {
         let mut queues = lock(&self.queues);
-        let queue = queues.entry(sale).or_insert_with(|| self.open(sale));
-        let refused = match queue.try_send(waiting) {
-            Ok(()) => return Ok(()),
+        let entrance = queues.entry(sale).or_insert_with(|| self.open(sale));
+        let refused = match entrance.queue.try_send(waiting) {
+            Ok(()) => {
+                if entrance.queue.max_capacity() - entrance.queue.capacity() >= self.width.crowd {
+                    entrance.crowded.notify_one();
+                }
+                return Ok(());
+            }
             Err(refused) => refused,
         };
         match refused {
@@ -78,26 +105,28 @@ impl<J: Send + 'static, A: Send + 'static> Lanes<J, A> {
             }
             // Its task is gone, with the runtime it was started on.
             TrySendError::Closed(waiting) => {
-                let queue = self.open(sale);
-                let sent = queue.try_send(waiting).map_err(|_| StockError::Overloaded);
-                queues.insert(sale, queue);
+                let entrance = self.open(sale);
+                let sent = entrance.queue.try_send(waiting).map_err(|_| StockError::Overloaded);
+                queues.insert(sale, entrance);
                 sent
             }
         }
     }
 
-    fn open(&self, sale: SaleId) -> mpsc::Sender<Waiting<J, A>> {
-        let (sender, queue) = mpsc::channel(self.max_waiting);
+    fn open(&self, sale: SaleId) -> Entrance<J, A> {
+        let (sender, queue) = mpsc::channel(self.width.max_waiting);
+        let crowded = Arc::new(Notify::new());
         let lane = Lane {
             sale,
             kind: self.kind,
-            max_batch: self.max_batch,
+            width: self.width,
             call: Arc::clone(&self.call),
             queues: Arc::downgrade(&self.queues),
             queue,
+            crowded: Arc::clone(&crowded),
         };
         tokio::spawn(lane.run());
-        sender
+        Entrance { queue: sender, crowded }
     }
 }
 
@@ -105,53 +134,84 @@ impl<J: Send + 'static, A: Send + 'static> Lanes<J, A> {
 struct Lane<J, A> {
     sale: SaleId,
     kind: &'static str,
-    max_batch: usize,
+    width: Width,
     call: Call<J, A>,
     queues: Weak<Queues<J, A>>,
     queue: mpsc::Receiver<Waiting<J, A>>,
+    crowded: Arc<Notify>,
 }
 
 impl<J: Send, A: Send> Lane<J, A> {
     async fn run(mut self) {
-        let mut batch = Vec::with_capacity(self.max_batch);
+        let mut batch = Vec::with_capacity(self.width.max_batch);
+        let mut under_way = FuturesUnordered::new();
         loop {
-            let received = self.queue.recv_many(&mut batch, self.max_batch);
-            match tokio::time::timeout(CLOSE_AFTER_IDLE, received).await {
-                Ok(0) => return,
-                Ok(_) => self.send(&mut batch).await,
-                Err(_idle) if self.close() => return,
-                Err(_idle) => {}
+            let calls = under_way.len();
+            tokio::select! {
+                biased;
+                Some(()) = under_way.next() => {}
+                gathered = self.gather(calls, &mut batch) => match gathered {
+                    Ok(0) => return,
+                    Ok(_) => under_way.extend(self.send(&mut batch)),
+                    Err(_idle) if self.close() => return,
+                    Err(_idle) => {}
+                },
             }
         }
     }
 
-    async fn send(&self, batch: &mut Vec<Waiting<J, A>>) {
+    /// Takes what waits, once it may leave: when no call is under way, or beside one in a crowd.
+    async fn gather(
+        &mut self,
+        calls: usize,
+        batch: &mut Vec<Waiting<J, A>>,
+    ) -> Result<usize, tokio::time::error::Elapsed> {
+        match calls {
+            0 => {
+                let received = self.queue.recv_many(batch, self.width.max_batch);
+                tokio::time::timeout(CLOSE_AFTER_IDLE, received).await
+            }
+            1 => {
+                while self.queue.len() < self.width.crowd {
+                    self.crowded.notified().await;
+                }
+                Ok(self.queue.recv_many(batch, self.width.max_batch).await)
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// The call for those who still wait, if there are any.
+    fn send(&self, batch: &mut Vec<Waiting<J, A>>) -> Option<impl Future<Output = ()> + use<J, A>> {
         let (jobs, answers): (Vec<J>, Vec<_>) = batch
             .drain(..)
             .filter(|waiting| !waiting.answer.is_closed())
             .map(|waiting| (waiting.job, waiting.answer))
             .unzip();
         if jobs.is_empty() {
-            return;
+            return None;
         }
         #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
         metrics::histogram!("rocketmart_stock_batch_size", "kind" => self.kind).record(jobs.len() as f64);
-        let started = Instant::now();
-        let outcome = (self.call)(self.sale, jobs).await;
-        metrics::histogram!("rocketmart_stock_call_seconds", "kind" => self.kind).record(started.elapsed());
-        // A caller that is gone by now does not read its answer; that is its choice.
-        match outcome {
-            Ok(outcomes) => {
-                for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                    let _ = answer.send(Ok(outcome));
+        let (kind, started) = (self.kind, Instant::now());
+        let call = (self.call)(self.sale, jobs);
+        Some(async move {
+            let outcome = call.await;
+            metrics::histogram!("rocketmart_stock_call_seconds", "kind" => kind).record(started.elapsed());
+            // A caller that is gone by now does not read its answer; that is its choice.
+            match outcome {
+                Ok(outcomes) => {
+                    for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                        let _ = answer.send(Ok(outcome));
+                    }
+                }
+                Err(error) => {
+                    for answer in answers {
+                        let _ = answer.send(Err(error.clone()));
+                    }
                 }
             }
-            Err(error) => {
-                for answer in answers {
-                    let _ = answer.send(Err(error.clone()));
-                }
-            }
-        }
+        })
     }
 
     /// Closes the queue unless something arrived meanwhile: senders hold the same lock.
@@ -166,7 +226,7 @@ impl<J: Send, A: Send> Lane<J, A> {
     }
 }
 
-fn lock<J, A>(queues: &Queues<J, A>) -> MutexGuard<'_, HashMap<SaleId, mpsc::Sender<Waiting<J, A>>>> {
+fn lock<J, A>(queues: &Queues<J, A>) -> MutexGuard<'_, HashMap<SaleId, Entrance<J, A>>> {
     queues.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -180,13 +240,15 @@ mod tests {
     use super::*;
 
     const SALE: SaleId = SaleId(Uuid::nil());
+    const CROWD: usize = 20;
 
     /// Lanes whose calls wait for a permit of `gate` and answer each job with its batch's number.
     fn gated(max_batch: usize, max_waiting: usize) -> (Arc<Lanes<u32, usize>>, Arc<Semaphore>) {
         let gate = Arc::new(Semaphore::new(0));
         let calls = Arc::new(AtomicUsize::new(0));
         let gate_of_call = Arc::clone(&gate);
-        let lanes = Lanes::new("test", max_batch, max_waiting, move |_, jobs: Vec<u32>| {
+        let width = Width { max_batch, max_waiting, crowd: CROWD };
+        let lanes = Lanes::new("test", width, move |_, jobs: Vec<u32>| {
             let (gate, calls) = (Arc::clone(&gate_of_call), Arc::clone(&calls));
             async move {
                 gate.acquire().await.map_err(|_| StockError::Overloaded)?.forget();
@@ -217,6 +279,26 @@ mod tests {
         assert_eq!(first.await.unwrap(), Ok(0));
         for answer in later {
             assert_eq!(answer.await.unwrap(), Ok(1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_crowd_does_not_wait_for_the_call_under_way_but_for_the_second() {
+        let (lanes, gate) = gated(100, 100);
+        let first = submit(&lanes);
+        settle().await;
+        let crowd: Vec<_> = (0..CROWD).map(|_| submit(&lanes)).collect();
+        settle().await;
+        let later: Vec<_> = (0..CROWD).map(|_| submit(&lanes)).collect();
+        settle().await;
+        let queue = lock(&lanes.queues)[&SALE].queue.clone();
+        assert_eq!(queue.max_capacity() - queue.capacity(), CROWD, "two calls are under way");
+        gate.add_permits(3);
+        assert_eq!(first.await.unwrap(), Ok(0));
+        for (call, callers) in [(1, crowd), (2, later)] {
+            for answer in callers {
+                assert_eq!(answer.await.unwrap(), Ok(call));
+            }
         }
     }
 
@@ -292,20 +374,20 @@ mod tests {
         let record = Arc::clone(&called);
         let calls_take = chance.below(4);
         let failing = 1 + chance.below(5);
-        let lanes = Lanes::new(
-            "test",
-            1 + usize::try_from(chance.below(4)).unwrap(),
-            64,
-            move |_, jobs: Vec<u64>| {
-                let record = Arc::clone(&record);
-                async move {
-                    give_way(calls_take).await;
-                    let fails = jobs.contains(&failing);
-                    record.lock().unwrap().extend(&jobs);
-                    if fails { Err(StockError::Unavailable("as planned".to_owned())) } else { Ok(jobs) }
-                }
-            },
-        );
+        let width = Width {
+            max_batch: 1 + usize::try_from(chance.below(4)).unwrap(),
+            max_waiting: 64,
+            crowd: 1 + usize::try_from(chance.below(8)).unwrap(),
+        };
+        let lanes = Lanes::new("test", width, move |_, jobs: Vec<u64>| {
+            let record = Arc::clone(&record);
+            async move {
+                record.lock().unwrap().extend(&jobs);
+                give_way(calls_take).await;
+                let fails = jobs.contains(&failing);
+                if fails { Err(StockError::Unavailable("as planned".to_owned())) } else { Ok(jobs) }
+            }
+        });
         let lanes = Arc::new(lanes);
         let arrivals: Arc<Mutex<Vec<u64>>> = Arc::default();
         let mut callers = Vec::new();
