@@ -29,6 +29,7 @@ pub(crate) async fn insert(
     let lines: Vec<Json<&[Line]>> = orders.iter().map(|o| Json(o.lines.as_slice())).collect();
     let addresses: Vec<Option<Uuid>> = orders.iter().map(|o| o.delivery_address_id).collect();
     let traces: Vec<Option<&str>> = orders.iter().map(|o| o.traceparent.as_deref()).collect();
+    // Two look-ups and not one with OR: that would find no index and go through all addresses.
     let inserted: Vec<Moved> = sqlx::query_as(
         "INSERT INTO shipments (id, order_id, buyer_id, lines, traceparent, address, state, next_look_at)
          SELECT o.id, o.order_id, o.buyer_id, o.lines, o.traceparent, a.copy, 'preparing', now() + $7
@@ -38,8 +39,10 @@ pub(crate) async fn insert(
              SELECT jsonb_build_object(
                         'recipient', recipient, 'line1', line1, 'line2', line2, 'city', city, 'region', region,
                         'postal_code', postal_code, 'country', country, 'phone', phone) AS copy
-             FROM addresses
-             WHERE member_id = o.buyer_id AND (id = o.address_id OR (o.address_id IS NULL AND is_default))) a ON true
+             FROM (SELECT * FROM addresses WHERE id = o.address_id AND member_id = o.buyer_id
+                   UNION ALL
+                   SELECT * FROM addresses WHERE o.address_id IS NULL AND member_id = o.buyer_id AND is_default)
+                  AS chosen) a ON true
          ON CONFLICT (order_id) DO NOTHING
          RETURNING id, order_id, state, created_at AS at, tracking_number, traceparent",
     )

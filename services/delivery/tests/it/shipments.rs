@@ -54,6 +54,41 @@ async fn several_workers_at_once_take_no_step_twice() {
     }
 }
 
+/// Rows of `addresses` read by going through the table, and looked up in an index.
+async fn addresses_read(shop: &Shop) -> (i64, i64) {
+    sqlx::query_as("SELECT seq_tup_read, idx_scan FROM pg_stat_user_tables WHERE relname = 'addresses'")
+        .fetch_one(&shop.pool)
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_parcel_costs_does_not_grow_with_the_addresses() {
+    const ORDERS: usize = 50;
+    let shop = Shop::open().await;
+    let _worker = shop.worker(3_600).await;
+    sqlx::query(
+        "INSERT INTO addresses (id, member_id, recipient, line1, city, postal_code, country, is_default)
+         SELECT gen_random_uuid(), gen_random_uuid(), 'A', 'B', 'C', 'D', 'KR', true
+         FROM generate_series(1, 20000)",
+    )
+    .execute(&shop.pool)
+    .await
+    .unwrap();
+    sqlx::query("VACUUM ANALYZE addresses").execute(&shop.pool).await.unwrap();
+    let (before, _) = addresses_read(&shop).await;
+    let events: Vec<_> = (0..ORDERS).map(|_| Order::of(Uuid::now_v7()).paid()).collect();
+    shop.send(&events).await;
+    shop.wait_for_taken(ORDERS).await;
+    // PostgreSQL writes down what it has read a moment later, both figures at once.
+    let read = eventually("the reading to be counted", async || {
+        let (rows, lookups) = addresses_read(&shop).await;
+        (rows > before || lookups >= i64::try_from(ORDERS).unwrap()).then_some(rows)
+    })
+    .await;
+    assert_eq!(read, before, "each order has gone through all addresses");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn steps_missed_while_no_worker_ran_are_made_up() {
     let shop = Shop::open().await;
