@@ -1,16 +1,21 @@
 //! Redis: counters, reservation records, idempotency keys.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, Result};
-use redis::AsyncCommands as _;
+use redis::{AsyncCommands as _, AsyncConnectionConfig};
 use uuid::Uuid;
 
 use crate::books::{Books, Reservation, Units};
 
+/// A sale of a million orders takes seconds to be sent in one answer.
+const ANSWER_LIMIT: Duration = Duration::from_mins(2);
+
 pub async fn read(url: &str, sale: Uuid, books: &mut Books) -> Result<()> {
     let client = redis::Client::open(url)?;
-    let mut connection = client.get_multiplexed_async_connection().await.context("connecting to Redis")?;
+    let patient = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_LIMIT));
+    let mut connection =
+        client.get_multiplexed_async_connection_with_config(&patient).await.context("connecting to Redis")?;
     let stock: HashMap<String, i64> = connection.hgetall(format!("rm:{{{sale}}}:stock")).await?;
     for (field, value) in stock {
         let (sku, what) = field.rsplit_once(':').with_context(|| format!("stock field `{field}`"))?;
