@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use rocketmart_harness::stack::Component;
@@ -21,6 +21,8 @@ const SHOPPERS: usize = 32;
 /// Orders on their way at which shoppers wait, so that what is measured is what is carried to the end.
 const BACKLOG: f64 = 6_000.0;
 const LOOK: Duration = Duration::from_millis(100);
+/// How long the last orders of a run may take to be shipped, before the books are audited.
+const SHIPPED_LIMIT: Duration = Duration::from_mins(2);
 const STRAIGHT: &str = "inserts straight into PostgreSQL";
 
 const WHAT: &str = "Purchases per second carried to paid, persisted in PostgreSQL, with shipment created, in a steady \
@@ -74,6 +76,7 @@ pub(super) fn measure(bench: &mut Bench) -> Answer {
         };
         let (before, after, usage) = (before?, after?, to?.since(&from?));
         let shipped = after.shipments - before.shipments;
+        watch.wait_for_parcels()?;
         note_run(&mut ours, shipped / outcome.seconds, &outcome, &usage);
         notes = vec![
             cost("one paid purchase", &usage, shipped),
@@ -149,6 +152,20 @@ impl Watch {
         })
         .join()
         .map_err(|_| anyhow::anyhow!("the thread that reads counters panicked"))?
+    }
+
+    /// Waits until nothing is on its way any more. A parcel is the last that is made of an order, and
+    /// nothing else waits for it.
+    fn wait_for_parcels(&self) -> Result<()> {
+        let deadline = Instant::now() + SHIPPED_LIMIT;
+        loop {
+            let under_way = self.read()?.backlog();
+            if under_way <= 0.0 {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{under_way:.0} orders are not shipped");
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// Holds shoppers back while too much is on its way, until what it answers is set.
