@@ -25,25 +25,34 @@ struct DueRow {
     state_before: String,
     provider_authorization_id: Option<String>,
     attempts: i32,
+    was_due_at: OffsetDateTime,
     now: OffsetDateTime,
 }
 
+/// A payment that was taken, when it was due, and the database's time.
+pub(crate) struct Claimed {
+    pub(crate) payment: DuePayment,
+    pub(crate) was_due_at: OffsetDateTime,
+    pub(crate) now: OffsetDateTime,
+}
+
 /// Takes up to `limit` due payments, oldest first, and leaves each to the caller for `lease`: a worker
-/// that dies with them loses them to another one then. Also answers the database's time. Payments that
-/// begin are taken the way of `capture`.
+/// that dies with them loses them to another one then. Payments that begin are taken the way of `capture`.
+/// What was due before `from` is left alone.
 ///
 /// The state says what the provider may see before it is called, so that a crash in between leaves
 /// "may have been charged" behind and never "surely not".
 pub(crate) async fn claim(
     pool: &PgPool,
     limit: usize,
+    from: OffsetDateTime,
     lease: Duration,
     capture: Capture,
-) -> sqlx::Result<Vec<(DuePayment, OffsetDateTime)>> {
+) -> sqlx::Result<Vec<Claimed>> {
     let rows: Vec<DueRow> = sqlx::query_as(
         "WITH due AS (
-             SELECT id, state FROM payments
-             WHERE due_at <= now()
+             SELECT id, state, due_at FROM payments
+             WHERE due_at BETWEEN $4 AND now()
              ORDER BY due_at LIMIT $1
              FOR UPDATE SKIP LOCKED)
          UPDATE payments p
@@ -54,18 +63,19 @@ pub(crate) async fn claim(
          FROM due WHERE p.id = due.id
          RETURNING p.id, p.order_id, p.amount, p.currency, p.provider_token, p.pay_by, p.released,
                    coalesce(p.capture, 'automatic') AS capture, due.state AS state_before,
-                   p.provider_authorization_id, p.attempts, now() AS now",
+                   p.provider_authorization_id, p.attempts, due.due_at AS was_due_at, now() AS now",
     )
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .bind(interval(lease))
     .bind(capture.as_str())
+    .bind(from)
     .fetch_all(pool)
     .await?;
-    rows.into_iter().map(DueRow::payment).collect()
+    rows.into_iter().map(DueRow::claimed).collect()
 }
 
 impl DueRow {
-    fn payment(self) -> sqlx::Result<(DuePayment, OffsetDateTime)> {
+    fn claimed(self) -> sqlx::Result<Claimed> {
         let odd = |what: String| sqlx::Error::Decode(format!("payment {}: {what}", self.id).into());
         let capture =
             Capture::parse(&self.capture).ok_or_else(|| odd(format!("capture {:?}", self.capture)))?;
@@ -88,7 +98,7 @@ impl DueRow {
             seen,
             attempt: self.attempts,
         };
-        Ok((payment, self.now))
+        Ok(Claimed { payment, was_due_at: self.was_due_at, now: self.now })
     }
 }
 

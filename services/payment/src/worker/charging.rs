@@ -1,7 +1,7 @@
 //! One attempt at one payment: set the money aside, take it, or find out how an earlier attempt ended.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sqlx::PgPool;
@@ -12,17 +12,42 @@ use super::pipeline::Work;
 use crate::domain::backoff::pause_after;
 use crate::domain::payment::{Capture, DuePayment, Progress, Seen, Settlement, Step, call_key, reason};
 use crate::provider::{Charge, ChargeOrder, PaymentProvider, ProviderError};
-use crate::store::charging::{self, Postponed};
+use crate::store::charging::{self, Claimed, Postponed};
 
 /// What a lease has beyond the provider's time-out, for writing the result. An attempt that is refused
 /// asks once more.
 const LEASE_MARGIN: Duration = Duration::from_secs(25);
+/// How often due payments are looked for from the beginning of their queue.
+const WHOLE_SEARCH_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Charging {
     pool: PgPool,
     provider: Arc<dyn PaymentProvider>,
     capture: Capture,
     lease: Duration,
+    search: Mutex<Search>,
+}
+
+/// From where in the queue of due payments to look.
+///
+/// The index keeps what was due and is done until it is vacuumed, a minute's worth of payments and more,
+/// and a search from its beginning goes through all of that. So most searches begin where the last whole
+/// one found something. Whatever becomes due before that meanwhile is found by the next whole one.
+#[derive(Default)]
+struct Search {
+    from: Option<(OffsetDateTime, Instant)>,
+}
+
+impl Search {
+    /// Where to begin now: `None` is the beginning.
+    fn from(&self) -> Option<OffsetDateTime> {
+        self.from.filter(|(_, found)| found.elapsed() < WHOLE_SEARCH_EVERY).map(|(from, _)| from)
+    }
+
+    /// Notes what a whole search found first.
+    fn found(&mut self, first: Option<OffsetDateTime>) {
+        self.from = first.map(|first| (first, Instant::now()));
+    }
 }
 
 impl Charging {
@@ -32,7 +57,7 @@ impl Charging {
         capture: Capture,
         timeout: Duration,
     ) -> Self {
-        Self { pool, provider, capture, lease: timeout * 2 + LEASE_MARGIN }
+        Self { pool, provider, capture, lease: timeout * 2 + LEASE_MARGIN, search: Mutex::default() }
     }
 }
 
@@ -44,14 +69,20 @@ pub(super) enum Attempt {
 #[async_trait]
 impl Work for Charging {
     const NAME: &'static str = "charging";
-    type Item = (DuePayment, OffsetDateTime);
+    type Item = Claimed;
     type Done = Attempt;
 
     async fn claim(&self, limit: usize) -> sqlx::Result<Vec<Self::Item>> {
-        charging::claim(&self.pool, limit, self.lease, self.capture).await
+        let from = lock(&self.search).from();
+        let begin = from.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let claimed = charging::claim(&self.pool, limit, begin, self.lease, self.capture).await?;
+        if from.is_none() {
+            lock(&self.search).found(claimed.iter().map(|claimed| claimed.was_due_at).min());
+        }
+        Ok(claimed)
     }
 
-    async fn perform(&self, (payment, now): Self::Item) -> Attempt {
+    async fn perform(&self, Claimed { payment, now, .. }: Claimed) -> Attempt {
         match attempt(&*self.provider, &payment, now).await {
             Ok(progress) => Attempt::Answered(payment.id, progress),
             Err(error) => Attempt::Open(postponed(&payment, &error)),
@@ -81,6 +112,10 @@ impl Work for Charging {
         }
         Ok(())
     }
+}
+
+fn lock(search: &Mutex<Search>) -> MutexGuard<'_, Search> {
+    search.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Attempt {

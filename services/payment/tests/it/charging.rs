@@ -54,6 +54,33 @@ async fn a_charge_whose_answer_was_lost_is_made_once_and_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_for_longer_than_what_was_found_is_found_as_well() {
+    let shop = Shop::open().await;
+    shop.control(json!({"outage": true})).await;
+    let worker = shop.worker().await;
+    let (late, timely) = (shop.buyer_paying_with("tok_1").await, shop.buyer_paying_with("tok_2").await);
+    let (late, timely) = (Order::of(late), Order::of(timely));
+    shop.send(&[late.payment_requested()]).await;
+    let due = async |when: &str| {
+        sqlx::query(sqlx::AssertSqlSafe(format!("UPDATE payments SET due_at = {when} WHERE order_id = $1")))
+            .bind(late.id)
+            .execute(&shop.pool)
+            .await
+            .unwrap()
+            .rows_affected()
+    };
+    shop.wait_for_state(late.id, "processing").await;
+    worker.stop().await;
+    assert_eq!(due("now() + interval '1 hour'").await, 1);
+    shop.control(json!({"outage": false})).await;
+    let _worker = shop.worker().await;
+    shop.send(&[timely.payment_requested()]).await;
+    shop.told("succeeded", timely.id).await;
+    assert_eq!(due("now() - interval '1 hour'").await, 1);
+    shop.told("succeeded", late.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn payments_wait_out_an_outage_of_the_provider() {
     let shop = Shop::open().await;
     shop.control(json!({"outage": true})).await;
