@@ -216,7 +216,8 @@ impl Fault {
                 processes::die(world, *component, &format!("{place}={chance}"), *seconds)
             }
             Self::RebalanceStorm { component, seconds } => {
-                processes::rebalance_storm(world, *component, *seconds)
+                processes::rebalance_storm(world, *component, *seconds);
+                Ok(())
             }
             Self::Poison => poison(world),
             Self::Network { edge, trouble, seconds } => {

@@ -49,7 +49,7 @@ impl Locator {
                 let what = format!("where the master {master} is");
                 let told = ask_all(sentinels, &what, |sentinel| ask(sentinel, master.clone())).await?;
                 let newest = told.into_iter().max_by_key(|told| told.epoch);
-                let Told { host, port, .. } = newest.ok_or_else(|| StockError::Unavailable(what))?;
+                let Told { host, port, .. } = newest.ok_or(StockError::Unavailable(what))?;
                 login.client(&host, port)
             }
         }

@@ -73,7 +73,7 @@ pub(super) fn die(world: &World, component: Component, failpoint: &str, seconds:
     Ok(())
 }
 
-pub(super) fn rebalance_storm(world: &World, component: Component, seconds: u64) -> Result<()> {
+pub(super) fn rebalance_storm(world: &World, component: Component, seconds: u64) {
     let end = Instant::now() + Duration::from_secs(seconds);
     let replicas = world.with_stack(|stack| stack.replicas(component));
     for turn in (0..replicas).cycle() {
@@ -84,7 +84,6 @@ pub(super) fn rebalance_storm(world: &World, component: Component, seconds: u64)
         let _ = world.with_stack(|stack| stack.signal(component, turn, "TERM"));
         thread::sleep(STORM_PAUSE);
     }
-    Ok(())
 }
 
 pub(super) fn clock(world: &World, component: Component, minutes: i64, seconds: u64) -> Result<()> {
