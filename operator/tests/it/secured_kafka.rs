@@ -1,5 +1,7 @@
 //! A Shop whose Kafka wants TLS and a log-in.
 
+use std::time::Duration;
+
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
 use kube::api::ListParams;
 use rocketmart_harness::backing::{Kafka, Secured};
@@ -66,9 +68,24 @@ async fn a_shop_says_why_kafka_does_not_let_it_in_and_runs_once_it_does() {
         Access::of(&running.spec.kafka, |name| Some(if name == "kafka" { &log_in } else { &ca })).unwrap();
     let topics = vec!["secured-kafka.rocket.orders".to_owned()];
     let observer = Observer::new(&access, "secured-kafka.rocket.payment-worker", topics).unwrap();
-    let partitions = tokio::task::spawn_blocking(move || observer.look()).await.unwrap().unwrap();
-    assert_eq!(partitions.len(), 3);
+    let partitions = tokio::task::spawn_blocking(move || look(&observer)).await.unwrap();
+    assert_eq!(partitions, 3);
     operator.stop().await;
+}
+
+/// The partitions that the group works on. A broker that nobody has asked for a group before has no
+/// coordinator for it yet; the autoscaler then asks again at its next look, and so does this.
+fn look(observer: &Observer) -> usize {
+    const LOOKS: usize = 60;
+    let mut refused = None;
+    for _ in 0..LOOKS {
+        match observer.look() {
+            Ok(partitions) => return partitions.len(),
+            Err(error) => refused = Some(error),
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    panic!("Kafka does not tell how far the group is: {refused:?}");
 }
 
 async fn secret(cluster: &Cluster, name: &str) -> Secret {

@@ -116,6 +116,8 @@ async fn paid_orders(database: &str, sale: uuid::Uuid) -> Result<u64> {
 struct Watch {
     order: String,
     delivery: String,
+    /// The backlog at the beginning: what earlier runs left unpaid is never shipped.
+    left: f64,
 }
 
 #[derive(Clone, Copy)]
@@ -132,11 +134,10 @@ impl Progress {
 
 impl Watch {
     fn new(shop: &Shop) -> Result<Self> {
-        let watch = Self {
-            order: shop.admin_url(Component::Order),
-            delivery: shop.admin_url(Component::DeliveryWorker),
-        };
-        watch.read().map(|_| watch)
+        let (order, delivery) = (shop.admin_url(Component::Order), shop.admin_url(Component::DeliveryWorker));
+        let watch = Self { order, delivery, left: 0.0 };
+        let left = watch.read()?.backlog();
+        Ok(Self { left, ..watch })
     }
 
     /// Blocking, from any thread.
@@ -159,7 +160,7 @@ impl Watch {
     fn wait_for_parcels(&self) -> Result<()> {
         let deadline = Instant::now() + SHIPPED_LIMIT;
         loop {
-            let under_way = self.read()?.backlog();
+            let under_way = self.read()?.backlog() - self.left;
             if under_way <= 0.0 {
                 return Ok(());
             }
@@ -172,12 +173,10 @@ impl Watch {
     fn keep_steady(&self, hold: Arc<AtomicBool>) -> Arc<AtomicBool> {
         let over = Arc::new(AtomicBool::new(false));
         let (watch, done) = (self.clone(), Arc::clone(&over));
-        // What earlier runs left counts for nobody.
-        let start = watch.read().map(Progress::backlog).unwrap_or_default();
         std::thread::spawn(move || {
             while !done.load(Ordering::Relaxed) {
                 if let Ok(progress) = watch.read() {
-                    hold.store(progress.backlog() - start > BACKLOG, Ordering::Relaxed);
+                    hold.store(progress.backlog() - watch.left > BACKLOG, Ordering::Relaxed);
                 }
                 std::thread::sleep(LOOK);
             }
