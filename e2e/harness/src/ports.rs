@@ -40,6 +40,25 @@ pub fn free_port() -> Result<u16> {
     bail!("no port from {SERVER_PORTS:?} is free")
 }
 
+/// What a node of a Redis Cluster listens on for the other nodes: its own port and this much.
+const BUS: u16 = 10_000;
+
+/// A port for a node of a Redis Cluster: the one above it, that the other nodes use, is free as well, and
+/// not among those of outgoing connections.
+///
+/// # Errors
+/// If there is none.
+pub fn free_cluster_port() -> Result<u16> {
+    for _ in SERVER_PORTS {
+        let port = free_port()?;
+        let bus = port + BUS;
+        if SERVER_PORTS.contains(&bus) && TcpListener::bind(("127.0.0.1", bus)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port from {SERVER_PORTS:?} has a free one {BUS} above it")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -53,5 +72,11 @@ mod tests {
         let given: Vec<_> = (0..2_000).map(|_| free_port().unwrap()).collect();
         assert_eq!(given.iter().collect::<BTreeSet<_>>().len(), given.len());
         assert!(given.iter().all(|port| SERVER_PORTS.contains(port)));
+    }
+    #[test]
+    fn the_other_nodes_of_a_cluster_find_a_port_of_servers() {
+        for _ in 0..100 {
+            assert!(SERVER_PORTS.contains(&(free_cluster_port().unwrap() + BUS)));
+        }
     }
 }

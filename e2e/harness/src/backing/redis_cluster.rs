@@ -35,7 +35,7 @@ const SETTINGS: [(&str, &str); 4] = [
 impl RedisCluster {
     /// Three masters with so many replicas each.
     pub fn start(replicas: usize) -> Result<Self> {
-        let start = |_| Redis::start_in(ports::free_port()?, process::scratch("redis")?, &SETTINGS);
+        let start = |_| Redis::start_in(ports::free_cluster_port()?, process::scratch("redis")?, &SETTINGS);
         let nodes = (0..MASTERS * (1 + replicas)).map(start).collect::<Result<Vec<_>>>()?;
         let addresses = nodes.iter().map(|node| address(node.port())).collect();
         Self { nodes, addresses, authority: None }.created(replicas)
@@ -45,7 +45,7 @@ impl RedisCluster {
     pub fn start_with_tls() -> Result<Self> {
         let (mut nodes, mut addresses, mut authority) = (Vec::new(), Vec::new(), None::<PathBuf>);
         for _ in 0..MASTERS {
-            let (dir, tls_port) = (process::scratch("redis")?, ports::free_port()?);
+            let (dir, tls_port) = (process::scratch("redis")?, ports::free_cluster_port()?);
             let made = match &authority {
                 None => Certificates::make(&dir)?,
                 Some(authority) => Certificates::beside(authority),
