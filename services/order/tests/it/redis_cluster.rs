@@ -2,12 +2,12 @@
 
 use rocketmart_harness::backing::RedisCluster;
 use rocketmart_order::StockConfig;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::failover::rebuild;
-use crate::rebuild::command;
-use crate::shop::{Shop, eventually};
+use crate::rebuild::closed;
+use crate::shop::Shop;
 
 const LIST: &str = "rm:sales";
 
@@ -24,19 +24,6 @@ async fn sale_beside_the_list(shop: &Shop, cluster: &RedisCluster, beside: bool)
             return sale;
         }
     }
-}
-
-async fn close_out(shop: &Shop, sale: Uuid) -> Value {
-    assert_eq!(command(shop, sale, "close").await.0, 200);
-    let mut report = Value::Null;
-    eventually("the sale is drained", async || {
-        let (status, answer) = command(shop, sale, "close-out").await;
-        report = answer;
-        status == 200
-    })
-    .await;
-    assert_eq!(report["differences_total"], 0, "{report}");
-    report
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,6 +49,6 @@ async fn sales_are_sold_paid_and_closed_and_a_master_that_lost_everything_takes_
     shop.buy_and_pay(&shop.buyer(), lost).await;
     for (sale, paid) in [(lost, 2), (other, 3)] {
         let orders = json!({ "paid": paid, "expired": 0, "cancelled": 0, "payment_failed": 0 });
-        assert_eq!(close_out(&shop, sale).await["orders"], orders);
+        assert_eq!(closed(&shop, sale).await["orders"], orders);
     }
 }
