@@ -80,7 +80,7 @@ pub struct Redis {
 )]
 pub struct RedisSentinel {
     /// All Sentinels, separated by commas: `sentinel-0:26379,sentinel-1:26379,sentinel-2:26379`.
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[^\s,]+:[0-9]+(,[^\s,]+:[0-9]+)*$"))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = ADDRESSES))]
     pub addresses: String,
 
     /// Name under which the Sentinels know the master.
@@ -124,7 +124,7 @@ pub struct RedisSentinel {
 pub struct RedisCluster {
     /// Some nodes to begin with, better all, separated by commas: `redis-0:6379,redis-1:6379,redis-2:6379`.
     /// The masters are learnt from them.
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[^\s,]+:[0-9]+(,[^\s,]+:[0-9]+)*$"))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = ADDRESSES))]
     pub addresses: String,
 
     /// Speak TLS with the nodes (`tls-cluster yes`). Their certificates are for the names or addresses that
@@ -149,6 +149,9 @@ pub struct RedisCluster {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_secret_ref: Option<SecretKeyReference>,
 }
+
+/// `host:port`, separated by commas.
+const ADDRESSES: &str = r"^[^\s,]+:[0-9]+(,[^\s,]+:[0-9]+)*$";
 
 const fn min_replicas() -> i32 {
     1
