@@ -50,6 +50,16 @@ async fn not_settled(market: &Market) -> (Timestamp, String) {
     (told.event_time.unwrap().0, told.note.unwrap())
 }
 
+/// Waits until the sale says that its order service is away.
+async fn nobody_answers(market: &Market) {
+    market
+        .cluster
+        .sale_that("launch", "said that the order service is away", |sale| {
+            sale_condition(sale, "Ready", "False").is_some_and(|said| said.contains("does not answer"))
+        })
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_sale_stops_selling_settles_and_only_then_goes() {
     let market = Market::open("deleted").await;
@@ -75,12 +85,7 @@ async fn an_abandoned_sale_goes_at_once_although_nobody_can_settle_it() {
     // Nobody listens there.
     let operator = market.cluster.sales_operator("http://127.0.0.1:1", 1).await;
     market.apply(&launch(3600, 600, 5)).await.unwrap();
-    market
-        .cluster
-        .sale_that("launch", "said that the order service is away", |sale| {
-            sale_condition(sale, "Ready", "False").is_some_and(|said| said.contains("does not answer"))
-        })
-        .await;
+    nobody_answers(&market).await;
     let api = delete(&market).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(api.get_opt("launch").await.unwrap().is_some(), "let go without settling");
@@ -115,12 +120,7 @@ async fn a_deleted_sale_that_nobody_can_settle_is_let_go_when_its_time_is_over()
     // Nobody listens there.
     let operator = market.cluster.sales_operator_with("http://127.0.0.1:1", SETTLE).await;
     market.apply(&launch(3600, 600, 5)).await.unwrap();
-    market
-        .cluster
-        .sale_that("launch", "said that the order service is away", |sale| {
-            sale_condition(sale, "Ready", "False").is_some_and(|said| said.contains("does not answer"))
-        })
-        .await;
+    nobody_answers(&market).await;
     let api = delete(&market).await;
     let deleted = market.get().await.metadata.deletion_timestamp.unwrap().0;
     gone(&api).await;
