@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use moka::policy::EvictionPolicy;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -45,6 +46,19 @@ pub enum AuthError {
     KeysUnavailable,
 }
 
+/// Verified tokens by their hash. Who comes in is remembered, and who was away longest is forgotten: a
+/// policy that keeps the frequent ones would, once it is full of them, forget every newcomer at once, and
+/// a crowd that arrives for the next sale would have each of its requests verified anew.
+type Remembered = moka::sync::Cache<[u8; 32], Arc<Claims>>;
+
+fn remembered(capacity: u64) -> Remembered {
+    moka::sync::Cache::builder()
+        .max_capacity(capacity)
+        .eviction_policy(EvictionPolicy::lru())
+        .time_to_live(REMEMBERED_FOR)
+        .build()
+}
+
 /// Verifies access tokens; cheap to clone, all clones share keys and memory.
 #[derive(Clone)]
 pub struct Verifier {
@@ -54,7 +68,7 @@ pub struct Verifier {
 struct Shared {
     validation: Validation,
     keys: ArcSwap<Keys>,
-    verified: moka::sync::Cache<[u8; 32], Arc<Claims>>,
+    verified: Remembered,
     source: Option<Source>,
 }
 
@@ -85,8 +99,7 @@ impl Verifier {
         validation.set_audience(&[&config.auth_audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.leeway = LEEWAY_SECONDS;
-        let verified =
-            moka::sync::Cache::builder().max_capacity(REMEMBERED_TOKENS).time_to_live(REMEMBERED_FOR).build();
+        let verified = remembered(REMEMBERED_TOKENS);
         let shared = Shared { validation, keys: ArcSwap::from_pointee(keys), verified, source };
         Self { shared: Arc::new(shared) }
     }
@@ -194,4 +207,39 @@ impl Verifier {
 fn is_expired(claims: &Claims) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     u64::try_from(claims.exp).unwrap_or_default() + LEEWAY_SECONDS < now
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_newcomer_is_remembered_by_a_memory_full_of_old_acquaintances() {
+        let claims = Arc::new(Claims {
+            sub: Uuid::nil(),
+            roles: Vec::new(),
+            sid: Uuid::nil(),
+            jti: Uuid::nil(),
+            exp: i64::MAX,
+            iat: 0,
+            iss: String::new(),
+            aud: String::new(),
+        });
+        let remembered = remembered(8);
+        for number in 0..8 {
+            remembered.insert([number; 32], Arc::clone(&claims));
+        }
+        for _ in 0..10 {
+            for number in 0..8 {
+                remembered.get(&[number; 32]);
+            }
+        }
+        remembered.run_pending_tasks();
+        remembered.insert([8; 32], claims);
+        remembered.run_pending_tasks();
+        assert!(remembered.contains_key(&[8; 32]));
+        assert_eq!(remembered.entry_count(), 8);
+    }
 }
