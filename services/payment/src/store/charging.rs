@@ -134,8 +134,8 @@ pub(crate) async fn postpone(connection: &mut PgConnection, attempts: &[Postpone
     Ok(())
 }
 
-/// Writes that money is set aside, to be captured at once; a payment that is further, or has ended, is
-/// left as it is.
+/// Writes that money is set aside, to be captured when its turn comes; a payment that is further, or has
+/// ended, is left as it is.
 ///
 /// Answers how many this call has moved on.
 pub(crate) async fn authorize(
@@ -159,6 +159,39 @@ pub(crate) async fn authorize(
     .execute(connection)
     .await?;
     Ok(moved.rows_affected())
+}
+
+/// As [`authorize`], and takes what was moved on for the capture, under a lease as [`claim`] does: one
+/// write and no search for what this worker has in its hands. An order released meanwhile is seen here,
+/// before anything is captured.
+///
+/// Once this is committed the payments are the caller's to capture.
+pub(crate) async fn authorize_and_claim(
+    connection: &mut PgConnection,
+    authorizations: &[(Uuid, String)],
+    lease: Duration,
+) -> sqlx::Result<Vec<Claimed>> {
+    if authorizations.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (ids, authorization_ids): (Vec<Uuid>, Vec<&str>) =
+        authorizations.iter().map(|(id, authorization)| (*id, authorization.as_str())).unzip();
+    let rows: Vec<DueRow> = sqlx::query_as(
+        "UPDATE payments p
+         SET state = 'capturing', provider_authorization_id = a.authorization_id, authorized_at = now(),
+             attempts = p.attempts + 1, due_at = now() + $3
+         FROM unnest($1::uuid[], $2::text[]) AS a (id, authorization_id)
+         WHERE p.id = a.id AND p.state = 'processing'
+         RETURNING p.id, p.order_id, p.amount, p.currency, p.provider_token, p.pay_by, p.released,
+                   coalesce(p.capture, 'automatic') AS capture, 'authorized' AS state_before,
+                   p.provider_authorization_id, p.attempts, now() AS was_due_at, now() AS now",
+    )
+    .bind(ids)
+    .bind(authorization_ids)
+    .bind(interval(lease))
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(DueRow::claimed).collect()
 }
 
 /// Writes how payments ended, each with its event; one that has ended before is left as it is, so a

@@ -89,7 +89,8 @@ impl Work for Charging {
         }
     }
 
-    async fn record(&self, done: &[Attempt]) -> sqlx::Result<()> {
+    /// What was set aside is captured next, by this worker.
+    async fn record(&self, done: &[Attempt]) -> sqlx::Result<Vec<Claimed>> {
         let (mut authorized, mut settled, mut open) = (Vec::new(), Vec::new(), Vec::new());
         for attempt in done {
             match attempt {
@@ -103,14 +104,14 @@ impl Work for Charging {
             }
         }
         let mut tx = self.pool.begin().await?;
-        charging::authorize(&mut tx, &authorized).await?;
+        let to_capture = charging::authorize_and_claim(&mut tx, &authorized, self.lease).await?;
         charging::settle(&mut tx, &settled).await?;
         charging::postpone(&mut tx, &open).await?;
         tx.commit().await?;
         for attempt in done {
             metrics::counter!("payment_attempts_total", "outcome" => attempt.name()).increment(1);
         }
-        Ok(())
+        Ok(to_capture)
     }
 }
 

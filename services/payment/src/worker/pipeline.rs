@@ -34,8 +34,8 @@ pub(super) trait Work: Send + Sync + 'static {
     /// Calls the provider. Ends within the time the claim lasts.
     async fn perform(&self, item: Self::Item) -> Self::Done;
 
-    /// Writes results in one transaction.
-    async fn record(&self, done: &[Self::Done]) -> sqlx::Result<()>;
+    /// Writes results in one transaction; what it has claimed in doing so is performed next.
+    async fn record(&self, done: &[Self::Done]) -> sqlx::Result<Vec<Self::Item>>;
 }
 
 /// Works with up to `concurrency` calls on their way until `stop`, then finishes those.
@@ -85,7 +85,10 @@ pub(super) async fn run<W: Work>(
         while let Some(finished) = calls.try_join_next() {
             keep_result::<W>(finished, &mut done);
         }
-        record(&*work, &done).await;
+        for item in record(&*work, &done).await {
+            let work = work.clone();
+            calls.spawn(async move { work.perform(item).await });
+        }
     }
 }
 
@@ -98,14 +101,15 @@ fn keep_result<W: Work>(finished: Result<W::Done, tokio::task::JoinError>, done:
 
 /// Results that cannot be written are given up in the end: their lease runs out, and asking the
 /// provider again under the same key answers the same.
-async fn record<W: Work>(work: &W, done: &[W::Done]) {
+async fn record<W: Work>(work: &W, done: &[W::Done]) -> Vec<W::Item> {
     for attempt in 1..=WRITES {
         match work.record(done).await {
-            Ok(()) => return,
+            Ok(next) => return next,
             Err(error) => tracing::warn!(work = W::NAME, attempt, %error, "results could not be written"),
         }
         tokio::time::sleep(RECOVERY).await;
     }
+    Vec::new()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a number of calls is far below 2^52")]

@@ -57,7 +57,7 @@ impl Work for Refunding {
         (refund, result)
     }
 
-    async fn record(&self, done: &[Self::Done]) -> sqlx::Result<()> {
+    async fn record(&self, done: &[Self::Done]) -> sqlx::Result<Vec<Self::Item>> {
         let mut tx = self.pool.begin().await?;
         refunding::record(&mut tx, done).await?;
         tx.commit().await?;
@@ -69,6 +69,6 @@ impl Work for Refunding {
             };
             metrics::counter!("payment_refund_attempts_total", "outcome" => outcome).increment(1);
         }
-        Ok(())
+        Ok(Vec::new())
     }
 }

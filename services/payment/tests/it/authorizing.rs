@@ -94,6 +94,22 @@ async fn an_order_released_between_the_two_steps_is_given_up_instead_of_charged_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_released_while_money_is_being_set_aside_is_given_up_as_well() {
+    let shop = Shop::open().await;
+    shop.control(json!({"delay_ms": 2_000})).await;
+    let mut args = shop.worker_args();
+    args.provider.payment_provider_timeout_ms = 20_000;
+    let _worker = shop.worker_with(args).await;
+    let order = Order::of(shop.buyer_paying_with("tok_1").await);
+    shop.send(&[order.payment_requested()]).await;
+    shop.wait_for_state(order.id, "processing").await;
+    shop.send(&[order.released()]).await;
+    assert_eq!(shop.told("failed", order.id).await["reason"], "order_released");
+    assert!(shop.charges_of(order.id).await.is_empty());
+    assert_eq!(shop.authorizations_of(order.id).await[0].status, AuthorizationStatus::Voided);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_capture_whose_outcome_is_unknown_when_the_order_is_released_is_asked_about() {
     let shop = Shop::open().await;
     let order = held(&shop).await;
