@@ -1,9 +1,12 @@
 //! Ordinary products from the cart to the buyer, through the same engine and the same books as a sale.
 
+use std::time::Duration;
+
 use reqwest::Method;
-use rocketmart_order::domain::standing::sale_id;
+use rocketmart_order::domain::standing::{Offer, sale_id};
 use rocketmart_order::events::types;
 use rocketmart_order::relay::old_orders;
+use rocketmart_order::store::standing;
 use rocketmart_stock::SaleId;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -155,6 +158,29 @@ async fn either_all_lines_are_reserved_or_none_and_what_stands_in_the_way_is_nam
     assert_eq!((status, gone["code"].as_str()), (409, Some("not-for-sale")), "{gone}");
     shelf_becomes(&shop, MUG, [0, 0, 0, 0]).await;
     assert_eq!(shop.backing.stock_of(MUG).await, [100, 0, 0], "withdrawn is not gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_redis_has_not_heard_of_yet_is_not_called_sold_out() {
+    const INK: &str = "INK";
+    let shop = with_pens(10).await;
+    let buyer = shop.buyer();
+    let mut alone = shop.backing.pool.begin().await.unwrap();
+    while !standing::try_lock(&mut alone).await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    supply(&shop.backing.pool, INK, 5).await;
+    let offer = Offer { currency: "EUR".to_owned(), price: PRICE, units: 5 };
+    let mut tx = shop.backing.pool.begin().await.unwrap();
+    standing::offer(&mut tx, &[(INK, offer)]).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let (status, refused) = buy(&buyer, &[(INK, 1)]).await;
+    assert_eq!((status, refused["code"].as_str()), (503, Some("stock-unavailable")), "{refused}");
+    alone.rollback().await.unwrap();
+    shelf_becomes(&shop, INK, [5, 5, 0, 0]).await;
+    let (status, order) = check_out(&buyer, "buy", &agreed(&[(INK, 1)])).await;
+    assert_eq!(status, 201, "the same key, once it can be had: {order}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,8 +88,8 @@ pub(crate) async fn check_out(
     let reserve_key = key.0.clone();
     let answer = idempotency::once(&pool, claims.sub, ROUTE, &key, hash, move |tx| {
         async move {
-            expect_in_cart(tx, claims.sub, &wish).await?;
-            let reservation = app.reserve_all(claims.sub, reserve_key, &wish, hash).await?;
+            let cart = expect_in_cart(tx, claims.sub, &wish).await?;
+            let reservation = app.reserve_all(claims.sub, reserve_key, &wish, hash, &cart).await?;
             let skus: Vec<&str> = wish.lines.iter().map(|line| line.sku.as_str()).collect();
             cart::remove(&mut *tx, claims.sub, &skus).await?;
             Ok((StatusCode::CREATED, Json(OrderView::from(reservation))).into_response())
@@ -102,8 +102,8 @@ pub(crate) async fn check_out(
     answer
 }
 
-/// Compares what the buyer saw with what the cart holds, and keeps the cart as it is meanwhile.
-async fn expect_in_cart(tx: &mut PgConnection, buyer: Uuid, wish: &CheckOut) -> Result<()> {
+/// Compares what the buyer saw with what the cart holds, and keeps the cart as it is meanwhile; the cart.
+async fn expect_in_cart(tx: &mut PgConnection, buyer: Uuid, wish: &CheckOut) -> Result<Vec<CartLine>> {
     cart::lock(tx, buyer).await?;
     let held = cart::lines(&mut *tx, buyer).await?;
     let line_of = |sku: &str| held.iter().find(|line| line.sku == sku);
@@ -129,7 +129,7 @@ async fn expect_in_cart(tx: &mut PgConnection, buyer: Uuid, wish: &CheckOut) -> 
             json!({ "sku": line.sku, "unit_price": line.now.price.amount, "currency": line.now.price.currency }),
         )
     });
-    if elsewhere.is_empty() { Ok(()) } else { Err(price_changed(elsewhere)) }
+    if elsewhere.is_empty() { Ok(held) } else { Err(price_changed(elsewhere)) }
 }
 
 impl App {
@@ -140,6 +140,7 @@ impl App {
         key: String,
         wish: &CheckOut,
         hash: [u8; 32],
+        cart: &[CartLine],
     ) -> Result<Reservation> {
         let sale = SaleId(sale_id(&wish.currency));
         let lines = wish.lines.iter().map(|line| {
@@ -160,14 +161,21 @@ impl App {
                 let current = |sku: String, price: i64| json!({ "sku": sku, "unit_price": price, "currency": wish.currency });
                 Err(price_changed(lines.into_iter().map(|line| current(line.sku, line.unit_price)).collect()))
             }
-            // It is about to be put on the shelf.
-            ReserveOutcome::UnknownSku { sku } => Err(purchases::sold_out(sku, 0)),
-            ReserveOutcome::UnknownSale | ReserveOutcome::Suspended => {
-                Err(Problem::unavailable("stock-unavailable", "nothing was changed; try again"))
+            // By the books it can be had, and Redis will hear of it any moment.
+            ReserveOutcome::UnknownSku { sku }
+                if cart.iter().any(|line| line.sku == sku && line.available() > 0) =>
+            {
+                Err(not_yet())
             }
+            ReserveOutcome::UnknownSku { sku } => Err(purchases::sold_out(sku, 0)),
+            ReserveOutcome::UnknownSale | ReserveOutcome::Suspended => Err(not_yet()),
             outcome => purchases::accepted(self, sale, outcome),
         }
     }
+}
+
+fn not_yet() -> Problem {
+    Problem::unavailable("stock-unavailable", "nothing was changed; try again")
 }
 
 fn price_changed(lines: Vec<Value>) -> Problem {
