@@ -304,3 +304,33 @@ async fn a_deployment_that_fails_is_named_with_its_reason_until_it_recovers() {
     cluster.shop_that("recovered", |shop| condition(shop, "Ready", "True").is_some()).await;
     operator.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_the_api_server_refuses_is_named_and_holds_nothing_else_up() {
+    let cluster = Cluster::new("refused").await;
+    let operator = cluster.operator().await;
+    cluster.apply_secrets().await;
+    let mut asking_too_much = shop(&brokers().await);
+    asking_too_much["spec"]["components"]["order"]["resources"] =
+        json!({ "requests": { "cpu": "2" }, "limits": { "cpu": "1" } });
+    cluster.apply(asking_too_much.clone()).await.unwrap();
+    let degraded = |shop: &Shop| condition(shop, "Degraded", "True").is_some();
+    let refused = cluster.shop_that("named the Deployment", degraded).await;
+    let message = condition(&refused, "Ready", "False").unwrap();
+    assert!(message.starts_with("Deployment rocket-order: the API server does not accept it:"), "{message}");
+    assert!(message.contains("must be less than or equal to cpu limit"), "{message}");
+    assert_eq!(refused.status.unwrap().observed_generation, refused.metadata.generation);
+    let deployments = cluster.api::<Deployment>();
+    let names: Vec<_> =
+        deployments.list(&ListParams::default()).await.unwrap().iter().map(ResourceExt::name_any).collect();
+    assert_eq!(names.len(), 9, "all but one: {names:?}");
+
+    // In a shop that runs, what is refused stays as it was.
+    ready(&cluster).await;
+    cluster.apply(asking_too_much).await.unwrap();
+    cluster.shop_that("was degraded again", degraded).await;
+    assert_eq!(deployments.get("rocket-order").await.unwrap().status.unwrap().available_replicas, Some(2));
+    cluster.apply(shop(&brokers().await)).await.unwrap();
+    cluster.shop_that("recovered", |shop| condition(shop, "Ready", "True").is_some()).await;
+    operator.stop().await;
+}

@@ -2,7 +2,8 @@
 //!
 //! An object is written only when it differs, so a quiet shop costs no writes: either the built value
 //! is another one than was last applied (its digest stands in an annotation), or somebody changed one
-//! of our fields by hand. Fields that others added stay.
+//! of our fields by hand. Fields that others added stay. One that the API server refuses is named in the
+//! status, and those beside it are written all the same.
 //!
 //! The order has a reason: what pods need at their start comes before the Deployments, the topics
 //! included; what leads traffic to them comes after. A shop that is moved to a Gateway keeps its Ingress
@@ -26,7 +27,7 @@ use super::{
     route::{self, Stand},
     validate::{Problem, ValidatedShop},
 };
-use crate::{Context, OPERATOR, gateway_api::HttpRoute, kafka, telemetry};
+use crate::{Context, OPERATOR, kafka, telemetry};
 
 const DIGEST: &str = "rocketmart.dev/applied-digest";
 
@@ -52,8 +53,8 @@ pub(super) struct Applied {
     pub(super) kafka: Option<kafka::Error>,
     /// Where the route stands with its Gateways, in a shop that has one.
     pub(super) route: Option<Stand>,
-    /// Why there is no route in a shop that should have one.
-    pub(super) no_route: Option<Problem>,
+    /// Objects that this cluster does not accept, or whose kind it does not know.
+    pub(super) refused: Vec<Problem>,
 }
 
 pub(super) async fn apply(
@@ -75,7 +76,7 @@ pub(super) async fn apply(
     } = children;
     let live = &facts.live;
     let mut applied = Applied::default();
-    let mut writer = Writer { shop, context, repaired: Vec::new() };
+    let mut writer = Writer { shop, context, repaired: Vec::new(), refused: Vec::new() };
 
     writer.bring(vec![service_account], &live.service_accounts).await?;
     writer.bring(config_maps, &live.config_maps).await?;
@@ -95,42 +96,19 @@ pub(super) async fn apply(
     if !wants_gateway {
         writer.bring(ingresses, &live.ingresses).await?;
     }
-    match bring_routes(&mut writer, http_routes, live.http_routes.as_deref()).await? {
-        Ok(routes) => applied.route = routes.first().map(route::stand),
-        Err(problem) => applied.no_route = Some(problem),
+    if wants_gateway && live.http_routes.is_none() {
+        let message = "spec.gateway: this cluster has no HTTPRoute (gateway.networking.k8s.io/v1); install the \
+                       Gateway API's CRDs";
+        writer.refused.push(Problem { reason: "GatewayApiMissing", message: message.to_owned() });
+    } else if let Some(live) = &live.http_routes {
+        applied.route = writer.bring(http_routes, live).await?.first().map(route::stand);
     }
     if wants_gateway && applied.route.as_ref().is_some_and(Stand::leads) {
         writer.bring(Vec::<Ingress>::new(), &live.ingresses).await?;
     }
     applied.repaired = writer.repaired;
+    applied.refused = writer.refused;
     Ok(applied)
-}
-
-/// The routes as they are now. That the cluster does not know or does not accept them is for people to
-/// mend.
-async fn bring_routes(
-    writer: &mut Writer<'_>,
-    wanted: Vec<HttpRoute>,
-    live: Option<&[HttpRoute]>,
-) -> Result<Result<Vec<HttpRoute>, Problem>, Error> {
-    let Some(live) = live else {
-        let missing = Problem {
-            reason: "GatewayApiMissing",
-            message:
-                "spec.gateway: this cluster has no HTTPRoute (gateway.networking.k8s.io/v1); install the \
-                      Gateway API's CRDs"
-                    .to_owned(),
-        };
-        return Ok(if wanted.is_empty() { Ok(wanted) } else { Err(missing) });
-    };
-    match writer.bring(wanted, live).await {
-        Err(Error::Apply { source: kube::Error::Api(status), .. }) if status.code == 422 => {
-            let message =
-                format!("spec.gateway: the API server does not accept the route: {}", status.message);
-            Ok(Err(Problem { reason: "RouteInvalid", message }))
-        }
-        brought => brought.map(Ok),
-    }
 }
 
 /// Why the topics could not be ensured, if they could not.
@@ -162,11 +140,12 @@ struct Writer<'a> {
     shop: &'a ValidatedShop,
     context: &'a Context,
     repaired: Vec<String>,
+    refused: Vec<Problem>,
 }
 
 impl Writer<'_> {
     /// Writes the wanted objects of a kind that differ and deletes those of ours that are not wanted.
-    /// Answers the wanted objects as they are now.
+    /// Answers the wanted objects as they are now; one that was refused stays as it was.
     async fn bring<K>(&mut self, wanted: Vec<K>, live: &[K]) -> Result<Vec<K>, Error>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -200,8 +179,17 @@ impl Writer<'_> {
             tracing::info!(kind, name, why = ?difference, "applying");
             metrics::counter!(telemetry::WRITES, "kind" => kind.to_owned(), "verb" => "apply").increment(1);
             let parameters = PatchParams::apply(OPERATOR).force();
-            let written = api.patch(&name, &parameters, &Patch::Apply(&value)).await;
-            current.push(written.map_err(|source| Error::Apply { kind: kind.to_owned(), name, source })?);
+            match api.patch(&name, &parameters, &Patch::Apply(&value)).await {
+                Ok(written) => current.push(written),
+                Err(kube::Error::Api(status)) if is_refusal(status.code) => {
+                    tracing::warn!(kind, name, code = status.code, because = status.message, "refused");
+                    let message =
+                        format!("{kind} {name}: the API server does not accept it: {}", status.message);
+                    self.refused.push(Problem { reason: "ObjectRefused", message });
+                    current.extend(old.cloned());
+                }
+                Err(source) => return Err(Error::Apply { kind: kind.to_owned(), name, source }),
+            }
         }
         for name in orphans {
             tracing::info!(kind, name, "deleting an orphan");
@@ -218,6 +206,12 @@ impl Writer<'_> {
     fn is_ours(&self, object: &impl ResourceExt) -> bool {
         object.owner_references().iter().any(|owner| owner.uid == self.shop.owner.uid)
     }
+}
+
+/// Whether the same request would be answered the same way until people change something: the Shop, a quota,
+/// a policy of the cluster, or what the operator may do.
+fn is_refusal(code: u16) -> bool {
+    matches!(code, 400 | 403 | 422)
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -58,7 +58,7 @@ impl Report {
                 .push(Problem { reason: "KafkaUnreachable", message: format!("spec.kafka: {error}") });
         }
         report.problems.extend(applied.deployments.iter().filter_map(|it| failure(it, &facts.pods)));
-        report.problems.extend(applied.no_route.clone());
+        report.problems.extend(applied.refused.iter().cloned());
         if let Some(Stand::Refused(why)) = &applied.route {
             let message = format!("spec.gateway: {why}");
             report.problems.push(Problem { reason: "RouteRefused", message });
