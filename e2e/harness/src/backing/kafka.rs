@@ -88,6 +88,8 @@ impl Kafka {
             arguments: vec![
                 "-Xmx384m".into(),
                 "-XX:+UseSerialGC".into(),
+                // Its compressors unpack native libraries at each start, and a broker that is killed leaves them.
+                format!("-Djava.io.tmpdir={}", dir.display()),
                 "-cp".into(),
                 classpath.clone(),
                 "kafka.Kafka".into(),
