@@ -114,8 +114,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         tools.check(&sale)
     })?;
     timeline::wait_for_scale_in(&cluster)?;
-    let replicas = timeline.finish()?;
-    let report = report::assemble(&cluster, &sale, &folder, &replicas)?;
+    let seen = timeline.finish()?;
+    let report = report::assemble(&cluster, &sale, &folder, &seen)?;
     fs::write(folder.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
     report::print(&report);
     println!("\nWhere the time went");

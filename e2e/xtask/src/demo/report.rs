@@ -7,9 +7,9 @@ use anyhow::{Context, Result, bail};
 use rocketmart_harness::cluster::Cluster;
 use serde_json::{Value, json};
 
-use super::sale::Sale;
+use super::{sale::Sale, timeline::Seen};
 
-pub(crate) fn assemble(cluster: &Cluster, sale: &Sale, folder: &Path, replicas: &[Value]) -> Result<Value> {
+pub(crate) fn assemble(cluster: &Cluster, sale: &Sale, folder: &Path, seen: &Seen) -> Result<Value> {
     let status = sale.status(cluster)?;
     let rush = read(&folder.join("rush.json"))?;
     let checker = read(&folder.join("checker.json"))?;
@@ -36,7 +36,8 @@ pub(crate) fn assemble(cluster: &Cluster, sale: &Sale, folder: &Path, replicas: 
         "left_before_completing": rush["left_before_completing"],
         "shipments": checker["shipments"],
         "phases": status["phaseTimes"],
-        "replicas": replicas,
+        "replicas": seen.replicas,
+        "pod_starts": seen.pod_starts,
         "close_out": status["report"],
         "invariants": checker["invariants"],
     }))

@@ -1,7 +1,8 @@
-//! How many replicas each component had, over the demo: sampled every second, kept when it changed.
+//! How many replicas each component had over the demo, and how long pods of workers took to start: sampled
+//! every second, kept when it changed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,6 +14,7 @@ use std::{
 use anyhow::{Result, anyhow};
 use rocketmart_harness::{cluster::Cluster, step::step};
 use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::install::SHOP_NAMESPACE;
 
@@ -23,7 +25,17 @@ const SCALED: [&str; 2] = ["order-worker", "payment-worker"];
 
 pub(crate) struct Timeline {
     stop: Arc<AtomicBool>,
-    sampler: JoinHandle<Vec<Value>>,
+    sampler: JoinHandle<Seen>,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Changes: `{second, at, component, desired, ready}`.
+    pub(crate) replicas: Vec<Value>,
+    /// Pods of workers that were started while the shop ran: `{component, pod, seconds}` from being made to
+    /// being ready, in whole seconds as Kubernetes notes them.
+    pub(crate) pod_starts: Vec<Value>,
 }
 
 impl Timeline {
@@ -36,28 +48,61 @@ impl Timeline {
         Self { stop, sampler }
     }
 
-    /// The changes: `{second, component, desired, ready}`.
-    pub(crate) fn finish(self) -> Result<Vec<Value>> {
+    pub(crate) fn finish(self) -> Result<Seen> {
         self.stop.store(true, Ordering::Relaxed);
         self.sampler.join().map_err(|_| anyhow!("the sampler of replicas panicked"))
     }
 }
 
-fn sample(cluster: &Cluster, stop: &AtomicBool) -> Vec<Value> {
+fn sample(cluster: &Cluster, stop: &AtomicBool) -> Seen {
     let started = Instant::now();
     let mut last: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    let mut changes = Vec::new();
+    // Those that were ready at first have started with everything else.
+    let mut known: Option<BTreeSet<String>> = None;
+    let mut seen = Seen::default();
     while !stop.load(Ordering::Relaxed) {
         // A missed sample is only a gap in the picture.
         for (component, now) in replicas(cluster).unwrap_or_default() {
             if last.insert(component.clone(), now) != Some(now) {
                 let (desired, ready) = now;
-                changes.push(json!({"second": started.elapsed().as_secs(), "component": component, "desired": desired, "ready": ready}));
+                let at = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+                seen.replicas.push(json!({
+                    "second": started.elapsed().as_secs(), "at": at, "component": component, "desired": desired, "ready": ready,
+                }));
             }
+        }
+        if let Ok(pods) = ready_workers(cluster) {
+            let first = known.is_none();
+            let known = known.get_or_insert_default();
+            seen.pod_starts
+                .extend(pods.into_iter().filter(|pod| {
+                    known.insert(pod["pod"].as_str().unwrap_or_default().to_owned()) && !first
+                }));
         }
         thread::sleep(INTERVAL);
     }
-    changes
+    seen
+}
+
+/// Pods of the scaled components that are ready.
+fn ready_workers(cluster: &Cluster) -> Result<Vec<Value>> {
+    let selector = format!("app.kubernetes.io/component in ({})", SCALED.join(","));
+    let text =
+        cluster.kubectl(&["-n", SHOP_NAMESPACE, "get", "pods", "--selector", &selector, "-o", "json"])?;
+    let list: Value = serde_json::from_str(&text)?;
+    let moment = |value: &Value| OffsetDateTime::parse(value.as_str()?, &Rfc3339).ok();
+    let ready = |pod: &Value| -> Option<Value> {
+        let conditions = pod["status"]["conditions"].as_array()?;
+        let ready = conditions.iter().find(|it| it["type"] == "Ready" && it["status"] == "True")?;
+        let metadata = &pod["metadata"];
+        let took = moment(&ready["lastTransitionTime"])? - moment(&metadata["creationTimestamp"])?;
+        Some(json!({
+            "component": metadata["labels"]["app.kubernetes.io/component"],
+            "pod": metadata["name"],
+            "seconds": took.whole_seconds(),
+        }))
+    };
+    Ok(list["items"].as_array().into_iter().flatten().filter_map(ready).collect())
 }
 
 fn replicas(cluster: &Cluster) -> Result<BTreeMap<String, (u64, u64)>> {
