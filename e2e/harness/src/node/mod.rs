@@ -41,6 +41,7 @@ const READY_LIMIT: Duration = Duration::from_mins(2);
 const ROLLOUT_LIMIT: &str = "--timeout=180s";
 const DNS: &str = include_str!("manifests/dns.yaml");
 const ACCESS: &str = include_str!("manifests/access.yaml");
+const GATEWAY: &str = include_str!("manifests/gateway.yaml");
 
 /// A node that is up. Dropping it leaves it up; [`Node::down`] removes it.
 #[derive(Debug, Clone)]
@@ -184,22 +185,25 @@ impl Node {
     }
 
     fn start_kubelet(&self, prepared: &Prepared) -> Result<()> {
+        // Contour reads how it is set up at its start alone.
+        self.declare_ingress(prepared)?;
         let daemons = daemons::the_rest(&self.layout, &prepared.kubernetes);
         self.start(&daemons)?;
         self.cluster.apply(&volumes::create(&self.layout)?)?;
         self.cluster.apply(DNS)?;
-        // All pods start side by side; what they need of each other they wait for by themselves.
-        self.kubectl(&[
-            "apply",
-            "--server-side",
-            "--filename",
-            &prepared.contour_manifests.display().to_string(),
-        ])?;
         self.wait_until("the node to register itself", &daemons, || {
             self.kubectl(&["get", "node", layout::NAME]).is_ok()
         })?;
         self.kubectl(&["wait", "--for=condition=Ready", "node", layout::NAME, ROLLOUT_LIMIT])?;
         self.wait_for_rollout("kube-system", "deployment/coredns")
+    }
+
+    fn declare_ingress(&self, prepared: &Prepared) -> Result<()> {
+        for manifests in [&prepared.gateway_definitions, &prepared.contour_manifests] {
+            self.kubectl(&["apply", "--server-side", "--filename", &manifests.display().to_string()])?;
+        }
+        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
+        self.cluster.apply(GATEWAY)
     }
 
     fn wait_for_ingress(&self) -> Result<()> {
@@ -239,5 +243,7 @@ impl Node {
 
 /// What a node was made from: another one has to replace it when this changes.
 fn identity(prepared: &Prepared) -> String {
-    prepared.kubernetes.display().to_string()
+    [&prepared.kubernetes, &prepared.gateway_definitions, &prepared.contour_manifests]
+        .map(|path| path.display().to_string())
+        .join("\n")
 }

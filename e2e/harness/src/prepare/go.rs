@@ -97,6 +97,13 @@ pub fn http_route_definition() -> Result<PathBuf> {
     Ok(definitions("gateway-api", "contour", "sigs.k8s.io/gateway-api", folder, &[NAME])?.join(NAME))
 }
 
+/// The definitions of all kinds of the Gateway API that Contour watches.
+pub fn gateway_definitions() -> Result<PathBuf> {
+    const NAME: &str = "00-crds.yaml";
+    let module = "github.com/projectcontour/contour";
+    Ok(definitions("gateway-kinds", "contour", module, "examples/gateway", &[NAME])?.join(NAME))
+}
+
 /// A folder with the definitions of the kinds that the Prometheus Operator reads and our chart makes.
 pub fn prometheus_operator_definitions() -> Result<PathBuf> {
     const NAMES: [&str; 3] = [

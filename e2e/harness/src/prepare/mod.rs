@@ -25,8 +25,8 @@ use anyhow::Result;
 pub use self::{
     envoy::binary as envoy,
     go::{
-        Contour, KUBERNETES_VERSION, contour, helm, http_route_definition, kubernetes_binaries,
-        prometheus_operator_definitions,
+        Contour, KUBERNETES_VERSION, contour, gateway_definitions, helm, http_route_definition,
+        kubernetes_binaries, prometheus_operator_definitions,
     },
     images::{Image, cassandra_image, rocketmart_image},
     schemathesis::{python, schemathesis},
@@ -40,6 +40,8 @@ pub struct Prepared {
     pub helm: PathBuf,
     /// The folder with Contour's own manifests.
     pub contour_manifests: PathBuf,
+    /// The kinds of the Gateway API.
+    pub gateway_definitions: PathBuf,
     /// The images of the node, its ingress, the backing services and, after [`all`], our own.
     pub images: Vec<Image>,
 }
@@ -59,7 +61,8 @@ pub fn node() -> Result<Prepared> {
     let contour = contour()?;
     let mut images = images::of_the_node(&kubernetes, &contour)?;
     images.extend(images::of_the_backing_services()?);
-    Ok(Prepared { kubernetes, helm, contour_manifests: contour.manifests(), images })
+    let gateway_definitions = gateway_definitions()?;
+    Ok(Prepared { kubernetes, helm, contour_manifests: contour.manifests(), gateway_definitions, images })
 }
 
 /// Prepares the images that another cluster needs: of the backing services, and our own.

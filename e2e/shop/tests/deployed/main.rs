@@ -1,107 +1,32 @@
-//! Rows 7, 9 and 15 on a cluster: every neighbour of the order service is stopped at once, as a platform
-//! team would, by its number of replicas in the Shop; and the payment provider is out of order for a while.
+//! What is asked of a shop on a cluster alone, as a platform team would do it: all neighbours of the order
+//! service stopped at once, the image upgraded and the entrance moved while a sale is open, and the payment
+//! provider out of order for a while.
 //!
 //! These tests need a shop that is deployed (`cargo xtask test deployed` says where that is) and take turns
 //! with it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
 
+mod entrance;
+mod neighbours;
 #[path = "../shared/outage.rs"]
 mod outage;
+mod rush;
+mod upgrade;
 
-use rocketmart_shop::{GOOD_CARD, Kubectl, Sales, Shop, eventually};
-use serde_json::{Value, json};
+use rocketmart_shop::{Kubectl, Sales, Shop};
 use tokio::sync::Mutex;
 
 static TURN: Mutex<()> = Mutex::const_new(());
 
-const NEIGHBOURS: [&str; 7] =
-    ["catalog", "delivery", "delivery-worker", "member", "payment", "payment-worker", "search"];
-
-/// The neighbours, stopped; started again in the end, however that comes.
-struct Stopped {
-    kubectl: Kubectl,
-    shop: String,
-    /// How they ran before.
-    before: Value,
-}
-
-impl Stopped {
-    fn all(kubectl: &Kubectl, shop: &str) -> Self {
-        let before = kubectl.get("shop", shop)["spec"]["components"].clone();
-        let stopped = Self { kubectl: kubectl.clone(), shop: shop.to_owned(), before };
-        stopped.run_each(|_| json!({"replicas": 0, "autoscaling": null}));
-        let theirs = format!("app.kubernetes.io/component in ({})", NEIGHBOURS.join(","));
-        let gone = ["wait", "--for=delete", "pods", "--selector", &theirs, "--timeout=90s"];
-        kubectl.run(&gone, "");
-        stopped
+/// kubectl, and the name of the Shop.
+fn declared(shop: &Shop) -> (Kubectl, String) {
+    match shop.place.sales.clone() {
+        Sales::Operator { kubectl, shop } => (kubectl, shop),
+        Sales::SideDoor { .. } => {
+            panic!("there is no cluster: `cargo xtask test deployed` says where one is")
+        }
     }
-
-    /// Says how each of them is to run.
-    fn run_each(&self, how: impl Fn(&str) -> Value) {
-        let components: serde_json::Map<_, _> =
-            NEIGHBOURS.iter().map(|name| ((*name).to_owned(), how(name))).collect();
-        self.kubectl.patch("shop", &self.shop, &json!({"spec": {"components": components}}));
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        self.run_each(|name| {
-            let mut before = self.before[name].clone();
-            if before.is_object() && before["replicas"].is_null() {
-                before["replicas"] = Value::Null;
-            }
-            before
-        });
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn row_09_with_every_neighbour_stopped_purchases_are_made_and_delivered_once_they_are_back() {
-    let _turn = TURN.lock().await;
-    let shop = Shop::open().await;
-    let Sales::Operator { kubectl, shop: name } = shop.place.sales.clone() else {
-        panic!("there is no cluster: `cargo xtask test deployed` says where one is");
-    };
-    let (first, second) = (shop.buyer().await, shop.buyer().await);
-    let sale = shop.sale_of(2).await;
-    for buyer in [&first, &second] {
-        shop.card(buyer, GOOD_CARD).await;
-        shop.address(buyer).await;
-        // Their tokens have been seen by the order service before.
-        shop.get("/api/v1/orders").by(buyer).await.expect(200);
-    }
-
-    let stopped = tokio::task::spawn_blocking(move || Stopped::all(&kubectl, &name)).await.unwrap();
-    for path in ["/api/v1/products", "/api/v1/search"] {
-        assert_eq!(shop.get(path).await.status, 503, "{path} is served by nobody");
-    }
-    for path in ["/api/v1/me", "/api/v1/payment-methods", "/api/v1/addresses"] {
-        assert_eq!(shop.get(path).by(&first).await.status, 503, "{path} is served by nobody");
-    }
-    let mut orders = Vec::new();
-    for buyer in [&first, &second] {
-        let order = shop.purchase(buyer, &sale).await.expect(201);
-        shop.pay(buyer, &order, &json!({})).await.expect(202);
-        orders.push((buyer, order["id"].as_str().unwrap().to_owned()));
-    }
-    for (buyer, order) in &orders {
-        let waiting = shop.get(&format!("/api/v1/orders/{order}")).by(buyer).await.expect(200);
-        assert_eq!(waiting["payment"]["state"], "requested", "it waits for the money: {waiting}");
-    }
-
-    tokio::task::spawn_blocking(move || drop(stopped)).await.unwrap();
-    for (buyer, order) in &orders {
-        shop.order_in(buyer, order, &["delivered", "completed"]).await;
-    }
-    shop.get("/api/v1/me").by(&first).await.expect(200);
-    eventually("the catalog lists its products, and search finds this one", async || {
-        let listed = shop.get("/api/v1/products").await.status == 200;
-        let found = shop.get(&format!("/api/v1/search?q={}", sale.sku)).await;
-        (listed && found.status == 200 && found.json()["data"][0].is_object()).then_some(())
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
