@@ -14,7 +14,7 @@ use clap::Parser;
 use rocketmart_faults::{
     campaign, known_bugs, report,
     rows::{self, ELSEWHERE, Row},
-    run::{self, Outcome},
+    run::{self, Outcome, Plan},
     town::Town,
     world::{Shape, World},
 };
@@ -46,8 +46,11 @@ struct Args {
     /// Outcomes and histories
     #[arg(long, default_value = "target/faults")]
     out: PathBuf,
-    /// The document that the results are written to
+    /// The record of runs that is added to
     #[arg(long)]
+    record: Option<PathBuf>,
+    /// The document that is made of the record
+    #[arg(long, requires = "record")]
     document: Option<PathBuf>,
 }
 
@@ -97,26 +100,17 @@ async fn faults(args: &Args) -> Result<()> {
         return known_bugs::run(&args.rows, &args.program, &args.out).await;
     }
     let chosen = chosen(args)?;
-    let (mut world, mut town) = open(&args.program).await?;
+    let mut place = Place { args, open: None };
     let mut broken = Vec::new();
     if args.minutes.is_some() || args.round.is_some() {
-        broken.extend(rounds(args, &world, &town).await?);
+        broken.extend(rounds(args, &mut place).await?);
     }
-    for (turn, row) in chosen.iter().enumerate() {
-        let last = turn + 1 == chosen.len();
+    for row in &chosen {
         println!("\n  {}: {}, {}", row.name, row.component, row.what);
-        let plan = row.plan(args.seed);
-        let outcome = run::run(&world, &town, &plan, &args.out.join(row.name)).await;
-        let trouble = judged(row.name, outcome);
-        if trouble.is_some() && !last {
-            // What is wrong with this one is not to be found again in the next row.
-            drop(world);
-            (world, town) = open(&args.program).await?;
-        }
-        broken.extend(trouble);
+        broken.extend(place.run(&row.plan(args.seed)).await?);
     }
-    if let Some(document) = &args.document {
-        report::write(&args.out, document)?;
+    if let (Some(record), Some(document)) = (&args.record, &args.document) {
+        report::write(record, document)?;
     }
     for row in ELSEWHERE.iter().filter(|_| !chosen.is_empty()) {
         println!("  not run here: {} ({}): {}", row.component, row.what, row.place);
@@ -127,7 +121,33 @@ async fn faults(args: &Args) -> Result<()> {
     bail!("{} did not hold:\n  {}", broken.len(), broken.join("\n  "))
 }
 
-/// A shop and its people.
+/// Where runs take place: in the same shop with the same people, until something is wrong with it.
+struct Place<'a> {
+    args: &'a Args,
+    open: Option<(Arc<World>, Town)>,
+}
+
+impl Place<'_> {
+    /// Carries out a plan; what is wrong, in one line.
+    async fn run(&mut self, plan: &Plan) -> Result<Option<String>> {
+        let (world, town) = match &self.open {
+            Some(open) => open,
+            None => self.open.insert(open(&self.args.program).await?),
+        };
+        let started = Instant::now();
+        let outcome = run::run(world, town, plan, &self.args.out.join(&plan.name)).await;
+        if let Some(record) = &self.args.record {
+            report::note(record, &plan.name, &outcome, started.elapsed())?;
+        }
+        let trouble = judged(&plan.name, outcome);
+        if trouble.is_some() {
+            // What is wrong here is not to be found again in the next run.
+            self.open = None;
+        }
+        Ok(trouble)
+    }
+}
+
 async fn open(program: &Path) -> Result<(Arc<World>, Town)> {
     println!("  the shop of processes …");
     let started = Instant::now();
@@ -137,14 +157,12 @@ async fn open(program: &Path) -> Result<(Arc<World>, Town)> {
     Ok((world, town))
 }
 
-async fn rounds(args: &Args, world: &Arc<World>, town: &Town) -> Result<Vec<String>> {
+async fn rounds(args: &Args, place: &mut Place<'_>) -> Result<Vec<String>> {
     let end = Instant::now() + Duration::from_secs(args.minutes.unwrap_or_default() * 60);
     let mut broken = Vec::new();
     for round in args.round.unwrap_or_default().. {
         println!("\n  campaign of seed {}, round {round}", args.seed);
-        let plan = campaign::plan(args.seed, round);
-        let outcome = run::run(world, town, &plan, &args.out.join(&plan.name)).await;
-        broken.extend(judged(&plan.name, outcome));
+        broken.extend(place.run(&campaign::plan(args.seed, round)).await?);
         if args.round.is_some() || Instant::now() >= end {
             break;
         }

@@ -1,15 +1,30 @@
-//! What all runs came to: JSON for machines, docs/faults.md for people.
+//! What all runs came to: docs/faults.jsonl for machines, docs/faults.md for people.
 //!
-//! Each outcome lies in `target/faults/<row>/outcome.json`. The table is made of the newest outcome of
-//! every row, so single rows can be repeated without losing the others.
+//! Every run adds a line to the former, also one that could not be carried through; everything that was found
+//! lies in `target/faults/<row>/`. The table sums up the newest three runs of every row, so single rows can be
+//! repeated, on another machine too, without losing the others.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs::{self, OpenOptions},
+    io::Write as _,
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::rows::{self, ELSEWHERE};
+use crate::{
+    rows::{self, ELSEWHERE},
+    run::Outcome,
+};
 
+/// How many runs of a row the document tells of.
+const RUNS: usize = 3;
 const INTRODUCTION: &str = "# Faults survived
 
 Written by `cargo xtask faults`; do not edit. Each row is a sale under load on real processes (two order
@@ -24,90 +39,139 @@ counts.
 how many had been made though nobody was told (they were paid or expired), and how many never were.
 ";
 
-/// Writes docs/faults.md from the outcomes in `folder`.
-pub fn write(folder: &Path, document: &Path) -> Result<()> {
+/// Adds a run of `name` to the record.
+pub fn note(record: &Path, name: &str, outcome: &Result<Outcome>, took: Duration) -> Result<()> {
+    let mut line = match outcome {
+        Ok(outcome) => json!({
+            "name": name,
+            "injections": outcome.injections,
+            "operations": outcome.operations,
+            "lost": outcome.audit.lost_2xx,
+            "gone_with_redis": outcome.audit.gone_with_redis,
+            "oversold": outcome.audit.oversold,
+            "charged_twice": outcome.audit.charged_twice,
+            "unknown": outcome.audit.unknown,
+            "slowest_recovery": outcome.slowest_recovery,
+            "troubles": outcome.troubles,
+        }),
+        Err(error) => json!({"name": name, "troubles": [format!("not carried through: {error:#}")]}),
+    };
+    line["at"] = OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?.into();
+    line["commit"] = commit().into();
+    line["seconds"] = took.as_secs().into();
+    let file = OpenOptions::new().create(true).append(true).open(record);
+    writeln!(file.with_context(|| record.display().to_string())?, "{line}")?;
+    Ok(())
+}
+
+/// Writes docs/faults.md from the record.
+pub fn write(record: &Path, document: &Path) -> Result<()> {
+    let runs = read(record)?;
     let mut text = String::from(INTRODUCTION);
-    text.push_str("\n| component | fault | injections | requests | lost | oversold | double | unknown: answered later / made / not made | slowest recovery | within | |\n");
-    text.push_str("|---|---|---|---|---|---|---|---|---|---|---|\n");
+    let mut shown = Vec::new();
+    let mut table = String::new();
     for row in rows::all() {
-        let outcome = read(&folder.join(row.name))?;
-        writeln!(
-            text,
-            "| {} | {} (`{}`) | {} |",
-            row.component,
-            row.what,
-            row.name,
-            cells(outcome.as_ref(), row.bound.as_secs())
-        )?;
+        let runs = newest(&runs, row.name);
+        let bound = row.bound.as_secs();
+        writeln!(table, "| {} | {} (`{}`) | {} |", row.component, row.what, row.name, cells(&runs, bound))?;
+        shown.extend(runs);
     }
+    writeln!(text, "\nThe newest runs of each row, at most {RUNS}: {}\n", origin(&shown))?;
+    text.push_str("| component | fault | held | injections | requests | lost | oversold | double | unknown: answered later / made / not made | slowest recovery | within |\n");
+    text.push_str("|---|---|---|---|---|---|---|---|---|---|---|\n");
+    text.push_str(&table);
     for row in ELSEWHERE {
-        writeln!(text, "| {} | {} | run elsewhere: {} ||||||||||", row.component, row.what, row.place)?;
+        writeln!(text, "| {} | {} | run elsewhere: {} |||||||||", row.component, row.what, row.place)?;
     }
-    text.push_str(&campaigns(folder)?);
+    text.push_str(&broken("What did not hold", &shown)?);
+    text.push_str(&campaigns(&runs)?);
     text.push_str(&not_injected());
     fs::write(document, text).with_context(|| document.display().to_string())
 }
 
-fn cells(outcome: Option<&Value>, bound: u64) -> String {
-    let Some(outcome) = outcome else { return format!("not run here yet ||||||| {bound} s |") };
-    let audit = &outcome["audit"];
-    let unknown = &audit["unknown"];
-    let number = |value: &Value| value.as_u64().unwrap_or_default();
+/// Where the figures come from.
+fn origin(runs: &[&Value]) -> String {
+    let all = |field: &str| -> BTreeSet<&str> { runs.iter().filter_map(|run| run[field].as_str()).collect() };
+    let (commits, times) = (all("commit"), all("at"));
+    let day = |at: Option<&&str>| at.map_or_else(String::new, |at| at.chars().take(16).collect());
+    let minutes = sum(runs, |run| &run["seconds"]) / 60;
     format!(
-        "{} | {} | {} | {} | {} | {} / {} / {} | {:.1} s | {bound} s | {}",
-        outcome["injections"],
-        outcome["operations"],
-        audit["lost_2xx"],
-        audit["oversold"],
-        audit["charged_twice"],
-        unknown["answered_later"],
-        unknown["had_happened"],
-        number(&unknown["had_not_happened"]) + number(&unknown["refused_later"]),
-        outcome["slowest_recovery"].as_f64().unwrap_or_default(),
-        verdict(outcome),
+        "{} in all, {minutes} minutes, {} to {} (UTC), at {}.",
+        runs.len(),
+        day(times.first()),
+        day(times.last()),
+        commits.iter().map(|commit| format!("`{commit}`")).collect::<Vec<_>>().join(", ")
     )
 }
 
-/// `held`, or what went wrong first.
-fn verdict(outcome: &Value) -> String {
-    match outcome["troubles"].as_array().and_then(|troubles| troubles.first()).and_then(Value::as_str) {
-        None => match outcome["audit"]["gone_with_redis"].as_u64().unwrap_or_default() {
-            0 => "held".to_owned(),
-            gone => format!("held; {gone} acknowledged and gone with Redis, of the moment the rebuild names"),
-        },
-        Some(trouble) => {
-            let short: String = trouble.chars().take(160).collect();
-            format!("**broken**: {}", short.replace(['|', '\n'], " "))
-        }
+fn cells(runs: &[&Value], bound: u64) -> String {
+    if runs.is_empty() {
+        return format!("not run here yet |||||||| {bound} s");
     }
+    let audited = |field: &'static str| sum(runs, move |run| &run[field]);
+    let unknown = |field: &'static str| sum(runs, move |run| &run["unknown"][field]);
+    let slowest = runs.iter().filter_map(|run| run["slowest_recovery"].as_f64()).fold(0.0, f64::max);
+    let gone = match audited("gone_with_redis") {
+        0 => String::new(),
+        gone => format!(" ({gone} gone with Redis, of the moments that the rebuilds name)"),
+    };
+    format!(
+        "{} of {} | {} | {} | {}{gone} | {} | {} | {} / {} / {} | {slowest:.1} s | {bound} s",
+        runs.iter().filter(|run| held(run)).count(),
+        runs.len(),
+        audited("injections"),
+        audited("operations"),
+        audited("lost"),
+        audited("oversold"),
+        audited("charged_twice"),
+        unknown("answered_later"),
+        unknown("had_happened"),
+        unknown("had_not_happened") + unknown("refused_later"),
+    )
 }
 
-fn campaigns(folder: &Path) -> Result<String> {
-    let mut rounds = Vec::new();
-    for entry in fs::read_dir(folder)?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with("campaign-") {
-            rounds.extend(read(&entry.path())?);
+fn sum(runs: &[&Value], of: impl Fn(&Value) -> &Value) -> u64 {
+    runs.iter().filter_map(|run| of(run).as_u64()).sum()
+}
+
+fn held(run: &Value) -> bool {
+    run["troubles"].as_array().is_some_and(Vec::is_empty)
+}
+
+/// What went wrong, run by run.
+fn broken(title: &str, runs: &[&Value]) -> Result<String> {
+    let mut text = String::new();
+    for run in runs.iter().filter(|run| !held(run)) {
+        if text.is_empty() {
+            write!(text, "\n## {title}\n\n")?;
         }
+        let trouble: String = run["troubles"][0].as_str().unwrap_or_default().chars().take(300).collect();
+        let (name, at) = (run["name"].as_str().unwrap_or_default(), run["at"].as_str().unwrap_or_default());
+        writeln!(text, "- `{name}` ({at}): {}", trouble.replace('\n', " "))?;
     }
+    Ok(text)
+}
+
+fn campaigns(runs: &[Value]) -> Result<String> {
+    let is_round = |run: &&Value| run["name"].as_str().is_some_and(|name| name.starts_with("campaign-"));
+    let rounds: Vec<_> = runs.iter().filter(is_round).collect();
     if rounds.is_empty() {
         return Ok(String::new());
     }
-    rounds.sort_by_key(|round| round["name"].as_str().unwrap_or_default().to_owned());
-    let sum = |of: fn(&Value) -> u64| rounds.iter().map(of).sum::<u64>();
-    let mut text = format!(
-        "\n## Random campaigns\n\n{} rounds, {} injections (several at a time), {} requests: {} lost, {} oversold, {} charged twice.\n",
+    let total = |field: &'static str| sum(&rounds, move |round| &round[field]);
+    let clean: Vec<_> = rounds.iter().rev().take_while(|round| held(round)).copied().collect();
+    let text = format!(
+        "\n## Random campaigns\n\nA seed picks faults, times and targets; several are under way at once. {} rounds: {}\n\n{} injections, {} requests: {} lost, {} oversold, {} charged twice. The last {} minutes found nothing.\n",
         rounds.len(),
-        sum(|round| round["injections"].as_u64().unwrap_or_default()),
-        sum(|round| round["operations"].as_u64().unwrap_or_default()),
-        sum(|round| round["audit"]["lost_2xx"].as_u64().unwrap_or_default()),
-        sum(|round| round["audit"]["oversold"].as_u64().unwrap_or_default()),
-        sum(|round| round["audit"]["charged_twice"].as_u64().unwrap_or_default()),
+        origin(&rounds),
+        total("injections"),
+        total("operations"),
+        total("lost"),
+        total("oversold"),
+        total("charged_twice"),
+        sum(&clean, |round| &round["seconds"]) / 60,
     );
-    let broken: Vec<_> = rounds.iter().filter(|round| !verdict(round).starts_with("held")).collect();
-    for round in &broken {
-        writeln!(text, "- `{}`: {}", round["name"].as_str().unwrap_or_default(), verdict(round))?;
-    }
-    Ok(text)
+    Ok(text + &broken("Rounds that did not hold", &rounds)?)
 }
 
 fn not_injected() -> String {
@@ -119,10 +183,65 @@ fn not_injected() -> String {
         .to_owned()
 }
 
-fn read(folder: &Path) -> Result<Option<Value>> {
-    let path = folder.join("outcome.json");
-    if !path.exists() {
-        return Ok(None);
+fn read(record: &Path) -> Result<Vec<Value>> {
+    if !record.exists() {
+        return Ok(Vec::new());
     }
-    Ok(Some(serde_json::from_slice(&fs::read(path)?)?))
+    let text = fs::read_to_string(record).with_context(|| record.display().to_string())?;
+    text.lines()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("{line} in {}", record.display())))
+        .collect()
+}
+
+/// The newest runs of a row, the newest last.
+fn newest<'a>(runs: &'a [Value], name: &str) -> Vec<&'a Value> {
+    let mut newest: Vec<_> = runs.iter().rev().filter(|run| run["name"] == name).take(RUNS).collect();
+    newest.reverse();
+    newest
+}
+
+fn commit() -> String {
+    let asked = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output();
+    let answer = asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    answer.ok().filter(|commit| !commit.is_empty()).unwrap_or_else(|| "no commit".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_run_that_could_not_be_carried_through_counts_as_one_that_did_not_hold() -> Result<()> {
+        let record = std::env::temp_dir().join(format!("rocketmart-report-{}", std::process::id()));
+        let ran = |troubles: Value| {
+            json!({"name": "poison", "troubles": troubles, "injections": 2, "lost": 0,
+            "operations": 10, "slowest_recovery": 1.5})
+        };
+        let before = [ran(json!(["older"])), ran(json!([])), ran(json!([]))];
+        fs::write(&record, before.iter().map(|run| format!("{run}\n")).collect::<String>())?;
+        note(&record, "poison", &Err(anyhow!("the shop did not start")), Duration::from_secs(60))?;
+        note(&record, "another", &Err(anyhow!("nor did this one")), Duration::from_secs(60))?;
+
+        let runs = read(&record)?;
+        fs::remove_file(&record)?;
+        let newest = newest(&runs, "poison");
+        assert_eq!(cells(&newest, 30), "2 of 3 | 4 | 20 | 0 | 0 | 0 | 0 / 0 / 0 | 1.5 s | 30 s");
+        assert!(broken("Broken", &newest)?.contains("not carried through: the shop did not start"));
+        Ok(())
+    }
+
+    #[test]
+    fn the_last_clean_minutes_of_a_campaign_begin_after_the_last_trouble() -> Result<()> {
+        let round = |seconds: u64, troubles: Value| json!({"name": "campaign-1-2", "seconds": seconds, "troubles": troubles});
+        let rounds = [
+            round(600, json!([])),
+            round(600, json!(["lost one"])),
+            round(300, json!([])),
+            round(300, json!([])),
+        ];
+        assert!(campaigns(&rounds)?.contains("The last 10 minutes found nothing."));
+        Ok(())
+    }
 }

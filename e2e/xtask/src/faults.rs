@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use rocketmart_harness::{prepare, programs::Programs};
 
 const OUTCOMES: &str = "target/faults";
+const RECORD: &str = "docs/faults.jsonl";
 const DOCUMENT: &str = "docs/faults.md";
 
 /// A campaign of a minute.
@@ -14,8 +15,9 @@ const SHORT: [&str; 4] = ["--seed", "1", "--minutes", "1"];
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     prepare::packages()?;
     let programs = Programs::build()?;
-    // All rows, or some of them: either way the document shows the newest outcome of each.
-    let arguments = arguments.iter().map(String::as_str).chain(["--document", DOCUMENT]);
+    // All rows, or some of them: either way the document shows the newest runs of each.
+    let arguments = arguments.iter().map(String::as_str);
+    let arguments = arguments.chain(["--record", RECORD, "--document", DOCUMENT]);
     start(&programs, arguments)
 }
 
