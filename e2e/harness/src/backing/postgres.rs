@@ -212,6 +212,9 @@ fn as_postgres() -> Option<&'static str> {
     process::running_as_root().then_some("postgres")
 }
 
+/// The settings of the image of `images/postgres`.
+const SETTINGS: &str = include_str!("../../../../images/postgres/shop.conf");
+
 /// Makes an empty data directory.
 fn initdb(data: &Path) -> Result<()> {
     let program = binaries()?.join("initdb");
@@ -229,7 +232,10 @@ fn initdb(data: &Path) -> Result<()> {
         "--encoding=UTF8",
         "--locale=C.UTF-8",
         "--no-sync",
-    ]))
+    ]))?;
+    let configuration = data.join("postgresql.conf");
+    let defaults = fs::read_to_string(&configuration)?;
+    fs::write(&configuration, defaults + SETTINGS).with_context(|| configuration.display().to_string())
 }
 
 /// Debian keeps the server's programs out of the PATH, by version.
