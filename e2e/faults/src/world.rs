@@ -81,7 +81,14 @@ impl World {
         let appendfsync = shape.appendfsync;
         let backing = tokio::task::spawn_blocking(move || {
             Backing::start_with(
-                || Redis::start_in(redis_port, folder, &[("--appendfsync", appendfsync)]),
+                // Its disk is small.
+                || {
+                    Redis::start_in(
+                        redis_port,
+                        folder,
+                        &[("--appendfsync", appendfsync), ("--auto-aof-rewrite-min-size", "16mb")],
+                    )
+                },
                 kafka_port,
                 kafka_proxy,
             )

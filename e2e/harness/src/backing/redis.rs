@@ -47,6 +47,8 @@ impl Redis {
                 ("--appendonly", "yes".into()),
                 ("--appendfsync", "always".into()),
                 ("--save", String::new()),
+                // See charts/backing-services/templates/redis.yaml.
+                ("--auto-aof-rewrite-min-size", "512mb".into()),
             ]
             .into_iter()
             .chain(settings.iter().map(|(flag, value)| (*flag, (*value).to_owned())))
