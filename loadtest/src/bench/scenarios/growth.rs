@@ -21,7 +21,6 @@ use super::{Answer, Bench, Lengths, load, make_known, metered};
 const SHOPPERS: usize = 10;
 const BASE: &str = "10³ units, 1 SKU, 1 sale";
 const FLAT: f64 = 1.10;
-const ROUNDS: usize = 5;
 const WHAT: &str = "Processor time (order service and Redis) of one purchase and its cancel, in µs, 10 shoppers at once: \
                     for more units, SKUs, sales and known buyers. Flat means at most 10 % above the base.";
 
@@ -97,7 +96,7 @@ fn measure_in_turn(
         all.push(Measured { sales, promises: Vec::new(), next: 0 });
     }
     shop.rest_the_pipeline()?;
-    for _ in 0..if lengths.quick { 1 } else { ROUNDS } {
+    for _ in 0..lengths.runs {
         for (size, measured) in group.iter().zip(&mut all) {
             let cost = run_once(shop, measured, buyers, lengths)?;
             let figure = &mut figures[*size];
