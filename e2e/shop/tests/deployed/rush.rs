@@ -33,8 +33,8 @@ pub(crate) struct Rush {
 }
 
 /// Orders that were answered 201, and how many answers were none.
-#[derive(Default)]
 struct Bought {
+    buyer: Member,
     orders: Vec<String>,
     tries_in_vain: u32,
 }
@@ -59,33 +59,50 @@ impl Rush {
     }
 
     /// Calls them off. Every purchase has been answered, with an order of its own, and the books show exactly
-    /// those.
+    /// those. Then all of it is given back: a sale that drains holds the shop's replicas.
     pub(crate) async fn end(self, shop: &Shop) {
         self.over.store(true, Ordering::Relaxed);
-        let mut all = Bought::default();
+        let mut all = Vec::new();
         for buyer in self.buyers {
-            let bought = buyer.await.expect("a buyer is through");
-            all.orders.extend(bought.orders);
-            all.tries_in_vain += bought.tries_in_vain;
+            all.push(buyer.await.expect("a buyer is through"));
         }
-        let count = all.orders.len();
-        println!("{count} purchases, {} tries in vain", all.tries_in_vain);
+        let orders: Vec<_> = all.iter().flat_map(|bought| &bought.orders).collect();
+        let (count, in_vain) = (orders.len(), all.iter().map(|bought| bought.tries_in_vain).sum::<u32>());
+        println!("{count} purchases, {in_vain} tries in vain");
         assert!(count > 100, "{count} purchases show nothing");
-        let different: BTreeSet<_> = all.orders.iter().collect();
+        let different: BTreeSet<_> = orders.iter().collect();
         assert_eq!(different.len(), count, "each purchase has an order of its own");
         let reserved = i64::try_from(count).expect("a count");
         let expected = Units { remaining: i64::from(UNITS) - reserved, reserved, sold: 0 };
         shop.units_become(&self.sale, "the books show what was bought", expected).await;
+
+        let cancelling: Vec<_> =
+            all.into_iter().map(|bought| tokio::spawn(cancel(shop.clone(), bought))).collect();
+        for buyer in cancelling {
+            buyer.await.expect("all is given back");
+        }
+        let nothing = Units { remaining: i64::from(UNITS), reserved: 0, sold: 0 };
+        shop.units_become(&self.sale, "the books show that all is back", nothing).await;
+    }
+}
+
+async fn cancel(shop: Shop, bought: Bought) {
+    for order in &bought.orders {
+        shop.post(&format!("/api/v1/orders/{order}/cancel"))
+            .by(&bought.buyer)
+            .json(&json!({}))
+            .await
+            .expect(200);
     }
 }
 
 async fn buy(shop: Shop, sale: Sale, buyer: Member, over: Arc<AtomicBool>) -> Bought {
-    let mut bought = Bought::default();
+    let mut bought = Bought { buyer, orders: Vec::new(), tries_in_vain: 0 };
     while !over.load(Ordering::Relaxed) {
         let key = format!("{}-{}", unique("rush"), Uuid::now_v7());
         let answered = tokio::time::timeout(PATIENCE, async {
             loop {
-                if let Some(order) = answer(&shop, &sale, &buyer, &key).await {
+                if let Some(order) = answer(&shop, &sale, &bought.buyer, &key).await {
                     return order;
                 }
                 bought.tries_in_vain += 1;
