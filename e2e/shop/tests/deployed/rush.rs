@@ -13,7 +13,6 @@ use std::{
 use rocketmart_shop::{Member, Offer, PATIENCE, Sale, Shop, Units, unique};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-use uuid::Uuid;
 
 const BUYERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(25);
@@ -99,7 +98,7 @@ async fn cancel(shop: Shop, bought: Bought) {
 async fn buy(shop: Shop, sale: Sale, buyer: Member, over: Arc<AtomicBool>) -> Bought {
     let mut bought = Bought { buyer, orders: Vec::new(), tries_in_vain: 0 };
     while !over.load(Ordering::Relaxed) {
-        let key = format!("{}-{}", unique("rush"), Uuid::now_v7());
+        let key = unique("rush");
         let answered = tokio::time::timeout(PATIENCE, async {
             loop {
                 if let Some(order) = answer(&shop, &sale, &bought.buyer, &key).await {
@@ -118,8 +117,6 @@ async fn buy(shop: Shop, sale: Sale, buyer: Member, over: Arc<AtomicBool>) -> Bo
 
 /// One try.
 async fn answer(shop: &Shop, sale: &Sale, buyer: &Member, key: &str) -> Option<Value> {
-    let wish = json!({"sku": sale.sku, "quantity": 1});
-    let path = format!("/api/v1/sales/{}/purchases", sale.name);
-    let answer = shop.post(&path).by(buyer).json(&wish).key(key).send().await.ok()?;
+    let answer = shop.purchase(buyer, sale).key(key).send().await.ok()?;
     (!ASK_AGAIN.contains(&answer.status)).then(|| answer.expect(201))
 }

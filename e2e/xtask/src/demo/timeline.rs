@@ -87,9 +87,7 @@ fn sample(cluster: &Cluster, stop: &AtomicBool) -> Seen {
 /// Pods of the scaled components that are ready.
 fn ready_workers(cluster: &Cluster) -> Result<Vec<Value>> {
     let selector = format!("app.kubernetes.io/component in ({})", SCALED.join(","));
-    let text =
-        cluster.kubectl(&["-n", SHOP_NAMESPACE, "get", "pods", "--selector", &selector, "-o", "json"])?;
-    let list: Value = serde_json::from_str(&text)?;
+    let pods = listed(cluster, &["pods", "--selector", &selector])?;
     let moment = |value: &Value| OffsetDateTime::parse(value.as_str()?, &Rfc3339).ok();
     let ready = |pod: &Value| -> Option<Value> {
         let conditions = pod["status"]["conditions"].as_array()?;
@@ -102,14 +100,18 @@ fn ready_workers(cluster: &Cluster) -> Result<Vec<Value>> {
             "seconds": took.whole_seconds(),
         }))
     };
-    Ok(list["items"].as_array().into_iter().flatten().filter_map(ready).collect())
+    Ok(pods.iter().filter_map(ready).collect())
+}
+
+/// Objects in the namespace of the shop.
+fn listed(cluster: &Cluster, what: &[&str]) -> Result<Vec<Value>> {
+    let get = ["--namespace", SHOP_NAMESPACE, "get", "--output=json"];
+    let list: Value = serde_json::from_str(&cluster.kubectl(&[&get[..], what].concat())?)?;
+    Ok(list["items"].as_array().cloned().unwrap_or_default())
 }
 
 fn replicas(cluster: &Cluster) -> Result<BTreeMap<String, (u64, u64)>> {
-    let text = cluster.kubectl(&["-n", SHOP_NAMESPACE, "get", "deployments", "-o", "json"])?;
-    let list: Value = serde_json::from_str(&text)?;
-    let deployments = list["items"].as_array().cloned().unwrap_or_default();
-    Ok(deployments
+    Ok(listed(cluster, &["deployments"])?
         .iter()
         .filter_map(|deployment| {
             let component = deployment["metadata"]["labels"]["app.kubernetes.io/component"].as_str()?;
