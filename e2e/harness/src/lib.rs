@@ -12,6 +12,7 @@
 pub mod apiserver;
 pub mod backing;
 pub mod cache;
+pub mod checkout;
 pub mod cluster;
 pub mod maven;
 pub mod node;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use rocketmart_harness::checkout;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -42,17 +43,9 @@ impl Machine {
     }
 }
 
-/// The commit of the checkout, and whether anything but the document of the figures differs from it.
+/// The commit of the checkout, whatever its document of the figures says.
 pub(crate) fn commit() -> String {
-    let commit = first_line("git", &["rev-parse", "--short=12", "HEAD"]);
-    let changed = Command::new("git")
-        .args(["status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/benchmarks.md"])
-        .output();
-    if changed.is_ok_and(|output| !output.stdout.is_empty()) {
-        format!("{commit} with changes")
-    } else {
-        commit
-    }
+    checkout::commit(&["docs/benchmarks.md"])
 }
 
 fn first_line(program: &str, arguments: &[&str]) -> String {
