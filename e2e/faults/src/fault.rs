@@ -221,10 +221,9 @@ impl Fault {
             }
             Self::Poison => poison(world),
             Self::Network { edge, trouble, seconds } => {
-                world.set_trouble(*edge, *trouble);
+                world.set_trouble(*edge, *trouble)?;
                 rest(*seconds);
-                world.set_trouble(*edge, Trouble::default());
-                Ok(())
+                world.set_trouble(*edge, Trouble::default())
             }
             Self::Provider { trouble, seconds } => provider(world, trouble, *seconds),
             Self::Clock { component, minutes, seconds } => {

@@ -1,7 +1,7 @@
 //! Nothing lost, nothing oversold, whatever dies.
 //!
 //! ```text
-//!   rows / campaign ──▶ run ──▶ a sale on the shop of `world` (processes, proxies, a disk of its own)
+//!   rows / campaign ──▶ run ──▶ a sale on the shop of `world` (processes, proxies, a disk and a network of its own)
 //!                        │
 //!                        ├─ shoppers (rocketmart-loadtest) ──▶ history, one line per request
 //!                        ├─ faults, again and again; a canary buys and pays until that works again
@@ -21,6 +21,7 @@ pub mod fault;
 pub mod known_bugs;
 pub mod network;
 pub mod overload;
+pub mod packets;
 pub mod report;
 pub mod rows;
 pub mod run;

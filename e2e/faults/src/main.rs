@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use rocketmart_faults::{
-    campaign, known_bugs, report,
+    campaign, known_bugs, packets, report,
     rows::{self, ELSEWHERE, Row},
     run::{self, Outcome, Plan},
     town::Town,
@@ -54,8 +54,8 @@ struct Args {
     document: Option<PathBuf>,
 }
 
-/// Set in the process that has mounts of its own.
-const OWN_MOUNTS: &str = "ROCKETMART_FAULTS_OWN_MOUNTS";
+/// Set in the process that has mounts and a network of its own.
+const INSIDE: &str = "ROCKETMART_FAULTS_INSIDE";
 
 fn main() -> ExitCode {
     match start() {
@@ -73,15 +73,19 @@ fn start() -> Result<()> {
         list();
         return Ok(());
     }
-    // What is mounted for Redis is seen by this process and its children only, and gone with them.
-    if process::running_as_root() && env::var_os(OWN_MOUNTS).is_none() {
+    if process::running_as_root() && env::var_os(INSIDE).is_none() {
+        // What is mounted for Redis and what is lost between ports is seen by this process and its children only,
+        // and gone with them.
         let again = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "--"])
+            .args(["--mount", "--propagation", "private", "--net", "--"])
             .arg(env::current_exe()?)
             .args(env::args_os().skip(1))
-            .env(OWN_MOUNTS, "1")
+            .env(INSIDE, "1")
             .exec();
-        return Err(again).context("running in a mount namespace of its own");
+        return Err(again).context("running in namespaces of its own");
+    }
+    if process::running_as_root() {
+        packets::prepare()?;
     }
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(faults(&args))
 }

@@ -1,9 +1,7 @@
-//! A TCP proxy on one edge between two processes, which can misbehave.
+//! A TCP proxy on one edge between two processes, and what goes wrong there.
 //!
-//! Bytes pass through a queue in each direction, so that a delay shifts a stream instead of slowing it
-//! down. What a network loses, TCP sends again after its retransmission time-out, and the receiver
-//! sees a pause: that is what [`Trouble::loss`] makes. A direction that is cut holds its bytes, as an
-//! unacknowledged sender does, and delivers them once it is healed.
+//! The proxy delays and resets: bytes pass through a queue in each direction, so that a delay shifts a stream
+//! instead of slowing it down. What is lost is lost on the way to the proxy's port and back, see [`packets`].
 
 use std::{
     net::SocketAddr,
@@ -27,18 +25,18 @@ use tokio::{
     time::Instant,
 };
 
+use crate::packets::{self, Loss};
+
 /// Chunks on their way in one direction.
 const QUEUE: usize = 256;
 const CHUNK: usize = 16 * 1024;
-/// Linux' smallest retransmission time-out.
-const RETRANSMISSION: Duration = Duration::from_millis(200);
 
 /// How an edge misbehaves; the default is not at all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Trouble {
     /// Added to each direction.
     pub delay_ms: u64,
-    /// Share of chunks that come one retransmission late, 0 to 1.
+    /// Share of packets that get lost in each direction, 0 to 1.
     pub loss: f64,
     /// Nothing gets to the server.
     pub cut_to_server: bool,
@@ -46,6 +44,13 @@ pub struct Trouble {
     pub cut_to_client: bool,
     /// Connections are reset, and new ones too.
     pub reset: bool,
+}
+
+impl Trouble {
+    fn packets(&self) -> Loss {
+        let share = |cut: bool| if cut { 1.0 } else { self.loss };
+        Loss { to_server: share(self.cut_to_server), to_client: share(self.cut_to_client) }
+    }
 }
 
 /// Listens on loopback for one server.
@@ -84,8 +89,13 @@ impl Proxy {
         self.port
     }
 
-    pub fn set(&self, trouble: Trouble) {
-        self.trouble.send_replace(trouble);
+    /// From now on behaves so; what of it loses packets needs a network namespace of this process' own.
+    pub fn set(&self, trouble: Trouble) -> Result<()> {
+        let before = self.trouble.send_replace(trouble);
+        if before.packets() != trouble.packets() {
+            packets::lose(self.port, trouble.packets())?;
+        }
+        Ok(())
     }
 }
 
@@ -109,8 +119,8 @@ async fn carry(client: TcpStream, upstream: SocketAddr, mut trouble: watch::Rece
     }
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let there = pump(from_client, to_server, trouble.clone(), |trouble| trouble.cut_to_server);
-    let back = pump(from_server, to_client, trouble.clone(), |trouble| trouble.cut_to_client);
+    let there = pump(from_client, to_server, trouble.clone());
+    let back = pump(from_server, to_client, trouble.clone());
     tokio::select! {
         () = there => {}
         () = back => {}
@@ -119,20 +129,12 @@ async fn carry(client: TcpStream, upstream: SocketAddr, mut trouble: watch::Rece
 }
 
 /// Carries one direction until its source ends.
-async fn pump(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut trouble: watch::Receiver<Trouble>,
-    cut: fn(&Trouble) -> bool,
-) {
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, trouble: watch::Receiver<Trouble>) {
     let (queue, mut queued) = mpsc::channel::<(Instant, Vec<u8>)>(QUEUE);
-    let seen = trouble.clone();
     let reading = async move {
         let mut chunk = vec![0; CHUNK];
         while let Ok(length @ 1..) = from.read(&mut chunk).await {
-            let now = *seen.borrow();
-            let late = if rand::random_bool(now.loss) { RETRANSMISSION } else { Duration::ZERO };
-            let due = Instant::now() + Duration::from_millis(now.delay_ms) + late;
+            let due = Instant::now() + Duration::from_millis(trouble.borrow().delay_ms);
             if queue.send((due, chunk[..length].to_vec())).await.is_err() {
                 return;
             }
@@ -141,8 +143,7 @@ async fn pump(
     let writing = async move {
         while let Some((due, bytes)) = queued.recv().await {
             tokio::time::sleep_until(due).await;
-            if trouble.wait_for(|trouble| !cut(trouble)).await.is_err() || to.write_all(&bytes).await.is_err()
-            {
+            if to.write_all(&bytes).await.is_err() {
                 return;
             }
         }
@@ -231,32 +232,10 @@ mod tests {
         let proxy = echo().await?;
         let mut stream = TcpStream::connect(("127.0.0.1", proxy.port())).await?;
         assert_eq!(say(&mut stream).await?, "hello");
-        proxy.set(Trouble { delay_ms: 100, ..Trouble::default() });
+        proxy.set(Trouble { delay_ms: 100, ..Trouble::default() })?;
         let started = Instant::now();
         say(&mut stream).await?;
         assert!(started.elapsed() >= Duration::from_millis(200));
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn what_a_cut_direction_holds_arrives_once_it_is_healed() -> Result<()> {
-        let proxy = echo().await?;
-        let mut stream = TcpStream::connect(("127.0.0.1", proxy.port())).await?;
-        say(&mut stream).await?;
-        for cut in [
-            Trouble { cut_to_client: true, ..Trouble::default() },
-            Trouble { cut_to_server: true, ..Trouble::default() },
-        ] {
-            proxy.set(cut);
-            let mut heard = [0; 5];
-            stream.write_all(b"hello").await?;
-            let silent =
-                tokio::time::timeout(Duration::from_millis(100), stream.read_exact(&mut heard)).await;
-            assert!(silent.is_err());
-            proxy.set(Trouble::default());
-            stream.read_exact(&mut heard).await?;
-            assert_eq!(&heard, b"hello");
-        }
         Ok(())
     }
 
@@ -265,11 +244,11 @@ mod tests {
         let proxy = echo().await?;
         let mut old = TcpStream::connect(("127.0.0.1", proxy.port())).await?;
         say(&mut old).await?;
-        proxy.set(Trouble { reset: true, ..Trouble::default() });
+        proxy.set(Trouble { reset: true, ..Trouble::default() })?;
         assert!(say(&mut old).await.is_err());
         let mut new = TcpStream::connect(("127.0.0.1", proxy.port())).await?;
         assert!(say(&mut new).await.is_err());
-        proxy.set(Trouble::default());
+        proxy.set(Trouble::default())?;
         let mut healed = TcpStream::connect(("127.0.0.1", proxy.port())).await?;
         assert_eq!(say(&mut healed).await?, "hello");
         Ok(())

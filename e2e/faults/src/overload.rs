@@ -46,9 +46,9 @@ struct Seen {
 
 /// Overloads the shop; an error says what did not hold.
 pub async fn overload(world: &World) -> Result<()> {
-    world.set_trouble(Edge::OrderRedis, LONG_WAY);
+    world.set_trouble(Edge::OrderRedis, LONG_WAY)?;
     let found = measured(world).await;
-    world.set_trouble(Edge::OrderRedis, Trouble::default());
+    world.set_trouble(Edge::OrderRedis, Trouble::default())?;
     found
 }
 

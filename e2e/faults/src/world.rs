@@ -158,10 +158,8 @@ impl World {
         act(&mut self.stack.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub fn set_trouble(&self, edge: Edge, trouble: Trouble) {
-        if let Some(proxy) = self.edges.get(&edge) {
-            proxy.set(trouble);
-        }
+    pub fn set_trouble(&self, edge: Edge, trouble: Trouble) -> Result<()> {
+        self.edges[&edge].set(trouble)
     }
 
     pub fn with_disk<T>(&self, act: impl FnOnce(&mut Disk) -> Result<T>) -> Result<T> {
