@@ -2,7 +2,11 @@
 //!
 //! Each runs in a shop of its own, under the fault that turns the mistake into a loss.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 use rocketmart_harness::stack::Component;
@@ -20,16 +24,18 @@ const SHOPPERS: usize = 250;
 const DRAIN_LIMIT: Duration = Duration::from_secs(75);
 const BUG: &str = "ROCKETMART_BUG";
 
-struct Mistake {
-    name: &'static str,
-    what: &'static str,
+/// What a mistake of ours would be.
+#[derive(Debug)]
+pub struct Mistake {
+    pub name: &'static str,
+    pub what: &'static str,
     /// The switch in the program, if it is one of the program.
     bug: Option<&'static str>,
     appendfsync: &'static str,
     faults: fn() -> Vec<Fault>,
 }
 
-const MISTAKES: [Mistake; 3] = [
+pub const MISTAKES: [Mistake; 3] = [
     Mistake {
         name: "offsets-first",
         what: "offsets are committed before what they stand for is in SQL",
@@ -58,8 +64,14 @@ const MISTAKES: [Mistake; 3] = [
     },
 ];
 
-/// Runs those that are named, or all; an error names those that were not caught.
-pub async fn run(names: &[String], program: &Path, out: &Path) -> Result<()> {
+/// Runs those that are named, or all, and tells `note` how each was caught, if it was; an error names those that
+/// were not.
+pub async fn run(
+    names: &[String],
+    program: &Path,
+    out: &Path,
+    note: impl Fn(&Mistake, Option<&str>, Duration) -> Result<()>,
+) -> Result<()> {
     if let Some(unknown) = names.iter().find(|name| MISTAKES.iter().all(|mistake| mistake.name != **name)) {
         bail!("no known bug `{unknown}`");
     }
@@ -67,7 +79,10 @@ pub async fn run(names: &[String], program: &Path, out: &Path) -> Result<()> {
     let mut missed = Vec::new();
     for mistake in MISTAKES.iter().filter(wanted) {
         println!("\n  known bug {}: {}", mistake.name, mistake.what);
-        if let Some(how) = caught(mistake, program, out).await? {
+        let started = Instant::now();
+        let how = caught(mistake, program, out).await?;
+        note(mistake, how.as_deref(), started.elapsed())?;
+        if let Some(how) = how {
             println!("    caught: {how}");
         } else {
             println!("    NOT caught");

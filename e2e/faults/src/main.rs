@@ -12,7 +12,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use rocketmart_faults::{
-    campaign, known_bugs, packets, report,
+    campaign,
+    known_bugs::{self, Mistake},
+    packets, report,
     rows::{self, ELSEWHERE, Row},
     run::{self, Outcome, Plan},
     town::Town,
@@ -101,7 +103,12 @@ fn list() {
 
 async fn faults(args: &Args) -> Result<()> {
     if args.known_bugs {
-        return known_bugs::run(&args.rows, &args.program, &args.out).await;
+        let note = |mistake: &Mistake, how: Option<&str>, took| match &args.record {
+            Some(record) => report::note_mistake(record, mistake, how, took),
+            None => Ok(()),
+        };
+        let caught = known_bugs::run(&args.rows, &args.program, &args.out, note).await;
+        return document(args).and(caught);
     }
     let chosen = chosen(args)?;
     let mut place = Place { args, open: None };
@@ -113,9 +120,7 @@ async fn faults(args: &Args) -> Result<()> {
         println!("\n  {}: {}, {}", row.name, row.component, row.what);
         broken.extend(place.run(&row.plan(args.seed)).await?);
     }
-    if let (Some(record), Some(document)) = (&args.record, &args.document) {
-        report::write(record, document)?;
-    }
+    document(args)?;
     for row in ELSEWHERE.iter().filter(|_| !chosen.is_empty()) {
         println!("  not run here: {} ({}): {}", row.component, row.what, row.place);
     }
@@ -123,6 +128,13 @@ async fn faults(args: &Args) -> Result<()> {
         return Ok(());
     }
     bail!("{} did not hold:\n  {}", broken.len(), broken.join("\n  "))
+}
+
+fn document(args: &Args) -> Result<()> {
+    match (&args.record, &args.document) {
+        (Some(record), Some(document)) => report::write(record, document),
+        _ => Ok(()),
+    }
 }
 
 /// Where runs take place: in the same shop with the same people, until something is wrong with it.

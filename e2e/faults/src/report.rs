@@ -10,15 +10,16 @@ use std::{
     fs::{self, OpenOptions},
     io::Write as _,
     path::Path,
-    process::Command,
     time::Duration,
 };
 
 use anyhow::{Context, Result};
+use rocketmart_harness::checkout;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
+    known_bugs::{MISTAKES, Mistake},
     rows::{self, ELSEWHERE},
     run::Outcome,
 };
@@ -41,7 +42,7 @@ how many had been made though nobody was told (they were paid or expired), and h
 
 /// Adds a run of `name` to the record.
 pub fn note(record: &Path, name: &str, outcome: &Result<Outcome>, took: Duration) -> Result<()> {
-    let mut line = match outcome {
+    let line = match outcome {
         Ok(outcome) => json!({
             "name": name,
             "injections": outcome.injections,
@@ -56,8 +57,21 @@ pub fn note(record: &Path, name: &str, outcome: &Result<Outcome>, took: Duration
         }),
         Err(error) => json!({"name": name, "troubles": [format!("not carried through: {error:#}")]}),
     };
+    append(record, line, took)
+}
+
+/// Adds how a mistake that was brought back was caught, if it was.
+pub fn note_mistake(record: &Path, mistake: &Mistake, how: Option<&str>, took: Duration) -> Result<()> {
+    append(record, json!({"name": mistake_name(mistake), "caught": how}), took)
+}
+
+fn mistake_name(mistake: &Mistake) -> String {
+    format!("bug-{}", mistake.name)
+}
+
+fn append(record: &Path, mut line: Value, took: Duration) -> Result<()> {
     line["at"] = OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?.into();
-    line["commit"] = commit().into();
+    line["commit"] = checkout::commit(&["docs/faults.jsonl", "docs/faults.md"]).into();
     line["seconds"] = took.as_secs().into();
     let file = OpenOptions::new().create(true).append(true).open(record);
     writeln!(file.with_context(|| record.display().to_string())?, "{line}")?;
@@ -85,6 +99,7 @@ pub fn write(record: &Path, document: &Path) -> Result<()> {
     }
     text.push_str(&broken("What did not hold", &shown)?);
     text.push_str(&campaigns(&runs)?);
+    text.push_str(&mistakes(&runs)?);
     text.push_str(&not_injected());
     fs::write(document, text).with_context(|| document.display().to_string())
 }
@@ -174,6 +189,25 @@ fn campaigns(runs: &[Value]) -> Result<String> {
     Ok(text + &broken("Rounds that did not hold", &rounds)?)
 }
 
+/// What the newest run of each mistake found.
+fn mistakes(runs: &[Value]) -> Result<String> {
+    let mut text = String::from(
+        "\n## Mistakes brought back on purpose\n\nA build with a known mistake has to be found out by the same audit (`cargo xtask faults --known-bugs`).\n\n| mistake | caught by (findings) | when (UTC), at |\n|---|---|---|\n",
+    );
+    for mistake in &MISTAKES {
+        let cells = newest(runs, &mistake_name(mistake)).last().map_or_else(
+            || "not run yet |".to_owned(),
+            |run| {
+                let text = |field: &str| run[field].as_str().unwrap_or_default().to_owned();
+                let caught = run["caught"].as_str().unwrap_or("**not caught**");
+                format!("{caught} | {}, `{}`", text("at"), text("commit"))
+            },
+        );
+        writeln!(text, "| {} (`{}`) | {cells} |", mistake.what, mistake.name)?;
+    }
+    Ok(text)
+}
+
 fn not_injected() -> String {
     "\n## What is not injected here\n
 - A network's 200 ms are added by a proxy on the edge, not to each packet. (Lost packets are really lost, by rules
@@ -198,12 +232,6 @@ fn newest<'a>(runs: &'a [Value], name: &str) -> Vec<&'a Value> {
     let mut newest: Vec<_> = runs.iter().rev().filter(|run| run["name"] == name).take(RUNS).collect();
     newest.reverse();
     newest
-}
-
-fn commit() -> String {
-    let asked = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output();
-    let answer = asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    answer.ok().filter(|commit| !commit.is_empty()).unwrap_or_else(|| "no commit".to_owned())
 }
 
 #[cfg(test)]
