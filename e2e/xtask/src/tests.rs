@@ -53,10 +53,9 @@ impl Tier {
         Self::Deployed,
     ];
 
-    /// What runs unless tiers are named. The faults are not among them yet: a campaign has to have held
-    /// for hours before its failure may stop a change that has nothing to do with it. What is asked of a
-    /// deployed shop is the second half of `e2e`.
-    const USUAL: [Self; 5] = [Self::Unit, Self::Services, Self::Shop, Self::Operator, Self::EndToEnd];
+    /// What runs unless tiers are named: what is asked of a deployed shop is the second half of `e2e`.
+    const USUAL: [Self; 6] =
+        [Self::Unit, Self::Services, Self::Shop, Self::Operator, Self::Faults, Self::EndToEnd];
 
     fn name(self) -> &'static str {
         match self {
@@ -76,7 +75,7 @@ impl Tier {
             Self::Services => "services against real Redis, PostgreSQL, Kafka and Cassandra",
             Self::Shop => "what buyers and sellers do, and must not, in a whole shop of processes",
             Self::Operator => "operator against a real API server and etcd",
-            Self::Faults => "a random campaign against real processes, and known bugs that it must catch",
+            Self::Faults => "a dozen faults at random, several at once, in a sale under load",
             Self::EndToEnd => {
                 "a whole sale on the node, then everything else in the shop that it leaves there"
             }
@@ -121,7 +120,7 @@ impl Tier {
             ),
             Self::Faults => {
                 faults::short(programs)?;
-                Ok(Count { passed: 2, failed: 0 })
+                Ok(Count { passed: 1, failed: 0 })
             }
             Self::EndToEnd => {
                 let mut count = Count::default();
