@@ -19,6 +19,9 @@ pub struct CoalescerLimits {
     pub max_batch: usize,
     /// Most wishes waiting per sale; one more is refused as [`StockError::Overloaded`].
     pub max_waiting: usize,
+    /// Refused as well is who would wait longer than this before leaving, as long as calls take what the last one
+    /// took. Shorter than anybody's patience, so that who is not refused gets an answer.
+    pub max_wait: Duration,
     /// Wishes waiting that make a second call leave while one is under way.
     pub crowd: usize,
     /// How long a sold-out SKU is believed to stay so; at most 1 s is sensible.
@@ -27,7 +30,13 @@ pub struct CoalescerLimits {
 
 impl Default for CoalescerLimits {
     fn default() -> Self {
-        Self { max_batch: 256, max_waiting: 4096, crowd: 64, sold_out_for: Duration::from_secs(1) }
+        Self {
+            max_batch: 256,
+            max_waiting: 4096,
+            max_wait: Duration::from_secs(2),
+            crowd: 64,
+            sold_out_for: Duration::from_secs(1),
+        }
     }
 }
 
@@ -47,8 +56,8 @@ impl fmt::Debug for Coalescer {
 impl Coalescer {
     pub fn new(stock: Stock, limits: CoalescerLimits) -> Self {
         let payments_of = stock.clone();
-        let CoalescerLimits { max_batch, max_waiting, crowd, sold_out_for } = limits;
-        let width = Width { max_batch, max_waiting, crowd };
+        let CoalescerLimits { max_batch, max_waiting, max_wait, crowd, sold_out_for } = limits;
+        let width = Width { max_batch, max_waiting, max_wait, crowd };
         let reservations = Lanes::new("reserve", width, move |sale, wishes: Vec<Reserve>| {
             let stock = stock.clone();
             async move { reserve(&stock, sold_out_for, sale, wishes).await }

@@ -10,23 +10,28 @@
 //! When a crowd waits, its call leaves without waiting for the one before: Redis finds it as soon as it is
 //! done, instead of resting while answers are read and handed out.
 //!
-//! A full queue refuses at once. A caller that gave up before its turn is left out of the call. A
-//! queue that stays idle is closed, so unknown sale ids leave nothing behind.
+//! A full queue refuses at once, and it is full sooner when calls take long: who would wait for seconds
+//! is better told to come back. A caller that gave up before its turn is left out of the call. A queue
+//! that stays idle is closed, so unknown sale ids leave nothing behind.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::error::StockError;
 use crate::id::SaleId;
 
+/// Most calls of a queue at a time.
+const CALLS: usize = 2;
 const CLOSE_AFTER_IDLE: Duration = Duration::from_mins(1);
 
 type Answers<A> = Pin<Box<dyn Future<Output = Result<Vec<A>, StockError>> + Send>>;
@@ -40,9 +45,22 @@ pub(crate) struct Width {
     pub(crate) max_batch: usize,
     /// Most jobs waiting; one more is refused.
     pub(crate) max_waiting: usize,
+    /// Nobody joins a queue that takes longer than this to get through, as calls go at present.
+    pub(crate) max_wait: Duration,
     /// Jobs waiting that are worth a second call at once. Fewer gain less by leaving early than by leaving
     /// together: each call costs Redis a write to its disk.
     pub(crate) crowd: usize,
+}
+
+impl Width {
+    /// How many may wait while calls take so long: what leaves within `max_wait`, and no fewer than the next
+    /// calls can take.
+    fn room(&self, call: Duration) -> usize {
+        let next = CALLS * self.max_batch;
+        let turns = self.max_wait.as_micros() / call.as_micros().max(1);
+        let leaving = usize::try_from(turns).unwrap_or(usize::MAX).saturating_mul(next);
+        leaving.max(next).min(self.max_waiting)
+    }
 }
 
 /// The queues of one kind of call.
@@ -63,6 +81,14 @@ struct Entrance<J, A> {
     queue: mpsc::Sender<Waiting<J, A>>,
     /// Told when a crowd waits.
     crowded: Arc<Notify>,
+    /// How many may wait, by the last call.
+    room: Arc<AtomicUsize>,
+}
+
+impl<J, A> Entrance<J, A> {
+    fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
 }
 
 impl<J: Send + 'static, A: Send + 'static> Lanes<J, A> {
@@ -89,22 +115,19 @@ impl<J: Send + 'static, A: Send + 'static> Lanes<J, A> {
     fn enqueue(&self, sale: SaleId, waiting: Waiting<J, A>) -> Result<(), StockError> {
         let mut queues = lock(&self.queues);
         let entrance = queues.entry(sale).or_insert_with(|| self.open(sale));
-        let refused = match entrance.queue.try_send(waiting) {
+        if entrance.waiting() >= entrance.room.load(Ordering::Relaxed) && !entrance.queue.is_closed() {
+            return Err(self.overloaded());
+        }
+        match entrance.queue.try_send(waiting) {
             Ok(()) => {
-                if entrance.queue.max_capacity() - entrance.queue.capacity() >= self.width.crowd {
+                if entrance.waiting() >= self.width.crowd {
                     entrance.crowded.notify_one();
                 }
-                return Ok(());
+                Ok(())
             }
-            Err(refused) => refused,
-        };
-        match refused {
-            TrySendError::Full(_) => {
-                metrics::counter!("rocketmart_stock_overloaded_total", "kind" => self.kind).increment(1);
-                Err(StockError::Overloaded)
-            }
+            Err(TrySendError::Full(_)) => Err(self.overloaded()),
             // Its task is gone, with the runtime it was started on.
-            TrySendError::Closed(waiting) => {
+            Err(TrySendError::Closed(waiting)) => {
                 let entrance = self.open(sale);
                 let sent = entrance.queue.try_send(waiting).map_err(|_| StockError::Overloaded);
                 queues.insert(sale, entrance);
@@ -113,9 +136,15 @@ impl<J: Send + 'static, A: Send + 'static> Lanes<J, A> {
         }
     }
 
+    fn overloaded(&self) -> StockError {
+        metrics::counter!("rocketmart_stock_overloaded_total", "kind" => self.kind).increment(1);
+        StockError::Overloaded
+    }
+
     fn open(&self, sale: SaleId) -> Entrance<J, A> {
         let (sender, queue) = mpsc::channel(self.width.max_waiting);
         let crowded = Arc::new(Notify::new());
+        let room = Arc::new(AtomicUsize::new(self.width.max_waiting));
         let lane = Lane {
             sale,
             kind: self.kind,
@@ -124,9 +153,10 @@ impl<J: Send + 'static, A: Send + 'static> Lanes<J, A> {
             queues: Arc::downgrade(&self.queues),
             queue,
             crowded: Arc::clone(&crowded),
+            room: Arc::clone(&room),
         };
         tokio::spawn(lane.run());
-        Entrance { queue: sender, crowded }
+        Entrance { queue: sender, crowded, room }
     }
 }
 
@@ -139,6 +169,7 @@ struct Lane<J, A> {
     queues: Weak<Queues<J, A>>,
     queue: mpsc::Receiver<Waiting<J, A>>,
     crowded: Arc<Notify>,
+    room: Arc<AtomicUsize>,
 }
 
 impl<J: Send, A: Send> Lane<J, A> {
@@ -193,11 +224,13 @@ impl<J: Send, A: Send> Lane<J, A> {
         }
         #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
         metrics::histogram!("rocketmart_stock_batch_size", "kind" => self.kind).record(jobs.len() as f64);
-        let (kind, started) = (self.kind, Instant::now());
+        let (kind, width, room, started) = (self.kind, self.width, Arc::clone(&self.room), Instant::now());
         let call = (self.call)(self.sale, jobs);
         Some(async move {
             let outcome = call.await;
-            metrics::histogram!("rocketmart_stock_call_seconds", "kind" => kind).record(started.elapsed());
+            let took = started.elapsed();
+            room.store(width.room(took), Ordering::Relaxed);
+            metrics::histogram!("rocketmart_stock_call_seconds", "kind" => kind).record(took);
             // A caller that is gone by now does not read its answer; that is its choice.
             match outcome {
                 Ok(outcomes) => {

@@ -9,13 +9,14 @@ use super::*;
 
 const SALE: SaleId = SaleId(Uuid::nil());
 const CROWD: usize = 20;
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// Lanes whose calls wait for a permit of `gate` and answer each job with its batch's number.
 fn gated(max_batch: usize, max_waiting: usize) -> (Arc<Lanes<u32, usize>>, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let calls = Arc::new(AtomicUsize::new(0));
     let gate_of_call = Arc::clone(&gate);
-    let width = Width { max_batch, max_waiting, crowd: CROWD };
+    let width = Width { max_batch, max_waiting, max_wait: MAX_WAIT, crowd: CROWD };
     let lanes = Lanes::new("test", width, move |_, jobs: Vec<u32>| {
         let (gate, calls) = (Arc::clone(&gate_of_call), Arc::clone(&calls));
         async move {
@@ -79,6 +80,31 @@ async fn a_full_queue_refuses_at_once() {
     settle().await;
     assert_eq!(lanes.submit(SALE, 1).await, Err(StockError::Overloaded));
     gate.add_permits(2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_slow_call_fewer_may_wait_and_after_a_quick_one_as_many_as_ever() {
+    let (lanes, gate) = gated(2, 100);
+    let first = submit(&lanes);
+    tokio::time::sleep(Duration::from_millis(450)).await;
+    gate.add_permits(1);
+    first.await.unwrap().unwrap();
+    // Of two calls with two jobs each, four pass within the longest wait; one call is under way meanwhile.
+    let under_way = submit(&lanes);
+    settle().await;
+    let waiting: Vec<_> = (0..16).map(|_| submit(&lanes)).collect();
+    settle().await;
+    assert_eq!(lanes.submit(SALE, 1).await, Err(StockError::Overloaded));
+    gate.add_permits(9);
+    for answered in std::iter::once(under_way).chain(waiting) {
+        answered.await.unwrap().unwrap();
+    }
+    let _under_way = submit(&lanes);
+    settle().await;
+    let _waiting: Vec<_> = (0..17).map(|_| submit(&lanes)).collect();
+    settle().await;
+    let again = tokio::time::timeout(MAX_WAIT, lanes.submit(SALE, 1)).await;
+    assert!(again.is_err(), "one that waits is not refused: {again:?}");
 }
 
 #[tokio::test]
@@ -145,6 +171,7 @@ async fn play(seed: u64) {
     let width = Width {
         max_batch: 1 + usize::try_from(chance.below(4)).unwrap(),
         max_waiting: 64,
+        max_wait: MAX_WAIT,
         crowd: 1 + usize::try_from(chance.below(8)).unwrap(),
     };
     let lanes = Lanes::new("test", width, move |_, jobs: Vec<u64>| {
