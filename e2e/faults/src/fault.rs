@@ -107,6 +107,10 @@ pub enum Fault {
     BothLost {
         seconds: u64,
     },
+    /// PostgreSQL alone is gone, and is restored from a backup made so long before.
+    PostgresLost {
+        seconds: u64,
+    },
     /// Settings of the simulated provider, see `PUT /control`.
     Provider {
         trouble: Value,
@@ -193,6 +197,7 @@ impl Fault {
             | Self::PostgresDeadlocks { seconds }
             | Self::PostgresSlowFsync { seconds }
             | Self::BothLost { seconds }
+            | Self::PostgresLost { seconds }
             | Self::Provider { seconds, .. }
             | Self::Network { seconds, .. }
             | Self::Clock { seconds, .. } => Duration::from_secs(*seconds),
@@ -232,6 +237,7 @@ impl Fault {
             Self::Overload => Handle::current().block_on(overload::overload(world)),
             Self::Everything => processes::everything(world),
             Self::BothLost { seconds } => restored::both_lost(world, *seconds),
+            Self::PostgresLost { seconds } => restored::postgres_lost(world, *seconds),
             Self::KafkaKilled => world.with_stack(|stack| stack.backing.kafka.begin_restart()),
             Self::KafkaDown { seconds } => {
                 world.with_stack(|stack| stack.backing.kafka.kill());

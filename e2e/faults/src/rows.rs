@@ -254,6 +254,13 @@ pub fn all() -> Vec<Row> {
             times(1, &Fault::PostgresSlowFsync { seconds: 10 }),
         ),
         Row::new(
+            "postgres-lost",
+            "PostgreSQL",
+            "lost while Redis is not; back from a backup and Kafka's log",
+            120,
+            times(1, &Fault::PostgresLost { seconds: 6 }),
+        ),
+        Row::new(
             "restored",
             "PostgreSQL and Redis",
             "both lost; back from a backup and Kafka's log",

@@ -1,7 +1,7 @@
-//! PostgreSQL and Redis are lost in the middle of a sale, and the shop comes back from a backup of PostgreSQL and
-//! from Kafka's log: the steps of docs/restore.md, the operator's played by the side door.
+//! PostgreSQL is lost in the middle of a sale, with Redis or without, and the shop comes back from a backup and from
+//! Kafka's log: the steps of docs/restore.md, the operator's played by the side door.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, path::Path, process::Command, sync::Arc, thread, time::Duration};
 
 use anyhow::{Result, bail};
 use rocketmart_harness::stack::{Backing, Component, Stack};
@@ -12,8 +12,25 @@ use crate::world::World;
 
 /// No worker is that far behind when the backup is begun.
 const BEHIND: Duration = Duration::from_mins(1);
+/// How often somebody looks for letters to send back.
+const LOOK: Duration = Duration::from_secs(3);
 
 pub(super) fn both_lost(world: &World, seconds: u64) -> Result<()> {
+    back_from_backup(world, seconds, |stack| stack.backing.redis.restart_empty())?;
+    redis::rebuild(world)
+}
+
+/// Redis knows more than the backup and is left as it is.
+pub(super) fn postgres_lost(world: &World, seconds: u64) -> Result<()> {
+    back_from_backup(world, seconds, |_| Ok(()))?;
+    send_letters_back(world)
+}
+
+fn back_from_backup(
+    world: &World,
+    seconds: u64,
+    lose_more: impl FnOnce(&mut Stack) -> Result<()>,
+) -> Result<()> {
     let folder = world.with_stack(|stack| stack.folder().join("backup"));
     fs::create_dir_all(&folder)?;
     let begun = OffsetDateTime::now_utc();
@@ -24,13 +41,12 @@ pub(super) fn both_lost(world: &World, seconds: u64) -> Result<()> {
     rest(seconds);
     world.with_stack(|stack| {
         stack.backing.postgres.kill();
-        stack.backing.redis.kill();
-    });
+        lose_more(stack)
+    })?;
     each(world, Stack::take_down)?;
     world.with_stack(|stack| restore(stack, &folder))?;
     rewind(world, begun - BEHIND)?;
-    each(world, Stack::start)?;
-    redis::rebuild(world)
+    each(world, Stack::start)
 }
 
 /// Everything of the shop; the world outside goes on.
@@ -46,7 +62,6 @@ fn each(world: &World, act: impl Fn(&mut Stack, Component, usize) -> Result<()>)
 }
 
 fn restore(stack: &mut Stack, folder: &Path) -> Result<()> {
-    stack.backing.redis.restart_empty()?;
     let postgres = &mut stack.backing.postgres;
     postgres.restart_empty()?;
     for database in Backing::databases() {
@@ -57,13 +72,36 @@ fn restore(stack: &mut Stack, folder: &Path) -> Result<()> {
 }
 
 fn rewind(world: &World, to: OffsetDateTime) -> Result<()> {
+    let to = to.format(&Rfc3339)?;
+    rocketmart(
+        world.program(),
+        &world.with_stack(|stack| stack.backing.kafka.brokers()),
+        &["rewind", "--to", &to],
+    )
+}
+
+/// Shipments that were read before the payment they follow were parked. Looks until the sale has ended.
+fn send_letters_back(world: &World) -> Result<()> {
+    let sale = Arc::downgrade(&world.flock()?);
+    let program = world.program().to_owned();
     let brokers = world.with_stack(|stack| stack.backing.kafka.brokers());
-    let output = Command::new(world.program())
-        .args(["rewind", "--to", &to.format(&Rfc3339)?])
-        .env("KAFKA_BROKERS", brokers)
-        .output()?;
+    thread::spawn(move || {
+        while sale.strong_count() > 0 {
+            thread::sleep(LOOK);
+            let replay = ["dead-letters", "replay", "--component", "order-worker", "--all"];
+            if let Err(error) = rocketmart(&program, &brokers, &replay) {
+                println!("      letters were not sent back: {error:#}");
+            }
+        }
+    });
+    Ok(())
+}
+
+/// A command of the image.
+fn rocketmart(program: &Path, brokers: &str, arguments: &[&str]) -> Result<()> {
+    let output = Command::new(program).args(arguments).env("KAFKA_BROKERS", brokers).output()?;
     if !output.status.success() {
-        bail!("rewind: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!("{}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
 }
