@@ -120,7 +120,6 @@ async fn faults(args: &Args) -> Result<()> {
         println!("\n  {}: {}, {}", row.name, row.component, row.what);
         broken.extend(place.run(&row.plan(args.seed)).await?);
     }
-    document(args)?;
     for row in ELSEWHERE.iter().filter(|_| !chosen.is_empty()) {
         println!("  not run here: {} ({}): {}", row.component, row.what, row.place);
     }
@@ -155,6 +154,7 @@ impl Place<'_> {
         if let Some(record) = &self.args.record {
             report::note(record, &plan.name, &outcome, started.elapsed())?;
         }
+        document(self.args)?;
         let trouble = judged(&plan.name, outcome);
         if trouble.is_some() {
             // What is wrong here is not to be found again in the next run.
