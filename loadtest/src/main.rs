@@ -85,7 +85,8 @@ struct RushArgs {
     summary: PathBuf,
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    #[arg(long, default_value_t = 256)]
+    /// No more purchases than this at the same time: the others wait in front of the shop
+    #[arg(long, default_value_t = 64)]
     requests_at_once: usize,
     #[arg(long, default_value_t = 300)]
     limit_seconds: u64,
