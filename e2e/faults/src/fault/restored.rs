@@ -16,21 +16,17 @@ const BEHIND: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_secs(3);
 
 pub(super) fn both_lost(world: &World, seconds: u64) -> Result<()> {
-    back_from_backup(world, seconds, |stack| stack.backing.redis.restart_empty())?;
+    back_from_backup(world, seconds, true)?;
     redis::rebuild(world)
 }
 
 /// Redis knows more than the backup and is left as it is.
 pub(super) fn postgres_lost(world: &World, seconds: u64) -> Result<()> {
-    back_from_backup(world, seconds, |_| Ok(()))?;
+    back_from_backup(world, seconds, false)?;
     send_letters_back(world)
 }
 
-fn back_from_backup(
-    world: &World,
-    seconds: u64,
-    lose_more: impl FnOnce(&mut Stack) -> Result<()>,
-) -> Result<()> {
+fn back_from_backup(world: &World, seconds: u64, without_redis: bool) -> Result<()> {
     let folder = world.with_stack(|stack| stack.folder().join("backup"));
     fs::create_dir_all(&folder)?;
     let begun = OffsetDateTime::now_utc();
@@ -41,10 +37,18 @@ fn back_from_backup(
     rest(seconds);
     world.with_stack(|stack| {
         stack.backing.postgres.kill();
-        lose_more(stack)
-    })?;
+        if without_redis {
+            stack.backing.redis.kill();
+        }
+    });
     each(world, Stack::take_down)?;
-    world.with_stack(|stack| restore(stack, &folder))?;
+    world.with_stack(|stack| {
+        // Empty only once nobody is left who would work with it.
+        if without_redis {
+            stack.backing.redis.restart_empty()?;
+        }
+        restore(stack, &folder)
+    })?;
     rewind(world, begun - BEHIND)?;
     each(world, Stack::start)
 }
