@@ -1,5 +1,6 @@
 //! Kafka: events out ([`Producer`], [`FencedProducer`]), events in ([`Consumer`], [`read_all_then_follow`]),
-//! how far others are ([`GroupProgress`]), and back to where they were ([`rewind`]).
+//! how far others are ([`GroupProgress`]), and back to where they were ([`rewind`]). A topic that was
+//! made again is read from its beginning.
 //!
 //! Delivery is at least once on both sides; what makes it once is the inbox of the receiver.
 //! Events travel as CloudEvents in binary content mode, see `wire`.
@@ -14,6 +15,7 @@ mod handler;
 mod producer;
 mod progress;
 mod reader;
+mod recreated;
 mod rewind;
 mod topics;
 mod trouble;

@@ -17,8 +17,9 @@ use anyhow::Context as _;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::FutureExt as _;
 use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
+use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,7 @@ use super::batch::{Batch, Progress};
 use super::context::Context;
 use super::dead_letter::DeadLetters;
 use super::handler::{HandleError, Handler};
+use super::recreated::Recreated;
 use crate::config::KafkaConfig;
 use crate::failpoint;
 
@@ -74,27 +76,28 @@ impl Consumer {
 
     /// Consumes until `stop`, through broker failures; only a misconfiguration is an error.
     pub async fn run(self, handler: Arc<dyn Handler>, stop: CancellationToken) -> anyhow::Result<()> {
-        let consumer = self.connect()?;
-        let dead_letters = DeadLetters::new(&self.config, &self.component, &self.topics);
-        let mut session = Session {
-            consumer: Arc::new(consumer),
-            dead_letters,
-            settings: self,
-            carried: Batch::default(),
-            handled: Progress::default(),
-            stop,
-        };
-        let outcome = session.run(&*handler).await;
-        // Leaving the group blocks for a moment.
-        let consumer = session.consumer;
-        tokio::task::spawn_blocking(move || drop(consumer)).await?;
-        outcome
+        while !stop.is_cancelled() {
+            let mut session = Session {
+                consumer: Arc::new(self.connect()?),
+                dead_letters: DeadLetters::new(&self.config, &self.component, &self.topics),
+                settings: &self,
+                carried: Batch::default(),
+                handled: Progress::default(),
+                stop: stop.clone(),
+            };
+            let outcome = session.run(&*handler).await;
+            // Leaving the group blocks for a moment.
+            let consumer = session.consumer;
+            tokio::task::spawn_blocking(move || drop(consumer)).await?;
+            outcome?;
+        }
+        Ok(())
     }
 
     fn connect(&self) -> anyhow::Result<StreamConsumer<Context>> {
-        let consumer: StreamConsumer<Context> = self
-            .config
-            .client(&self.component)
+        let mut settings = self.config.client(&self.component);
+        Recreated::listen(&mut settings);
+        let consumer: StreamConsumer<Context> = settings
             .set("group.id", self.config.group(&self.component))
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("auto.offset.reset", "earliest")
@@ -118,11 +121,11 @@ impl Consumer {
     }
 }
 
-/// A running consumer.
-struct Session {
+/// A running consumer, as long as its topics stay the same.
+struct Session<'a> {
     consumer: Arc<StreamConsumer<Context>>,
     dead_letters: DeadLetters,
-    settings: Consumer,
+    settings: &'a Consumer,
     /// Read while waiting to try an earlier batch again.
     carried: Batch,
     /// Handled but not yet committed.
@@ -130,7 +133,8 @@ struct Session {
     stop: CancellationToken,
 }
 
-impl Session {
+impl Session<'_> {
+    /// Returns when stopped, or when a topic was made again and all of the old one is handled.
     async fn run(&mut self, handler: &dyn Handler) -> anyhow::Result<()> {
         while !self.stop.is_cancelled() {
             let batch = self.collect().await?;
@@ -143,7 +147,31 @@ impl Session {
                 self.handle(batch, handler).await?;
                 failpoint::reach(failpoint::BEFORE_OFFSET_COMMIT);
             }
-            self.commit().await?;
+            if !self.settings.context.recreated().any() {
+                self.commit().await?;
+            } else if self.carried.is_empty() {
+                return self.back_to_the_beginning().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits for topics that were made again that nothing of them was read: what stands there may be
+    /// a position in the old one.
+    async fn back_to_the_beginning(&mut self) -> anyhow::Result<()> {
+        let recreated = self.settings.context.recreated().take();
+        let mut beginning = TopicPartitionList::new();
+        for partition in self.consumer.assignment()?.elements() {
+            if recreated.contains(partition.topic()) {
+                let (topic, partition) = (partition.topic(), partition.partition());
+                beginning.add_partition_offset(topic, partition, Offset::Offset(0))?;
+            }
+        }
+        if beginning.count() > 0
+            && let Err(error) = self.commit_offsets(beginning).await?
+        {
+            // Brokers that have lost everything know neither this member nor any offset of its group.
+            tracing::warn!(%error, "the group was not moved to the beginning");
         }
         Ok(())
     }
@@ -151,7 +179,7 @@ impl Session {
     async fn collect(&mut self) -> anyhow::Result<Batch> {
         let mut batch = std::mem::take(&mut self.carried);
         let mut deadline = Instant::now() + if batch.is_empty() { IDLE } else { self.settings.linger };
-        while batch.len() < self.settings.max {
+        while batch.len() < self.settings.max && !self.settings.context.recreated().any() {
             let consumer = Arc::clone(&self.consumer);
             // What is there already needs no timer: under load that is nearly every message.
             let polled = if let Some(message) = consumer.recv().now_or_never() {
@@ -164,6 +192,9 @@ impl Session {
                 }
             };
             self.forget_revoked(&mut batch);
+            if self.settings.context.recreated().any() {
+                break;
+            }
             match polled {
                 Err(_elapsed) => break,
                 Ok(message) => {
@@ -260,6 +291,9 @@ impl Session {
             };
             self.forget_revoked(batch);
             let Ok(message) = polled else { break };
+            if self.settings.context.recreated().any() {
+                continue;
+            }
             if let Some(message) = usable(message).await? {
                 // From a partition assigned just now.
                 self.carried.push(&self.settings.config, &message);
@@ -285,9 +319,7 @@ impl Session {
         if self.handled.is_empty() {
             return Ok(());
         }
-        let offsets = self.handled.to_list()?;
-        let consumer = Arc::clone(&self.consumer);
-        match tokio::task::spawn_blocking(move || consumer.commit(&offsets, CommitMode::Sync)).await? {
+        match self.commit_offsets(self.handled.to_list()?).await? {
             Ok(()) => self.handled = Progress::default(),
             Err(error) => {
                 metrics::counter!("kafka_commit_errors_total", "component" => self.settings.component.clone())
@@ -296,6 +328,11 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    async fn commit_offsets(&self, offsets: TopicPartitionList) -> anyhow::Result<KafkaResult<()>> {
+        let consumer = Arc::clone(&self.consumer);
+        Ok(tokio::task::spawn_blocking(move || consumer.commit(&offsets, CommitMode::Sync)).await?)
     }
 }
 

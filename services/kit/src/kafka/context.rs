@@ -4,11 +4,13 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientContext, Statistics};
 
 use super::batch::Place;
+use super::recreated::Recreated;
 use super::trouble::Trouble;
 
 /// Shared between librdkafka's callbacks, the consumer's loop and its readiness gate.
@@ -23,6 +25,7 @@ struct Shared {
     joined: AtomicBool,
     connected: AtomicBool,
     trouble: Trouble,
+    recreated: Recreated,
 }
 
 impl Context {
@@ -32,6 +35,10 @@ impl Context {
     /// revoked before the message that the poll returned.
     pub(super) fn take_revoked(&self) -> HashSet<Place> {
         std::mem::take(&mut *self.shared.revoked.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn recreated(&self) -> &Recreated {
+        &self.shared.recreated
     }
 
     /// An error while the consumer is not a member of its group, or no broker answers.
@@ -47,6 +54,10 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.shared.recreated.hear(level, facility, line);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         self.shared.trouble.note(&error, reason);
     }

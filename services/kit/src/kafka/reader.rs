@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
 use super::consumer::usable;
+use super::context::Context;
 use super::handler::{HandleError, Handler};
-use super::trouble::Trouble;
+use super::recreated::Recreated;
 use crate::config::KafkaConfig;
 
 const BATCH: usize = 1000;
@@ -26,7 +27,8 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Hands every event of `topic` to `handler` from the beginning, calls `caught_up` once when it
-/// has handled all that was there, and goes on until `stop`.
+/// has handled all that was there, and goes on until `stop`; from the beginning again when the topic
+/// was deleted and made again.
 ///
 /// The topic is waited for. Poison is logged and skipped: each process reads it again on each
 /// start, so parking it would only multiply it.
@@ -38,18 +40,20 @@ pub async fn read_all_then_follow(
     caught_up: impl FnOnce() + Send,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let reader = Reader::open(config, component, topic)?;
-    let Some(partitions) = reader.assign(&stop).await? else { return Ok(()) };
-    let mut behind: HashSet<i32> = partitions.into_iter().collect();
     let mut caught_up = Some(caught_up);
     while !stop.is_cancelled() {
-        let batch = reader.collect(&mut behind, &stop).await?;
-        handle(batch, &*handler, &stop).await;
-        if behind.is_empty()
-            && !stop.is_cancelled()
-            && let Some(tell) = caught_up.take()
-        {
-            tell();
+        let reader = Reader::open(config, component, topic)?;
+        let Some(partitions) = reader.assign(&stop).await? else { return Ok(()) };
+        let mut behind: HashSet<i32> = partitions.into_iter().collect();
+        while !stop.is_cancelled() && !reader.context.recreated().any() {
+            let batch = reader.collect(&mut behind, &stop).await?;
+            handle(batch, &*handler, &stop).await;
+            if behind.is_empty()
+                && !stop.is_cancelled()
+                && let Some(tell) = caught_up.take()
+            {
+                tell();
+            }
         }
     }
     Ok(())
@@ -58,13 +62,16 @@ pub async fn read_all_then_follow(
 struct Reader {
     config: KafkaConfig,
     topic: String,
-    consumer: Arc<StreamConsumer<Trouble>>,
+    consumer: Arc<StreamConsumer<Context>>,
+    context: Context,
 }
 
 impl Reader {
     fn open(config: &KafkaConfig, component: &str, topic: &str) -> anyhow::Result<Self> {
-        let consumer = config
-            .client(component)
+        let context = Context::default();
+        let mut settings = config.client(component);
+        Recreated::listen(&mut settings);
+        let consumer = settings
             // Required by librdkafka; no group is joined.
             .set("group.id", format!("{}-reader", config.group(component)))
             .set("enable.auto.commit", "false")
@@ -74,9 +81,9 @@ impl Reader {
             .set("reconnect.backoff.max.ms", "2000")
             .set("queued.max.messages.kbytes", "8192")
             .set("fetch.wait.max.ms", "100")
-            .create_with_context(Trouble::default())
+            .create_with_context(context.clone())
             .context("cannot create a Kafka consumer")?;
-        Ok(Self { config: config.clone(), topic: config.topic(topic), consumer: Arc::new(consumer) })
+        Ok(Self { config: config.clone(), topic: config.topic(topic), consumer: Arc::new(consumer), context })
     }
 
     /// Takes every partition from its beginning; `None` when stopped before the topic was there.

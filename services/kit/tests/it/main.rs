@@ -11,6 +11,7 @@ mod fenced;
 mod idempotency;
 mod outbox;
 mod reader;
+mod recreated;
 mod secured;
 mod service;
 mod support;
