@@ -1,7 +1,8 @@
 //! What a lost Redis has to hold again, told from what SQL has of each order.
 //!
-//! Redis decided and SQL followed, so SQL is never ahead; what Redis had decided and had not told yet
-//! is lost with it, and the units of such a decision are free again.
+//! Redis decided and SQL followed, so SQL was not ahead when Redis was lost (payments that failed it may have
+//! decided since); what Redis had decided and had not told yet is lost with it, and the units of such a decision are
+//! free again.
 
 use std::collections::BTreeMap;
 

@@ -104,15 +104,18 @@ pub async fn doubted_sale(tx: &mut PgConnection, order: Uuid) -> sqlx::Result<Op
     .await
 }
 
-/// Up to `limit` events whose sales are not in doubt any more, oldest first, and payments before what follows
-/// them, which may have come from another topic.
+/// Up to `limit` events that need not wait any more, oldest first, and payments before what follows them,
+/// which may have come from another topic: those whose sales are not in doubt any more, and payments that failed
+/// and that the books decide about.
 pub async fn ready(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Event>> {
     let rows = sqlx::query(
         "SELECT parked.* FROM parked_payments AS parked JOIN sales ON sales.id = sale_id
-         WHERE doubt IS NULL AND refused IS NULL ORDER BY type <> ALL($2), position LIMIT $1",
+         WHERE (doubt IS NULL OR books_decide AND type = $3) AND refused IS NULL
+         ORDER BY type <> ALL($2), position LIMIT $1",
     )
     .bind(limit)
     .bind(vec![types::PAYMENT_SUCCEEDED, types::PAYMENT_FAILED])
+    .bind(types::PAYMENT_FAILED)
     .fetch_all(pool)
     .await?;
     rows.iter().map(read).collect()

@@ -66,7 +66,7 @@ pub async fn begin(
 ) -> sqlx::Result<Option<Begun>> {
     sqlx::query("SELECT 1 FROM sales WHERE id = $1 FOR UPDATE").bind(sale).execute(&mut *tx).await?;
     let row: Option<(i32, i64, String)> = sqlx::query_as(
-        "UPDATE sales SET incarnation = incarnation + 1, fence = $2,
+        "UPDATE sales SET incarnation = incarnation + 1, fence = $2, books_decide = false,
              void_until_ms = greatest($3, void_until_ms,
                  (SELECT ms FROM stream_positions WHERE sale_id = sales.id)) + 1000
          WHERE id = $1 AND doubt IS NOT NULL RETURNING incarnation, void_until_ms, doubt",

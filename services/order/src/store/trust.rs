@@ -16,6 +16,8 @@ pub struct Trust {
     pub doubt: Option<String>,
     /// Stream entries up to this millisecond that are not in the books yet were lost.
     pub void_until_ms: Option<i64>,
+    /// While Redis is not believed, the books decide about payments that failed.
+    pub books_decide: bool,
 }
 
 /// What Redis must have of a sale, if it is to have it at all.
@@ -27,18 +29,19 @@ pub struct Expected {
     pub left: StreamPosition,
 }
 
-type Row = (Uuid, i32, Option<String>, Option<i64>);
+type Row = (Uuid, i32, Option<String>, Option<i64>, bool);
 
 /// As last committed. A sale that SQL does not know is missing.
 pub async fn of(pool: &PgPool, sales: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Trust>> {
     if sales.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows: Vec<Row> =
-        sqlx::query_as("SELECT id, incarnation, doubt, void_until_ms FROM sales WHERE id = ANY($1)")
-            .bind(sales)
-            .fetch_all(pool)
-            .await?;
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT id, incarnation, doubt, void_until_ms, books_decide FROM sales WHERE id = ANY($1)",
+    )
+    .bind(sales)
+    .fetch_all(pool)
+    .await?;
     Ok(by_sale(rows))
 }
 
@@ -49,7 +52,8 @@ pub async fn hold(tx: &mut PgConnection, sales: &[Uuid]) -> sqlx::Result<HashMap
     }
     // As weak a lock as the foreign keys of new orders take: it holds up nothing else.
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, incarnation, doubt, void_until_ms FROM sales WHERE id = ANY($1) ORDER BY id FOR KEY SHARE",
+        "SELECT id, incarnation, doubt, void_until_ms, books_decide FROM sales
+         WHERE id = ANY($1) ORDER BY id FOR KEY SHARE",
     )
     .bind(sales)
     .fetch_all(tx)
@@ -59,7 +63,9 @@ pub async fn hold(tx: &mut PgConnection, sales: &[Uuid]) -> sqlx::Result<HashMap
 
 fn by_sale(rows: Vec<Row>) -> HashMap<Uuid, Trust> {
     rows.into_iter()
-        .map(|(id, incarnation, doubt, void_until_ms)| (id, Trust { incarnation, doubt, void_until_ms }))
+        .map(|(id, incarnation, doubt, void_until_ms, books_decide)| {
+            (id, Trust { incarnation, doubt, void_until_ms, books_decide })
+        })
         .collect()
 }
 
@@ -132,7 +138,7 @@ pub async fn note_left(
 /// since `incarnation`, which the doubt is about.
 pub async fn doubt(pool: &PgPool, sale: Uuid, incarnation: i32, reason: &str) -> sqlx::Result<bool> {
     let done = sqlx::query(
-        "UPDATE sales SET doubt = $3, doubted_at = now(), drained = false
+        "UPDATE sales SET doubt = $3, doubted_at = now(), drained = false, books_decide = false
          WHERE id = $1 AND incarnation = $2 AND doubt IS NULL AND loaded AND state <> 'closed_out'",
     )
     .bind(sale)
@@ -161,6 +167,25 @@ pub async fn note_drained(pool: &PgPool, doubts: &[(Uuid, OffsetDateTime)]) -> s
     .bind(doubts.iter().map(|doubt| doubt.1).collect::<Vec<_>>())
     .execute(pool)
     .await?;
+    Ok(())
+}
+
+/// From now on the books decide about payments of this sale that failed, if Redis has nothing to add to them
+/// and no rebuild has begun: reservations wait for units that only such a payment can give back.
+///
+/// For as long as the sale has its incarnation, which is as long as no rebuild begins.
+pub async fn let_books_decide(pool: &PgPool, sale: Uuid) -> sqlx::Result<()> {
+    let done = sqlx::query(
+        "UPDATE sales SET books_decide = true
+         WHERE id = $1 AND doubt IS NOT NULL AND drained AND NOT books_decide
+             AND incarnation = coalesce((SELECT max(incarnation) FROM rebuilds WHERE sale_id = $1), 0)",
+    )
+    .bind(sale)
+    .execute(pool)
+    .await?;
+    if done.rows_affected() == 1 {
+        tracing::info!(%sale, "reservations wait for units: payments that failed are decided without Redis");
+    }
     Ok(())
 }
 

@@ -5,7 +5,9 @@
 //! events come again and Redis answers the same.
 //!
 //! A Redis that has lost something has no verdicts: what it knows of the sale is not the sale. Its payments
-//! are parked until it is rebuilt.
+//! are parked until it is rebuilt. Only one that failed may have to be decided before: a reservation may
+//! wait for the units that it gives back, and the rebuild for that reservation. Then SQL has everything that
+//! Redis ever told, Redis decides nothing any more, and SQL takes its place.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -119,40 +121,43 @@ pub(super) async fn ask(
         anyhow::Ok((*sale, trust.incarnation, decide(pool, stock, *sale, &trust, questions).await?))
     });
     for (sale, incarnation, answer) in try_join_all(answers).await? {
-        if let Some(verdicts) = answer {
-            asked.verdicts.extend(verdicts);
+        if !answer.is_empty() {
             asked.incarnations.insert(sale, incarnation);
-        } else if let Some(Questions { confirm, release }) = questions.get(&sale) {
-            asked.parked.extend(confirm.iter().chain(release).map(|(index, _)| (*index, sale)));
         }
+        let put =
+            questions.get(&sale).into_iter().flat_map(|about| about.confirm.iter().chain(&about.release));
+        let unanswered = put.filter(|(index, _)| !answer.contains_key(index));
+        asked.parked.extend(unanswered.map(|(index, _)| (*index, sale)));
+        asked.verdicts.extend(answer);
     }
     Ok(asked)
 }
 
-/// Redis' verdicts about one sale; `None` when Redis is not believed about it.
+/// The verdicts about one sale; when Redis is not believed about it, at most those of the books.
 async fn decide(
     pool: &PgPool,
     stock: &Stock,
     sale: Uuid,
     trust: &Trust,
     questions: &Questions,
-) -> anyhow::Result<Option<Verdicts>> {
+) -> anyhow::Result<Verdicts> {
     if trust.doubt.is_some() {
-        return Ok(None);
+        let decided: &[_] = if trust.books_decide { &questions.release } else { &[] };
+        return Ok(decided.iter().map(|(index, _)| (*index, Verdict::Won)).collect());
     }
     let unknown = match put(stock, SaleId(sale), questions).await {
-        Ok(Ok(verdicts)) => return Ok(Some(verdicts)),
+        Ok(Ok(verdicts)) => return Ok(verdicts),
         Ok(Err(unknown)) => Some(unknown),
         Err(StockError::Unvouched) => None,
         Err(error) => return Err(error.into()),
     };
     match (vouch::look(pool, stock, sale).await?, unknown) {
-        (Seen::Doubted(_), _) => Ok(None),
+        (Seen::Doubted(_), _) => Ok(Verdicts::new()),
         // SQL has the order as reserved, and Redis has never heard of it.
         (Seen::Vouched, Some(order)) => {
             let reason = format!("Redis does not know order {order}");
             vouch::doubt(pool, stock, sale, trust.incarnation, &reason).await?;
-            Ok(None)
+            Ok(Verdicts::new())
         }
         (seen, _) => Err(anyhow!("sale {sale} could not be asked; now it is {seen:?}")),
     }

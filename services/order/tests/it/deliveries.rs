@@ -42,6 +42,11 @@ pub fn succeeded(order: Uuid) -> Delivery {
     delivery(events::PAYMENTS, types::PAYMENT_SUCCEEDED, order, &data)
 }
 
+pub fn failed(order: Uuid) -> Delivery {
+    let data = json!({ "payment_id": Uuid::now_v7(), "order_id": order, "reason": "declined" });
+    delivery(events::PAYMENTS, types::PAYMENT_FAILED, order, &data)
+}
+
 pub fn preparing(order: Uuid) -> Delivery {
     let data = json!({ "shipment_id": Uuid::now_v7(), "order_id": order, "state": "preparing", "at_ms": 1_700_000_031_000_i64 });
     delivery(events::DELIVERIES, types::SHIPMENT_UPDATED, order, &data)

@@ -2,13 +2,15 @@
 
 use rocketmart_kit::kafka::{HandleError, Handler};
 use rocketmart_order::store::trust;
-use rocketmart_stock::{OrderId, ReleaseReason, SaleId};
+use rocketmart_stock::{OrderId, ReleaseOutcome, ReleaseReason, SaleId};
 use uuid::Uuid;
 
-use crate::deliveries::{books, released, reserve, reserved, submitted, worker};
+use crate::deliveries::{books, failed, released, reserve, reserved, submitted, succeeded, worker};
+use crate::rebuild::{command, flush, rebuild};
 use crate::shop::Shop;
 
 const WAITING: &str = "SELECT count(*) FROM waiting_events";
+const PARKED: &str = "SELECT count(*) FROM parked_payments";
 const ORDERS: &str = "SELECT count(*) FROM orders";
 
 /// One buyer has given the only unit back and another one has it, in Redis: sale, first and second order.
@@ -101,4 +103,52 @@ async fn a_lost_sale_is_not_rebuilt_without_what_waits_for_its_units() {
     worker.handle(&[released(sale, first)]).await.unwrap();
     worker.book_waiting().await.unwrap();
     assert_eq!(trust::is_drained(&shop.backing.pool, sale).await.unwrap(), Some(true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_sale_whose_units_a_failed_payment_has_to_give_back_is_rebuilt() {
+    let shop = Shop::with_api_only().await;
+    let sale = shop.open_sale(2).await;
+    let paid = reserve(&shop, sale).await;
+    let first = reserve(&shop, sale).await;
+    let given_back = [(OrderId(first), ReleaseReason::PaymentFailed)];
+    shop.backing.stock.release(SaleId(sale), &given_back).await.unwrap();
+    let second = reserve(&shop, sale).await;
+    let worker = worker(&shop);
+    for order in [paid, first] {
+        worker.handle(&[reserved(sale, order, 1), submitted(sale, order)]).await.unwrap();
+    }
+    worker.handle(&[reserved(sale, second, 1)]).await.unwrap();
+
+    // That the first one's payment failed had been decided in Redis, and is not in SQL.
+    flush(&shop).await;
+    let in_flight = async || {
+        let (status, answer) = command(&shop, sale, "rebuild").await;
+        assert_eq!((status, answer["code"].as_str()), (409, Some("events-in-flight")), "{answer}");
+        worker.book_parked().await.unwrap();
+        worker.book_waiting().await.unwrap();
+        (shop.backing.number(WAITING).await, shop.backing.number(PARKED).await)
+    };
+    worker.handle(&[succeeded(paid), failed(first)]).await.unwrap();
+    assert_eq!(in_flight().await, (1, 2), "something may be on its way that decides it otherwise");
+    let drained = "UPDATE sales SET drained = true WHERE doubt IS NOT NULL";
+    sqlx::query(drained).execute(&shop.backing.pool).await.unwrap();
+    assert_eq!(in_flight().await, (0, 1), "a payment that succeeded waits for Redis");
+    assert_eq!(shop.backing.ledger().await, [2, 0, 2, 0]);
+
+    rebuild(&shop, sale).await;
+    worker.book_parked().await.unwrap();
+    assert_eq!(shop.backing.ledger().await, [2, 0, 1, 1]);
+    let states = "SELECT count(*) FROM orders WHERE (id, state) IN (($1, 'paid'), ($2, 'payment_failed'), ($3, 'reserved'))";
+    let as_told: i64 = sqlx::query_scalar(states)
+        .bind(paid)
+        .bind(first)
+        .bind(second)
+        .fetch_one(&shop.backing.pool)
+        .await
+        .unwrap();
+    assert_eq!(as_told, 3);
+    // In the rebuilt Redis the unit is the second one's.
+    let again = shop.backing.stock.release(SaleId(sale), &given_back).await.unwrap();
+    assert_eq!(again, [ReleaseOutcome::AlreadyReleased(ReleaseReason::PaymentFailed)]);
 }
