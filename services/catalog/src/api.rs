@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use rocketmart_kit::auth::Verifier;
 use rocketmart_kit::config::{self, AuthConfig, KafkaConfig, ListenConfig};
-use rocketmart_kit::outbox;
+use rocketmart_kit::outbox::{self, Readers};
 use rocketmart_kit::service::Service;
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::events;
 use crate::http::{self, Catalog};
 use crate::store::cassandra::CassandraStore;
 use crate::store::{MIGRATOR, PostgresStore, StoreConfig, StoreKind};
@@ -50,6 +51,7 @@ async fn on_postgres(service: Service, args: &Args, verifier: Verifier) -> anyho
     let pool = args.store.postgres.required()?.connect().await?;
     config::migrate(&pool, &MIGRATOR).await?;
     let producer = args.kafka.producer()?;
+    let readers = Readers::new(&args.kafka, events::TOPIC, &["order-worker"]);
     let store = Arc::new(PostgresStore::new(pool.clone()));
     let database = pool.clone();
     Ok(service
@@ -61,7 +63,7 @@ async fn on_postgres(service: Service, args: &Args, verifier: Verifier) -> anyho
                 Ok(())
             }
         })
-        .task("outbox", move |stop| outbox::publish_loop(pool, producer, stop)))
+        .task("outbox", move |stop| outbox::publish_loop(pool, producer, readers, stop)))
 }
 
 async fn on_cassandra(service: Service, args: &Args, verifier: Verifier) -> anyhow::Result<Service> {

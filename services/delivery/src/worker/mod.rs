@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::kafka::Consumer;
-use rocketmart_kit::outbox;
+use rocketmart_kit::outbox::{self, Readers};
 use rocketmart_kit::service::Service;
 
 use crate::MIGRATIONS;
 use crate::carrier::{Carrier, SimulatedCarrier};
-use crate::events::ORDERS;
+use crate::events::{DELIVERIES, ORDERS};
 
 const COMPONENT: &str = "delivery-worker";
 /// Most events of one batch, and how long a smaller batch waits for more.
@@ -60,6 +60,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
 
     let database = pool.clone();
     let broker = producer.clone();
+    let readers = Readers::new(&args.kafka, DELIVERIES, &["order-worker"]);
     Ok(Service::new(COMPONENT, &args.listen)
         .ready("postgresql", move || {
             let database = database.clone();
@@ -72,5 +73,5 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
         .ready("orders", gate)
         .task("orders", move |stop| consumer.run(Arc::new(orders), stop))
         .task("steps", move |stop| steps.run(stop))
-        .task("outbox", move |stop| outbox::publish_loop(pool, producer, stop)))
+        .task("outbox", move |stop| outbox::publish_loop(pool, producer, readers, stop)))
 }

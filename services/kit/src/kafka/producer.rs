@@ -6,6 +6,7 @@
 //! repeats. A receiver may then see events again, but never a later one first.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -16,6 +17,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig};
 
+use super::recreated::Recreated;
 use super::trouble::Trouble;
 use super::{topics, wire};
 use crate::config::KafkaConfig;
@@ -35,6 +37,7 @@ pub struct Producer {
 struct Shared {
     config: KafkaConfig,
     current: ArcSwap<Connection>,
+    replaced: AtomicU64,
     trouble: Trouble,
 }
 
@@ -69,7 +72,20 @@ impl Producer {
     pub(crate) fn new(config: &KafkaConfig) -> anyhow::Result<Self> {
         let trouble = Trouble::default();
         let current = ArcSwap::from_pointee(connect(config, &trouble)?);
-        Ok(Self { shared: Arc::new(Shared { config: config.clone(), current, trouble }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                config: config.clone(),
+                current,
+                replaced: AtomicU64::new(0),
+                trouble,
+            }),
+        })
+    }
+
+    /// Changes whenever what was acknowledged may be gone: a topic was made again, or could have been
+    /// unnoticed. It takes some seconds to be noticed.
+    pub fn epoch(&self) -> u64 {
+        self.shared.replaced.load(Ordering::Acquire) + self.shared.trouble.recreated().times()
     }
 
     /// Sends to `topic` (without the prefix) and waits for every acknowledgement.
@@ -103,6 +119,7 @@ impl Producer {
         let fresh = Arc::new(connect(&self.shared.config, &self.shared.trouble)?);
         let before = self.shared.current.compare_and_swap(failed, fresh);
         if Arc::ptr_eq(&before, failed) {
+            self.shared.replaced.fetch_add(1, Ordering::Release);
             failed.purge(PurgeConfig::default().queue().inflight());
         }
         Ok(())
@@ -123,6 +140,7 @@ fn connect(config: &KafkaConfig, trouble: &Trouble) -> anyhow::Result<Connection
 /// What every producer of ours has in common.
 pub(super) fn settings(config: &KafkaConfig) -> ClientConfig {
     let mut settings = config.client("rocketmart");
+    Recreated::listen(&mut settings);
     settings
         .set("enable.idempotence", "true")
         .set("acks", "all")
@@ -135,7 +153,8 @@ pub(super) fn settings(config: &KafkaConfig) -> ClientConfig {
         .set("queue.buffering.max.messages", "50000")
         .set("queue.buffering.max.kbytes", "65536")
         .set("reconnect.backoff.max.ms", "2000")
-        .set("topic.metadata.refresh.interval.ms", "30000");
+        // A topic that was made again is noticed by then, see `Producer::epoch`.
+        .set("topic.metadata.refresh.interval.ms", "3000");
     settings
 }
 

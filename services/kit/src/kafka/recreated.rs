@@ -7,6 +7,7 @@
 //! listens there. `tests/it/recreated.rs` notices should a version say it in other words.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::ClientConfig;
@@ -15,10 +16,11 @@ use rdkafka::config::RDKafkaLogLevel;
 /// What librdkafka writes for an id it does not know yet: sixteen zero bytes in Base64.
 const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 
-/// The topics of a client that were made again since the client was; clones share them.
+/// The topics of a client that were made again since it was asked last; clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Recreated {
     topics: Arc<Mutex<HashSet<String>>>,
+    times: Arc<AtomicU64>,
 }
 
 impl Recreated {
@@ -37,6 +39,7 @@ impl Recreated {
                 if let Some(topic) = made_again(line) {
                     tracing::warn!(topic, "the topic was deleted and made again");
                     self.topics().insert(topic.to_owned());
+                    self.times.fetch_add(1, Ordering::Release);
                 }
             }
             RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => tracing::info!(facility, line, "librdkafka"),
@@ -47,6 +50,11 @@ impl Recreated {
 
     pub(super) fn any(&self) -> bool {
         !self.topics().is_empty()
+    }
+
+    /// How often it has happened.
+    pub(super) fn times(&self) -> u64 {
+        self.times.load(Ordering::Acquire)
     }
 
     /// Their full names; forgets them.
@@ -82,5 +90,6 @@ mod tests {
         assert!(recreated.any());
         assert_eq!(recreated.take(), HashSet::from(["a.orders".to_owned()]));
         assert!(!recreated.any());
+        assert_eq!(recreated.times(), 1);
     }
 }

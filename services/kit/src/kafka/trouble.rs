@@ -7,13 +7,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::recreated::Recreated;
 
 /// What a client was last told; clones share it.
 #[derive(Clone, Default)]
 pub(super) struct Trouble {
     last: Arc<Mutex<Option<String>>>,
+    recreated: Recreated,
 }
 
 impl Trouble {
@@ -21,6 +25,10 @@ impl Trouble {
     pub(super) fn because(&self) -> String {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+    }
+
+    pub(super) fn recreated(&self) -> &Recreated {
+        &self.recreated
     }
 
     /// Remembers an event and reports it.
@@ -37,6 +45,10 @@ impl Trouble {
 }
 
 impl ClientContext for Trouble {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.recreated.hear(level, facility, line);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         self.note(&error, reason);
     }

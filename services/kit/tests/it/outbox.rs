@@ -1,21 +1,52 @@
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use rocketmart_harness::backing::Kafka;
+use rocketmart_kit::config::KafkaConfig;
 use rocketmart_kit::event::Event;
-use rocketmart_kit::outbox::{inbox_filter, publish_loop, put};
+use rocketmart_kit::kafka::Consumer;
+use rocketmart_kit::outbox::{Readers, inbox_filter, publish_loop, put};
 use sqlx::PgPool;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{create_topic, database, event, events, eventually, raw_messages, shop, shop_on};
+use crate::support::{
+    Raw, Recorder, create_topic, database, event, events, eventually, raw_messages, raw_until, shop, shop_on,
+};
 
+/// Events to be sent.
 async fn depth(pool: &PgPool) -> i64 {
+    let unsent = "SELECT count(*) FROM outbox WHERE position >= (SELECT before FROM outbox_sent)";
+    sqlx::query_scalar(unsent).fetch_one(pool).await.unwrap()
+}
+
+/// Events in the table, sent or not.
+async fn rows(pool: &PgPool) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(pool).await.unwrap()
+}
+
+/// A publisher that runs until it is stopped, of what `readers` read.
+fn publish(
+    shop: &KafkaConfig,
+    pool: &PgPool,
+    readers: &'static [&'static str],
+) -> (CancellationToken, JoinHandle<anyhow::Result<()>>) {
+    let stop = CancellationToken::new();
+    let readers = Readers::new(shop, "orders", readers);
+    let task = tokio::spawn(publish_loop(pool.clone(), shop.producer().unwrap(), readers, stop.clone()));
+    (stop, task)
 }
 
 async fn put_committed(pool: &PgPool, topic: &str, events: &[Event]) {
     let mut transaction = pool.begin().await.unwrap();
     put(&mut transaction, topic, events).await.unwrap();
     transaction.commit().await.unwrap();
+}
+
+fn numbers(messages: &[Raw]) -> Vec<u32> {
+    let number = |message: &Raw| serde_json::from_slice(message.payload.as_deref().unwrap()).unwrap();
+    messages.iter().map(number).collect()
 }
 
 #[tokio::test]
@@ -30,9 +61,9 @@ async fn committed_events_are_published_in_order_and_deleted() {
     put(&mut undone, "orders", &events("a", 9000..9001)).await.unwrap();
     undone.rollback().await.unwrap();
 
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(publish_loop(pool.clone(), shop.producer().unwrap(), stop.clone()));
-    eventually("the outbox is empty", async || depth(&pool).await == 0).await;
+    let (stop, task) = publish(&shop, &pool, &[]);
+    eventually("all is sent", async || depth(&pool).await == 0).await;
+    eventually("nobody reads it, so it is deleted", async || rows(&pool).await == 0).await;
     stop.cancel();
     task.await.unwrap().unwrap();
 
@@ -47,8 +78,7 @@ async fn a_tombstone_passes_through_the_outbox() {
     let (shop, pool) = (shop().await, database().await);
     create_topic(&shop, "products", 1).await;
     put_committed(&pool, "products", &[Event::tombstone("/rocketmart/catalog", "t", "p-1")]).await;
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(publish_loop(pool.clone(), shop.producer().unwrap(), stop.clone()));
+    let (stop, task) = publish(&shop, &pool, &[]);
     let message = &raw_messages(&shop, "products", 1).await[0];
     assert_eq!((message.key.as_deref(), &message.payload), (Some(&b"p-1"[..]), &None));
     stop.cancel();
@@ -59,11 +89,7 @@ async fn a_tombstone_passes_through_the_outbox() {
 async fn of_two_publishers_one_works_and_the_other_takes_over() {
     let (shop, pool) = (shop().await, database().await);
     create_topic(&shop, "orders", 1).await;
-    let start = || {
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(publish_loop(pool.clone(), shop.producer().unwrap(), stop.clone()));
-        (stop, task)
-    };
+    let start = || publish(&shop, &pool, &[]);
     let (first, second) = (start(), start());
     put_committed(&pool, "orders", &events("a", 0..300)).await;
     eventually("the outbox is empty", async || depth(&pool).await == 0).await;
@@ -73,15 +99,11 @@ async fn of_two_publishers_one_works_and_the_other_takes_over() {
     eventually("the outbox is empty again", async || depth(&pool).await == 0).await;
     second.0.cancel();
     second.1.await.unwrap().unwrap();
-    // Nothing was sent by both.
     put_committed(&pool, "orders", &events("a", 600..601)).await;
     let (stop, task) = start();
-    let numbers: Vec<u32> = raw_messages(&shop, "orders", 601)
-        .await
-        .iter()
-        .map(|message| serde_json::from_slice(message.payload.as_deref().unwrap()).unwrap())
-        .collect();
-    assert_eq!(numbers, (0..601).collect::<Vec<_>>());
+    // Each begins with what nobody may have read, and none while another one sends.
+    let each = [0..300, 0..600, 0..601].map(Vec::from_iter).concat();
+    assert_eq!(numbers(&raw_messages(&shop, "orders", each.len()).await), each);
     stop.cancel();
     task.await.unwrap().unwrap();
 }
@@ -93,16 +115,15 @@ async fn events_survive_the_loss_of_the_broker_and_first_come_in_order() {
     create_topic(&shop, "orders", 1).await;
     let sent = events("a", 0..3000);
     put_committed(&pool, "orders", &sent[..1000]).await;
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(publish_loop(pool.clone(), shop.producer().unwrap(), stop.clone()));
+    let (stop, task) = publish(&shop, &pool, &[]);
     eventually("some are published", async || depth(&pool).await == 0).await;
 
     // A big batch is under way when the broker dies, and more comes while it is dead.
     put_committed(&pool, "orders", &sent[1000..2000]).await;
-    tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+    tokio::time::sleep(Duration::from_millis(60)).await;
     kafka.kill();
     put_committed(&pool, "orders", &sent[2000..]).await;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(depth(&pool).await >= 1000);
     let kafka = tokio::task::spawn_blocking(move || {
         kafka.restart().unwrap();
@@ -113,15 +134,68 @@ async fn events_survive_the_loss_of_the_broker_and_first_come_in_order() {
     stop.cancel();
     task.await.unwrap().unwrap();
 
-    let mut seen = HashSet::new();
-    let mut first_seen = Vec::new();
-    let published = raw_messages(&shop, "orders", 3000).await;
-    for message in &published {
-        if seen.insert(message.header("ce_id")) {
-            first_seen.push(message.header("ce_id"));
+    // It begins anew after a failure, so some come more than once.
+    let (mut seen, mut first_seen) = (HashSet::new(), Vec::new());
+    raw_until(&shop, "orders", |messages| {
+        if let Some(message) = messages.last() {
+            let id = message.header("ce_id");
+            if seen.insert(id.to_owned()) {
+                first_seen.push(id.to_owned());
+            }
         }
-    }
-    assert_eq!(first_seen, sent.iter().map(|event| event.id.as_str()).collect::<Vec<_>>());
+        first_seen.len() == sent.len()
+    })
+    .await;
+    assert_eq!(first_seen, sent.iter().map(|event| event.id.clone()).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_brokers_lose_before_it_was_read_is_sent_again() {
+    let mut kafka = tokio::task::spawn_blocking(|| Kafka::start().unwrap()).await.unwrap();
+    let (shop, pool) = (shop_on(kafka.brokers()), database().await);
+    create_topic(&shop, "orders", 2).await;
+    put_committed(&pool, "orders", &events("a", 0..20)).await;
+    let (stop, task) = publish(&shop, &pool, &["worker"]);
+    eventually("all is sent", async || depth(&pool).await == 0).await;
+    // Longer than what was read would be kept.
+    tokio::time::sleep(Duration::from_secs(13)).await;
+    assert_eq!(rows(&pool).await, 20, "nobody has read it");
+
+    tokio::task::block_in_place(|| kafka.restart_empty().unwrap());
+    create_topic(&shop, "orders", 2).await;
+    let recorder = Arc::new(Recorder::willing());
+    let consuming =
+        tokio::spawn(Consumer::new(&shop, "worker", &["orders"]).run(recorder.clone(), stop.clone()));
+    eventually("it is read", async || recorder.numbers() == (0..20).collect::<Vec<_>>()).await;
+    eventually("what was read is deleted", async || rows(&pool).await == 0).await;
+    stop.cancel();
+    task.await.unwrap().unwrap();
+    consuming.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_event_that_becomes_visible_after_later_ones_is_sent_too() {
+    let (shop, pool) = (shop().await, database().await);
+    create_topic(&shop, "orders", 1).await;
+    put_committed(&pool, "orders", &events("a", 0..1)).await;
+    let mut soon = pool.begin().await.unwrap();
+    put(&mut soon, "orders", &events("b", 1..2)).await.unwrap();
+    let mut late = pool.begin().await.unwrap();
+    put(&mut late, "orders", &events("c", 2..3)).await.unwrap();
+    put_committed(&pool, "orders", &events("d", 3..4)).await;
+    let (stop, task) = publish(&shop, &pool, &["nobody"]);
+    assert_eq!(numbers(&raw_messages(&shop, "orders", 2).await), [0, 3]);
+    soon.commit().await.unwrap();
+    assert_eq!(numbers(&raw_messages(&shop, "orders", 3).await), [0, 3, 1]);
+    assert!(depth(&pool).await > 0, "one may be under way");
+
+    // Longer than anybody looks for it: it is found by counting.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    late.commit().await.unwrap();
+    let all = raw_until(&shop, "orders", |messages| numbers(messages).contains(&2)).await;
+    assert_eq!(numbers(&all)[..3], [0, 3, 1]);
+    stop.cancel();
+    task.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -165,8 +239,7 @@ async fn an_event_comes_out_of_the_outbox_as_it_went_in() {
     let mut sent = event("order-9", 9);
     sent.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
     put_committed(&pool, "orders", std::slice::from_ref(&sent)).await;
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(publish_loop(pool.clone(), shop.producer().unwrap(), stop.clone()));
+    let (stop, task) = publish(&shop, &pool, &[]);
     let message = &raw_messages(&shop, "orders", 1).await[0];
     assert_eq!(message.header("traceparent"), sent.traceparent.unwrap());
     assert_eq!(message.header("ce_id"), sent.id);
@@ -189,8 +262,7 @@ async fn ids_and_answers_beyond_their_time_are_forgotten() {
     ] {
         sqlx::query(statement).execute(&pool).await.unwrap_or_else(|error| panic!("{old}: {error}"));
     }
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(publish_loop(pool.clone(), shop.producer().unwrap(), stop.clone()));
+    let (stop, task) = publish(&shop, &pool, &[]);
     let left = async || {
         sqlx::query_as::<_, (i64, i64)>(
             "SELECT (SELECT count(*) FROM inbox), (SELECT count(*) FROM idempotency)",

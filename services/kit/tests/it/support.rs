@@ -124,8 +124,17 @@ impl Raw {
     }
 }
 
-/// The first `count` messages of a topic, read without the kit.
+/// The first `count` messages of a topic.
 pub(crate) async fn raw_messages(shop: &KafkaConfig, topic: &str, count: usize) -> Vec<Raw> {
+    raw_until(shop, topic, |messages| messages.len() >= count).await
+}
+
+/// The first messages of a topic that are `enough`, read without the kit.
+pub(crate) async fn raw_until(
+    shop: &KafkaConfig,
+    topic: &str,
+    mut enough: impl FnMut(&[Raw]) -> bool,
+) -> Vec<Raw> {
     use rdkafka::consumer::{Consumer, StreamConsumer};
     let consumer: StreamConsumer = ClientConfig::new()
         .set("bootstrap.servers", &shop.kafka_brokers)
@@ -136,10 +145,9 @@ pub(crate) async fn raw_messages(shop: &KafkaConfig, topic: &str, count: usize) 
         .unwrap();
     consumer.subscribe(&[&shop.topic(topic)]).unwrap();
     let mut messages = Vec::new();
-    while messages.len() < count {
+    while !enough(&messages) {
         let received = tokio::time::timeout(Duration::from_secs(30), consumer.recv()).await;
-        let Ok(message) = received.unwrap_or_else(|_| panic!("{} of {count} in {topic}", messages.len()))
-        else {
+        let Ok(message) = received.unwrap_or_else(|_| panic!("{} in {topic}", messages.len())) else {
             continue;
         };
         let headers = message.headers().map(|headers| {

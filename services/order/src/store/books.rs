@@ -137,7 +137,8 @@ pub async fn charges(connection: &mut PgConnection, orders: &[Uuid]) -> sqlx::Re
 pub async fn outstanding(pool: &PgPool, sale: Uuid) -> sqlx::Result<(i64, i64)> {
     sqlx::query_as(
         "SELECT
-             (SELECT count(*) FROM outbox JOIN orders ON orders.id = outbox.key::uuid WHERE sale_id = $1),
+             (SELECT count(*) FROM outbox JOIN orders ON orders.id = outbox.key::uuid
+              WHERE sale_id = $1 AND position >= (SELECT before FROM outbox_sent)),
              (SELECT count(*) FROM orders
               WHERE sale_id = $1 AND payment_state IN ('requested', 'refund_requested'))
              + (SELECT count(*) FROM parked_payments WHERE sale_id = $1)",

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::kafka::Consumer;
-use rocketmart_kit::outbox;
+use rocketmart_kit::outbox::{self, Readers};
 use rocketmart_kit::pace::Pace;
 use rocketmart_kit::service::Service;
 use sqlx::PgPool;
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use handle::Worker;
 
-use crate::events::{DELIVERIES, PAYMENTS, PRODUCTS, RESERVATIONS};
+use crate::events::{DELIVERIES, ORDERS, PAYMENTS, PRODUCTS, RESERVATIONS};
 use crate::standing::Standing;
 use crate::store::books;
 use crate::{GraceConfig, MIGRATOR, OrdinaryConfig, ReturnsConfig, StockConfig, vouch};
@@ -64,6 +64,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     config::migrate(&pool, &MIGRATOR).await?;
     let stock = args.stock.connect()?;
     let producer = args.kafka.producer()?;
+    let readers = Readers::new(&args.kafka, ORDERS, &["payment-worker", "delivery-worker"]);
     let topics = [RESERVATIONS, PAYMENTS, DELIVERIES, PRODUCTS];
     let consumer = Consumer::new(&args.kafka, COMPONENT, &topics).batch(BATCH, LINGER);
     let standing = Standing::new(pool.clone(), stock.clone(), args.ordinary.ordinary_payment_seconds);
@@ -79,7 +80,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
         .task("completion", move |stop| completion::run(delivered, window, stop))
         .task("standing", move |stop| standing.run(stop))
         .task("inbox", move |stop| forget_loop(inbox, stop))
-        .task("outbox", move |stop| outbox::publish_loop(pool, producer, stop)))
+        .task("outbox", move |stop| outbox::publish_loop(pool, producer, readers, stop)))
 }
 
 /// Keeps the inbox from growing for ever.

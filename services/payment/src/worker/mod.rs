@@ -20,14 +20,14 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::kafka::Consumer;
-use rocketmart_kit::outbox;
+use rocketmart_kit::outbox::{self, Readers};
 use rocketmart_kit::service::Service;
 use tokio::sync::Notify;
 use url::Url;
 
 use crate::MIGRATIONS;
 use crate::domain::payment::Capture;
-use crate::events::ORDERS;
+use crate::events::{ORDERS, PAYMENTS};
 use crate::provider::{HttpProvider, PaymentProvider};
 
 const COMPONENT: &str = "payment-worker";
@@ -115,6 +115,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
 
     let database = pool.clone();
     let broker = producer.clone();
+    let readers = Readers::new(&args.kafka, PAYMENTS, &["order-worker"]);
     Ok(Service::new(COMPONENT, &args.listen)
         .ready("postgresql", move || {
             let database = database.clone();
@@ -129,5 +130,5 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
         .task("charging", move |stop| pipeline::run(charging, concurrency, charges_due, stop))
         .task("refunding", move |stop| pipeline::run(refunding, concurrency, refunds_due, stop))
         .task("reconciliation", move |stop| reconciliation.run(stop))
-        .task("outbox", move |stop| outbox::publish_loop(pool, producer, stop)))
+        .task("outbox", move |stop| outbox::publish_loop(pool, producer, readers, stop)))
 }
