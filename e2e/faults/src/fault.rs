@@ -26,6 +26,8 @@ use crate::{
 
 /// A parked message is visible by then.
 const PARK_LIMIT: Duration = Duration::from_mins(1);
+/// Who was killed to be armed gets something to die of when its group has noticed, about so late.
+const UNTIL_ONE_DIES: Duration = Duration::from_secs(25);
 /// Places in `rocketmart_kit::failpoint`.
 pub const BEFORE_OFFSET_COMMIT: &str = "before-offset-commit";
 pub const BEFORE_HANDLING: &str = "before-handling";
@@ -186,7 +188,6 @@ impl Fault {
     pub fn duration(&self) -> Duration {
         match self {
             Self::Freeze { seconds, .. }
-            | Self::Die { seconds, .. }
             | Self::RebalanceStorm { seconds, .. }
             | Self::RedisFrozen { seconds }
             | Self::RedisDiskFull { seconds }
@@ -201,6 +202,7 @@ impl Fault {
             | Self::Provider { seconds, .. }
             | Self::Network { seconds, .. }
             | Self::Clock { seconds, .. } => Duration::from_secs(*seconds),
+            Self::Die { seconds, .. } => UNTIL_ONE_DIES + Duration::from_secs(*seconds),
             _ => Duration::ZERO,
         }
     }
