@@ -12,8 +12,10 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rocketmart_harness::process;
+
+use crate::command::run;
 
 const SIZE_MB: u32 = 96;
 /// The file that fills it up.
@@ -104,12 +106,4 @@ pub fn tear_tail(redis: &Path) -> Result<()> {
         .context("Redis has no append-only file")?;
     let mut file = fs::OpenOptions::new().append(true).open(newest)?;
     Ok(file.write_all(b"*3\r\n$4\r\nHSET\r\n$10\r\nunfi")?)
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("running {command:?}"))?;
-    if !output.status.success() {
-        bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
 }

@@ -16,6 +16,7 @@
 
 pub mod campaign;
 pub mod canary;
+mod command;
 pub mod disk;
 pub mod fault;
 pub mod known_bugs;

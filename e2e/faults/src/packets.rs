@@ -3,12 +3,11 @@
 //! What is lost is lost before it reaches its receiver's socket: TCP notices, sends again, waits twice as long each
 //! time, and gives up when it is its turn to. Nothing outside sees the rules, and they are gone with the namespace.
 
-use std::{
-    io::Write as _,
-    process::{Command, Stdio},
-};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+
+use crate::command::{run, run_with};
 
 /// Share of packets that is lost on the way to a server's port and on the way back, 0 to 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -19,7 +18,7 @@ pub struct Loss {
 
 /// A new network namespace has a loopback that is down.
 pub fn prepare() -> Result<()> {
-    run(Command::new("ip").args(["link", "set", "lo", "up"]), "")
+    run(Command::new("ip").args(["link", "set", "lo", "up"]))
 }
 
 /// From now on loses what goes to `port` and what comes from it; needs [`prepare`]'s namespace.
@@ -41,29 +40,14 @@ pub fn lose(port: u16, loss: Loss) -> Result<()> {
             "table {table} {{ chain input {{ type filter hook input priority filter\n{there}{back}}}\n}}\n"
         );
     }
-    run(Command::new("nft").args(["-f", "-"]), &rules).context("losing packets needs root and nftables")
-}
-
-fn run(command: &mut Command, input: &str) -> Result<()> {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("running {command:?}"))?;
-    child.stdin.take().context("no standard input")?.write_all(input.as_bytes())?;
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
+    run_with(Command::new("nft").args(["-f", "-"]), &rules).context("losing packets needs root and nftables")
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
         env,
-        io::{ErrorKind, Read as _},
+        io::{ErrorKind, Read as _, Write as _},
         net::{TcpListener, TcpStream},
         time::Duration,
     };

@@ -3,12 +3,12 @@
 
 use std::{fs, path::Path, process::Command, sync::Arc, thread, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use rocketmart_harness::stack::{Backing, Component, Stack};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{redis, rest};
-use crate::world::World;
+use crate::{command::run, world::World};
 
 /// No worker is that far behind when the backup is begun.
 const BEHIND: Duration = Duration::from_mins(1);
@@ -103,9 +103,5 @@ fn send_letters_back(world: &World) -> Result<()> {
 
 /// A command of the image.
 fn rocketmart(program: &Path, brokers: &str, arguments: &[&str]) -> Result<()> {
-    let output = Command::new(program).args(arguments).env("KAFKA_BROKERS", brokers).output()?;
-    if !output.status.success() {
-        bail!("{}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
+    run(Command::new(program).args(arguments).env("KAFKA_BROKERS", brokers))
 }
