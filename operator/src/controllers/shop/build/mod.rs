@@ -3,11 +3,13 @@
 
 mod config_map;
 mod deployment;
+mod environment;
 #[cfg(test)]
 pub(in crate::controllers::shop) mod fixture;
 mod http_route;
 mod ingress;
 mod network_policy;
+mod pod;
 mod pod_disruption_budget;
 mod service;
 mod service_account;
