@@ -1,6 +1,7 @@
 //! Everything around the service under test: a database, topics of its own, an ear on the deliveries
 //! topic; and short words for what tests do.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
@@ -148,9 +149,11 @@ impl Shop {
     pub(crate) fn heard_of(&self, order: Uuid, kind: &str) -> Vec<Value> {
         let event_type = format!("rocketmart.{kind}.v1");
         let heard = self.heard.0.lock().unwrap();
+        // Another process publishes again what may not have been read.
+        let mut ids = HashSet::new();
         let of_order =
             heard.iter().filter(|event| event.key == order.to_string() && event.event_type == event_type);
-        of_order.map(|event| event.parse().unwrap()).collect()
+        of_order.filter(|event| ids.insert(&event.id)).map(|event| event.parse().unwrap()).collect()
     }
 
     /// The answers to requests to cancel an order so far: `cancelled`, or the state it was refused in.

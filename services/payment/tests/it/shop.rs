@@ -1,6 +1,7 @@
 //! Everything around the service under test: a database, topics of its own, the provider, an ear on
 //! the payments topic; and short words for what tests do.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
@@ -224,10 +225,12 @@ impl Shop {
         heard.filter(|event| event.event_type == event_type).map(|event| event.parse().unwrap()).collect()
     }
 
-    /// Every event about `order` so far.
+    /// Every event about `order` so far, once: another process publishes again what may not have been read.
     pub(crate) fn heard_of(&self, order: Uuid) -> Vec<Event> {
         let heard = self.heard.0.lock().unwrap();
-        heard.iter().filter(|event| event.key == order.to_string()).cloned().collect()
+        let mut ids = HashSet::new();
+        let of_order = heard.iter().filter(|event| event.key == order.to_string());
+        of_order.filter(|event| ids.insert(&event.id)).cloned().collect()
     }
 
     pub(crate) async fn state_of(&self, order: Uuid) -> Option<String> {
