@@ -179,7 +179,7 @@ impl Session<'_> {
     async fn collect(&mut self) -> anyhow::Result<Batch> {
         let mut batch = std::mem::take(&mut self.carried);
         let mut deadline = Instant::now() + if batch.is_empty() { IDLE } else { self.settings.linger };
-        while batch.len() < self.settings.max && !self.settings.context.recreated().any() {
+        while batch.len() < self.settings.max {
             let consumer = Arc::clone(&self.consumer);
             // What is there already needs no timer: under load that is nearly every message.
             let polled = if let Some(message) = consumer.recv().now_or_never() {

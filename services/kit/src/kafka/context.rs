@@ -25,7 +25,6 @@ struct Shared {
     joined: AtomicBool,
     connected: AtomicBool,
     trouble: Trouble,
-    recreated: Recreated,
 }
 
 impl Context {
@@ -38,7 +37,7 @@ impl Context {
     }
 
     pub(super) fn recreated(&self) -> &Recreated {
-        &self.shared.recreated
+        self.shared.trouble.recreated()
     }
 
     /// An error while the consumer is not a member of its group, or no broker answers.
@@ -55,7 +54,7 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.shared.recreated.hear(level, facility, line);
+        self.recreated().hear(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

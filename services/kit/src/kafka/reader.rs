@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
 use super::consumer::usable;
-use super::context::Context;
 use super::handler::{HandleError, Handler};
 use super::recreated::Recreated;
+use super::trouble::Trouble;
 use crate::config::KafkaConfig;
 
 const BATCH: usize = 1000;
@@ -45,7 +45,7 @@ pub async fn read_all_then_follow(
         let reader = Reader::open(config, component, topic)?;
         let Some(partitions) = reader.assign(&stop).await? else { return Ok(()) };
         let mut behind: HashSet<i32> = partitions.into_iter().collect();
-        while !stop.is_cancelled() && !reader.context.recreated().any() {
+        while !stop.is_cancelled() && !reader.trouble.recreated().any() {
             let batch = reader.collect(&mut behind, &stop).await?;
             handle(batch, &*handler, &stop).await;
             if behind.is_empty()
@@ -62,13 +62,13 @@ pub async fn read_all_then_follow(
 struct Reader {
     config: KafkaConfig,
     topic: String,
-    consumer: Arc<StreamConsumer<Context>>,
-    context: Context,
+    consumer: Arc<StreamConsumer<Trouble>>,
+    trouble: Trouble,
 }
 
 impl Reader {
     fn open(config: &KafkaConfig, component: &str, topic: &str) -> anyhow::Result<Self> {
-        let context = Context::default();
+        let trouble = Trouble::default();
         let mut settings = config.client(component);
         Recreated::listen(&mut settings);
         let consumer = settings
@@ -81,9 +81,9 @@ impl Reader {
             .set("reconnect.backoff.max.ms", "2000")
             .set("queued.max.messages.kbytes", "8192")
             .set("fetch.wait.max.ms", "100")
-            .create_with_context(context.clone())
+            .create_with_context(trouble.clone())
             .context("cannot create a Kafka consumer")?;
-        Ok(Self { config: config.clone(), topic: config.topic(topic), consumer: Arc::new(consumer), context })
+        Ok(Self { config: config.clone(), topic: config.topic(topic), consumer: Arc::new(consumer), trouble })
     }
 
     /// Takes every partition from its beginning; `None` when stopped before the topic was there.

@@ -228,12 +228,10 @@ impl<'a> Publisher<'a> {
         let mut rows = if gaps.is_empty() {
             Vec::new()
         } else {
-            let late = "SELECT position, topic, key, id, type, source, time, traceparent, data
-                        FROM outbox WHERE position = ANY($1) ORDER BY position";
+            let late = "SELECT * FROM outbox WHERE position = ANY($1) ORDER BY position";
             sqlx::query(late).bind(gaps).fetch_all(&mut self.connection).await?
         };
-        let next = "SELECT position, topic, key, id, type, source, time, traceparent, data
-                    FROM outbox WHERE position >= $1 ORDER BY position LIMIT $2";
+        let next = "SELECT * FROM outbox WHERE position >= $1 ORDER BY position LIMIT $2";
         rows.extend(sqlx::query(next).bind(self.cursor).bind(BATCH).fetch_all(&mut self.connection).await?);
         Ok(rows)
     }

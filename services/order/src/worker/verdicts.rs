@@ -118,15 +118,14 @@ pub(super) async fn ask(
     let trusts = trust::of(pool, &sales).await?;
     let answers = questions.iter().map(async |(sale, questions)| {
         let trust = trusts.get(sale).cloned().unwrap_or_default();
-        anyhow::Ok((*sale, trust.incarnation, decide(pool, stock, *sale, &trust, questions).await?))
+        let answer = decide(pool, stock, *sale, &trust, questions).await?;
+        anyhow::Ok((*sale, trust.incarnation, questions, answer))
     });
-    for (sale, incarnation, answer) in try_join_all(answers).await? {
+    for (sale, incarnation, Questions { confirm, release }, answer) in try_join_all(answers).await? {
         if !answer.is_empty() {
             asked.incarnations.insert(sale, incarnation);
         }
-        let put =
-            questions.get(&sale).into_iter().flat_map(|about| about.confirm.iter().chain(&about.release));
-        let unanswered = put.filter(|(index, _)| !answer.contains_key(index));
+        let unanswered = confirm.iter().chain(release).filter(|(index, _)| !answer.contains_key(index));
         asked.parked.extend(unanswered.map(|(index, _)| (*index, sale)));
         asked.verdicts.extend(answer);
     }
