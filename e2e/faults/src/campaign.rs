@@ -19,7 +19,7 @@ use crate::{
 
 /// How long faults are injected in a round; settling and auditing come on top.
 pub const ROUND: Duration = Duration::from_secs(45);
-const FAULTS_PER_ROUND: usize = 12;
+const FAULTS_PER_ROUND: usize = 16;
 const SHOPPERS: usize = 900;
 /// Everything at once may take the longest of all bounds.
 const BOUND: Duration = Duration::from_mins(3);
@@ -135,8 +135,8 @@ mod tests {
 
     #[test]
     fn twenty_minutes_hold_two_hundred_injections() {
-        // A round takes its faults' time and about as long again for draining and the audit.
-        let rounds = 20 * 60 / (ROUND.as_secs() + 25);
+        // A round takes its faults' time and, on a slow machine, as long again for draining and the audit.
+        let rounds = 20 * 60 / (2 * ROUND.as_secs());
         assert!(rounds * FAULTS_PER_ROUND as u64 >= 200);
     }
 }

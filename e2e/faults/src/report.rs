@@ -46,6 +46,7 @@ pub fn note(record: &Path, name: &str, outcome: &Result<Outcome>, took: Duration
         Ok(outcome) => json!({
             "name": name,
             "injections": outcome.injections,
+            "not_injected": outcome.not_injected.len(),
             "operations": outcome.operations,
             "lost": outcome.audit.lost_2xx,
             "gone_with_redis": outcome.audit.gone_with_redis,
@@ -176,15 +177,17 @@ fn campaigns(runs: &[Value]) -> Result<String> {
     let total = |field: &'static str| sum(&rounds, move |round| &round[field]);
     let clean: Vec<_> = rounds.iter().rev().take_while(|round| held(round)).copied().collect();
     let text = format!(
-        "\n## Random campaigns\n\nA seed picks faults, times and targets; several are under way at once. {} rounds: {}\n\n{} injections, {} requests: {} lost, {} oversold, {} charged twice. The last {} minutes found nothing.\n",
+        "\n## Random campaigns\n\nA seed picks faults, times and targets; several are under way at once. {} rounds: {}\n\n{} injections ({} more could not be done to what another fault had just ended), {} requests: {} lost, {} oversold, {} charged twice. The last {} minutes, with {} injections, found nothing.\n",
         rounds.len(),
         origin(&rounds),
         total("injections"),
+        total("not_injected"),
         total("operations"),
         total("lost"),
         total("oversold"),
         total("charged_twice"),
         sum(&clean, |round| &round["seconds"]) / 60,
+        sum(&clean, |round| &round["injections"]),
     );
     Ok(text + &broken("Rounds that did not hold", &rounds)?)
 }
@@ -262,14 +265,14 @@ mod tests {
 
     #[test]
     fn the_last_clean_minutes_of_a_campaign_begin_after_the_last_trouble() -> Result<()> {
-        let round = |seconds: u64, troubles: Value| json!({"name": "campaign-1-2", "seconds": seconds, "troubles": troubles});
+        let round = |seconds: u64, troubles: Value| json!({"name": "campaign-1-2", "seconds": seconds, "injections": 9, "troubles": troubles});
         let rounds = [
             round(600, json!([])),
             round(600, json!(["lost one"])),
             round(300, json!([])),
             round(300, json!([])),
         ];
-        assert!(campaigns(&rounds)?.contains("The last 10 minutes found nothing."));
+        assert!(campaigns(&rounds)?.contains("The last 10 minutes, with 18 injections, found nothing."));
         Ok(())
     }
 }

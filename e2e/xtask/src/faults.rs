@@ -21,7 +21,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     start(&programs, arguments)
 }
 
-/// What the tier does: a dozen faults at random, several at once.
+/// What the tier does: sixteen faults at random, several at once.
 pub(crate) fn short(programs: &Programs) -> Result<()> {
     start(programs, SHORT.into_iter())
 }

@@ -75,7 +75,7 @@ impl Tier {
             Self::Services => "services against real Redis, PostgreSQL, Kafka and Cassandra",
             Self::Shop => "what buyers and sellers do, and must not, in a whole shop of processes",
             Self::Operator => "operator against a real API server and etcd",
-            Self::Faults => "a dozen faults at random, several at once, in a sale under load",
+            Self::Faults => "sixteen faults at random, several at once, in a sale under load",
             Self::EndToEnd => {
                 "a whole sale on the node, then everything else in the shop that it leaves there"
             }
