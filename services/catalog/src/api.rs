@@ -11,8 +11,9 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::events;
 use crate::http::{self, Catalog};
+use crate::retelling;
 use crate::store::cassandra::CassandraStore;
-use crate::store::{MIGRATOR, PostgresStore, StoreConfig, StoreKind};
+use crate::store::{MIGRATOR, PostgresStore, ProductStore, StoreConfig, StoreKind};
 
 const COMPONENT: &str = "catalog";
 
@@ -54,8 +55,7 @@ async fn on_postgres(service: Service, args: &Args, verifier: Verifier) -> anyho
     let readers = Readers::new(&args.kafka, events::TOPIC, &["order-worker"]);
     let store = Arc::new(PostgresStore::new(pool.clone()));
     let database = pool.clone();
-    Ok(service
-        .api(described().with_state(Catalog { store, verifier }))
+    Ok(common(service, args, store, verifier)
         .ready("postgresql", move || {
             let database = database.clone();
             async move {
@@ -69,13 +69,20 @@ async fn on_postgres(service: Service, args: &Args, verifier: Verifier) -> anyho
 async fn on_cassandra(service: Service, args: &Args, verifier: Verifier) -> anyhow::Result<Service> {
     let store = Arc::new(CassandraStore::new(args.store.cassandra.connect().await?));
     let (asked, publisher, kafka) = (Arc::clone(&store), Arc::clone(&store), args.kafka.clone());
-    Ok(service
-        .api(described().with_state(Catalog { store, verifier }))
+    Ok(common(service, args, store, verifier)
         .ready("cassandra", move || {
             let asked = Arc::clone(&asked);
             async move { asked.ready().await }
         })
         .task("publisher", move |stop| publisher.publish_loop(kafka, stop)))
+}
+
+/// What does not depend on the store.
+fn common(service: Service, args: &Args, store: Arc<dyn ProductStore>, verifier: Verifier) -> Service {
+    let (told, kafka) = (Arc::clone(&store), args.kafka.clone());
+    service
+        .api(described().with_state(Catalog { store, verifier }))
+        .task("retelling", move |stop| retelling::retell_loop(told, kafka, stop))
 }
 
 /// The description of the API.

@@ -6,11 +6,13 @@
 //! ```
 //!
 //! [`domain`] knows the life of a product and its rules and does no I/O. [`store`] keeps products
-//! and the events they leave behind, in PostgreSQL or in Cassandra. [`http`] is the API, [`api`] the
+//! and the events they leave behind, in PostgreSQL or in Cassandra; should Kafka lose its log, all are told
+//! again. [`http`] is the API, [`api`] the
 //! process.
 
 pub mod api;
 pub mod domain;
 pub mod events;
 mod http;
+mod retelling;
 pub mod store;

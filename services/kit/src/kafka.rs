@@ -1,6 +1,6 @@
 //! Kafka: events out ([`Producer`], [`FencedProducer`]), events in ([`Consumer`], [`read_all_then_follow`]),
 //! how far others are ([`GroupProgress`]), and back to where they were ([`rewind`]). A topic that was
-//! made again is read from its beginning.
+//! made again is read from its beginning, and found without its [`TopicMark`].
 //!
 //! Delivery is at least once on both sides; what makes it once is the inbox of the receiver.
 //! Events travel as CloudEvents in binary content mode, see `wire`.
@@ -12,6 +12,7 @@ mod dead_letter;
 mod dead_letter_box;
 mod fenced;
 mod handler;
+mod mark;
 mod producer;
 mod progress;
 mod reader;
@@ -25,6 +26,7 @@ pub use consumer::Consumer;
 pub use dead_letter_box::{DeadLetter, DeadLetterBox, LetterId};
 pub use fenced::FencedProducer;
 pub use handler::{Delivery, HandleError, Handler};
+pub use mark::TopicMark;
 pub use producer::Producer;
 pub use progress::{Ends, GroupProgress};
 pub use reader::read_all_then_follow;

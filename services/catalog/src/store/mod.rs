@@ -155,6 +155,11 @@ pub trait ProductStore: Send + Sync + 'static {
     /// Deletes the product and its marks if it still has this version, and leaves a tombstone.
     async fn delete(&self, id: Uuid, version: i64) -> Result<()>;
 
+    /// Leaves an event of every product as it is now, for a topic that may have none; how many.
+    ///
+    /// What receivers have already is told again.
+    async fn tell_all(&self) -> Result<u64>;
+
     /// Up to `count` products after `after`.
     async fn list(&self, listing: Listing, after: Option<Uuid>, count: u32) -> Result<Vec<Product>>;
 

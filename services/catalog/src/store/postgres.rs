@@ -20,6 +20,8 @@ use crate::events;
 
 /// Under which stored answers to creations are kept.
 const CREATION: &str = "POST /api/v1/products";
+/// Products told again in one transaction, and locked by it.
+const TOLD_AT_ONCE: i64 = 500;
 
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -157,6 +159,32 @@ impl ProductStore for PostgresStore {
         }
         announce(&mut tx, events::deleted(id)).await?;
         Ok(tx.commit().await?)
+    }
+
+    async fn tell_all(&self) -> Result<u64> {
+        let (mut told, mut after) = (0, Uuid::nil());
+        loop {
+            let mut tx = self.pool.begin().await?;
+            // Locked first and read then: a statement that waits for a lock sees the row as it has become, and
+            // the variants as they were.
+            let ids: Vec<Uuid> = sqlx::query_scalar(
+                "SELECT id FROM products WHERE id > $1 ORDER BY id LIMIT $2 FOR NO KEY UPDATE",
+            )
+            .bind(after)
+            .bind(TOLD_AT_ONCE)
+            .fetch_all(&mut *tx)
+            .await?;
+            let Some(last) = ids.last() else { return Ok(told) };
+            after = *last;
+            let rows = sqlx::query_as(select_products!("WHERE p.id = ANY($1)"))
+                .bind(&ids)
+                .fetch_all(&mut *tx)
+                .await?;
+            let events: Vec<Event> = products(rows)?.iter().map(events::changed).collect();
+            outbox::put(&mut tx, events::TOPIC, &events).await?;
+            tx.commit().await?;
+            told += events.len() as u64;
+        }
     }
 
     async fn list(&self, listing: Listing, after: Option<Uuid>, count: u32) -> Result<Vec<Product>> {

@@ -168,6 +168,7 @@ async fn an_event_whose_publisher_died_is_published_by_the_next_one() {
     let id = seller.create(&mug()).await.expect(201).id();
     let listener = Listener::of(&shop);
     assert_eq!(listener.next().await.data["version"], 1);
+    shop.mark_topic().await;
     let session = behind(&shop).await;
     let args = shop.replica_args();
     drop(shop);
@@ -196,6 +197,7 @@ async fn an_event_without_a_note_is_found_by_the_sweep() {
     let id = seller.create(&mug()).await.expect(201).id();
     let listener = Listener::of(&shop);
     assert_eq!(listener.next().await.data["version"], 1);
+    shop.mark_topic().await;
     let session = behind(&shop).await;
     let args = shop.replica_args();
     drop(shop);

@@ -1,5 +1,7 @@
 //! What the rest of the shop hears.
 
+use std::collections::HashMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -17,8 +19,11 @@ pub(crate) struct Heard {
     pub data: Value,
 }
 
-/// Listens on `products` from its beginning.
-pub(crate) struct Listener(StreamConsumer);
+/// Listens on `products` from its beginning, and hears of each version once, as receivers do.
+pub(crate) struct Listener {
+    consumer: StreamConsumer,
+    heard: Mutex<HashMap<String, i64>>,
+}
 
 impl Listener {
     pub(crate) fn of(shop: &Shop) -> Self {
@@ -30,14 +35,25 @@ impl Listener {
             .create()
             .unwrap();
         consumer.subscribe(&[&shop.kafka().topic("products")]).unwrap();
-        Self(consumer)
+        Self { consumer, heard: Mutex::default() }
     }
 
     pub(crate) async fn next(&self) -> Heard {
+        loop {
+            let heard = self.receive().await;
+            let mut known = self.heard.lock().unwrap();
+            let version = heard.data["version"].as_i64().unwrap_or(i64::MAX);
+            if known.insert(heard.key.clone(), version).is_none_or(|before| before < version) {
+                return heard;
+            }
+        }
+    }
+
+    async fn receive(&self) -> Heard {
         let next = async {
             loop {
                 // A topic that is not there yet is an error that passes.
-                if let Ok(message) = self.0.recv().await {
+                if let Ok(message) = self.consumer.recv().await {
                     break message;
                 }
             }

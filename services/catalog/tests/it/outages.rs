@@ -1,6 +1,8 @@
-//! With Kafka down the catalog keeps taking changes, and tells of them when it is back.
+//! With Kafka down the catalog keeps taking changes, and tells of them when it is back; of all products when it
+//! is back without what it had.
 
 use rocketmart_harness::backing::Kafka;
+use rocketmart_kit::kafka::{TopicSpec, create_topics};
 use serde_json::json;
 
 use crate::events::Listener;
@@ -13,7 +15,9 @@ async fn changes_made_while_kafka_is_down_are_told_in_order_when_it_is_back() {
     let (postgres, cassandra) =
         tokio::join!(args_on_postgres(kafka.brokers()), args_on_cassandra(kafka.brokers()));
     let (postgres, cassandra) = tokio::join!(Shop::open(postgres), Shop::open(cassandra));
-    let listeners = tokio::join!(told_of_a_product(&postgres), told_of_a_product(&cassandra));
+    let (by_postgres, by_cassandra) =
+        tokio::join!(told_of_a_product(&postgres), told_of_a_product(&cassandra));
+    let listeners = (by_postgres.0, by_cassandra.0);
 
     kafka.kill();
     let ids = tokio::join!(changed_meanwhile(&postgres), changed_meanwhile(&cassandra));
@@ -29,11 +33,40 @@ async fn changes_made_while_kafka_is_down_are_told_in_order_when_it_is_back() {
     drop(kafka);
 }
 
-async fn told_of_a_product(shop: &Shop) -> Listener {
+#[tokio::test(flavor = "multi_thread")]
+async fn all_products_are_told_again_when_kafka_is_back_and_empty() {
+    let mut kafka = tokio::task::spawn_blocking(|| Kafka::start().unwrap()).await.unwrap();
+    let (postgres, cassandra) =
+        tokio::join!(args_on_postgres(kafka.brokers()), args_on_cassandra(kafka.brokers()));
+    let shops = [Shop::open(postgres).await, Shop::open(cassandra).await];
+    let mut products = Vec::new();
+    for shop in &shops {
+        products.push(told_of_a_product(shop).await.1);
+    }
+    // What was read long ago is in no outbox. (Here nobody reads, so it would be kept for an hour.)
+    shops[0].forget_outbox().await;
+
+    let kafka = tokio::task::spawn_blocking(move || {
+        kafka.restart_empty().unwrap();
+        kafka
+    })
+    .await
+    .unwrap();
+    for (shop, id) in shops.iter().zip(products) {
+        let topic = TopicSpec { name: "products", partitions: 3, compacted: true };
+        create_topics(shop.kafka(), &[topic]).await.unwrap();
+        let heard = Listener::of(shop).next().await;
+        assert_eq!((heard.key, &heard.data["version"]), (id, &json!(2)));
+    }
+    drop(kafka);
+}
+
+/// Who heard of it, and its id.
+async fn told_of_a_product(shop: &Shop) -> (Listener, String) {
     let id = shop.seller().published(&mug()).await.id();
     let listener = Listener::of(shop);
     told(&listener, &id, 2).await;
-    listener
+    (listener, id)
 }
 
 async fn told(listener: &Listener, id: &str, versions: u8) {

@@ -9,6 +9,7 @@ use rocketmart_catalog::store::{PostgresConfig, StoreConfig, StoreKind};
 use rocketmart_harness::backing::{Cassandra, Kafka, Postgres};
 use rocketmart_kit::auth::{Claims, Role, Verifier};
 use rocketmart_kit::config::{AuthConfig, KafkaConfig, ListenConfig};
+use rocketmart_kit::kafka::TopicMark;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -60,6 +61,18 @@ impl Shop {
     /// What another replica would be started with.
     pub(crate) fn replica_args(&self) -> Args {
         self.args.clone()
+    }
+
+    /// Takes away what the outbox in PostgreSQL keeps for its readers.
+    pub(crate) async fn forget_outbox(&self) {
+        let url = self.args.store.postgres.database_url.as_deref().unwrap();
+        let pool = sqlx::PgPool::connect(url).await.unwrap();
+        sqlx::query("DELETE FROM outbox").execute(&pool).await.unwrap();
+    }
+
+    /// Marks the topic as one that was told all products, so that they are not told again.
+    pub(crate) async fn mark_topic(&self) {
+        TopicMark::new(self.kafka(), "catalog-told", "products").unwrap().set().await.unwrap();
     }
 
     pub(crate) fn kafka(&self) -> &KafkaConfig {

@@ -7,7 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rocketmart_harness::backing::Kafka;
 use rocketmart_kit::config::KafkaConfig;
-use rocketmart_kit::kafka::{Consumer, Delivery, HandleError, read_all_then_follow};
+use rocketmart_kit::kafka::{Consumer, Delivery, HandleError, TopicMark, read_all_then_follow};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +60,14 @@ async fn send(shop: &KafkaConfig, numbers: std::ops::Range<u32>) {
     shop.producer().unwrap().send_all("facts", &events("a", numbers)).await.unwrap();
 }
 
+async fn make_again(shop: &KafkaConfig) {
+    let admin: AdminClient<DefaultClientContext> = shop.client("test").create().unwrap();
+    for deleted in admin.delete_topics(&[&shop.topic("facts")], &AdminOptions::new()).await.unwrap() {
+        deleted.unwrap();
+    }
+    create_topic(shop, "facts", 1).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn brokers_that_come_back_empty_after_they_were_restarted_are_read_from_on() {
     let mut kafka = tokio::task::spawn_blocking(|| Kafka::start().unwrap()).await.unwrap();
@@ -89,12 +97,24 @@ async fn a_topic_made_again_is_read_from_its_beginning_even_if_it_is_longer_than
     let readers = Readers::start(&shop);
     readers.have(0..10).await;
 
-    let admin: AdminClient<DefaultClientContext> = shop.client("test").create().unwrap();
-    for deleted in admin.delete_topics(&[&shop.topic("facts")], &AdminOptions::new()).await.unwrap() {
-        deleted.unwrap();
-    }
-    create_topic(&shop, "facts", 1).await;
+    make_again(&shop).await;
     send(&shop, 10..40).await;
     readers.have(10..40).await;
     readers.stop().await;
+}
+
+#[tokio::test]
+async fn a_mark_is_lost_with_its_topic_and_outlives_whoever_set_it() {
+    let shop = shop().await;
+    let missing = async || TopicMark::new(&shop, "mark", "facts").unwrap().is_missing().await.unwrap();
+    assert!(!missing().await, "there is nothing to be marked");
+    create_topic(&shop, "facts", 1).await;
+    send(&shop, 0..10).await;
+    assert!(missing().await);
+    TopicMark::new(&shop, "mark", "facts").unwrap().set().await.unwrap();
+    assert!(!missing().await);
+    assert!(TopicMark::new(&shop, "another", "facts").unwrap().is_missing().await.unwrap());
+
+    make_again(&shop).await;
+    eventually("the mark is gone", missing).await;
 }

@@ -20,6 +20,7 @@ mod marks;
 mod migrations;
 mod pending;
 mod publisher;
+mod retelling;
 mod rows;
 mod skus;
 
@@ -193,6 +194,10 @@ impl ProductStore for CassandraStore {
             }
         }
         Err(StoreError::VersionConflict)
+    }
+
+    async fn tell_all(&self) -> Result<u64> {
+        retelling::tell_all(&self.cluster).await
     }
 
     async fn list(&self, listing: Listing, after: Option<Uuid>, count: u32) -> Result<Vec<Product>> {

@@ -164,6 +164,17 @@ pub(super) async fn replace(
         .await
 }
 
+/// Puts an event about the version as it is beside it.
+pub(super) async fn announce(cluster: &Cluster, live: &Live, event: &PendingEvent) -> Result<Verdict> {
+    let (id, version) = (live.product.id, live.product.version);
+    cluster
+        .conditionally(
+            "UPDATE products SET pending[?] = ? WHERE id = ? IF version = ?",
+            (version, &event.to_json()?, id, version),
+        )
+        .await
+}
+
 /// Leaves of `before` only that it is gone, and the event that says so.
 pub(super) async fn delete(cluster: &Cluster, before: &Live, event: &PendingEvent) -> Result<Verdict> {
     let version = before.product.version + 1;

@@ -1,0 +1,58 @@
+//! Keeps the topic `products` complete.
+//!
+//! Others build their view of the catalog from that topic alone, from its beginning. It is compacted, so
+//! it has every product, until its log is lost. Events that nobody had read are kept by the outbox; products
+//! that have not changed for a year are in no outbox. A topic without our mark is a new one, and is told
+//! everything.
+//!
+//! Two replicas may notice at once, and a mark is forgotten after a week: both tell what is known already,
+//! which receivers find by its version.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rocketmart_kit::config::KafkaConfig;
+use rocketmart_kit::kafka::TopicMark;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::events;
+use crate::store::ProductStore;
+
+/// The name of the mark, as of a consumer group.
+const MARK: &str = "catalog-told";
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Looks for the mark until `stop`. Failures of Kafka and of the store are logged and outlasted.
+pub(crate) async fn retell_loop(
+    store: Arc<dyn ProductStore>,
+    kafka: KafkaConfig,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mark = TopicMark::new(&kafka, MARK, events::TOPIC)?;
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            result = retell_if_new(&*store, &mark) => {
+                if let Err(error) = result {
+                    tracing::warn!(error = format!("{error:#}"), "cannot tell whether the topic has all products");
+                }
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(INTERVAL) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The mark is set once all events are in the store's keeping: dying before that tells all of it again.
+async fn retell_if_new(store: &dyn ProductStore, mark: &TopicMark) -> anyhow::Result<()> {
+    if mark.is_missing().await? {
+        let products = store.tell_all().await?;
+        mark.set().await?;
+        tracing::info!(products, "the topic is new: all products were told");
+    }
+    Ok(())
+}

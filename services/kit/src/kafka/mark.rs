@@ -1,0 +1,81 @@
+//! A mark on a topic that is lost with it.
+//!
+//! Who keeps a compacted topic complete has to notice that its log is gone, even if that happened while
+//! nobody looked. A note in a database would outlive the log. What a group has committed does not: brokers
+//! forget it with the topic, and a cluster that comes back empty has never known it. They forget it after
+//! `offsets.retention.minutes` too (a week, by default), so a mark has to be made anew now and then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::progress::partitions;
+use crate::config::KafkaConfig;
+
+/// Longest wait for one answer of a broker.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A mark on one topic, by its name; clones share one connection.
+#[derive(Clone)]
+pub struct TopicMark {
+    consumer: Arc<BaseConsumer>,
+    topic: String,
+}
+
+impl TopicMark {
+    /// The mark `name` on `topic` (both without the prefix). It connects in the background.
+    pub fn new(config: &KafkaConfig, name: &str, topic: &str) -> anyhow::Result<Self> {
+        let consumer = config
+            .client(name)
+            .set("group.id", config.group(name))
+            .set("enable.auto.commit", "false")
+            .set("reconnect.backoff.max.ms", "2000")
+            .create()
+            .context("cannot create a Kafka client")?;
+        Ok(Self { consumer: Arc::new(consumer), topic: config.topic(topic) })
+    }
+
+    /// Whether a partition of the topic is without the mark; false while there is no such topic.
+    pub async fn is_missing(&self) -> anyhow::Result<bool> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || this.look()).await?
+    }
+
+    /// Marks all partitions that the topic has now.
+    pub async fn set(&self) -> anyhow::Result<()> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || this.commit()).await?
+    }
+
+    fn look(&self) -> anyhow::Result<bool> {
+        let asked = self.partitions()?;
+        if asked.count() == 0 {
+            return Ok(false);
+        }
+        let committed = self
+            .consumer
+            .committed_offsets(asked, TIMEOUT)
+            .context("cannot read the offsets of the group")?;
+        Ok(committed.elements().iter().any(|element| !matches!(element.offset(), Offset::Offset(_))))
+    }
+
+    fn commit(&self) -> anyhow::Result<()> {
+        let mut mark = self.partitions()?;
+        if mark.count() == 0 {
+            return Ok(());
+        }
+        mark.set_all_offsets(Offset::Offset(0))?;
+        self.consumer.commit(&mark, CommitMode::Sync).context("cannot commit the offsets of the group")
+    }
+
+    fn partitions(&self) -> anyhow::Result<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions(&self.consumer, &self.topic)? {
+            list.add_partition(&self.topic, partition);
+        }
+        Ok(list)
+    }
+}
