@@ -42,6 +42,7 @@ impl Habits {
 
 /// Who comes first is too early.
 const EARLIEST_MS: i64 = -300;
+const METHODS: &str = "/api/v1/payment-methods";
 
 /// Where a shopper's day ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +171,7 @@ impl Shopper {
                 _ => self.pause(200..800).await,
             }
         };
-        let key = Uuid::now_v7().to_string();
+        let mut key = Uuid::now_v7().to_string();
         for _ in 0..5 {
             let body = json!({"provider_token": token, "label": "my card"});
             let call = Call {
@@ -179,14 +180,29 @@ impl Shopper {
                 body: Some(&body),
                 if_match: None,
             };
-            if let Ok(answer) = self.rush.shop.send(Method::POST, "/api/v1/payment-methods", call).await
-                && answer.status.is_success()
-            {
-                return Ok(Some(answer.body["id"].clone()));
+            match self.rush.shop.send(Method::POST, METHODS, call).await {
+                Ok(answer) if answer.status.is_success() => return Ok(Some(answer.body["id"].clone())),
+                Ok(answer) if answer.code() == "too-many-payment-methods" => {
+                    self.forget_a_card().await;
+                    key = Uuid::now_v7().to_string();
+                }
+                _ => {}
             }
             self.pause(200..800).await;
         }
         Ok(None)
+    }
+
+    /// Makes room for another card, as somebody has to who was at many sales.
+    async fn forget_a_card(&self) {
+        let token = Some(self.person.token.as_str());
+        let Ok(cards) = self.rush.shop.get(METHODS, token).await else { return };
+        let oldest = cards.body["data"].as_array().and_then(|cards| cards.last());
+        if let Some(id) = oldest.and_then(|card| card["id"].as_str()) {
+            let call = Call { token, ..Call::default() };
+            // Without an answer the next attempt comes here again.
+            let _ = self.rush.shop.send(Method::DELETE, &format!("{METHODS}/{id}"), call).await;
+        }
     }
 
     /// Repeats a step of paying until its outcome is known; false when it was refused.

@@ -26,36 +26,50 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const MINDS_CHANGED: usize = 5;
 const LOOK: Duration = Duration::from_millis(100);
 
+/// A member and the payment method she pays with.
+#[derive(Debug, Clone)]
+pub struct Canary {
+    person: Person,
+    method: Value,
+}
+
+impl Canary {
+    /// Registers a card for this member.
+    pub async fn with_card(person: Person, shop: &Client, provider: &Client) -> Result<Self> {
+        let card = json!({"card_number": "4242424242424242"});
+        let call = Call { body: Some(&card), ..Call::default() };
+        let token = provider.send(Method::POST, "/v1/tokens", call).await?;
+        let method = json!({
+            "provider_token": token.expect_success("a token")?["token"],
+            "label": "seed money",
+        });
+        let key = Uuid::now_v7().to_string();
+        let call = Call {
+            token: Some(&person.token),
+            idempotency_key: Some(&key),
+            body: Some(&method),
+            if_match: None,
+        };
+        let answer = shop.send(Method::POST, "/api/v1/payment-methods", call).await?;
+        let method = answer.expect_success("a payment method")?["id"].clone();
+        Ok(Self { person, method })
+    }
+}
+
 /// What all canaries of a run share.
 #[derive(Debug)]
 pub struct Flock {
     shop: Client,
     sale: String,
     history: History,
-    members: Vec<(Person, Value)>,
+    members: Vec<Canary>,
 }
 
 impl Flock {
-    /// Registers a card for each.
-    pub async fn gather(town: &Town, sale: &str, history: History) -> Result<Self> {
-        let mut members = Vec::new();
-        for person in &town.canaries {
-            let card = json!({"card_number": "4242424242424242"});
-            let token =
-                town.provider.send(Method::POST, "/v1/tokens", Call { body: Some(&card), ..Call::default() });
-            let token = token.await?.expect_success("a token")?["token"].clone();
-            let method = json!({"provider_token": token, "label": "seed money"});
-            let key = Uuid::now_v7().to_string();
-            let call = Call {
-                token: Some(&person.token),
-                idempotency_key: Some(&key),
-                body: Some(&method),
-                if_match: None,
-            };
-            let answer = town.shop.send(Method::POST, "/api/v1/payment-methods", call).await?;
-            members.push((person.clone(), answer.expect_success("a payment method")?["id"].clone()));
-        }
-        Ok(Self { shop: town.shop.clone(), sale: sale.to_owned(), history, members })
+    /// All of the town's canaries, for a sale.
+    pub fn gather(town: &Town, sale: &str, history: History) -> Self {
+        let members = town.canaries.clone();
+        Self { shop: town.shop.clone(), sale: sale.to_owned(), history, members }
     }
 
     /// Sends canary after canary until one has bought and paid; answers how long that took.
@@ -97,7 +111,7 @@ impl Flock {
     /// come back once. With nothing else reserved the engine would refuse to give back more than it has,
     /// so the first one stays reserved until it expires.
     pub async fn change_their_minds(&self) -> Result<()> {
-        for (person, _) in self.members.iter().take(MINDS_CHANGED) {
+        for Canary { person, .. } in self.members.iter().take(MINDS_CHANGED) {
             self.buy(person).await?;
             let order = self.buy(person).await?;
             let path = format!("/api/v1/orders/{order}/cancel");
@@ -129,7 +143,7 @@ impl Flock {
     }
 
     async fn buy_and_pay(&self, turn: usize) -> Result<()> {
-        let (person, method) = &self.members[turn % self.members.len()];
+        let Canary { person, method } = &self.members[turn % self.members.len()];
         let order = self.buy(person).await?;
         let body = json!({"payment_method_id": method});
         let path = format!("/api/v1/orders/{order}/payment");
@@ -187,7 +201,7 @@ impl Flock {
 
     /// One purchase by the next of them, whatever comes of it.
     pub async fn try_to_buy(&self, turn: usize) -> Result<Answer> {
-        let (person, _) = &self.members[turn % self.members.len()];
+        let Canary { person, .. } = &self.members[turn % self.members.len()];
         let path = format!("/api/v1/sales/{}/purchases", self.sale);
         let body = json!({"sku": SEED, "quantity": 1});
         self.ask(Operation::Purchase, person, &path, &body, Some(Uuid::now_v7()), None).await

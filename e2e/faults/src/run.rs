@@ -138,7 +138,7 @@ pub async fn run(world: &Arc<World>, town: &Town, plan: &Plan, folder: &Path) ->
         limit: Duration::from_hours(1),
     }));
     let canaries = folder.join("canaries.jsonl");
-    let flock = Arc::new(Flock::gather(town, &sale.to_string(), History::create(&canaries)?).await?);
+    let flock = Arc::new(Flock::gather(town, &sale.to_string(), History::create(&canaries)?));
     let revivals = world.revivals();
     flock.until_one_returns(PATIENCE).await.context("before any fault")?;
     flock.change_their_minds().await.context("cancelling twice")?;

@@ -7,7 +7,7 @@ use rocketmart_loadtest::{
     people::{Person, Product, Town as Makers},
 };
 
-use crate::world::World;
+use crate::{canary::Canary, world::World};
 
 /// What shoppers compete for.
 pub const ROCKET: &str = "ROCKET";
@@ -25,7 +25,7 @@ pub struct Town {
     pub shop: Client,
     pub provider: Client,
     pub shoppers: Vec<Person>,
-    pub canaries: Vec<Person>,
+    pub canaries: Vec<Canary>,
 }
 
 impl Town {
@@ -52,7 +52,11 @@ impl Town {
         }
         let administrator = makers.administrator(stack::ADMIN_EMAIL, stack::ADMIN_PASSWORD).await?;
         let mut shoppers = makers.import(&administrator, SHOPPERS + CANARIES).await?;
-        let canaries = shoppers.split_off(SHOPPERS);
-        Ok(Self { shop, provider: Client::new(&provider, None)?, shoppers, canaries })
+        let provider = Client::new(&provider, None)?;
+        let mut canaries = Vec::new();
+        for person in shoppers.split_off(SHOPPERS) {
+            canaries.push(Canary::with_card(person, &shop, &provider).await?);
+        }
+        Ok(Self { shop, provider, shoppers, canaries })
     }
 }
