@@ -12,12 +12,13 @@
 //! ```
 //!
 //! A row passes when no invariant is broken and the slowest recovery is within its bound. A row that
-//! could not do what its name says has failed.
+//! could not do what its name says has failed. What failed leaves logs and databases beside its outcome.
 
 pub mod campaign;
 pub mod canary;
 mod command;
 pub mod disk;
+mod evidence;
 pub mod fault;
 pub mod known_bugs;
 pub mod network;

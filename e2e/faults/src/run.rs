@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 use crate::{
     canary::Flock,
+    evidence,
     fault::Fault,
     town::{CURRENCY, PRICE, ROCKET, SEED, Town},
     world::World,
@@ -111,6 +112,7 @@ impl Outcome {
 /// Runs a plan; an error is a run that could not be carried through.
 pub async fn run(world: &Arc<World>, town: &Town, plan: &Plan, folder: &Path) -> Result<Outcome> {
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    evidence::clear(folder)?;
     let sale = Uuid::now_v7();
     let since = OffsetDateTime::now_utc() - SLOWEST_CLOCK;
     let opens_at = OffsetDateTime::now_utc() + LEAD;
@@ -158,6 +160,9 @@ pub async fn run(world: &Arc<World>, town: &Town, plan: &Plan, folder: &Path) ->
     if close_out["differences_total"] != json!(0) {
         troubles.push(format!("the close-out found differences: {close_out}"));
     }
+    if !troubles.is_empty() {
+        keep_evidence(world, folder).await;
+    }
     let aftermath = timeout(GOING_HOME, rush).await.map_err(|_| {
         anyhow!("shoppers still wait for the sale to end after the close-out; {}", troubles.join("; "))
     })?;
@@ -166,7 +171,11 @@ pub async fn run(world: &Arc<World>, town: &Town, plan: &Plan, folder: &Path) ->
     records.extend(flock.finish()?);
     append(&canaries, &history)?;
     let audit = settle(world, plan, sale, since, &history).await?;
-    troubles.extend(findings(&audit));
+    let findings = findings(&audit);
+    if !findings.is_empty() {
+        keep_evidence(world, folder).await;
+    }
+    troubles.extend(findings);
     let slowest = recoveries.iter().copied().max().unwrap_or_default();
     if slowest > plan.bound {
         troubles.push(format!(
@@ -266,6 +275,13 @@ async fn inject(
             let injections = faults.len() - not_injected.len();
             Ok(Injected { injections, not_injected, recoveries: vec![recovery] })
         }
+    }
+}
+
+async fn keep_evidence(world: &Arc<World>, folder: &Path) {
+    let (world, folder) = (Arc::clone(world), folder.to_owned());
+    if let Err(error) = blocking(move || evidence::keep(&world, &folder)).await {
+        println!("      the evidence could not be kept: {error:#}");
     }
 }
 

@@ -1,0 +1,38 @@
+//! What a run that went wrong leaves behind: the logs of all processes, and the databases as they are.
+
+use std::{fs, io, path::Path};
+
+use anyhow::{Context, Result};
+use rocketmart_harness::stack::Backing;
+
+use crate::world::World;
+
+const FOLDER: &str = "evidence";
+
+/// Copies all there is into `evidence` below the folder of the run.
+pub fn keep(world: &World, run: &Path) -> Result<()> {
+    let folder = run.join(FOLDER);
+    fs::create_dir_all(&folder)?;
+    world.with_stack(|stack| {
+        for file in fs::read_dir(stack.folder())? {
+            let file = file?;
+            if file.path().extension().is_some_and(|extension| extension == "log") {
+                fs::copy(file.path(), folder.join(file.file_name()))?;
+            }
+        }
+        for database in Backing::databases() {
+            stack.backing.postgres.dump(database, &folder.join(database))?;
+        }
+        Ok(())
+    })
+}
+
+/// Takes away what an earlier run of this name has left.
+pub fn clear(run: &Path) -> Result<()> {
+    match fs::remove_dir_all(run.join(FOLDER)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("clearing {}", run.display()))
+        }
+        _ => Ok(()),
+    }
+}
