@@ -10,7 +10,7 @@ use crate::world::World;
 const FOLDER: &str = "evidence";
 
 /// Copies all there is into `evidence` below the folder of the run.
-pub fn keep(world: &World, run: &Path) -> Result<()> {
+pub(crate) fn keep(world: &World, run: &Path) -> Result<()> {
     let folder = run.join(FOLDER);
     fs::create_dir_all(&folder)?;
     world.with_stack(|stack| {
@@ -28,7 +28,7 @@ pub fn keep(world: &World, run: &Path) -> Result<()> {
 }
 
 /// Takes away what an earlier run of this name has left.
-pub fn clear(run: &Path) -> Result<()> {
+pub(crate) fn clear(run: &Path) -> Result<()> {
     match fs::remove_dir_all(run.join(FOLDER)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("clearing {}", run.display()))
