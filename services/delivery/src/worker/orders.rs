@@ -50,11 +50,12 @@ impl Handler for Orders {
         }
         let ids: Vec<String> = told.iter().map(|(index, _)| batch[*index].event.id.clone()).collect();
         let mut tx = self.pool.begin().await?;
-        let new = outbox::inbox_filter(&mut tx, &ids).await?;
+        let mut new = outbox::inbox_filter(&mut tx, &ids).await?;
         let (mut paid, mut released, mut cancels, mut asked_back) = (vec![], vec![], vec![], vec![]);
         for (index, told) in told {
             match told {
-                _ if !new.contains(&batch[index].event.id) => {}
+                // Removed, so that an event that comes twice in one batch is new once.
+                _ if !new.remove(&batch[index].event.id) => {}
                 Told::Paid(order) => paid.push(order),
                 Told::Released(order) => released.push(order),
                 Told::CancelRequested(request) => cancels.push(request),

@@ -49,12 +49,13 @@ impl Handler for Orders {
             return Ok(());
         }
         let mut tx = self.pool.begin().await?;
-        let new = outbox::inbox_filter(&mut tx, &ids).await?;
+        let mut new = outbox::inbox_filter(&mut tx, &ids).await?;
 
         let (mut payments, mut releases, mut refunds) = (Vec::new(), Vec::new(), Vec::new());
         for (index, asked) in asked {
-            let id = &batch[index].event.id;
-            if !new.contains(id) {
+            // Removed, so that of an event that comes twice in one batch the first one counts: after a restore the
+            // order asks for its payment once more, behind the request that the provider may have seen.
+            if !new.remove(&batch[index].event.id) {
                 continue;
             }
             match asked {

@@ -1,5 +1,8 @@
 //! The database was restored from a backup, and the provider knows more than it does.
 
+use rocketmart_kit::event::Event;
+use time::OffsetDateTime;
+
 use crate::shop::{Order, Shop, a_while, eventually};
 
 /// Everything since the backup is gone: payments, and what was received and told.
@@ -95,4 +98,32 @@ async fn what_the_provider_has_not_seen_before_a_restore_fails_and_what_is_asked
     assert_eq!(shop.told("failed", new.id).await["reason"], "payment_method_unknown");
     a_while().await;
     assert!(shop.charges_of(old.id).await.is_empty() && shop.charges_of(new.id).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_request_that_is_told_again_after_a_restore_the_first_one_counts() {
+    let shop = Shop::open().await;
+    let worker = shop.worker().await;
+    let mut orders = Vec::new();
+    for _ in 0..40 {
+        orders.push(Order::of(shop.buyer_paying_with("tok_1").await));
+    }
+    let asked: Vec<_> = orders.iter().map(Order::payment_requested).collect();
+    shop.send(&asked).await;
+    for order in &orders {
+        told_times(&shop, order, 1).await;
+    }
+    worker.stop().await;
+
+    forget(&shop, &orders.iter().collect::<Vec<_>>()).await;
+    sqlx::query("DELETE FROM payment_methods").execute(&shop.pool).await.unwrap();
+    restored(&shop).await;
+    // The orders were restored too, and ask for their payments by the same events, which are newer.
+    let now = OffsetDateTime::now_utc();
+    let again = asked.iter().map(|event| Event { time: now, ..event.clone() });
+    shop.send(&asked.iter().cloned().chain(again).collect::<Vec<_>>()).await;
+    let _worker = shop.worker().await;
+    for order in &orders {
+        told_times(&shop, order, 2).await;
+    }
 }
