@@ -229,6 +229,12 @@ impl Batch {
         Ok(Applied::Done)
     }
 
+    /// The sale of an order that is neither paid nor released.
+    pub fn sale_of_unpaid(&self, id: Uuid) -> Option<Uuid> {
+        let order = self.orders.get(&id)?;
+        (order.state == OrderState::Reserved).then_some(order.sale_id)
+    }
+
     /// Whether the units of a reservation are there after what was applied so far, when `free` were before.
     /// One that is known already needs none.
     pub fn fits(&self, event: &Reserved, free: &HashMap<(Uuid, String), i64>) -> bool {

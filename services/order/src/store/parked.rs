@@ -106,11 +106,15 @@ pub async fn doubted_sale(tx: &mut PgConnection, order: Uuid) -> sqlx::Result<Op
 
 /// Up to `limit` events that need not wait any more, oldest first, and payments before what follows them,
 /// which may have come from another topic: those whose sales are not in doubt any more, and payments that failed
-/// and that the books decide about.
+/// and that the books decide about. What follows a payment that nobody has heard of goes on waiting.
 pub async fn ready(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Event>> {
     let rows = sqlx::query(
         "SELECT parked.* FROM parked_payments AS parked JOIN sales ON sales.id = sale_id
          WHERE (doubt IS NULL OR books_decide AND type = $3) AND refused IS NULL
+               AND (NOT EXISTS (SELECT 1 FROM orders WHERE orders.id = parked.order_id AND state = 'reserved')
+                    OR EXISTS (SELECT 1 FROM parked_payments AS paid
+                               WHERE paid.order_id = parked.order_id AND paid.type = ANY($2)
+                                     AND paid.refused IS NULL))
          ORDER BY type <> ALL($2), position LIMIT $1",
     )
     .bind(limit)

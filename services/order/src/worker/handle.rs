@@ -16,7 +16,7 @@
 //! ([`waiting`](super::waiting)).
 //!
 //! While Redis is not believed about a sale, payments for it wait in a table ([`parked`](super::parked)), and
-//! what follows them; so does what is told of an order that is not known yet.
+//! what follows them; so does what is told of an order that is not known yet, or not known to be paid.
 //! After the sale was rebuilt two kinds of news are out of date: verdicts that were asked for before,
 //! which are asked for again, and stream entries that came too late for the rebuild, which are void.
 
@@ -223,8 +223,7 @@ impl Worker {
                         Ok(Applied::Done) => {}
                         Ok(Applied::NotYet) => aside.without_order(index, origin),
                         Ok(Applied::OrderMissing) => unanswered.park(SALE_UNKNOWN, order_id, event),
-                        Err(contradiction) => match parked::doubted_sale(tx, order_id).await? {
-                            // The payment it follows is still to come.
+                        Err(contradiction) => match missing_payment(tx, &batch, order_id).await? {
                             Some(sale_id) if follows => unanswered.park(sale_id, order_id, event),
                             _ => return Err(HandleError::Poison { index, error: contradiction.into() }),
                         },
@@ -265,6 +264,15 @@ pub(super) async fn hold(
         }
     }
     Ok(standing)
+}
+
+/// The sale of an order whose payment may still come, so that what follows it has to wait: nobody has heard of
+/// it, or Redis has no say.
+async fn missing_payment(tx: &mut PgConnection, batch: &Batch, order: Uuid) -> sqlx::Result<Option<Uuid>> {
+    match batch.sale_of_unpaid(order) {
+        Some(sale) => Ok(Some(sale)),
+        None => parked::doubted_sale(tx, order).await,
+    }
 }
 
 /// The sale, if this tells of a decision that was lost: the sale was rebuilt without it.

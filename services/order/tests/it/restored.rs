@@ -39,6 +39,26 @@ async fn what_is_told_of_an_order_before_it_is_known_waits_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_parcel_waits_for_a_payment_that_nobody_has_heard_of() {
+    let shop = Shop::with_api_only().await;
+    let sale = shop.open_sale(3).await;
+    let (early, late) = (reserve(&shop, sale).await, reserve(&shop, sale).await);
+    let worker = worker(&shop);
+    // One parcel is heard of before its order, one after it; the payments are still to be read.
+    worker.handle(&[preparing(early)]).await.unwrap();
+    for order in [early, late] {
+        worker.handle(&[reserved(sale, order, 1), submitted(sale, order)]).await.unwrap();
+    }
+    worker.handle(&[preparing(late)]).await.unwrap();
+    worker.book_parked().await.unwrap();
+    assert_eq!((shop.backing.number(PARKED).await, shop.backing.number(PREPARING).await), (2, 0));
+    worker.handle(&[succeeded(early), succeeded(late)]).await.unwrap();
+    worker.book_parked().await.unwrap();
+    assert_eq!((shop.backing.number(PARKED).await, shop.backing.number(PREPARING).await), (0, 2));
+    assert_eq!(shop.backing.ledger().await, [3, 1, 0, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_parcel_waits_for_the_payment_it_follows_while_redis_has_no_say() {
     let shop = Shop::with_api_only().await;
     let sale = shop.open_sale(3).await;
