@@ -1,7 +1,7 @@
 //! PostgreSQL is lost in the middle of a sale, with Redis or without, and the shop comes back from a backup and from
 //! Kafka's log: the steps of docs/restore.md, the operator's played by the side door.
 
-use std::{fs, path::Path, process::Command, sync::Arc, thread, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::Result;
 use rocketmart_harness::stack::{Backing, Component, Stack};
@@ -12,8 +12,6 @@ use crate::{command::run, world::World};
 
 /// No worker is that far behind when the backup is begun.
 const BEHIND: Duration = Duration::from_mins(1);
-/// How often somebody looks for letters to send back.
-const LOOK: Duration = Duration::from_secs(3);
 
 pub(super) fn both_lost(world: &World, seconds: u64) -> Result<()> {
     back_from_backup(world, seconds, true)?;
@@ -22,8 +20,7 @@ pub(super) fn both_lost(world: &World, seconds: u64) -> Result<()> {
 
 /// Redis knows more than the backup and is left as it is.
 pub(super) fn postgres_lost(world: &World, seconds: u64) -> Result<()> {
-    back_from_backup(world, seconds, false)?;
-    send_letters_back(world)
+    back_from_backup(world, seconds, false)
 }
 
 fn back_from_backup(world: &World, seconds: u64, without_redis: bool) -> Result<()> {
@@ -82,23 +79,6 @@ fn rewind(world: &World, to: OffsetDateTime) -> Result<()> {
         &world.with_stack(|stack| stack.backing.kafka.brokers()),
         &["rewind", "--to", &to],
     )
-}
-
-/// Shipments that were read before the payment they follow were parked. Looks until the sale has ended.
-fn send_letters_back(world: &World) -> Result<()> {
-    let sale = Arc::downgrade(&world.flock()?);
-    let program = world.program().to_owned();
-    let brokers = world.with_stack(|stack| stack.backing.kafka.brokers());
-    thread::spawn(move || {
-        while sale.strong_count() > 0 {
-            thread::sleep(LOOK);
-            let replay = ["dead-letters", "replay", "--component", "order-worker", "--all"];
-            if let Err(error) = rocketmart(&program, &brokers, &replay) {
-                println!("      letters were not sent back: {error:#}");
-            }
-        }
-    });
-    Ok(())
 }
 
 /// A command of the image.
