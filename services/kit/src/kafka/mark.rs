@@ -6,17 +6,13 @@
 //! `offsets.retention.minutes` too (a week, by default), so a mark has to be made anew now and then.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::progress::partitions;
+use super::progress::{TIMEOUT, onlooker, partitions};
 use crate::config::KafkaConfig;
-
-/// Longest wait for one answer of a broker.
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A mark on one topic, by its name; clones share one connection.
 #[derive(Clone)]
@@ -28,13 +24,7 @@ pub struct TopicMark {
 impl TopicMark {
     /// The mark `name` on `topic` (both without the prefix). It connects in the background.
     pub fn new(config: &KafkaConfig, name: &str, topic: &str) -> anyhow::Result<Self> {
-        let consumer = config
-            .client(name)
-            .set("group.id", config.group(name))
-            .set("enable.auto.commit", "false")
-            .set("reconnect.backoff.max.ms", "2000")
-            .create()
-            .context("cannot create a Kafka client")?;
+        let consumer = onlooker(config, name, name)?;
         Ok(Self { consumer: Arc::new(consumer), topic: config.topic(topic) })
     }
 

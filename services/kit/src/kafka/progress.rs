@@ -13,7 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::config::KafkaConfig;
 
 /// Longest wait for one answer of a broker.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A look at what a group has committed of some topics.
 #[derive(Clone)]
@@ -29,13 +29,7 @@ pub struct Ends(BTreeMap<(String, i32), i64>);
 impl GroupProgress {
     /// The group of `component`, reading `topics` (without the prefix). It connects in the background.
     pub fn new(config: &KafkaConfig, component: &str, topics: &[&str]) -> anyhow::Result<Self> {
-        let consumer = config
-            .client(&format!("{component}-progress"))
-            .set("group.id", config.group(component))
-            .set("enable.auto.commit", "false")
-            .set("reconnect.backoff.max.ms", "2000")
-            .create()
-            .context("cannot create a Kafka client")?;
+        let consumer = onlooker(config, &format!("{component}-progress"), component)?;
         let topics = topics.iter().map(|topic| config.topic(topic)).collect();
         Ok(Self { consumer: Arc::new(consumer), topics })
     }
@@ -91,6 +85,17 @@ impl GroupProgress {
         }
         Ok(behind)
     }
+}
+
+/// A client that asks about the group of `component` and is no member of it.
+pub(super) fn onlooker(config: &KafkaConfig, id: &str, component: &str) -> anyhow::Result<BaseConsumer> {
+    config
+        .client(id)
+        .set("group.id", config.group(component))
+        .set("enable.auto.commit", "false")
+        .set("reconnect.backoff.max.ms", "2000")
+        .create()
+        .context("cannot create a Kafka client")
 }
 
 /// The partitions of a topic; none while there is no such topic.
