@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rocketmart_kit::config::KafkaConfig;
 use rocketmart_kit::kafka::TopicMark;
-use tokio::time::sleep;
+use rocketmart_kit::pace::Pace;
 use tokio_util::sync::CancellationToken;
 
 use crate::events;
@@ -30,20 +30,10 @@ pub(crate) async fn retell_loop(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mark = TopicMark::new(&kafka, MARK, events::TOPIC)?;
-    while !stop.is_cancelled() {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            result = retell_if_new(&*store, &mark) => {
-                if let Err(error) = result {
-                    tracing::warn!(error = format!("{error:#}"), "cannot tell whether the topic has all products");
-                }
-            }
-        }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = sleep(INTERVAL) => {}
-        }
-    }
+    let mut pace = Pace::every(INTERVAL, "cannot tell whether the topic has all products");
+    while let Some(looked) = stop.run_until_cancelled(retell_if_new(&*store, &mark)).await
+        && pace.rest(looked, &stop).await
+    {}
     Ok(())
 }
 
