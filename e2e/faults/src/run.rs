@@ -218,6 +218,7 @@ fn terms(plan: &Plan, opens_at: OffsetDateTime) -> Result<Value> {
     }))
 }
 
+/// What came of a plan's faults.
 #[derive(Default)]
 struct Injected {
     injections: usize,
@@ -265,7 +266,7 @@ async fn inject(
             }
             while going_on.join_next().await.is_some() {}
             let recovery = flock.until_one_returns(limit).await.context("after all faults")?;
-            let not_injected = failed.lock().unwrap_or_else(PoisonError::into_inner).split_off(0);
+            let not_injected = std::mem::take(&mut *failed.lock().unwrap_or_else(PoisonError::into_inner));
             not_injected.iter().for_each(|error| println!("    could not be injected: {error}"));
             ensure!(
                 not_injected.len() * 4 <= faults.len(),

@@ -30,22 +30,27 @@ async fn told_times(shop: &Shop, order: &Order, times: usize) {
     assert_eq!(shop.charges_of(order.id).await.len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_charged_since_the_backup_is_found_again_and_not_charged_twice() {
-    let shop = Shop::open().await;
+/// Orders whose payments were charged and told by a worker that has stopped, and how they asked for them.
+async fn charged(shop: &Shop, count: usize) -> (Vec<Order>, Vec<Event>) {
     let worker = shop.worker().await;
     let mut orders = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..count {
         orders.push(Order::of(shop.buyer_paying_with("tok_1").await));
     }
-    let [kept, without_method, released] = &orders[..] else { panic!("three orders") };
     let asked: Vec<_> = orders.iter().map(Order::payment_requested).collect();
     shop.send(&asked).await;
     for order in &orders {
-        told_times(&shop, order, 1).await;
+        told_times(shop, order, 1).await;
     }
     worker.stop().await;
+    (orders, asked)
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_charged_since_the_backup_is_found_again_and_not_charged_twice() {
+    let shop = Shop::open().await;
+    let (orders, asked) = charged(&shop, 3).await;
+    let [kept, without_method, released] = &orders[..] else { panic!("three orders") };
     forget(&shop, &[kept, without_method, released]).await;
     sqlx::query("DELETE FROM payment_methods WHERE member_id = $1")
         .bind(without_method.buyer)
@@ -103,18 +108,7 @@ async fn what_the_provider_has_not_seen_before_a_restore_fails_and_what_is_asked
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_request_that_is_told_again_after_a_restore_the_first_one_counts() {
     let shop = Shop::open().await;
-    let worker = shop.worker().await;
-    let mut orders = Vec::new();
-    for _ in 0..40 {
-        orders.push(Order::of(shop.buyer_paying_with("tok_1").await));
-    }
-    let asked: Vec<_> = orders.iter().map(Order::payment_requested).collect();
-    shop.send(&asked).await;
-    for order in &orders {
-        told_times(&shop, order, 1).await;
-    }
-    worker.stop().await;
-
+    let (orders, asked) = charged(&shop, 40).await;
     forget(&shop, &orders.iter().collect::<Vec<_>>()).await;
     sqlx::query("DELETE FROM payment_methods").execute(&shop.pool).await.unwrap();
     restored(&shop).await;
