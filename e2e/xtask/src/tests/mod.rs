@@ -1,20 +1,19 @@
 //! `cargo xtask test`: all tests in tiers, cheapest first, with a summary.
 //!
 //! A tier that could not run has failed: a tier with no test executed is an error, and so is an
-//! ignored test.
+//! ignored test. [`outcome`] runs the executables and reads what they print.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
-    time::Instant,
-};
+mod outcome;
 
-use anyhow::{Context, Result, bail};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
 use rocketmart_harness::{
     prepare,
-    programs::{Executable, Kind, Programs},
+    programs::{Kind, Programs},
 };
 
+use self::outcome::{Outcome, execute, run_all};
 use crate::{bench, demo, deployed::Deployed, faults, quality};
 
 /// Its integration tests are property tests of the functions on a real Redis.
@@ -83,7 +82,7 @@ impl Tier {
         }
     }
 
-    fn run(self, programs: &Programs, options: &demo::Options) -> Result<Count> {
+    fn run(self, programs: &Programs, options: &demo::Options) -> Result<Outcome> {
         match self {
             Self::Unit => {
                 quality::generate(programs, true)?;
@@ -93,20 +92,20 @@ impl Tier {
             }
             Self::Services => {
                 let others = [ENGINE, OPERATOR, SHOP, MEMBER];
-                let mut count = run_all(
+                let mut outcome = run_all(
                     programs
                         .tests(Kind::IntegrationTests)
                         .filter(|test| !others.contains(&test.package.as_str())),
                     Some(WAITING_MOST),
                 )?;
-                count += run_all(
+                outcome += run_all(
                     programs.tests(Kind::IntegrationTests).filter(|test| test.package == MEMBER),
                     None,
                 )?;
                 println!("\n-- some benchmarks for a moment");
                 bench::works(programs)?;
-                count.passed += 1;
-                Ok(count)
+                outcome.passed += 1;
+                Ok(outcome)
             }
             Self::Shop => run_all(
                 programs
@@ -120,35 +119,21 @@ impl Tier {
             ),
             Self::Faults => {
                 faults::short(programs)?;
-                Ok(Count { passed: 1, failed: 0 })
+                Ok(Outcome::passed())
             }
             Self::EndToEnd => {
-                let mut count = Count::default();
+                let mut outcome = Outcome::default();
                 if options.kubeconfig.is_none() {
                     rocketmart_harness::node::survives_a_crash_and_leaves_nothing()?;
-                    count.passed += 1;
+                    outcome.passed += 1;
                 }
                 demo::run(options)?;
-                count.passed += 1;
-                count += against_the_deployed(programs, options)?;
-                Ok(count)
+                outcome.passed += 1;
+                outcome += against_the_deployed(programs, options)?;
+                Ok(outcome)
             }
             Self::Deployed => against_the_deployed(programs, options),
         }
-    }
-}
-
-/// How many tests a tier executed.
-#[derive(Debug, Clone, Copy, Default)]
-struct Count {
-    passed: u32,
-    failed: u32,
-}
-
-impl std::ops::AddAssign for Count {
-    fn add_assign(&mut self, other: Self) {
-        self.passed += other.passed;
-        self.failed += other.failed;
     }
 }
 
@@ -159,40 +144,52 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let (tiers, options) = (chosen(names)?, demo::Options::parse(options)?);
     prepare::for_tests()?;
     let programs = Programs::build_with_tests()?;
-    let mut total = Count::default();
+    let mut total = Outcome::default();
     let mut lines = Vec::new();
     for tier in tiers {
         println!("\n== {}: {}", tier.name(), tier.about());
         let started = Instant::now();
-        let (count, trouble) = match tier.run(&programs, &options) {
-            Ok(count) if count.passed + count.failed == 0 => {
-                (Count { passed: 0, failed: 1 }, Some("no test was executed".to_owned()))
+        let outcome = match tier.run(&programs, &options) {
+            Ok(outcome) if outcome.passed + outcome.failed == 0 => {
+                Outcome::failed(tier.name(), "no test was executed")
             }
-            Ok(count) => (count, None),
-            Err(error) => (Count { passed: 0, failed: 1 }, Some(format!("{error:#}"))),
+            Ok(outcome) => outcome,
+            Err(error) => {
+                println!("\n{}: {error:#}", tier.name());
+                Outcome::failed(tier.name(), &format!("{error:#}"))
+            }
         };
         let seconds = started.elapsed().as_secs();
         lines.push(format!(
             "{:<10}{:>5} passed, {:>3} failed  {seconds:>4} s",
             tier.name(),
-            count.passed,
-            count.failed
+            outcome.passed,
+            outcome.failed
         ));
-        if let Some(trouble) = trouble {
-            println!("\n{}: {trouble}", tier.name());
-            lines.push(format!("          {}", trouble.lines().next().unwrap_or_default()));
+        total += outcome;
+    }
+    summarize(&lines, &total);
+    if total.failed > 0 {
+        bail!("tests failed");
+    }
+    Ok(())
+}
+
+fn summarize(lines: &[String], total: &Outcome) {
+    for failure in &total.failures {
+        println!("\n-- failed: {}", failure.test);
+        for line in &failure.output {
+            println!("   {line}");
         }
-        total += count;
     }
     println!("\n== summary");
     for line in lines {
         println!("{line}");
     }
     println!("{} passed, {} failed", total.passed, total.failed);
-    if total.failed > 0 {
-        bail!("tests failed");
+    for failure in &total.failures {
+        println!("   failed: {}", failure.test);
     }
-    Ok(())
 }
 
 fn chosen(names: &[String]) -> Result<Vec<Tier>> {
@@ -209,81 +206,19 @@ fn chosen(names: &[String]) -> Result<Vec<Tier>> {
         .collect()
 }
 
-/// Runs test executables one after the other: each of them uses both cores by itself, or as many tests at once
-/// as `at_once` says.
-fn run_all<'a>(executables: impl Iterator<Item = &'a Executable>, at_once: Option<&str>) -> Result<Count> {
-    let mut count = Count::default();
-    for executable in executables {
-        println!("\n-- {} ({})", executable.package, executable.name);
-        count += run_one(executable, at_once)?;
-    }
-    Ok(count)
-}
-
 /// What is asked of a shop on a cluster.
-fn against_the_deployed(programs: &Programs, options: &demo::Options) -> Result<Count> {
+fn against_the_deployed(programs: &Programs, options: &demo::Options) -> Result<Outcome> {
     println!("\n-- the deployed shop");
     let shop = Deployed::find(options)?;
     shop.helm_test()?;
-    let mut count = Count { passed: 1, failed: 0 };
+    let mut outcome = Outcome::passed();
     // What stops components comes last.
     for name in [ROWS, ON_A_CLUSTER] {
         let mut tests = programs.tests(Kind::IntegrationTests);
         let tests = tests.find(|test| test.package == SHOP && test.name == name);
         let executable = tests.with_context(|| format!("{SHOP} has no tests `{name}`"))?;
-        count += execute(&mut shop.tests(executable), SHOP)?;
+        outcome += execute(&mut shop.tests(executable), SHOP)?;
     }
     shop.forget_sales()?;
-    Ok(count)
-}
-
-/// Runs a test executable.
-fn run_one(executable: &Executable, at_once: Option<&str>) -> Result<Count> {
-    let mut command = Command::new(&executable.path);
-    command.current_dir(&executable.folder).args(at_once);
-    execute(&mut command, &executable.package)
-}
-
-/// Runs tests of a package, passes their output on and reads their result line.
-fn execute(command: &mut Command, package: &str) -> Result<Count> {
-    let mut child =
-        command.stdout(Stdio::piped()).spawn().with_context(|| format!("starting the tests of {package}"))?;
-    let mut count = None;
-    let output = child.stdout.take().context("a test without output")?;
-    for line in BufReader::new(output).lines() {
-        let line = line?;
-        println!("{line}");
-        if let Some(result) = line.strip_prefix("test result: ") {
-            count = Some(counted(result));
-        }
-    }
-    let status = child.wait()?;
-    let count = count.with_context(|| format!("{package} ended with {status} and no result"))?;
-    if !status.success() && count.failed == 0 {
-        bail!("{package} ended with {status}");
-    }
-    Ok(count)
-}
-
-/// Reads `ok. 4 passed; 0 failed; 1 ignored; …`. An ignored test has not passed, so it counts as failed.
-fn counted(result: &str) -> Count {
-    let number = |what: &str| {
-        result
-            .split([';', '.'])
-            .find_map(|part| part.trim().strip_suffix(what)?.trim().parse::<u32>().ok())
-            .unwrap_or_default()
-    };
-    Count { passed: number("passed"), failed: number("failed") + number("ignored") }
-}
-
-#[cfg(test)]
-mod unit {
-    use super::counted;
-
-    #[test]
-    fn an_ignored_test_counts_as_failed() {
-        let count =
-            counted("ok. 4 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 27.61s");
-        assert_eq!((count.passed, count.failed), (4, 1));
-    }
+    Ok(outcome)
 }

@@ -1,0 +1,178 @@
+//! Test executables are run one after the other; what they print goes on at once and is read by the way.
+//!
+//! A failed test is told where it fails and once more under the summary: of a long output often only the
+//! end is kept.
+
+use std::{
+    collections::VecDeque,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+use rocketmart_harness::programs::Executable;
+
+/// So much of what a failed test printed is told again, in lines.
+const TOLD_AGAIN: usize = 40;
+
+/// How many tests were executed, and what the failed ones printed.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) passed: u32,
+    pub(super) failed: u32,
+    pub(super) failures: Vec<Failure>,
+}
+
+impl Outcome {
+    /// Of one check that is no test of an executable.
+    pub(super) fn passed() -> Self {
+        Self { passed: 1, ..Self::default() }
+    }
+
+    /// Of one that found `trouble`.
+    pub(super) fn failed(of: &str, trouble: &str) -> Self {
+        let mut failure = Failure::new(of);
+        trouble.lines().for_each(|line| failure.add(line));
+        Self { failed: 1, failures: vec![failure], ..Self::default() }
+    }
+}
+
+impl std::ops::AddAssign for Outcome {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.failures.extend(other.failures);
+    }
+}
+
+/// A failed test and the end of what it printed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) test: String,
+    pub(super) output: VecDeque<String>,
+}
+
+impl Failure {
+    fn new(test: &str) -> Self {
+        Self { test: test.to_owned(), output: VecDeque::new() }
+    }
+
+    fn add(&mut self, line: &str) {
+        if self.output.len() == TOLD_AGAIN {
+            self.output.pop_front();
+        }
+        self.output.push_back(line.to_owned());
+    }
+}
+
+/// Runs test executables one after the other: each of them uses both cores by itself, or as many tests at once
+/// as `at_once` says.
+pub(super) fn run_all<'a>(
+    executables: impl Iterator<Item = &'a Executable>,
+    at_once: Option<&str>,
+) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    for executable in executables {
+        println!("\n-- {} ({})", executable.package, executable.name);
+        let mut command = Command::new(&executable.path);
+        command.current_dir(&executable.folder).args(at_once);
+        outcome += execute(&mut command, &executable.package)?;
+    }
+    Ok(outcome)
+}
+
+/// Runs tests of a package, passes their output on and reads their results.
+pub(super) fn execute(command: &mut Command, package: &str) -> Result<Outcome> {
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("starting the tests of {package}"))?;
+    let mut reader = Reader::of(package);
+    let output = child.stdout.take().context("a test without output")?;
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        println!("{line}");
+        reader.read(&line);
+    }
+    let status = child.wait()?;
+    if !reader.ended {
+        bail!("{package} ended with {status} and no result");
+    }
+    if !status.success() && reader.outcome.failed == 0 {
+        bail!("{package} ended with {status}");
+    }
+    Ok(reader.outcome)
+}
+
+/// Reads what the test library of Rust prints.
+struct Reader<'a> {
+    package: &'a str,
+    outcome: Outcome,
+    in_failure: bool,
+    ended: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn of(package: &'a str) -> Self {
+        Self { package, outcome: Outcome::default(), in_failure: false, ended: false }
+    }
+
+    fn read(&mut self, line: &str) {
+        let failed = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"));
+        if let Some(test) = failed {
+            self.outcome.failures.push(Failure::new(&format!("{}: {test}", self.package)));
+            self.in_failure = true;
+        } else if line == "failures:" {
+            self.in_failure = false;
+        } else if let Some(result) = line.strip_prefix("test result: ") {
+            (self.outcome.passed, self.outcome.failed) = counted(result);
+            self.ended = true;
+        } else if self.in_failure
+            && let Some(failure) = self.outcome.failures.last_mut()
+        {
+            failure.add(line);
+        }
+    }
+}
+
+/// Reads how many passed and failed from `ok. 4 passed; 0 failed; 1 ignored; …`. An ignored test has not
+/// passed, so it counts as failed.
+fn counted(result: &str) -> (u32, u32) {
+    let number = |what: &str| {
+        result
+            .split([';', '.'])
+            .find_map(|part| part.trim().strip_suffix(what)?.trim().parse::<u32>().ok())
+            .unwrap_or_default()
+    };
+    (number("passed"), number("failed") + number("ignored"))
+}
+
+#[cfg(test)]
+mod unit {
+    use super::{Reader, counted};
+
+    #[test]
+    fn an_ignored_test_counts_as_failed() {
+        let count =
+            counted("ok. 4 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 27.61s");
+        assert_eq!(count, (4, 1));
+    }
+
+    #[test]
+    fn of_a_failed_test_the_end_of_what_it_printed_is_kept() {
+        let long = "a line\n".repeat(100);
+        let printed = format!(
+            "running 3 tests\ntest one ... FAILED\ntest two ... FAILED\ntest three ... ok\n\nfailures:\n\n\
+             ---- one stdout ----\n{long}the reason\n\n---- two stdout ----\nanother\n\n\nfailures:\n    one\n    two\n\n\
+             test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n"
+        );
+        let mut reader = Reader::of("shop");
+        printed.lines().for_each(|line| reader.read(line));
+        assert!(reader.ended);
+        let outcome = reader.outcome;
+        assert_eq!((outcome.passed, outcome.failed), (1, 2));
+        let tests: Vec<_> = outcome.failures.iter().map(|failure| failure.test.as_str()).collect();
+        assert_eq!(tests, ["shop: one", "shop: two"]);
+        assert_eq!(outcome.failures[0].output.len(), super::TOLD_AGAIN);
+        assert_eq!(outcome.failures[0].output[super::TOLD_AGAIN - 2], "the reason");
+        assert_eq!(outcome.failures[1].output, ["another", "", ""]);
+    }
+}
