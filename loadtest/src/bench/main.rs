@@ -138,7 +138,8 @@ fn measure(args: &RunArgs) -> Result<()> {
     let command = [&["cargo xtask bench".to_owned()], args.names.as_slice()].concat().join(" ");
     let machine = report::Machine::look(command);
     let all = report::read(&args.out, &NAMES)?;
-    report::publish(&args.out, args.document.as_deref(), &machine, &all)?;
+    let whole = args.names.is_empty() && failed.is_empty();
+    report::publish(&args.out, args.document.as_deref(), &machine, &all, whole)?;
     println!("\nfigures and page: {}", args.out.join("index.html").display());
     if failed.is_empty() { Ok(()) } else { bail!("no figures for {}", failed.join(", ")) }
 }

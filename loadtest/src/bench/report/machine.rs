@@ -43,9 +43,9 @@ impl Machine {
     }
 }
 
-/// The commit of the checkout, whatever its document of the figures says.
+/// The commit of the checkout, whatever its documents of the figures say.
 pub(crate) fn commit() -> String {
-    checkout::commit(&["docs/benchmarks.md"])
+    checkout::commit(&["docs/benchmarks.md", "docs/benchmarks.jsonl"])
 }
 
 fn first_line(program: &str, arguments: &[&str]) -> String {

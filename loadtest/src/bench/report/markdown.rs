@@ -3,11 +3,10 @@
 use std::fmt::Write as _;
 
 use super::super::figures::{Figure, Measured, Reach};
-use super::Machine;
-use super::number;
+use super::{Machine, WholeRun, number, whole};
 
 /// Writing into a `String` does not fail.
-pub(super) fn render(machine: &Machine, all: &[Measured]) -> String {
+pub(super) fn render(machine: &Machine, all: &[Measured], runs: &[WholeRun]) -> String {
     let mut text = String::from(
         "# Benchmarks\n\nWritten by `cargo xtask bench`; do not edit. Everything runs on one machine: services, Redis \
          with `appendfsync always`, Kafka, PostgreSQL with `synchronous_commit` on, and the load generator. After \
@@ -20,6 +19,7 @@ pub(super) fn render(machine: &Machine, all: &[Measured]) -> String {
     }
     machine_table(&mut text, machine);
     reach_table(&mut text, all);
+    whole::table(&mut text, runs);
     for measured in all {
         section(&mut text, machine, measured);
     }

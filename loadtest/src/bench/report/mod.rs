@@ -1,5 +1,5 @@
-//! What the figures are written to: `target/bench/<name>.json`, one HTML page with plots, and
-//! `docs/benchmarks.md`.
+//! What the figures are written to: `target/bench/<name>.json`, one HTML page with plots,
+//! `docs/benchmarks.md`, and for a run of all scenarios a line of `docs/benchmarks.jsonl`.
 //!
 //! Page and document are made from the JSON files, so scenarios measured one by one come together.
 
@@ -7,6 +7,7 @@ mod machine;
 mod markdown;
 mod page;
 mod plot;
+mod whole;
 
 use std::path::Path;
 use std::{fs, io};
@@ -14,6 +15,7 @@ use std::{fs, io};
 use anyhow::{Context as _, Result};
 
 pub(crate) use machine::{Machine, commit};
+pub(crate) use whole::WholeRun;
 
 use super::figures::Measured;
 
@@ -47,17 +49,22 @@ pub(crate) fn read(folder: &Path, names: &[&str]) -> Result<Vec<Measured>> {
     Ok(all)
 }
 
+/// `whole` says that all scenarios were measured by this command.
 pub(crate) fn publish(
     folder: &Path,
     document: Option<&Path>,
     machine: &Machine,
     all: &[Measured],
+    whole: bool,
 ) -> Result<()> {
     fs::create_dir_all(folder)?;
     fs::write(folder.join("machine.json"), serde_json::to_vec_pretty(machine)?)?;
     fs::write(folder.join("index.html"), page::render(machine, all))?;
     if let Some(document) = document {
-        fs::write(document, markdown::render(machine, all))?;
+        if whole {
+            whole::add(document, &WholeRun::of(machine, all))?;
+        }
+        fs::write(document, markdown::render(machine, all, &whole::read(document)?))?;
     }
     Ok(())
 }
