@@ -3,7 +3,7 @@
 //! What is lost is lost before it reaches its receiver's socket: TCP notices, sends again, waits twice as long each
 //! time, and gives up when it is its turn to. Nothing outside sees the rules, and they are gone with the namespace.
 
-use std::process::Command;
+use std::{fmt::Write as _, process::Command};
 
 use anyhow::{Context, Result};
 
@@ -36,9 +36,10 @@ pub fn lose(port: u16, loss: Loss) -> Result<()> {
             }
         };
         let (there, back) = (lost("dport", loss.to_server), lost("sport", loss.to_client));
-        rules += &format!(
-            "table {table} {{ chain input {{ type filter hook input priority filter\n{there}{back}}}\n}}\n"
-        );
+        writeln!(
+            rules,
+            "table {table} {{ chain input {{ type filter hook input priority filter\n{there}{back}}}\n}}"
+        )?;
     }
     run_with(Command::new("nft").args(["-f", "-"]), &rules).context("losing packets needs root and nftables")
 }

@@ -267,7 +267,9 @@ async fn inject(
             while going_on.join_next().await.is_some() {}
             let recovery = flock.until_one_returns(limit).await.context("after all faults")?;
             let not_injected = std::mem::take(&mut *failed.lock().unwrap_or_else(PoisonError::into_inner));
-            not_injected.iter().for_each(|error| println!("    could not be injected: {error}"));
+            for error in &not_injected {
+                println!("    could not be injected: {error}");
+            }
             ensure!(
                 not_injected.len() * 4 <= faults.len(),
                 "more than a quarter of the faults could not be injected: {}",
