@@ -4,17 +4,10 @@
 //! lies in `target/faults/<row>/`. The table sums up the newest three runs of every row, so single rows can be
 //! repeated, on another machine too, without losing the others.
 
-use std::{
-    collections::BTreeSet,
-    fmt::Write as _,
-    fs::{self, OpenOptions},
-    io::Write as _,
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
-use rocketmart_harness::checkout;
+use rocketmart_harness::{checkout, record};
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -72,16 +65,14 @@ fn mistake_name(mistake: &Mistake) -> String {
 
 fn append(record: &Path, mut line: Value, took: Duration) -> Result<()> {
     line["at"] = OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?.into();
-    line["commit"] = checkout::commit(&["docs/faults.jsonl", "docs/faults.md"]).into();
+    line["commit"] = checkout::commit().into();
     line["seconds"] = took.as_secs().into();
-    let file = OpenOptions::new().create(true).append(true).open(record);
-    writeln!(file.with_context(|| record.display().to_string())?, "{line}")?;
-    Ok(())
+    record::append(record, &line)
 }
 
 /// Writes docs/faults.md from the record.
 pub fn write(record: &Path, document: &Path) -> Result<()> {
-    let runs = read(record)?;
+    let runs = record::read(record)?;
     let mut text = String::from(INTRODUCTION);
     let mut shown = Vec::new();
     let mut table = String::new();
@@ -220,16 +211,6 @@ fn not_injected() -> String {
         .to_owned()
 }
 
-fn read(record: &Path) -> Result<Vec<Value>> {
-    if !record.exists() {
-        return Ok(Vec::new());
-    }
-    let text = fs::read_to_string(record).with_context(|| record.display().to_string())?;
-    text.lines()
-        .map(|line| serde_json::from_str(line).with_context(|| format!("{line} in {}", record.display())))
-        .collect()
-}
-
 /// The newest runs of a row, the newest last.
 fn newest<'a>(runs: &'a [Value], name: &str) -> Vec<&'a Value> {
     let mut newest: Vec<_> = runs.iter().rev().filter(|run| run["name"] == name).take(RUNS).collect();
@@ -251,11 +232,13 @@ mod tests {
             "operations": 10, "slowest_recovery": 1.5})
         };
         let before = [ran(json!(["older"])), ran(json!([])), ran(json!([]))];
-        fs::write(&record, before.iter().map(|run| format!("{run}\n")).collect::<String>())?;
-        note(&record, "poison", &Err(anyhow!("the shop did not start")), Duration::from_secs(60))?;
-        note(&record, "another", &Err(anyhow!("nor did this one")), Duration::from_secs(60))?;
+        for run in &before {
+            record::append(&record, run)?;
+        }
+        note(&record, "poison", &Err(anyhow!("the shop did not start")), Duration::from_mins(1))?;
+        note(&record, "another", &Err(anyhow!("nor did this one")), Duration::from_mins(1))?;
 
-        let runs = read(&record)?;
+        let runs = record::read(&record)?;
         fs::remove_file(&record)?;
         let newest = newest(&runs, "poison");
         assert_eq!(cells(&newest, 30), "2 of 3 | 4 | 20 | 0 | 0 | 0 | 0 / 0 / 0 | 1.5 s | 30 s");

@@ -20,5 +20,6 @@ pub mod ports;
 pub mod prepare;
 pub mod process;
 pub mod programs;
+pub mod record;
 pub mod stack;
 pub mod step;

@@ -32,7 +32,7 @@ impl Machine {
         ];
         Self {
             measured_at: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
-            commit: commit(),
+            commit: checkout::commit(),
             processor: field("/proc/cpuinfo", "model name").unwrap_or_default(),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             memory_gib: memory_gib(),
@@ -41,11 +41,6 @@ impl Machine {
             command,
         }
     }
-}
-
-/// The commit of the checkout, whatever its documents of the figures say.
-pub(crate) fn commit() -> String {
-    checkout::commit(&["docs/benchmarks.md", "docs/benchmarks.jsonl"])
 }
 
 fn first_line(program: &str, arguments: &[&str]) -> String {

@@ -14,7 +14,7 @@ use std::{fs, io};
 
 use anyhow::{Context as _, Result};
 
-pub(crate) use machine::{Machine, commit};
+pub(crate) use machine::Machine;
 pub(crate) use whole::WholeRun;
 
 use super::figures::Measured;

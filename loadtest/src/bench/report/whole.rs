@@ -1,14 +1,13 @@
 //! Whole runs, beside each other: `docs/benchmarks.jsonl` for machines, a table of the document for people.
 //!
-//! A machine shared with others is not as fast at each hour: what the no-op and the other limits did in the same run says how
-//! fast it was.
+//! A machine shared with others is not as fast at each hour: what the no-op and the other limits did in the
+//! same run says how fast it was.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use rocketmart_harness::record;
 use serde::{Deserialize, Serialize};
 
 use super::super::figures::{Figure, Measured};
@@ -77,26 +76,18 @@ impl WholeRun {
 }
 
 /// The record that belongs to a document.
-fn record(document: &Path) -> PathBuf {
+fn beside(document: &Path) -> PathBuf {
     document.with_extension("jsonl")
 }
 
 pub(super) fn read(document: &Path) -> Result<Vec<WholeRun>> {
-    let record = record(document);
-    let text = match fs::read_to_string(&record) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        read => read.with_context(|| record.display().to_string())?,
-    };
-    let runs = text.lines().map(serde_json::from_str).collect::<Result<_, _>>();
+    let record = beside(document);
+    let runs = record::read(&record)?.into_iter().map(serde_json::from_value).collect::<Result<_, _>>();
     runs.with_context(|| record.display().to_string())
 }
 
-/// Adds a run to the record; what is there stays.
 pub(super) fn add(document: &Path, run: &WholeRun) -> Result<()> {
-    let record = record(document);
-    let file = fs::OpenOptions::new().create(true).append(true).open(&record);
-    let mut file = file.with_context(|| record.display().to_string())?;
-    writeln!(file, "{}", serde_json::to_string(run)?).with_context(|| record.display().to_string())
+    record::append(&beside(document), &serde_json::to_value(run)?)
 }
 
 /// A row for each figure of the newest run, a column for each of the newest runs.

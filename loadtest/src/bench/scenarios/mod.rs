@@ -19,12 +19,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rocketmart_harness::checkout;
 use rocketmart_loadtest::client::Client;
 use rocketmart_loadtest::generator::{Load, Outcome, Pace, Shopper, run};
 
 use super::figures::{Figure, Measured};
 use super::meter::Usage;
-use super::report;
 use super::shop::{Programs, Shop};
 use super::shoppers::{Buying, Wish};
 use super::tokens::Buyers;
@@ -118,7 +118,7 @@ impl Bench {
             figures,
             notes,
             took_seconds: began.elapsed().as_secs_f64(),
-            commit: report::commit(),
+            commit: checkout::commit(),
             quick: self.lengths.quick,
         })
     }
