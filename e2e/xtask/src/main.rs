@@ -23,8 +23,8 @@ const USAGE: &str = "cargo xtask <command>
                      from nothing to a closed, balanced flash sale; leaves the cluster up;
                      --cassandra: with the catalog there
   test [TIER…] [--kubeconfig PATH [--entrance URL]] [--cassandra]
-                     all tests, or those of some tiers: unit, services, shop, operator, e2e, and faults,
-                     which runs only by name, as does deployed, the second half of e2e by itself: what
+                     all tests, or those of some tiers: unit, services, shop, operator, faults, e2e;
+                     and deployed, which runs only by name, the second half of e2e by itself: what
                      buyers and sellers do in the shop that a demo left on a cluster
   faults [ROW…] [--seed N --minutes M] [--known-bugs] [--list]
                      kills, freezes and cuts what a sale stands on, and audits what is left
