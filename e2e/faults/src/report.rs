@@ -4,6 +4,8 @@
 //! lies in `target/faults/<row>/`. The table sums up the newest three runs of every row, so single rows can be
 //! repeated, on another machine too, without losing the others.
 
+mod whole;
+
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
@@ -90,6 +92,8 @@ pub fn write(record: &Path, document: &Path) -> Result<()> {
         writeln!(text, "| {} | {} | run elsewhere: {} |||||||||", row.component, row.what, row.place)?;
     }
     text.push_str(&broken("What did not hold", &shown)?);
+    let rows: Vec<_> = rows::all().iter().map(|row| row.name).collect();
+    text.push_str(&whole::table(&runs, &rows)?);
     text.push_str(&campaigns(&runs)?);
     text.push_str(&mistakes(&runs)?);
     text.push_str(&not_injected());
@@ -98,17 +102,24 @@ pub fn write(record: &Path, document: &Path) -> Result<()> {
 
 /// Where the figures come from.
 fn origin(runs: &[&Value]) -> String {
-    let all = |field: &str| -> BTreeSet<&str> { runs.iter().filter_map(|run| run[field].as_str()).collect() };
-    let (commits, times) = (all("commit"), all("at"));
-    let day = |at: Option<&&str>| at.map_or_else(String::new, |at| at.chars().take(16).collect());
+    let times = all(runs, "at");
+    let (first, last) = (times.first().map_or("", minute), times.last().map_or("", minute));
     let minutes = sum(runs, |run| &run["seconds"]) / 60;
-    format!(
-        "{} in all, {minutes} minutes, {} to {} (UTC), at {}.",
-        runs.len(),
-        day(times.first()),
-        day(times.last()),
-        commits.iter().map(|commit| format!("`{commit}`")).collect::<Vec<_>>().join(", ")
-    )
+    format!("{} in all, {minutes} minutes, {first} to {last} (UTC), at {}.", runs.len(), commits(runs))
+}
+
+/// What was run.
+fn commits(runs: &[&Value]) -> String {
+    all(runs, "commit").iter().map(|commit| format!("`{commit}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn all<'a>(runs: &[&'a Value], field: &str) -> BTreeSet<&'a str> {
+    runs.iter().filter_map(|run| run[field].as_str()).collect()
+}
+
+/// A time without its seconds.
+fn minute<'a>(at: &&'a str) -> &'a str {
+    at.get(..16).unwrap_or(at)
 }
 
 fn cells(runs: &[&Value], bound: u64) -> String {
