@@ -3,7 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
-use rocketmart_loadtest::generator::{Answer, Connection, Shopper, Told};
+use rocketmart_loadtest::generator::{Answer, Connection, Promise, Shopper, Told};
 use uuid::Uuid;
 
 use super::tokens::Buyers;
@@ -125,6 +125,7 @@ impl Following {
     }
 
     /// The seed's customers: a fifth leave instead of paying, a fifth between paying and completing.
+    /// [`Self::left`] says whose.
     pub(crate) fn like_the_seeds(wish: &Rc<Wish>) -> Self {
         const PREPARE: (&str, &[u8]) = ("/payment", b"{\"confirm\":false}");
         const CONFIRM: (&str, &[u8]) = ("/payment/confirm", b"{}");
@@ -133,6 +134,11 @@ impl Following {
             1 => &[PREPARE],
             _ => &[PREPARE, CONFIRM],
         })
+    }
+
+    /// Whether the seed's customer of act `n` leaves without completing.
+    pub(crate) fn left(n: u64) -> bool {
+        n % 5 < 2
     }
 }
 
@@ -154,6 +160,28 @@ impl Shopper for Following {
             }
         }
         Ok(told)
+    }
+}
+
+/// Cancels orders, the next of a list each time.
+pub(crate) struct Cancelling {
+    promises: Rc<Vec<Promise>>,
+    buyers: Rc<Buyers>,
+    request: Vec<u8>,
+}
+
+impl Cancelling {
+    pub(crate) fn new(promises: &Rc<Vec<Promise>>, buyers: &Rc<Buyers>) -> Self {
+        Self { promises: Rc::clone(promises), buyers: Rc::clone(buyers), request: Vec::with_capacity(1024) }
+    }
+}
+
+impl Shopper for Cancelling {
+    async fn act(&mut self, line: &mut Connection, n: u64) -> io::Result<Told> {
+        let promise = self.promises[usize::try_from(n).unwrap_or_default() % self.promises.len()];
+        write_step(&mut self.request, promise.order, "/cancel", self.buyers.token_of(promise.n), b"{}");
+        let status = line.exchange(&self.request).await?.status;
+        Ok(Told { status, requests: 1, order: None })
     }
 }
 

@@ -21,12 +21,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use rocketmart_harness::checkout;
 use rocketmart_loadtest::client::Client;
-use rocketmart_loadtest::generator::{Load, Outcome, Pace, Shopper, run};
+use rocketmart_loadtest::generator::{Load, Outcome, Pace, Promise, Shopper, run};
 
 use super::figures::{Figure, Measured};
 use super::meter::Usage;
 use super::shop::{Programs, Shop};
-use super::shoppers::{Buying, Wish};
+use super::shoppers::{Buying, Cancelling, Wish};
 use super::tokens::Buyers;
 
 /// All of them, in the order in which they run.
@@ -57,7 +57,7 @@ impl Lengths {
             quick: false,
             runs: 3,
             warm_up: Duration::from_secs(1),
-            run: Duration::from_secs(4),
+            run: Duration::from_secs(3),
             steady: Duration::from_mins(1),
             buyers: 50_000,
         }
@@ -192,19 +192,33 @@ fn make_known(address: SocketAddr, buyers: &Rc<Buyers>) -> Result<()> {
     let mut wish = Wish::new(uuid::Uuid::nil(), "-", buyers);
     wish.with_key = false;
     let wish = Rc::new(wish);
-    let all = Load {
+    let count = buyers.len() as u64;
+    let outcome = run(&errand(address, count), || Buying::new(&wish), || {})?;
+    ensure!(outcome.answered(400) == count, "tokens were not verified: {:?}", outcome.answers);
+    Ok(())
+}
+
+/// Cancels orders, so that nobody has to wait until what they hold expires.
+fn cancel(address: SocketAddr, promises: Vec<Promise>, buyers: &Rc<Buyers>) -> Result<()> {
+    let count = promises.len() as u64;
+    let promises = Rc::new(promises);
+    let outcome = run(&errand(address, count), || Cancelling::new(&promises, buyers), || {})?;
+    ensure!(outcome.answered(200) == count, "orders were not cancelled: {:?}", outcome.answers);
+    Ok(())
+}
+
+/// So many requests, of which nothing is measured.
+fn errand(address: SocketAddr, acts: u64) -> Load {
+    Load {
         address,
         connections: 64,
         pace: Pace::Closed,
         warm_up: Duration::ZERO,
         length: Duration::from_mins(2),
-        acts: Some(buyers.len() as u64),
+        acts: Some(acts),
         first: 0,
         hold: std::sync::Arc::default(),
-    };
-    let outcome = run(&all, || Buying::new(&wish), || {})?;
-    ensure!(outcome.answered(400) == buyers.len() as u64, "tokens were not verified: {:?}", outcome.answers);
-    Ok(())
+    }
 }
 
 /// What a process says of itself, as Prometheus would read it.

@@ -9,7 +9,7 @@ use rocketmart_loadtest::generator::{Load, Pace, run};
 use super::super::figures::{Figure, Reach};
 use super::super::shop::Terms;
 use super::super::shoppers::{Buying, Wish};
-use super::{Answer, Bench, LIMIT, cost, load, make_known, metered, note_run, per_second};
+use super::{Answer, Bench, LIMIT, cancel, cost, load, make_known, metered, note_run, per_second};
 
 const UNITS: u32 = 1_000;
 const WHAT: &str = "Refusals `sold-out` per second after the last unit, 256 shoppers at once, closed loop. A refusal \
@@ -24,7 +24,7 @@ pub(super) fn measure(bench: &mut Bench) -> Answer {
     make_known(noop_address, &buyers)?;
     make_known(address, &buyers)?;
 
-    let sale = shop.new_sale(Terms { units: UNITS, payment_seconds: 120, ..Terms::default() })?;
+    let sale = shop.new_sale(Terms { units: UNITS, ..Terms::default() })?;
     let wish = Rc::new(Wish::new(sale.id, &sale.skus[0], &buyers));
     let first_come = Load {
         acts: Some(2 * u64::from(UNITS)),
@@ -55,6 +55,7 @@ pub(super) fn measure(bench: &mut Bench) -> Answer {
     shop.stop_helper("serve-noop");
     // The last unit must not have been sold twice while thousands asked for it.
     anyhow::ensure!(promises.len() == UNITS as usize, "{} of {UNITS} units were sold", promises.len());
+    cancel(address, promises.clone(), &buyers)?;
     shop.audit(&[(&sale, &*buyers, &promises)])?;
     Ok((WHAT, vec![noop, ours], notes))
 }
