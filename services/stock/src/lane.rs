@@ -17,18 +17,18 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::Instant;
 
 use crate::error::StockError;
 use crate::id::SaleId;
+use crate::sync::{AtomicUsize, Elapsed, Instant, Mutex, MutexGuard, spawn, timeout};
 
 /// Most calls of a queue at a time.
 const CALLS: usize = 2;
@@ -155,7 +155,7 @@ impl<J: Send + 'static, A: Send + 'static> Lanes<J, A> {
             crowded: Arc::clone(&crowded),
             room: Arc::clone(&room),
         };
-        tokio::spawn(lane.run());
+        spawn(lane.run());
         Entrance { queue: sender, crowded, room }
     }
 }
@@ -192,15 +192,11 @@ impl<J: Send, A: Send> Lane<J, A> {
     }
 
     /// Takes what waits, once it may leave: when no call is under way, or beside one in a crowd.
-    async fn gather(
-        &mut self,
-        calls: usize,
-        batch: &mut Vec<Waiting<J, A>>,
-    ) -> Result<usize, tokio::time::error::Elapsed> {
+    async fn gather(&mut self, calls: usize, batch: &mut Vec<Waiting<J, A>>) -> Result<usize, Elapsed> {
         match calls {
             0 => {
                 let received = self.queue.recv_many(batch, self.width.max_batch);
-                tokio::time::timeout(CLOSE_AFTER_IDLE, received).await
+                timeout(CLOSE_AFTER_IDLE, received).await
             }
             1 => {
                 while self.queue.len() < self.width.crowd {
@@ -263,5 +259,7 @@ fn lock<J, A>(queues: &Queues<J, A>) -> MutexGuard<'_, HashMap<SaleId, Entrance<
     queues.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+// Named for rustfmt, which also comes here from `schedules/` and would look beside this file.
 #[cfg(test)]
+#[path = "lane/tests.rs"]
 mod tests;

@@ -34,6 +34,7 @@ mod server;
 mod slots;
 mod sold_out;
 mod stock;
+mod sync;
 
 pub use coalescer::{Coalescer, CoalescerLimits};
 pub use error::StockError;

@@ -18,6 +18,8 @@ use crate::{bench, demo, deployed::Deployed, faults, quality};
 
 /// Its integration tests are property tests of the functions on a real Redis.
 const ENGINE: &str = "rocketmart-stock";
+/// The queues in front of them, under schedules that shuttle picks.
+const SCHEDULES: &str = "rocketmart-stock-schedules";
 const OPERATOR: &str = "rocketmart-operator";
 const SHOP: &str = "rocketmart-shop";
 /// It hashes passwords, which takes a core each.
@@ -86,12 +88,13 @@ impl Tier {
         match self {
             Self::Unit => {
                 quality::generate(programs, true)?;
-                let property_tests =
-                    programs.tests(Kind::IntegrationTests).filter(|test| test.package == ENGINE);
+                let property_tests = programs
+                    .tests(Kind::IntegrationTests)
+                    .filter(|test| [ENGINE, SCHEDULES].contains(&test.package.as_str()));
                 run_all(programs.tests(Kind::UnitTests).chain(property_tests), None)
             }
             Self::Services => {
-                let others = [ENGINE, OPERATOR, SHOP, MEMBER];
+                let others = [ENGINE, SCHEDULES, OPERATOR, SHOP, MEMBER];
                 let mut outcome = run_all(
                     programs
                         .tests(Kind::IntegrationTests)
