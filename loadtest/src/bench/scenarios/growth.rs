@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use anyhow::Result;
 use rocketmart_harness::stack::Component;
+use rocketmart_loadtest::client::Client;
 use rocketmart_loadtest::generator::{Load, Pace, Promise};
 use uuid::Uuid;
 
@@ -15,12 +16,13 @@ use super::super::figures::{Figure, Reach};
 use super::super::shop::{Sale, Shop, Terms};
 use super::super::shoppers::{Following, Wish};
 use super::super::tokens::Buyers;
-use super::{Answer, Bench, Lengths, load, make_known, metered};
+use super::{Answer, Bench, Lengths, load, make_known, metered, metrics};
 
 /// As many as there are units in the smallest sale, so that it never sells out.
 const SHOPPERS: usize = 10;
-const BASE: &str = "10³ units, 1 SKU, 1 sale";
 const FLAT: f64 = 1.10;
+/// How many purchases the calls to Redis carried.
+const CARRIED: &str = "rocketmart_stock_batch_size";
 const WHAT: &str = "Processor time (order service and Redis) of one purchase and its cancel, in µs, 10 shoppers at once: \
                     for more units, SKUs, sales and known buyers. Flat means at most 10 % above the base.";
 
@@ -38,23 +40,60 @@ const fn size(label: &'static str, units: u32, skus: usize, sales: usize, known_
     Size { label, units, skus, sales, known_buyers }
 }
 
-const SIZES: [Size; 8] = [
-    size(BASE, 1_000, 1, 1, 1_000),
-    size("10 units", 10, 1, 1, 1_000),
-    size("10⁶ units", 1_000_000, 1, 1, 1_000),
-    size("100 SKUs", 1_000, 100, 1, 1_000),
-    size("1,000 SKUs in 10 sales", 1_000, 100, 10, 1_000),
-    size("50 sales", 1_000, 1, 50, 1_000),
-    size("10⁵ known buyers", 1_000, 1, 1, 100_000),
-    size("10⁶ known buyers", 1_000, 1, 1, 1_000_000),
+/// Measured in turn with a base, the first of them, that has seen the same minutes. Many sales apart: their audits
+/// take longer.
+const GROUPS: [&[Size]; 2] = [
+    &[
+        size("10³ units, 1 SKU, 1 sale", 1_000, 1, 1, 1_000),
+        size("10 units", 10, 1, 1, 1_000),
+        size("10⁶ units", 1_000_000, 1, 1, 1_000),
+        size("100 SKUs", 1_000, 100, 1, 1_000),
+        size("10⁵ known buyers", 1_000, 1, 1, 100_000),
+        size("10⁶ known buyers", 1_000, 1, 1, 1_000_000),
+    ],
+    &[
+        size("1 sale, beside many", 1_000, 1, 1, 1_000),
+        size("1,000 SKUs in 10 sales", 1_000, 100, 10, 1_000),
+        size("50 sales", 1_000, 1, 50, 1_000),
+    ],
 ];
 
-/// The sales of one size, and what was promised in them so far.
+/// The sales of one size, what was promised in them so far, and what it cost.
 struct Measured {
+    figure: Figure,
     sales: Vec<Sale>,
     promises: Vec<Promise>,
     /// Number of the next act.
     next: u64,
+    carried: Carried,
+}
+
+impl Measured {
+    /// Purchases in one call to Redis.
+    fn shared(&self) -> f64 {
+        self.carried.purchases / self.carried.calls.max(1.0)
+    }
+}
+
+/// What calls to Redis carried.
+#[derive(Clone, Copy, Default)]
+struct Carried {
+    purchases: f64,
+    calls: f64,
+}
+
+impl Carried {
+    fn so_far(shop: &Shop) -> Result<Self> {
+        let admin = Client::new(&shop.admin_url(Component::Order), None)?;
+        let text = shop.block_on(metrics(&admin))?;
+        let total = |suffix: &str| {
+            let name = format!("{CARRIED}_{suffix}{{");
+            let of_purchases =
+                text.lines().filter(|line| line.starts_with(&name) && line.contains("\"reserve\""));
+            of_purchases.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        };
+        Ok(Self { purchases: total("sum"), calls: total("count") })
+    }
 }
 
 pub(super) fn measure(bench: &mut Bench) -> Answer {
@@ -62,51 +101,62 @@ pub(super) fn measure(bench: &mut Bench) -> Answer {
     let shop = bench.fresh_shop()?;
     let buyers = Rc::new(shop.buyers(1_000.min(lengths.buyers))?);
     make_known(shop.address(Component::Order)?, &buyers)?;
-    let mut figures: Vec<Figure> = SIZES.iter().map(|size| Figure::new(size.label, "µs")).collect();
-    // Each with the base: those of one sale, and those of many, whose audits take longer.
-    let (many, one): (Vec<usize>, Vec<usize>) = (1..SIZES.len()).partition(|size| SIZES[*size].sales > 1);
-    for group in [one, many] {
-        measure_in_turn(shop, &[vec![0], group].concat(), &buyers, &lengths, &mut figures)?;
-    }
-    let base = figures[0].median();
-    for figure in figures.iter_mut().skip(1) {
-        figure.reach.push(Reach::AtMost(base * FLAT));
-        figure.limit = Some(BASE.to_owned());
+    let mut figures = Vec::new();
+    let mut shared = Vec::new();
+    for group in GROUPS {
+        let measured = measure_in_turn(shop, group, &buyers, &lengths)?;
+        shared.extend(
+            measured.iter().zip(group).map(|(each, size)| format!("{} {:.1}", size.label, each.shared())),
+        );
+        figures.extend(against_the_first(measured.into_iter().map(|each| each.figure).collect()));
     }
     let notes = vec![
         "A sale holds at most 100 SKUs; 1,000 are 10 sales. Shoppers go through all SKUs and sales in turn.".to_owned(),
         "Known buyers are put into Redis beforehand as the engine would leave them: a unit held and a key used. \
          Sizes are measured in turn, again and again, so that a slower minute of the machine falls on each of them."
             .to_owned(),
+        format!(
+            "Shoppers of one sale share calls to Redis, those of many have nobody to share with. Purchases in a call: {}.",
+            shared.join(", ")
+        ),
     ];
     Ok((WHAT, figures, notes))
+}
+
+/// The first figure is the limit of the others.
+fn against_the_first(mut figures: Vec<Figure>) -> Vec<Figure> {
+    let Some((base, others)) = figures.split_first_mut() else { return figures };
+    for figure in others {
+        figure.reach.push(Reach::AtMost(base.median() * FLAT));
+        figure.limit = Some(base.label.clone());
+    }
+    figures
 }
 
 /// All of these sizes one after the other, several times.
 fn measure_in_turn(
     shop: &mut Shop,
-    group: &[usize],
+    group: &[Size],
     buyers: &Rc<Buyers>,
     lengths: &Lengths,
-    figures: &mut [Figure],
-) -> Result<()> {
+) -> Result<Vec<Measured>> {
     let mut all = Vec::new();
     for size in group {
-        let sales = shop.sales_of(&SIZES[*size], lengths.quick)?;
-        all.push(Measured { sales, promises: Vec::new(), next: 0 });
+        let (sales, figure) = (shop.sales_of(size, lengths.quick)?, Figure::new(size.label, "µs"));
+        all.push(Measured { figure, sales, promises: Vec::new(), next: 0, carried: Carried::default() });
     }
     shop.rest_the_pipeline()?;
     // More and shorter runs than elsewhere: sizes are compared, so each of them has to see the same minutes.
     for _ in 0..lengths.runs * 2 - 1 {
-        for (size, measured) in group.iter().zip(&mut all) {
+        for measured in &mut all {
             let cost = run_once(shop, measured, buyers, lengths)?;
-            let figure = &mut figures[*size];
-            figure.runs.push(cost);
-            println!("    {:<28}{cost:>12.1} µs", figure.label);
+            println!("    {:<28}{cost:>12.1} µs", measured.figure.label);
+            measured.figure.runs.push(cost);
         }
     }
     shop.catch_up()?;
-    audit(shop, &all, buyers)
+    audit(shop, &all, buyers)?;
+    Ok(all)
 }
 
 fn run_once(shop: &Shop, measured: &mut Measured, buyers: &Rc<Buyers>, lengths: &Lengths) -> Result<f64> {
@@ -120,7 +170,11 @@ fn run_once(shop: &Shop, measured: &mut Measured, buyers: &Rc<Buyers>, lengths: 
         length: lengths.run / 3,
         ..load(shop.address(Component::Order)?, Pace::Closed, lengths, measured.next)
     };
+    let before = Carried::so_far(shop)?;
     let (outcome, usage) = metered(shop, &shoppers, || Following::cancelling(&wish))?;
+    let after = Carried::so_far(shop)?;
+    measured.carried.purchases += after.purchases - before.purchases;
+    measured.carried.calls += after.calls - before.calls;
     anyhow::ensure!(
         outcome.unknown == 0 && outcome.succeeded() == outcome.answers.values().sum::<u64>(),
         "not every purchase could be made and cancelled: {:?}",
