@@ -215,8 +215,8 @@ fn mistakes(runs: &[Value]) -> Result<String> {
 
 fn not_injected() -> String {
     "\n## What is not injected here\n
-- A network's 200 ms are added by a proxy on the edge, not to each packet. (Lost packets are really lost, by rules
-  of the network namespace that all of this runs in.)
+- A network's 200 ms are added by a proxy on the edge, not to each packet: the kernel here is built without `netem`.
+  (Lost packets are really lost, by rules of the network namespace that all of this runs in.)
 - A disk with slow fsync is a disk that a neighbour keeps busy, not one that is slow by itself.
 - The simulated provider's own crash is a row of the campaigns; it keeps its books in a file.\n"
         .to_owned()
