@@ -6,29 +6,46 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use rocketmart_harness::{prepare, programs::Programs};
+use rocketmart_harness::{cluster::Cluster, node::Node, prepare, programs::Programs};
+
+use crate::demo;
 
 const FOLDER: &str = "target/bench";
 /// The scenario that needs the operator's program.
 const OPERATOR: &str = "operator";
+/// The one that needs a node.
+const SCALE: &str = "scale";
 const DOCUMENT: &str = "docs/benchmarks.md";
 
 /// Measures the scenarios that are named, or all; with `--quick` only tries them.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     prepare::for_tests()?;
     let mut packages = vec!["rocketmart", "rocketmart-checker", "rocketmart-loadtest"];
-    let named = |name: &str| arguments.iter().any(|argument| argument == name);
-    if named(OPERATOR) || arguments.iter().all(|argument| argument.starts_with("--")) {
+    let all = arguments.iter().all(|argument| argument.starts_with("--"));
+    let wanted = |name: &str| all || arguments.iter().any(|argument| argument == name);
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    if wanted(SCALE) && !quick && !Path::new(demo::REPORT).exists() {
+        scale_on_a_node()?;
+    }
+    if wanted(OPERATOR) {
         packages.push("rocketmart-operator");
     }
     let programs = Programs::build_for_speed(&packages)?;
-    let quick = arguments.iter().any(|argument| argument == "--quick");
     let mut command = bench(&programs, Path::new(FOLDER))?;
     command.args(arguments);
     if !quick {
         command.args(["--document", DOCUMENT]);
     }
     finish(&mut command)
+}
+
+/// Lets a demo scale workers: its report is what the scenario reads. The node does not stay, it would take part of
+/// the machine that everything else is measured on.
+fn scale_on_a_node() -> Result<()> {
+    println!("{SCALE} reads the report of a demo, and there is none yet");
+    let was_up = Cluster::local().is_ok();
+    demo::run(&demo::Options::default())?;
+    if was_up { Ok(()) } else { Node::down() }
 }
 
 /// Runs what the others are made of for a moment, with programs that were not built for speed: that it

@@ -20,6 +20,10 @@ use rocketmart_harness::{cluster::Cluster, node::Node, prepare, step};
 
 use self::{sale::Sale, timeline::Timeline, tools::Tools};
 
+const FOLDER: &str = "target/demo";
+/// What came of the last one.
+pub(crate) const REPORT: &str = "target/demo/report.json";
+
 /// How large the demo is, and where it runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -85,7 +89,7 @@ impl Options {
 /// Runs the demo; an error if anything went wrong, a broken invariant included.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let started = Instant::now();
-    let folder = PathBuf::from("target/demo");
+    let folder = PathBuf::from(FOLDER);
     fs::create_dir_all(&folder)?;
 
     println!("Prepare");
@@ -116,13 +120,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     timeline::wait_for_scale_in(&cluster)?;
     let seen = timeline.finish()?;
     let report = report::assemble(&cluster, &sale, &folder, &seen)?;
-    fs::write(folder.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
+    fs::write(REPORT, serde_json::to_vec_pretty(&report)?)?;
     report::print(&report);
     println!("\nWhere the time went");
     for (what, took) in step::longest(6) {
         println!("  {:>6.0} s  {what}", took.as_secs_f64());
     }
-    println!("\n  {} s in all. The report: target/demo/report.json", started.elapsed().as_secs());
+    println!("\n  {} s in all. The report: {REPORT}", started.elapsed().as_secs());
     println!("{}", how_to_go_on(options, &sale.name));
     report::verdict(&report)
 }

@@ -147,7 +147,7 @@ fn measure_in_turn(
     }
     shop.rest_the_pipeline()?;
     // More and shorter runs than elsewhere: sizes are compared, so each of them has to see the same minutes.
-    for _ in 0..lengths.runs * 2 - 1 {
+    for _ in 0..lengths.runs * 3 {
         for measured in &mut all {
             let cost = run_once(shop, measured, buyers, lengths)?;
             println!("    {:<28}{cost:>12.1} µs", measured.figure.label);
@@ -167,7 +167,7 @@ fn run_once(shop: &Shop, measured: &mut Measured, buyers: &Rc<Buyers>, lengths: 
     let shoppers = Load {
         connections: SHOPPERS,
         warm_up: lengths.warm_up / 4,
-        length: lengths.run / 3,
+        length: lengths.run / 6,
         ..load(shop.address(Component::Order)?, Pace::Closed, lengths, measured.next)
     };
     let before = Carried::so_far(shop)?;
