@@ -5,8 +5,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail};
-use rocketmart_harness::{cluster::Cluster, node::Node, prepare, programs::Programs};
+use anyhow::{Context, Result, bail, ensure};
+use rocketmart_harness::{node::Node, prepare, programs::Programs};
 
 use crate::demo;
 
@@ -24,8 +24,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let all = arguments.iter().all(|argument| argument.starts_with("--"));
     let wanted = |name: &str| all || arguments.iter().any(|argument| argument == name);
     let quick = arguments.iter().any(|argument| argument == "--quick");
-    if wanted(SCALE) && !quick && !Path::new(demo::REPORT).exists() {
-        scale_on_a_node()?;
+    if !quick {
+        // It would take part of the machine that everything is measured on.
+        ensure!(Node::find()?.is_none(), "the node is up; `cargo xtask down` removes it");
+        if wanted(SCALE) && !Path::new(demo::REPORT).exists() {
+            scale_on_a_node()?;
+        }
     }
     if wanted(OPERATOR) {
         packages.push("rocketmart-operator");
@@ -39,13 +43,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     finish(&mut command)
 }
 
-/// Lets a demo scale workers: its report is what the scenario reads. The node does not stay, it would take part of
-/// the machine that everything else is measured on.
+/// Lets a demo scale workers: its report is what the scenario reads.
 fn scale_on_a_node() -> Result<()> {
     println!("{SCALE} reads the report of a demo, and there is none yet");
-    let was_up = Cluster::local().is_ok();
     demo::run(&demo::Options::default())?;
-    if was_up { Ok(()) } else { Node::down() }
+    Node::down()
 }
 
 /// Runs what the others are made of for a moment, with programs that were not built for speed: that it
