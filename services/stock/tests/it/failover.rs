@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use rocketmart_harness::backing::{Redis, RedisGroup};
 use rocketmart_stock::{
@@ -28,8 +29,11 @@ fn client(group: &RedisGroup, min_replicas: usize) -> Stock {
     Stock::connect_to(&Server::Sentinel(server)).unwrap()
 }
 
+/// Waits longer for answers than a usual one: a replica that has just come acknowledges once a second.
 async fn connection(redis: &Redis) -> MultiplexedConnection {
-    redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+    let patient = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(10)));
+    let client = redis::Client::open(redis.url()).unwrap();
+    client.get_multiplexed_async_connection_with_config(&patient).await.unwrap()
 }
 
 async fn promote(redis: &Redis) {
@@ -97,9 +101,11 @@ async fn a_replica_made_the_master_is_not_vouched_for_even_when_nothing_seems_to
     let [master, replica] = &group.servers[..] else { panic!() };
     let stock = Stock::connect(&master.url()).unwrap();
     let spec = open_sale(&stock).await;
-    let mut wait = redis::cmd("WAIT");
-    let written: i32 = wait.arg(1).arg(5_000).query_async(&mut connection(master).await).await.unwrap();
-    assert_eq!(written, 1);
+    // WAIT is for what its own connection has seen written: a new one that has done nothing waits for nothing.
+    let mut written = redis::pipe();
+    written.cmd("SET").arg("written").arg("after the sale").ignore().cmd("WAIT").arg(1).arg(5_000);
+    let written: (i32,) = written.query_async(&mut connection(master).await).await.unwrap();
+    assert_eq!(written, (1,));
     promote(replica).await;
     // Sold, and told to the buyer, by the old master alone.
     let lost = wish(spec.id, a_buyer(), "key", &[(TEA, 1)]);
