@@ -38,15 +38,14 @@ pub fn play() {
     // Of the record nobody is to be held up: its lock is no step of the schedule.
     let asked: Arc<Mutex<Asked>> = Arc::default();
     let lanes = Arc::new(lanes(&asked));
-    let mut callers: Vec<JoinHandle<[Told; 2]>> =
+    let callers: Vec<JoinHandle<[Told; 2]>> =
         (0..CALLERS).map(|caller| spawn(call_twice(Arc::clone(&lanes), caller))).collect();
     if below(2) == 0 {
-        let gone = spawn(give_way(below(12)));
-        block_on(gone).expect("waiting ends");
+        block_on(give_way(below(12)));
         callers[below(CALLERS) as usize].abort();
     }
-    let told: Vec<Told> = callers.drain(..).filter_map(|caller| block_on(caller).ok()).flatten().collect();
-    judge(&told, &asked.lock().unwrap_or_else(PoisonError::into_inner));
+    let told: Vec<Told> = callers.into_iter().filter_map(|caller| block_on(caller).ok()).flatten().collect();
+    note(&asked, |asked| judge(&told, asked));
 }
 
 fn lanes(asked: &Arc<Mutex<Asked>>) -> Lanes<u32, u32> {
