@@ -124,21 +124,26 @@ impl Following {
         Self::new(wish, |_| &[("/cancel", b"{}")])
     }
 
-    /// The seed's customers: a fifth leave instead of paying, a fifth between paying and completing.
-    /// [`Self::left`] says whose.
+    /// The seed's customers, see [`seeds_steps`].
     pub(crate) fn like_the_seeds(wish: &Rc<Wish>) -> Self {
-        const PREPARE: (&str, &[u8]) = ("/payment", b"{\"confirm\":false}");
-        const CONFIRM: (&str, &[u8]) = ("/payment/confirm", b"{}");
-        Self::new(wish, |n| match n % 5 {
-            0 => &[],
-            1 => &[PREPARE],
-            _ => &[PREPARE, CONFIRM],
-        })
+        Self::new(wish, seeds_steps)
     }
 
     /// Whether the seed's customer of act `n` leaves without completing.
     pub(crate) fn left(n: u64) -> bool {
-        n % 5 < 2
+        seeds_steps(n).len() < SEEDS_STEPS.len()
+    }
+}
+
+/// The seed's way to pay.
+const SEEDS_STEPS: [(&str, &[u8]); 2] = [("/payment", b"{\"confirm\":false}"), ("/payment/confirm", b"{}")];
+
+/// A fifth of the seed's customers leave instead of paying, a fifth between paying and completing.
+fn seeds_steps(n: u64) -> &'static [(&'static str, &'static [u8])] {
+    match n % 5 {
+        0 => &[],
+        1 => &SEEDS_STEPS[..1],
+        _ => &SEEDS_STEPS,
     }
 }
 

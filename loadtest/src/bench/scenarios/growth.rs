@@ -16,13 +16,11 @@ use super::super::figures::{Figure, Reach};
 use super::super::shop::{Sale, Shop, Terms};
 use super::super::shoppers::{Following, Wish};
 use super::super::tokens::Buyers;
-use super::{Answer, Bench, Lengths, load, make_known, metered, metrics};
+use super::{Answer, Bench, Lengths, load, make_known, metered, metric, metrics};
 
 /// As many as there are units in the smallest sale, so that it never sells out.
 const SHOPPERS: usize = 10;
 const FLAT: f64 = 1.10;
-/// How many purchases the calls to Redis carried.
-const CARRIED: &str = "rocketmart_stock_batch_size";
 const WHAT: &str = "Processor time (order service and Redis) of one purchase and its cancel, in µs, 10 shoppers at once: \
                     for more units, SKUs, sales and known buyers. Flat means at most 10 % above the base.";
 
@@ -86,12 +84,8 @@ impl Carried {
     fn so_far(shop: &Shop) -> Result<Self> {
         let admin = Client::new(&shop.admin_url(Component::Order), None)?;
         let text = shop.block_on(metrics(&admin))?;
-        let total = |suffix: &str| {
-            let name = format!("{CARRIED}_{suffix}{{");
-            let of_purchases =
-                text.lines().filter(|line| line.starts_with(&name) && line.contains("\"reserve\""));
-            of_purchases.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-        };
+        let total =
+            |of: &str| metric(&text, &format!("rocketmart_stock_batch_size_{of}{{kind=\"reserve\"}}"));
         Ok(Self { purchases: total("sum"), calls: total("count") })
     }
 }
@@ -105,9 +99,7 @@ pub(super) fn measure(bench: &mut Bench) -> Answer {
     let mut shared = Vec::new();
     for group in GROUPS {
         let measured = measure_in_turn(shop, group, &buyers, &lengths)?;
-        shared.extend(
-            measured.iter().zip(group).map(|(each, size)| format!("{} {:.1}", size.label, each.shared())),
-        );
+        shared.extend(measured.iter().map(|each| format!("{} {:.1}", each.figure.label, each.shared())));
         figures.extend(against_the_first(measured.into_iter().map(|each| each.figure).collect()));
     }
     let notes = vec![

@@ -227,6 +227,12 @@ async fn metrics(admin: &Client) -> Result<String> {
     Ok(body.as_str().context("metrics are text")?.to_owned())
 }
 
+/// A value out of [`metrics`], by name and labels; what was never counted is 0.
+fn metric(text: &str, name: &str) -> f64 {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    value.unwrap_or_default()
+}
+
 #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
 fn per_second(count: u64, outcome: &Outcome) -> f64 {
     count as f64 / outcome.seconds

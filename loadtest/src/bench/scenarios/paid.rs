@@ -14,7 +14,7 @@ use super::super::figures::{Figure, Reach};
 use super::super::shop::{Shop, Terms};
 use super::super::shoppers::{Following, Wish};
 use super::super::straight;
-use super::{Answer, Bench, cost, load, make_known, metrics, note_run};
+use super::{Answer, Bench, cost, load, make_known, metric, metrics, note_run};
 
 /// Shoppers at once: enough to keep the pipeline busy, few enough to leave it the processor.
 const SHOPPERS: usize = 32;
@@ -185,9 +185,6 @@ impl Watch {
     }
 }
 
-/// A counter of a component; one that was never counted is 0.
 async fn counter(admin: &str, name: &str) -> Result<f64> {
-    let text = metrics(&Client::new(admin, None)?).await?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    Ok(line.unwrap_or_default())
+    Ok(metric(&metrics(&Client::new(admin, None)?).await?, name))
 }
