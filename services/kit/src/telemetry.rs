@@ -25,13 +25,11 @@ const SECONDS: [f64; 14] =
 /// Upper bounds of `*_size` histograms (messages in a batch).
 const SIZES: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0];
 
-/// Installs the TLS crypto provider, the metrics recorder, the log subscriber and a panic hook.
+/// Installs the TLS crypto provider, the metrics recorder and the log subscriber.
 pub fn init(component: &str) {
     install_crypto_provider();
     metrics_handle();
-    if init_logging() {
-        log_panics();
-    }
+    init_logging();
     metrics::gauge!("rocketmart_info", "component" => component.to_owned(), "version" => env!("CARGO_PKG_VERSION"))
         .set(1.0);
     tracing::info!(component, version = env!("CARGO_PKG_VERSION"), "starting");
@@ -73,20 +71,22 @@ pub(crate) async fn upkeep(stop: CancellationToken) {
     }
 }
 
-/// Whether this call installed the subscriber; a test may have brought its own.
-fn init_logging() -> bool {
+fn init_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
-    if std::env::var("LOG_FORMAT").is_ok_and(|format| format == "text") {
-        subscriber.event_format(request::InRequest { lines: format(), json: false }).try_init().is_ok()
+    // An error says that there is one already: this is not the first call, or a test has brought its own.
+    let _already_installed = if std::env::var("LOG_FORMAT").is_ok_and(|format| format == "text") {
+        subscriber.event_format(request::InRequest { lines: format(), json: false }).try_init()
     } else {
         let lines = format().json().flatten_event(true).with_current_span(true).with_span_list(false);
-        subscriber.json().event_format(request::InRequest { lines, json: true }).try_init().is_ok()
-    }
+        subscriber.json().event_format(request::InRequest { lines, json: true }).try_init()
+    };
 }
 
 /// Panics become one log line with their place instead of free text on standard error.
-fn log_panics() {
+///
+/// For a process of its own only: in a test, what a panic says belongs to the test that failed.
+pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let message = panic.payload_as_str().unwrap_or("a panic without a message");

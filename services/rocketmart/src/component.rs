@@ -96,6 +96,7 @@ impl Component {
             }
         };
         telemetry::init(name);
+        telemetry::log_panics();
         run.await
     }
 }
