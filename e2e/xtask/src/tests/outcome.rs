@@ -106,30 +106,53 @@ pub(super) fn execute(command: &mut Command, package: &str) -> Result<Outcome> {
 struct Reader<'a> {
     package: &'a str,
     outcome: Outcome,
-    in_failure: bool,
+    part: Part,
     ended: bool,
+}
+
+/// Where in the output the reader is. The library heads two parts with `failures:`, first what the failed tests
+/// printed, then their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Running,
+    Printed,
+    Names,
 }
 
 impl<'a> Reader<'a> {
     fn of(package: &'a str) -> Self {
-        Self { package, outcome: Outcome::default(), in_failure: false, ended: false }
+        Self { package, outcome: Outcome::default(), part: Part::Running, ended: false }
     }
 
     fn read(&mut self, line: &str) {
-        let failed = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"));
-        if let Some(test) = failed {
-            self.outcome.failures.push(Failure::new(&format!("{}: {test}", self.package)));
-            self.in_failure = true;
+        let printed = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"));
+        if let Some(test) = printed {
+            self.outcome.failures.push(Failure::new(&self.named(test)));
         } else if line == "failures:" {
-            self.in_failure = false;
+            self.part = if self.part == Part::Running { Part::Printed } else { Part::Names };
         } else if let Some(result) = line.strip_prefix("test result: ") {
             (self.outcome.passed, self.outcome.failed) = counted(result);
             self.ended = true;
-        } else if self.in_failure
+        } else if self.part == Part::Names {
+            self.complete(line.trim());
+        } else if self.part == Part::Printed
             && let Some(failure) = self.outcome.failures.last_mut()
         {
             failure.add(line);
         }
+    }
+
+    /// A test that printed nothing, or whose heading came in the middle of a line of something that it
+    /// started, is known from the list of names only.
+    fn complete(&mut self, test: &str) {
+        let name = self.named(test);
+        if !test.is_empty() && !self.outcome.failures.iter().any(|failure| failure.test == name) {
+            self.outcome.failures.push(Failure::new(&name));
+        }
+    }
+
+    fn named(&self, test: &str) -> String {
+        format!("{}: {test}", self.package)
     }
 }
 
@@ -154,6 +177,16 @@ mod unit {
         let count =
             counted("ok. 4 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 27.61s");
         assert_eq!(count, (4, 1));
+    }
+
+    #[test]
+    fn a_failed_test_that_printed_nothing_is_named() {
+        let printed = "running 1 test\ntest one ... FAILED\n\nfailures:\n\nfailures:\n    one\n\n\
+                       test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n";
+        let mut reader = Reader::of("shop");
+        printed.lines().for_each(|line| reader.read(line));
+        let tests: Vec<_> = reader.outcome.failures.iter().map(|failure| failure.test.as_str()).collect();
+        assert_eq!(tests, ["shop: one"]);
     }
 
     #[test]
