@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
@@ -148,22 +148,16 @@ async fn a_token_of_another_key_under_our_id_is_refused() {
 }
 
 #[tokio::test]
-async fn a_remembered_token_is_cheap_and_still_expires() {
+async fn a_remembered_token_is_not_verified_again_and_still_expires() {
     let signer = Signer::new("one");
     let verifier = verifier(&signer);
-    // Expires within the leeway after about two seconds.
-    let token = signer.sign(&with(claims(&[]), "exp", json!(now() - 3)));
+    // Expires within the leeway after about four seconds.
+    let token = signer.sign(&with(claims(&[]), "exp", json!(now() - 1)));
     let first = verifier.verify(&token).await.unwrap();
+    // What a verification makes is new each time.
     assert!(Arc::ptr_eq(&first, &verifier.verify(&token).await.unwrap()));
 
-    let started = Instant::now();
-    for _ in 0..1000 {
-        verifier.verify(&token).await.unwrap();
-    }
-    let each = started.elapsed() / 1000;
-    assert!(each < Duration::from_micros(25), "{each:?}");
-
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(verifier.verify(&token).await.unwrap_err(), AuthError::Expired);
 }
 

@@ -29,7 +29,7 @@ impl Neighbour {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/v1", listener.local_addr().unwrap()).parse().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        (neighbour, Client::with_timeout(base, "neighbour", Duration::from_millis(500)).unwrap())
+        (neighbour, Client::with_timeout(base, "neighbour", Duration::from_secs(3)).unwrap())
     }
 
     fn calls(&self) -> usize {

@@ -100,7 +100,7 @@ async fn problem(response: reqwest::Response) -> (u16, String) {
 
 #[tokio::test]
 async fn every_failure_is_a_problem() {
-    let running = Running::start(service().request_timeout(Duration::from_millis(300))).await;
+    let running = Running::start(service()).await;
     let of = |status, code: &str| (status, code.to_owned());
     assert_eq!(problem(running.get("/nowhere").await).await, of(404, "route-unknown"));
     let wrong_method = running.get("/things").await;
@@ -111,10 +111,12 @@ async fn every_failure_is_a_problem() {
     let large = running.post("/things", format!(r#"{{"name":"{}"}}"#, "x".repeat(1024 * 1024))).await;
     assert_eq!(problem(large).await, of(413, "body-too-large"));
     assert_eq!(problem(running.get("/panic").await).await, of(500, "internal"));
-    assert_eq!(problem(running.get("/slow").await).await, of(503, "request-timeout"));
     // Still there after the panic.
     assert_eq!(running.post("/things", r#"{"name":"x"}"#.to_owned()).await.status(), 200);
     running.stop().await.unwrap();
+    let hasty = Running::start(service().request_timeout(Duration::from_millis(300))).await;
+    assert_eq!(problem(hasty.get("/slow").await).await, of(503, "request-timeout"));
+    hasty.stop().await.unwrap();
 }
 
 #[tokio::test]

@@ -99,9 +99,9 @@ impl<F: Fn(&[Delivery]) -> Option<HandleError> + Send + Sync> Handler for Record
     }
 }
 
-/// Waits until `condition` holds; fails the test after half a minute.
+/// Waits until `condition` holds; fails the test after a minute.
 pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
-    for _ in 0..600 {
+    for _ in 0..1_200 {
         if condition().await {
             return;
         }
