@@ -62,7 +62,7 @@ impl Backing {
         let stock = stock_config.connect().unwrap();
         let producer = kafka.producer().unwrap();
         let returns = ReturnsConfig { return_window_seconds: 3600 };
-        let ordinary = OrdinaryConfig { ordinary_payment_seconds: 60 };
+        let ordinary = OrdinaryConfig { ordinary_payment_seconds: 600 };
         // Tests ask as soon and as often as they can; the limits have tests of their own.
         let limits =
             api::LimitArgs { purchases_per_member: 0, purchases_per_address: 0, ..api::LimitArgs::default() };

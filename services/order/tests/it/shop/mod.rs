@@ -208,11 +208,31 @@ pub fn from_now(seconds: i64) -> String {
     (OffsetDateTime::now_utc() + time::Duration::seconds(seconds)).format(&Rfc3339).unwrap()
 }
 
-/// Waits up to half a minute for something to become true.
+/// How long a test waits for what it expects, on a machine that does other things too.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Waits for something to become true.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let limit = Instant::now() + Duration::from_secs(30);
+    let limit = Instant::now() + PATIENCE;
     while !holds().await {
         assert!(Instant::now() < limit, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+}
+
+/// Waits until what is seen is what is expected.
+pub async fn becomes<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    expected: T,
+    mut seen: impl AsyncFnMut() -> T,
+) {
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        let now = seen().await;
+        if now == expected {
+            return;
+        }
+        assert!(Instant::now() < limit, "{what}: {expected:?} was expected and {now:?} is seen");
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
 }
