@@ -23,7 +23,7 @@ use uuid::Uuid;
 use crate::tokens;
 
 /// How long tests wait for something to happen.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) struct Shop {
     pub(crate) pool: PgPool,

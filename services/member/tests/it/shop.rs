@@ -20,7 +20,7 @@ pub(crate) const PASSWORD: &str = "a fine long pass phrase";
 pub(crate) const ADMIN: (&str, &str) = ("root@shop.example", "the keeper of the keys");
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 /// How long a mail may take; far more than it does.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) struct Shop {
     pub(crate) api: String,

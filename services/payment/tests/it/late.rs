@@ -84,15 +84,16 @@ async fn after_the_deadline_the_provider_has_the_last_word() {
     args.provider.payment_provider_timeout_ms = 2_000;
     let _worker = shop.worker_with(args).await;
     let buyer = shop.buyer_paying_with("tok_1").await;
-    let charged = Order::of(buyer).pay_within(Duration::from_secs(5));
+    // Time enough for the worker to begin with both.
+    let charged = Order::of(buyer).pay_within(Duration::from_secs(15));
     shop.send(&[charged.payment_requested()]).await;
     // The charge is made, its answer lost, and the provider away until both deadlines have passed.
     eventually("the charge", async || (!shop.charges_of(charged.id).await.is_empty()).then_some(())).await;
     shop.control(json!({"outage": true})).await;
-    let not_charged = Order::of(buyer).pay_within(Duration::from_secs(5));
+    let not_charged = Order::of(buyer).pay_within(Duration::from_secs(15));
     shop.send(&[not_charged.payment_requested()]).await;
     shop.wait_for_state(not_charged.id, "processing").await;
-    tokio::time::sleep(Duration::from_secs(7)).await;
+    tokio::time::sleep(Duration::from_secs(17)).await;
     for order in [&charged, &not_charged] {
         assert!(shop.heard_of(order.id).is_empty(), "unknown is not failed");
     }

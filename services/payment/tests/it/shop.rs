@@ -25,7 +25,7 @@ use crate::tokens;
 
 pub(crate) const SECRET: &str = "a secret shared by shop and provider";
 /// How long tests wait for something to happen.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) struct Shop {
     pub(crate) provider: provider::Running,
