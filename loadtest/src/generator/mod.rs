@@ -11,6 +11,7 @@
 //!
 //! The generator shares two cores with what it measures, so it must cost little: requests are bytes
 //! written as they are, answers are read with `httparse`, and one thread needs no locks.
+//! What that saves beside hyper and goose is in `docs/adr/0017`.
 
 mod connection;
 mod load;

@@ -1,0 +1,46 @@
+//! Our own: a request is bytes, and an answer is read where it came.
+
+use std::io;
+
+use uuid::Uuid;
+
+use crate::generator::{Connection, Shopper, Told};
+use crate::{BODY, PATH, token};
+
+pub(crate) struct Bytes {
+    /// Everything before the idempotency key.
+    head: Vec<u8>,
+    request: Vec<u8>,
+}
+
+impl Bytes {
+    pub(crate) fn new() -> Self {
+        let head = format!(
+            "POST {PATH} HTTP/1.1\r\nhost: shop\r\nauthorization: Bearer {}\r\nidempotency-key: ",
+            token()
+        );
+        Self { head: head.into_bytes(), request: Vec::with_capacity(1024) }
+    }
+}
+
+impl Shopper for Bytes {
+    async fn act(&mut self, line: &mut Connection, n: u64) -> io::Result<Told> {
+        use io::Write as _;
+        self.request.clear();
+        self.request.extend_from_slice(&self.head);
+        write!(
+            self.request,
+            "{}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{BODY}",
+            Uuid::from_u128(n.into()).hyphenated(),
+            BODY.len()
+        )?;
+        let answer = line.exchange(&self.request).await?;
+        Ok(Told { status: answer.status, requests: 1, order: order_of(answer.body) })
+    }
+}
+
+/// The id is the first field of an order.
+fn order_of(body: &[u8]) -> Option<Uuid> {
+    let rest = body.strip_prefix(b"{\"id\":\"")?;
+    std::str::from_utf8(rest.get(..36)?).ok()?.parse().ok()
+}
