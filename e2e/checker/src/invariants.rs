@@ -1,18 +1,22 @@
 //! The invariants I1–I7 of a sale, each a pure comparison that lists what it found wrong.
 
+mod losses;
+mod unknowns;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
-use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
+
+use losses::is_unknown;
+pub use losses::{charged_twice, gone, lost, oversold};
+pub use unknowns::{Unknowns, unknowns};
 
 use crate::{
     books::{Books, Charge, Order},
     history::Told,
 };
 
-/// An answer reaches the shopper so long after Redis has given it.
-const ANSWERED_WITHIN: Duration = Duration::seconds(1);
 /// How many findings a report lists per invariant; all of them are counted.
 const LISTED: usize = 20;
 
@@ -43,87 +47,6 @@ pub fn all(history: &[Told], books: &Books) -> BTreeMap<&'static str, Verdict> {
         ("I6", idempotency(history, books)),
         ("I7", stores_agree(history, books)),
     ])
-}
-
-/// Units of paid orders beyond those that were put on sale.
-pub fn oversold(books: &Books) -> i64 {
-    let paid = units_of(books.orders.values().filter(|order| order.was_paid()));
-    paid.iter()
-        .map(|(sku, units)| (units - books.ledger.get(sku).map_or(0, |item| item.preloaded)).max(0))
-        .sum()
-}
-
-/// Orders that a shopper was given a 2xx for and that PostgreSQL does not know, without those that are
-/// known to be [`gone`].
-pub fn lost(history: &[Told], books: &Books) -> Vec<Uuid> {
-    let accepted: BTreeSet<Uuid> = history.iter().filter_map(Told::accepted).collect();
-    let gone = gone(history, books);
-    accepted.into_iter().filter(|order| !books.orders.contains_key(order) && !gone.contains(order)).collect()
-}
-
-/// Orders that were acknowledged just before Redis lost its volume, at a time that the rebuild of the sale
-/// names as unknown, and that no book has.
-pub fn gone(history: &[Told], books: &Books) -> BTreeSet<Uuid> {
-    let accepted = history.iter().filter(|told| is_unknown(told, books)).filter_map(Told::accepted);
-    accepted.filter(|order| !books.orders.contains_key(order)).collect()
-}
-
-/// Whether an answer was given when Redis was about to lose what it said.
-fn is_unknown(told: &Told, books: &Books) -> bool {
-    let Ok(ended) = OffsetDateTime::from_unix_timestamp_nanos(i128::from(told.ended_us) * 1_000) else {
-        return false;
-    };
-    books.unknown.iter().any(|(from, until)| *from <= ended && ended <= *until + ANSWERED_WITHIN)
-}
-
-/// Orders that more was taken for than they cost, refunds deducted.
-pub fn charged_twice(books: &Books) -> Vec<Uuid> {
-    let mut net: HashMap<&str, i64> = HashMap::new();
-    for charge in books.charges.iter().filter(|charge| charge.succeeded) {
-        *net.entry(charge.reference.as_str()).or_default() += charge.amount - charge.refunded;
-    }
-    let orders = books.orders.iter();
-    orders
-        .filter(|(id, order)| net.get(id.to_string().as_str()).is_some_and(|net| *net > order.amount))
-        .map(|(id, _)| *id)
-        .collect()
-}
-
-/// What became of purchases whose answer never came, by buyer and key.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Unknowns {
-    /// Keys with at least one request without a definite answer.
-    pub keys: usize,
-    /// Asked again with the same key, and told the order.
-    pub answered_later: usize,
-    /// Asked again with the same key, and refused.
-    pub refused_later: usize,
-    /// Never answered; Redis shows that the purchase was made (it was paid, or it expired).
-    pub had_happened: usize,
-    /// Never answered, and never made.
-    pub had_not_happened: usize,
-}
-
-/// Resolves every unknown purchase by what was said later and by what Redis remembers.
-pub fn unknowns(history: &[Told], books: &Books) -> Unknowns {
-    let mut outcomes: BTreeMap<(Uuid, Uuid), BTreeSet<&str>> = BTreeMap::new();
-    for told in history.iter().filter(|told| told.operation == "purchase") {
-        if let Some(key) = told.key {
-            outcomes.entry((told.buyer, key)).or_default().insert(&told.outcome);
-        }
-    }
-    let mut found = Unknowns::default();
-    for ((buyer, key), outcomes) in outcomes.iter().filter(|(_, outcomes)| outcomes.contains("unknown")) {
-        found.keys += 1;
-        let made = books.keys.contains_key(&(*buyer, key.to_string()));
-        *match (outcomes.contains("ok"), made, outcomes.contains("refused")) {
-            (true, ..) => &mut found.answered_later,
-            (false, true, _) => &mut found.had_happened,
-            (false, false, true) => &mut found.refused_later,
-            (false, false, false) => &mut found.had_not_happened,
-        } += 1;
-    }
-    found
 }
 
 /// I1: preloaded = remaining + reserved + sold, in both stores and by the sum of the orders.

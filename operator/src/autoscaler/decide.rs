@@ -6,61 +6,18 @@
 //!
 //! Each stage that changes the number names itself, so that the status can say why.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod memory;
+mod pause;
 
 use rocketmart_crds::shop::{Autoscaling, FallbackBehavior, PolicyType, ScalingPolicy, ScalingRules};
 
-use super::lag::Partition;
+pub use memory::{Look, Memory};
+pub use pause::Pause;
 
 /// Without a threshold and without a drain time, KEDA's default.
 const DEFAULT_LAG_THRESHOLD: i64 = 10;
 /// Shrinking waits this long unless told otherwise, so that a pause between bursts costs nothing.
 const DEFAULT_DOWN_WINDOW_SECONDS: i64 = 60;
-/// Rates are measured over this time.
-const RATE_WINDOW_MS: i64 = 10_000;
-/// A partition whose offset stood still this long although it has lag is stuck.
-const STUCK_MS: i64 = 10_000;
-const REMEMBERED_MS: i64 = 3_600_000;
-/// A group that has changed its size handles nothing while its partitions are shared out anew. It is given
-/// this long to go on before it grows again.
-const SETTLING_MS: i64 = 15_000;
-
-/// One look at the group.
-#[derive(Clone, Debug)]
-pub struct Look {
-    pub at_ms: i64,
-    pub partitions: Vec<Partition>,
-    /// Replicas that were ready then.
-    pub ready: i32,
-}
-
-/// What is remembered between decisions. A new process starts with nothing and so shrinks nothing until
-/// it has seen a whole window.
-#[derive(Clone, Debug, Default)]
-pub struct Memory {
-    looks: VecDeque<Look>,
-    /// Looks that failed, in a row.
-    failures: i32,
-    started_ms: Option<i64>,
-    /// When there was something to do last.
-    active_ms: Option<i64>,
-    wishes: VecDeque<(i64, i32)>,
-    /// Replicas that ran, whenever they changed.
-    sizes: VecDeque<(i64, i32)>,
-    /// Since when each partition's offset has stood still.
-    still_since: HashMap<(String, i32), (i64, i64)>,
-    rate_per_replica: Option<f64>,
-    settling: Option<Settling>,
-}
-
-/// A group that has changed its size and has not been seen going on since.
-#[derive(Clone, Copy, Debug)]
-struct Settling {
-    since_ms: i64,
-    size: i32,
-    /// What it had handled when all of it was ready.
-    handled: Option<i64>,
-}
 
 /// What holds now, besides the group.
 #[derive(Clone, Copy, Debug)]
@@ -76,35 +33,6 @@ pub struct Situation {
     pub pause: Pause,
 }
 
-/// Autoscaling held by a person, in KEDA's words: annotations of the Deployment.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Pause {
-    /// Exactly this many, whatever the lag.
-    pub replicas: Option<i32>,
-    /// No fewer than there are.
-    pub scale_in: bool,
-    /// No more than there are.
-    pub scale_out: bool,
-}
-
-/// Prefix of the annotations.
-const ANNOTATION: &str = "autoscaling.rocketmart.dev/";
-
-impl Pause {
-    /// `paused`, `paused-replicas`, `paused-scale-in` and `paused-scale-out`, each behind the prefix
-    /// `autoscaling.rocketmart.dev/`. What cannot be read holds nothing.
-    pub fn of(annotations: &BTreeMap<String, String>) -> Self {
-        let value = |name: &str| annotations.get(&format!("{ANNOTATION}{name}")).map(String::as_str);
-        let is_set = |name: &str| value(name) == Some("true");
-        let replicas = value("paused-replicas").and_then(|number| number.parse().ok());
-        Self {
-            replicas: replicas.filter(|number| *number >= 0),
-            scale_in: is_set("paused") || is_set("paused-scale-in"),
-            scale_out: is_set("paused") || is_set("paused-scale-out"),
-        }
-    }
-}
-
 /// The outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
@@ -115,88 +43,6 @@ pub struct Decision {
     pub partitions: Option<i32>,
     pub arrivals_per_second: Option<i64>,
     pub rate_per_replica: Option<i64>,
-}
-
-impl Memory {
-    /// Takes in a look, or that Kafka could not be asked.
-    pub fn remember(&mut self, now_ms: i64, look: Option<Look>) {
-        self.started_ms.get_or_insert(now_ms);
-        let Some(look) = look else {
-            self.failures = self.failures.saturating_add(1);
-            return;
-        };
-        self.failures = 0;
-        for partition in &look.partitions {
-            let (Some(committed), key) = (partition.committed, (partition.topic.clone(), partition.number))
-            else {
-                continue;
-            };
-            let still = self.still_since.entry(key).or_insert((committed, look.at_ms));
-            if still.0 != committed {
-                *still = (committed, look.at_ms);
-            }
-        }
-        self.measure_rate(&look);
-        self.settle(&look);
-        self.looks.push_back(look);
-        while self.looks.len() > 2 && self.looks[1].at_ms <= now_ms - RATE_WINDOW_MS {
-            self.looks.pop_front();
-        }
-    }
-
-    /// What one replica handles per second, while there was always something to handle.
-    fn measure_rate(&mut self, look: &Look) {
-        let Some(before) = self.looks.back() else { return };
-        let handled = committed(look) - committed(before);
-        let seconds = to_f64(look.at_ms - before.at_ms) / 1_000.0;
-        let busy =
-            look.partitions.iter().any(|partition| partition.committed.is_some_and(|at| at < partition.high));
-        if handled > 0 && busy && look.ready > 0 && seconds > 0.0 {
-            let rate = to_f64(handled) / seconds / f64::from(look.ready);
-            self.rate_per_replica = Some(self.rate_per_replica.map_or(rate, |old| old * 0.7 + rate * 0.3));
-        }
-    }
-
-    /// A group has settled once it is ready in its new size and handles something again.
-    fn settle(&mut self, look: &Look) {
-        let Some(settling) = &mut self.settling else { return };
-        match settling.handled {
-            None if look.ready >= settling.size => settling.handled = Some(committed(look)),
-            Some(handled) if committed(look) > handled => self.settling = None,
-            _ => {}
-        }
-    }
-
-    /// Notes how many replicas run.
-    fn sized(&mut self, now_ms: i64, size: i32) {
-        let before = self.sizes.back().map(|(_, before)| *before);
-        if before != Some(size) {
-            self.sizes.push_back((now_ms, size));
-            self.settling = before.map(|_| Settling { since_ms: now_ms, size, handled: None });
-        }
-        self.sizes.retain(|(at, _)| *at > now_ms - REMEMBERED_MS);
-        self.settling = self.settling.filter(|settling| now_ms - settling.since_ms < SETTLING_MS);
-    }
-
-    fn arrivals_per_second(&self) -> f64 {
-        let (Some(first), Some(last)) = (self.looks.front(), self.looks.back()) else { return 0.0 };
-        let seconds = to_f64(last.at_ms - first.at_ms) / 1_000.0;
-        if seconds <= 0.0 {
-            return 0.0;
-        }
-        let end = |look: &Look| look.partitions.iter().map(|partition| partition.high).sum::<i64>();
-        to_f64((end(last) - end(first)).max(0)) / seconds
-    }
-
-    fn is_stuck(&self, partition: &Partition, now_ms: i64) -> bool {
-        self.still_since
-            .get(&(partition.topic.clone(), partition.number))
-            .is_some_and(|(_, since)| now_ms - since >= STUCK_MS)
-    }
-}
-
-fn committed(look: &Look) -> i64 {
-    look.partitions.iter().filter_map(|partition| partition.committed).sum()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "offsets and milliseconds are far below 2^52")]
@@ -213,13 +59,12 @@ fn to_replicas(number: f64) -> i32 {
 pub fn decide(memory: &mut Memory, config: &Autoscaling, situation: Situation) -> Decision {
     let now = situation.now_ms;
     let mut decision = wish(memory, config, situation);
-    memory.wishes.push_back((now, decision.replicas));
-    memory.wishes.retain(|(at, _)| *at > now - REMEMBERED_MS);
+    memory.wished(now, decision.replicas);
     memory.sized(now, situation.current);
 
     stabilize(memory, config, situation, &mut decision);
     obey_policies(memory, config, situation, &mut decision);
-    if memory.settling.is_some() && decision.replicas > situation.current {
+    if memory.is_settling() && decision.replicas > situation.current {
         decision.at_most(situation.current, "Rebalancing");
     }
     if situation.sale_under_way {

@@ -1,5 +1,6 @@
 //! Balanced books pass; each planted error is found by the invariant it breaks.
 
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::*;

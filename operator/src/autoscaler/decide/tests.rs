@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
+use super::memory::STUCK_MS;
+use super::pause::ANNOTATION;
 use super::*;
+use crate::autoscaler::lag::Partition;
 
 fn config(extra: serde_json::Value) -> Autoscaling {
     serde_json::from_value(extra).unwrap()

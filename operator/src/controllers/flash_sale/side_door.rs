@@ -3,15 +3,20 @@
 //! Every command carries a fencing token and can be repeated; an answer that did not arrive is an
 //! unknown outcome, resolved by looking again.
 
+mod close_out;
+mod standing;
+
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use rocketmart_crds::{
     FlashSale,
-    flash_sale::{CloseOutReport, Difference, ItemStatus},
+    flash_sale::{CloseOutReport, Difference},
 };
-use serde::Deserialize;
 use serde_json::{Value, json};
+
+pub(crate) use close_out::LISTED;
+pub use standing::{Catalogue, Discrepancy, Item, KnownSku, Outstanding, Rebuilt, Standing, State};
 
 /// Longest wait for an answer. Loading and close-out of a large sale take longest.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -29,103 +34,6 @@ pub enum Command {
     CloseOut,
     /// Make it anew in Redis, which has lost it, from PostgreSQL.
     Rebuild,
-}
-
-/// State of a sale in the order service.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    Loading,
-    Ready,
-    Suspended,
-    Closed,
-    Cancelled,
-    ClosedOut,
-}
-
-/// How a sale stands, by the order service.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-pub struct Standing {
-    pub state: State,
-    /// Redis was read just now and holds what SQL promises.
-    pub verified: bool,
-    /// Redis' clock, Unix milliseconds.
-    pub now_ms: i64,
-    pub opens_at_ms: i64,
-    pub closes_at_ms: i64,
-    /// By Redis.
-    pub items: Vec<Item>,
-    /// By SQL.
-    pub ledger: Vec<Item>,
-    pub outstanding: Outstanding,
-    pub differences: Vec<Discrepancy>,
-    /// The last time that Redis lost the sale and it was rebuilt.
-    #[serde(default)]
-    pub rebuilt: Option<Rebuilt>,
-}
-
-/// What came of a rebuild.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-pub struct Rebuilt {
-    /// What Redis had lost, in words.
-    pub reason: String,
-    pub rebuilt_at: String,
-    pub orders: i64,
-    /// Payments that waited for it.
-    pub parked: i64,
-    /// Purchases that Redis acknowledged in between and that are not among the orders are unknown.
-    pub unknown_from: String,
-    pub unknown_until: String,
-    /// Those of them that arrived when it was too late.
-    pub late_reservations: i64,
-}
-
-/// Where the units of one SKU are.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-pub struct Item {
-    pub sku: String,
-    pub preloaded: i64,
-    pub remaining: i64,
-    pub reserved: i64,
-    pub sold: i64,
-}
-
-/// What is still on its way; all zero means drained.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-pub struct Outstanding {
-    pub reservations: i64,
-    pub stream_entries: i64,
-    pub outbox: i64,
-    pub payments_pending: i64,
-}
-
-/// A disagreement, as the order service words it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-pub struct Discrepancy {
-    pub kind: String,
-    #[serde(default)]
-    pub order_id: Option<String>,
-    #[serde(default)]
-    pub sku: Option<String>,
-    pub detail: String,
-}
-
-/// What the catalog has published of the SKUs of a sale; those it has never published are left out.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-pub struct Catalogue {
-    pub skus: Vec<KnownSku>,
-}
-
-/// A SKU as the catalog published it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-pub struct KnownSku {
-    pub sku: String,
-    /// Whether its product is published now.
-    pub published: bool,
-    /// ISO 4217.
-    pub currency: String,
-    /// Units that no sale has been allotted.
-    pub available: i64,
 }
 
 /// Why a command or a look did not succeed.
@@ -214,7 +122,11 @@ impl SideDoor {
         };
         let (status, body) = self.send(method, &format!("sales/{uid}{path}"), Some(body)).await?;
         let body = accepted(status, body)?;
-        if command == Command::CloseOut { parse(body).map(report) } else { parse(body).map(Answer::Standing) }
+        if command == Command::CloseOut {
+            let (report, differences) = close_out::report(parse(body)?);
+            return Ok(Answer::Report(report, differences));
+        }
+        parse(body).map(Answer::Standing)
     }
 
     async fn send(
@@ -305,66 +217,6 @@ fn offer(sale: &FlashSale, fence: i64) -> Value {
         "closes_at": sale.spec.closes_at.0.to_string(),
         "payment_seconds": sale.spec.payment_deadline_seconds,
     })
-}
-
-#[derive(Deserialize)]
-struct CloseOut {
-    matched: i64,
-    orders: Endings,
-    items: Vec<Item>,
-    differences: Vec<Discrepancy>,
-    differences_total: i64,
-    #[serde(default)]
-    closed_out_at: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
-}
-
-#[derive(Deserialize)]
-struct Endings {
-    paid: i64,
-    expired: i64,
-    cancelled: i64,
-    payment_failed: i64,
-}
-
-/// Differences that a status lists.
-pub(super) const LISTED: usize = 20;
-
-fn report(books: CloseOut) -> Answer {
-    let differences: Vec<_> = books
-        .differences
-        .into_iter()
-        .map(|found| Difference {
-            kind: found.kind,
-            order_id: found.order_id,
-            sku: found.sku,
-            detail: found.detail,
-        })
-        .collect();
-    let report = CloseOutReport {
-        matched: books.matched,
-        orders: rocketmart_crds::flash_sale::OrderCounts {
-            paid: books.orders.paid,
-            expired: books.orders.expired,
-            cancelled: books.orders.cancelled,
-            payment_failed: books.orders.payment_failed,
-        },
-        items: books.items.iter().map(item_status).collect(),
-        differences: differences.iter().take(LISTED).cloned().collect(),
-        differences_total: books.differences_total,
-        differences_config_map: None,
-        closed_out_at: books.closed_out_at,
-    };
-    Answer::Report(report, differences)
-}
-
-pub(super) fn item_status(item: &Item) -> ItemStatus {
-    ItemStatus {
-        sku: item.sku.clone(),
-        preloaded: item.preloaded,
-        remaining: item.remaining,
-        reserved: item.reserved,
-        sold: item.sold,
-    }
 }
 
 #[cfg(test)]

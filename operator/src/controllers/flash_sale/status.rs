@@ -20,7 +20,7 @@ use serde_json::json;
 
 use super::{
     State as Controller,
-    side_door::{Rebuilt, Standing, State, item_status},
+    side_door::{Item, Rebuilt, Standing, State},
 };
 use crate::{
     Context, OPERATOR,
@@ -110,8 +110,8 @@ impl<'a> Progress<'a> {
     pub(super) fn observe(&mut self, standing: &Standing, fence: i64) {
         // While Redis has nothing to say (lost, or purged after the end), the ledger does.
         let items = if standing.items.is_empty() { &standing.ledger } else { &standing.items };
-        self.status.items = items.iter().map(item_status).collect();
-        let sum = |count: fn(&super::side_door::Item) -> i64| items.iter().map(count).sum();
+        self.status.items = items.iter().map(Item::status).collect();
+        let sum = |count: fn(&Item) -> i64| items.iter().map(count).sum();
         self.status.totals = Some(Totals {
             units: self.sale.spec.items.iter().map(|item| item.units).sum(),
             preloaded: sum(|item| item.preloaded),
