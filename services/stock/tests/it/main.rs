@@ -6,9 +6,11 @@
 mod against_the_model;
 mod cluster;
 mod coalescing;
+mod deadlines;
 mod durability;
 mod explored;
 mod failover;
+mod keys;
 mod loading;
 mod model;
 mod promises;

@@ -194,6 +194,11 @@ pub(crate) fn expect_reserved(outcome: ReserveOutcome) -> Reservation {
     }
 }
 
+/// What is said of a sale of tea once there is none.
+pub(crate) fn sold_out() -> ReserveOutcome {
+    ReserveOutcome::SoldOut { sku: TEA.to_owned(), remaining: 0 }
+}
+
 /// Invariants I1 and I2.
 pub(crate) fn assert_balanced(item: &ItemCounters) {
     assert_eq!(item.preloaded, item.remaining + item.reserved + item.sold, "{item:?}");
