@@ -29,8 +29,17 @@ impl Outcome {
         Self { passed: 1, ..Self::default() }
     }
 
+    /// Of one check that may have gone wrong.
+    pub(super) fn of(name: &str, checked: Result<()>) -> Self {
+        match checked {
+            Ok(()) => Self::passed(),
+            Err(error) => Self::failed(name, &format!("{error:#}")),
+        }
+    }
+
     /// Of one that found `trouble`.
     pub(super) fn failed(of: &str, trouble: &str) -> Self {
+        println!("\n{of}: {trouble}");
         let mut failure = Failure::new(of);
         trouble.lines().for_each(|line| failure.add(line));
         Self { failed: 1, failures: vec![failure], ..Self::default() }
@@ -70,19 +79,24 @@ impl Failure {
 pub(super) fn run_all<'a>(
     executables: impl Iterator<Item = &'a Executable>,
     at_once: Option<&str>,
-) -> Result<Outcome> {
+) -> Outcome {
     let mut outcome = Outcome::default();
     for executable in executables {
         println!("\n-- {} ({})", executable.package, executable.name);
         let mut command = Command::new(&executable.path);
         command.current_dir(&executable.folder).args(at_once);
-        outcome += execute(&mut command, &executable.package)?;
+        outcome += execute(&mut command, &executable.package);
     }
-    Ok(outcome)
+    outcome
 }
 
-/// Runs tests of a package, passes their output on and reads their results.
-pub(super) fn execute(command: &mut Command, package: &str) -> Result<Outcome> {
+/// Runs tests of a package, passes their output on and reads their results. An executable that crashes is one
+/// failure; others go on after it.
+pub(super) fn execute(command: &mut Command, package: &str) -> Outcome {
+    read_from(command, package).unwrap_or_else(|error| Outcome::failed(package, &format!("{error:#}")))
+}
+
+fn read_from(command: &mut Command, package: &str) -> Result<Outcome> {
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("starting the tests of {package}"))?;
     let mut reader = Reader::of(package);
@@ -134,7 +148,10 @@ impl<'a> Reader<'a> {
             (self.outcome.passed, self.outcome.failed) = counted(result);
             self.ended = true;
         } else if self.part == Part::Names {
-            self.complete(line.trim());
+            // Whatever else is printed then (a task that still runs has a log) is not indented.
+            if let Some(test) = line.strip_prefix("    ") {
+                self.complete(test);
+            }
         } else if self.part == Part::Printed
             && let Some(failure) = self.outcome.failures.last_mut()
         {
@@ -146,7 +163,7 @@ impl<'a> Reader<'a> {
     /// started, is known from the list of names only.
     fn complete(&mut self, test: &str) {
         let name = self.named(test);
-        if !test.is_empty() && !self.outcome.failures.iter().any(|failure| failure.test == name) {
+        if !self.outcome.failures.iter().any(|failure| failure.test == name) {
             self.outcome.failures.push(Failure::new(&name));
         }
     }
@@ -170,7 +187,9 @@ fn counted(result: &str) -> (u32, u32) {
 
 #[cfg(test)]
 mod unit {
-    use super::{Reader, counted};
+    use std::process::Command;
+
+    use super::{Reader, counted, execute};
 
     #[test]
     fn an_ignored_test_counts_as_failed() {
@@ -180,8 +199,15 @@ mod unit {
     }
 
     #[test]
+    fn an_executable_that_crashes_is_one_failure_with_its_reason() {
+        let outcome = execute(Command::new("sh").args(["-c", "echo 'running 2 tests'; kill -9 $$"]), "shop");
+        assert_eq!((outcome.passed, outcome.failed), (0, 1));
+        assert_eq!(outcome.failures[0].output, ["shop ended with signal: 9 (SIGKILL) and no result"]);
+    }
+
+    #[test]
     fn a_failed_test_that_printed_nothing_is_named() {
-        let printed = "running 1 test\ntest one ... FAILED\n\nfailures:\n\nfailures:\n    one\n\n\
+        let printed = "running 1 test\ntest one ... FAILED\n\nfailures:\n\nfailures:\n    one\n{\"a\": \"log\"}\n\n\
                        test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n";
         let mut reader = Reader::of("shop");
         printed.lines().for_each(|line| reader.read(line));
