@@ -25,7 +25,20 @@ const END_LIMIT: Duration = Duration::from_secs(20);
 pub struct OperatorProcess {
     process: Process,
     admin: String,
-    log: PathBuf,
+    log: Log,
+}
+
+/// The end of it is told with the reason of a test that fails; nobody finds it afterwards.
+struct Log(PathBuf);
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let text = std::fs::read_to_string(&self.0).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            println!("the operator's log ends:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+        }
+    }
 }
 
 impl OperatorProcess {
@@ -52,12 +65,12 @@ impl OperatorProcess {
             log: log.clone(),
             user: None,
         };
-        Self { process: server.spawn().unwrap(), admin: format!("http://{listen}"), log }
+        Self { process: server.spawn().unwrap(), admin: format!("http://{listen}"), log: Log(log) }
     }
 
     /// What it has logged so far, in whole lines.
     pub fn log(&self) -> String {
-        let mut text = std::fs::read_to_string(&self.log).unwrap();
+        let mut text = std::fs::read_to_string(&self.log.0).unwrap();
         text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
         text
     }
