@@ -3,7 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
-use rocketmart_loadtest::generator::{Answer, Connection, Promise, Shopper, Told};
+use rocketmart_loadtest::generator::{Connection, Promise, Shopper, Told};
 use uuid::Uuid;
 
 use super::tokens::Buyers;
@@ -59,12 +59,6 @@ fn body(request: &mut Vec<u8>, parts: &[&[u8]]) {
     }
 }
 
-/// The order's id: the first field of an order.
-fn order_of(answer: Answer<'_>) -> Option<Uuid> {
-    let rest = answer.body.strip_prefix(b"{\"id\":\"")?;
-    std::str::from_utf8(rest.get(..36)?).ok()?.parse().ok()
-}
-
 /// Sends `POST` to a path of an order.
 fn write_step(request: &mut Vec<u8>, order: Uuid, step: &str, token: &str, content: &[u8]) {
     request.clear();
@@ -88,9 +82,7 @@ impl Buying {
 
     async fn buy(&mut self, line: &mut Connection, n: u64) -> io::Result<Told> {
         self.wish.write(n, &mut self.request);
-        let answer = line.exchange(&self.request).await?;
-        let order = if answer.status == 201 { order_of(answer) } else { None };
-        Ok(Told { status: answer.status, requests: 1, order })
+        line.exchange(&self.request).await.map(Told::of_purchase)
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
-use super::connection::Connection;
+use super::connection::{Answer, Connection};
 
 /// How long one act may take before its outcome is unknown.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -65,6 +65,19 @@ pub struct Told {
     pub requests: u32,
     /// The order it was promised by a 2xx, if any.
     pub order: Option<Uuid>,
+}
+
+impl Told {
+    /// One purchase, by its answer: the id is the first field of an order.
+    pub fn of_purchase(answer: Answer<'_>) -> Self {
+        let order = (answer.status == 201).then(|| id_of(answer.body)).flatten();
+        Self { status: answer.status, requests: 1, order }
+    }
+}
+
+fn id_of(order: &[u8]) -> Option<Uuid> {
+    let rest = order.strip_prefix(b"{\"id\":\"")?;
+    std::str::from_utf8(rest.get(..36)?).ok()?.parse().ok()
 }
 
 /// Act number `n` was promised `order`.

@@ -12,6 +12,7 @@ use rocketmart_harness::{
     apiserver::ApiServer,
     ports,
     process::{self, Process, Server},
+    step::tail,
 };
 
 use crate::{
@@ -34,9 +35,7 @@ struct Log(PathBuf);
 impl Drop for Log {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let text = std::fs::read_to_string(&self.0).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            println!("the operator's log ends:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+            println!("{}", tail(&self.0));
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{books::Books, history::Told};
 
 /// An answer reaches the shopper so long after Redis has given it.
 const ANSWERED_WITHIN: Duration = Duration::seconds(1);
+
 /// Units of paid orders beyond those that were put on sale.
 pub fn oversold(books: &Books) -> i64 {
     let paid = units_of(books.orders.values().filter(|order| order.was_paid()));

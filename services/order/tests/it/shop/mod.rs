@@ -212,12 +212,8 @@ pub fn from_now(seconds: i64) -> String {
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits for something to become true.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let limit = Instant::now() + PATIENCE;
-    while !holds().await {
-        assert!(Instant::now() < limit, "waited in vain until {what}");
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
+pub async fn eventually(what: &str, holds: impl AsyncFnMut() -> bool) {
+    assert!(in_time(holds).await, "waited in vain until {what}");
 }
 
 /// Waits until what is seen is what is expected.
@@ -226,13 +222,25 @@ pub async fn becomes<T: PartialEq + std::fmt::Debug>(
     expected: T,
     mut seen: impl AsyncFnMut() -> T,
 ) {
-    let limit = Instant::now() + PATIENCE;
-    loop {
+    let mut last = None;
+    let became = in_time(async || {
         let now = seen().await;
-        if now == expected {
-            return;
+        let is_expected = now == expected;
+        last = Some(now);
+        is_expected
+    })
+    .await;
+    assert!(became, "{what}: {expected:?} was expected and {last:?} is seen");
+}
+
+/// Whether it becomes true before patience is at an end.
+async fn in_time(mut holds: impl AsyncFnMut() -> bool) -> bool {
+    let limit = Instant::now() + PATIENCE;
+    while !holds().await {
+        if Instant::now() >= limit {
+            return false;
         }
-        assert!(Instant::now() < limit, "{what}: {expected:?} was expected and {now:?} is seen");
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
+    true
 }
