@@ -3,7 +3,7 @@
 //! A process parses its configuration ([`config`]), starts telemetry ([`telemetry`]) and runs a
 //! [`service::Service`]: an HTTP API under one standard middleware, background tasks, and the
 //! admin endpoints. Requests come in through [`extract`] and [`auth`] and fail as
-//! [`problem::Problem`]s. Facts leave a database through the [`outbox`], travel as
+//! [`problem::Problem`]s; what people write is checked by [`text`] and [`validation`]. Facts leave a database through the [`outbox`], travel as
 //! [`event::Event`]s over [`kafka`] in the shape of their [`event_schema`], and are taken once by way
 //! of the inbox. [`idempotency`] makes
 //! a repeated POST answer as the first one did; [`rate_limit`] keeps one caller, known by their token
@@ -28,4 +28,6 @@ pub mod rate_limit;
 mod retention;
 pub mod service;
 pub mod telemetry;
+pub mod text;
 pub mod trace;
+pub mod validation;

@@ -57,9 +57,12 @@ struct Written {
     /// This occurrence in words.
     #[schema(required = false, nullable = false)]
     detail: Option<String>,
-    /// Which fields broke which rules.
+    /// Which fields broke which rules, 50 at most.
     #[schema(required = false)]
     errors: Vec<FieldError>,
+    /// How many rules were broken beyond those of `errors`.
+    #[schema(required = false, nullable = false)]
+    more_errors: Option<usize>,
 }
 
 impl PartialSchema for Problem {
@@ -90,12 +93,33 @@ pub struct FieldError {
 }
 
 impl FieldError {
+    /// A field and the rule it broke. Both may repeat what the caller sent, so both are cut to a bound.
     pub fn new(field: impl Into<String>, rule: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { field: field.into(), rule: rule.into(), detail: detail.into() }
+        Self {
+            field: shortened(field.into(), MOST_FIELD_BYTES),
+            rule: rule.into(),
+            detail: shortened(detail.into(), MOST_DETAIL_BYTES),
+        }
     }
 }
 
+/// Bounds of what an answer repeats of a request, in bytes.
+const MOST_FIELD_BYTES: usize = 200;
+const MOST_DETAIL_BYTES: usize = 400;
+
+/// Cuts a text at the last character that ends within `most` bytes, and shows that it did.
+fn shortened(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push('…');
+    }
+    text
+}
+
 impl Problem {
+    /// How many broken rules an answer names; of the others it says how many there are.
+    pub const MOST_ERRORS: usize = 50;
+
     pub fn new(status: StatusCode, code: &'static str, title: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
@@ -110,7 +134,7 @@ impl Problem {
 
     /// Says what happened this time.
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.detail = Some(shortened(detail.into(), MOST_DETAIL_BYTES));
         self
     }
 
@@ -159,12 +183,15 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many attempts").retry_after(pause)
     }
 
-    /// 422 `validation-failed` with every field that broke a rule.
-    pub fn validation(errors: Vec<FieldError>) -> Self {
+    /// 422 `validation-failed` with the fields that broke a rule: the first [`Self::MOST_ERRORS`], and as
+    /// `more_errors` how many more there are.
+    pub fn validation(mut errors: Vec<FieldError>) -> Self {
         let mut problem =
             Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation-failed", "The request breaks a rule");
+        let more = errors.len().saturating_sub(Self::MOST_ERRORS);
+        errors.truncate(Self::MOST_ERRORS);
         problem.errors = errors;
-        problem
+        if more > 0 { problem.with("more_errors", more) } else { problem }
     }
 
     /// 500 `internal`: logs the cause and keeps it from the caller.
@@ -297,6 +324,15 @@ mod tests {
         let error = anyhow::Error::new(sqlx::Error::PoolTimedOut).context("cannot load the order");
         assert_eq!(Problem::from(error).code, "database-unavailable");
         assert_eq!(Problem::from(sqlx::Error::RowNotFound).code, "internal");
+    }
+
+    #[tokio::test]
+    async fn an_answer_repeats_a_bounded_part_of_the_request_h1() {
+        let long = "가".repeat(1 << 20);
+        let errors = (0..10_000).map(|_| FieldError::new(long.as_str(), "unknown", long.as_str())).collect();
+        let (_, body) = answer(Problem::validation(errors).detail(long.as_str())).await;
+        assert_eq!(body["more_errors"], 9_950);
+        assert!(body.to_string().len() < 1 << 16, "{}", body.to_string().len());
     }
 
     #[test]
