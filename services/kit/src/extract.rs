@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::list::TOO_LONG;
 use crate::problem::{FieldError, Problem};
 
 /// A JSON body, read or written. Bodies should be `#[serde(deny_unknown_fields)]`.
@@ -102,6 +103,8 @@ fn field_error(path: &str, error: &impl ToString) -> FieldError {
         let field =
             if parent.rsplit('.').next() == Some(quoted()) { parent.to_owned() } else { child(quoted()) };
         FieldError::new(field, "unknown", "is not a known field")
+    } else if message.starts_with(TOO_LONG) {
+        FieldError::new(path, "max-items", message)
     } else if message.starts_with("invalid type") {
         FieldError::new(path, "type", message)
     } else {
@@ -193,6 +196,7 @@ mod tests {
     struct Sale {
         #[expect(dead_code, reason = "only its presence is looked at")]
         name: String,
+        #[serde(deserialize_with = "crate::list::at_most::<2, _, _>")]
         items: Vec<Item>,
     }
 
@@ -235,6 +239,7 @@ mod tests {
             (r#"{"name":"x","items":[{}]}"#, "items[0].units", "required"),
             (r#"{"name":"x","items":[{"units":1,"size":7}]}"#, "items[0].size", "invalid"),
             (r#"{"name":"x","items":[{"units":1,"size":"huge"}]}"#, "items[0].size", "invalid"),
+            (r#"{"name":"x","items":[{"units":1},{"units":1},{}]}"#, "items", "max-items"),
             (r#"["x",[]]"#, ".", "type"),
             (r#"{"items":[]}"#, "name", "required"),
             (r#"{"name":"x","items":[],"colour":1}"#, "colour", "unknown"),

@@ -20,6 +20,7 @@ pub mod extract;
 pub mod failpoint;
 pub mod idempotency;
 pub mod kafka;
+pub mod list;
 pub mod outbox;
 pub mod pace;
 pub mod page;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use rocketmart_kit::list;
 use rocketmart_kit::problem::FieldError;
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
@@ -56,7 +57,7 @@ pub struct Variant {
     #[schema(example = 50, minimum = 0, maximum = 1_000_000_000)]
     pub quantity: i64,
     /// What distinguishes it from its siblings, such as `{"colour": "blue"}`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list::entries_at_most::<10, _, _>")]
     pub options: BTreeMap<String, String>,
 }
 
@@ -71,16 +72,17 @@ pub struct Content {
     /// ISO 4217.
     #[schema(example = "KRW", pattern = "^[A-Z]{3}$")]
     pub currency: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list::at_most::<8, _, _>")]
     #[schema(max_items = 8)]
     pub categories: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list::at_most::<20, _, _>")]
     #[schema(max_items = 20)]
     pub tags: Vec<String>,
     /// Addresses of pictures (`http` or `https`); never fetched by the shop.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list::at_most::<12, _, _>")]
     #[schema(max_items = 12)]
     pub pictures: Vec<String>,
+    #[serde(deserialize_with = "list::at_most::<100, _, _>")]
     #[schema(min_items = 1, max_items = 100)]
     pub variants: Vec<Variant>,
 }
@@ -98,16 +100,16 @@ pub struct Edit {
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false, pattern = "^[A-Z]{3}$")]
     pub currency: Option<String>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "list::given_at_most::<8, _, _>")]
     #[schema(nullable = false, max_items = 8)]
     pub categories: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "list::given_at_most::<20, _, _>")]
     #[schema(nullable = false, max_items = 20)]
     pub tags: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "list::given_at_most::<12, _, _>")]
     #[schema(nullable = false, max_items = 12)]
     pub pictures: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "list::given_at_most::<100, _, _>")]
     #[schema(nullable = false, min_items = 1, max_items = 100)]
     pub variants: Option<Vec<Variant>>,
 }

@@ -3,6 +3,7 @@
 
 use axum::extract::State;
 use rocketmart_kit::extract::Json;
+use rocketmart_kit::list;
 use rocketmart_kit::problem::{FieldError, Problem, Result};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -31,6 +32,7 @@ fn check_count(count: usize) -> Result<(), RuleBroken> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Import {
+    #[serde(deserialize_with = "list::at_most::<MAX_ITEMS, _, _>")]
     #[schema(min_items = 1, max_items = 1000)]
     members: Vec<ImportedMember>,
 }
@@ -98,6 +100,7 @@ pub(super) async fn import(
 #[serde(deny_unknown_fields)]
 pub(super) struct TokenRequest {
     /// Of members who are not administrators.
+    #[serde(deserialize_with = "list::at_most::<MAX_ITEMS, _, _>")]
     #[schema(min_items = 1, max_items = 1000)]
     member_ids: Vec<Uuid>,
 }

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use rocketmart_kit::auth::Role;
 use rocketmart_kit::client_address::ClientAddress;
 use rocketmart_kit::extract::Json;
+use rocketmart_kit::list;
 use rocketmart_kit::problem::{Problem, Result};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -57,6 +58,7 @@ pub(super) struct ProfileChange {
     #[schema(min_length = 1, max_length = 100)]
     name: Option<String>,
     /// Takes effect in the next access token. An administrator stays one.
+    #[serde(default, deserialize_with = "list::optional_at_most::<2, _, _>")]
     #[schema(min_items = 1, max_items = 2)]
     roles: Option<Vec<ChosenRole>>,
 }

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use rocketmart_kit::client_address::ClientAddress;
 use rocketmart_kit::extract::{Json, Query};
+use rocketmart_kit::list;
 use rocketmart_kit::problem::{Problem, Result};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -30,7 +31,7 @@ pub(super) struct NewMember {
     #[schema(min_length = 1, max_length = 100)]
     name: String,
     /// `["buyer"]` when left out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list::at_most::<2, _, _>")]
     #[schema(max_items = 2)]
     roles: Vec<ChosenRole>,
 }

@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use rocketmart_kit::auth::Member;
 use rocketmart_kit::extract::{IdempotencyKey, Json, Path};
-use rocketmart_kit::idempotency;
 use rocketmart_kit::problem::{FieldError, Problem, Result};
+use rocketmart_kit::{idempotency, list};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -31,7 +31,7 @@ const MAX_LINES: usize = 100;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReturnWish {
     /// What to send back; everything that is left, if missing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list::optional_at_most::<100, _, _>")]
     #[schema(max_items = 100)]
     pub lines: Option<Vec<Units>>,
     /// Why, in the buyer's words.

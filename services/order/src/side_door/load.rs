@@ -12,6 +12,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use rocketmart_kit::extract::{Json, Path};
+use rocketmart_kit::list;
 use rocketmart_kit::problem::{FieldError, Problem, Result};
 use rocketmart_stock::{ItemSpec, LoadOutcome, SaleId, SaleSpec};
 use serde::Deserialize;
@@ -35,6 +36,7 @@ use crate::vouch::Seen;
 pub(crate) struct Offer {
     name: String,
     fence: i64,
+    #[serde(deserialize_with = "list::at_most::<{ sale::MAX_ITEMS }, _, _>")]
     items: Vec<Item>,
     currency: String,
     #[serde(with = "time::serde::rfc3339")]

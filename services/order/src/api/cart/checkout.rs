@@ -13,7 +13,7 @@ use rocketmart_kit::auth::Member;
 use rocketmart_kit::client_address::ClientAddress;
 use rocketmart_kit::extract::{IdempotencyKey, Json};
 use rocketmart_kit::problem::{FieldError, Problem, Result};
-use rocketmart_kit::{idempotency, trace};
+use rocketmart_kit::{idempotency, list, trace};
 use rocketmart_stock::{BuyerId, Line, OrderId, Reservation, Reserve, ReserveOutcome, SaleId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -39,6 +39,7 @@ pub(crate) struct CheckOut {
     #[schema(min_length = 3, max_length = 3)]
     pub currency: String,
     /// Lines of the cart; those left out stay there.
+    #[serde(deserialize_with = "list::at_most::<100, _, _>")]
     #[schema(min_items = 1, max_items = 100)]
     pub lines: Vec<AgreedLine>,
 }

@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use rocketmart_kit::auth::Member;
 use rocketmart_kit::extract::{IdempotencyKey, Json};
-use rocketmart_kit::idempotency;
 use rocketmart_kit::problem::{FieldError, Problem, Result};
+use rocketmart_kit::{idempotency, list};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
@@ -25,6 +25,7 @@ const ROUTE: &str = "POST /api/v1/cart/merge";
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GuestCart {
+    #[serde(deserialize_with = "list::at_most::<100, _, _>")]
     #[schema(min_items = 1, max_items = 100)]
     pub lines: Vec<GuestLine>,
 }
