@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use rocketmart_kit::extract::{Json, Query};
-use rocketmart_kit::page::{PageQuery, encode_cursor};
+use rocketmart_kit::page::{PageQuery, Place, encode_cursor};
 use rocketmart_kit::problem::{FieldError, Problem, Result};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -161,6 +161,19 @@ impl SearchQuery {
             after,
             limit: page.limit()? as usize,
         })
+    }
+}
+
+/// An order and whole numbers: any of them is a place, though no hit may be there.
+impl Place for Cursor {
+    type Written = Self;
+
+    fn write(&self) -> Self {
+        *self
+    }
+
+    fn read(written: Self) -> Option<Self> {
+        Some(written)
     }
 }
 

@@ -100,9 +100,11 @@ async fn list(
     query: &PageQuery,
 ) -> Result<Json<Page<Noted>>> {
     let limit = query.limit()?;
-    let after: Option<MarkPlace> = query.after()?;
+    let after = query.after()?.map(|(marked_at, product_id)| MarkPlace { marked_at, product_id });
     let marks = catalog.store.marks(kind, member.0.sub, after, limit + 1).await.map_err(refusal)?;
-    Ok(Json(Page::from_rows(marks, limit, |mark| mark.place).map(Noted::from)))
+    Ok(Json(
+        Page::from_rows(marks, limit, |mark| (mark.place.marked_at, mark.place.product_id)).map(Noted::from),
+    ))
 }
 
 async fn add(catalog: &Catalog, kind: MarkKind, member: &Member, product_id: Uuid) -> Result<StatusCode> {

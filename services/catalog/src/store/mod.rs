@@ -15,7 +15,6 @@ use axum::response::Response;
 use rocketmart_kit::extract::IdempotencyKey;
 use rocketmart_kit::problem::{self, Problem};
 use scylla::errors::ExecutionError;
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -133,9 +132,8 @@ pub struct Mark {
 }
 
 /// A mark's place in a member's list (latest first).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MarkPlace {
-    #[serde(with = "time::serde::timestamp::microseconds")]
     pub marked_at: OffsetDateTime,
     pub product_id: Uuid,
 }
