@@ -24,6 +24,7 @@ pub mod list;
 pub mod outbox;
 pub mod pace;
 pub mod page;
+pub mod precondition;
 pub mod problem;
 pub mod rate_limit;
 mod retention;

@@ -10,12 +10,13 @@ use rocketmart_kit::auth::Seller;
 use rocketmart_kit::extract::{IdempotencyKey, Json, Path, Query};
 use rocketmart_kit::idempotency;
 use rocketmart_kit::page::{Page, PageQuery};
+use rocketmart_kit::precondition::{IfMatch, IfNoneMatch};
 use rocketmart_kit::problem::{FieldError, Problem, Result};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::etag::{IfMatch, etag};
+use super::etag::{etag, still};
 use super::viewer::Viewer;
 use super::{Catalog, product_unknown, refusal};
 use crate::domain::{self, Content, Edit, Product};
@@ -73,14 +74,19 @@ pub(super) async fn list(
 }
 
 /// A product: a published one for everyone, any other for its seller
-#[utoipa::path(get, path = "/api/v1/products/{id}", tag = "products", params(("id" = Uuid, Path)),
+///
+/// Its `ETag` is the version of what the seller says; likes change without it.
+#[utoipa::path(get, path = "/api/v1/products/{id}", tag = "products",
+    params(("id" = Uuid, Path), ("If-None-Match" = Option<String>, Header, description = "ETags that the reader has")),
     responses((status = 200, body = Product, headers(("ETag" = String, description = "the version"))),
+        (status = 304, headers(("ETag" = String, description = "the version"))),
         (status = 401, body = Problem), (status = 404, body = Problem)),
     security((), ("bearer" = [])))]
 pub(super) async fn show(
     State(catalog): State<Catalog>,
     Viewer(viewer): Viewer,
     Path(id): Path<Uuid>,
+    known: IfNoneMatch,
 ) -> Result<Response> {
     let product = catalog
         .store
@@ -89,7 +95,7 @@ pub(super) async fn show(
         .map_err(refusal)?
         .filter(|product| product.is_published() || viewer == Some(product.seller_id))
         .ok_or_else(product_unknown)?;
-    Ok(answer(StatusCode::OK, product))
+    Ok(known.or_not_modified(etag(&product), Json(product)))
 }
 
 /// Create a product as a draft
@@ -133,7 +139,7 @@ pub(super) async fn edit(
     if_match: IfMatch,
     Json(edit): Json<Edit>,
 ) -> Result<Response> {
-    let product = if_match.check(owned(&catalog, id, seller.sub).await?)?;
+    let product = still(owned(&catalog, id, seller.sub).await?, &if_match)?;
     let version = product.version;
     let product = product.edit(edit, domain::now()).map_err(Problem::validation)?;
     if product.version != version {
@@ -155,7 +161,7 @@ pub(super) async fn delete(
     Path(id): Path<Uuid>,
     if_match: IfMatch,
 ) -> Result<StatusCode> {
-    let product = if_match.check(owned(&catalog, id, seller.sub).await?)?;
+    let product = still(owned(&catalog, id, seller.sub).await?, &if_match)?;
     catalog.store.delete(product.id, product.version).await.map_err(refusal)?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -237,5 +243,5 @@ fn refusal_of_skus(error: StoreError, content: &Content) -> Problem {
 }
 
 fn answer(status: StatusCode, product: Product) -> Response {
-    (status, [etag(&product)], Json(product)).into_response()
+    (status, etag(&product), Json(product)).into_response()
 }
