@@ -41,11 +41,13 @@ impl Text {
 
     /// The text as it is kept: trimmed and in NFC; or the first rule that it breaks, of the field `field`.
     pub fn check(self, field: &str, written: &str) -> Result<String, FieldError> {
+        self.kept(written).map_err(|(rule, detail)| FieldError::new(field, rule, detail))
+    }
+
+    /// The same where no field is known: the rule that it breaks and the rule in words.
+    pub fn kept(self, written: &str) -> Result<String, (&'static str, String)> {
         let text: String = trim(written).nfc().collect();
-        match self.broken(&text) {
-            Some((rule, detail)) => Err(FieldError::new(field, rule, detail)),
-            None => Ok(text),
-        }
+        self.broken(&text).map_or(Ok(text), Err)
     }
 
     /// A text that may be left out: `None` and one with nothing in it are the same.

@@ -1,26 +1,19 @@
 //! The name a member goes by.
 
+use rocketmart_kit::text::Text;
+
 use super::RuleBroken;
 
 /// In characters, not bytes.
-pub(crate) const MAX_LENGTH: usize = 100;
+const MAX_LENGTH: usize = 100;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Name(String);
 
 impl Name {
     pub(crate) fn parse(given: &str) -> Result<Self, RuleBroken> {
-        let trimmed = given.trim();
-        if trimmed.is_empty() {
-            return Err(RuleBroken::new("min-length", "must not be empty"));
-        }
-        if trimmed.chars().count() > MAX_LENGTH {
-            return Err(RuleBroken::new("max-length", format!("must be at most {MAX_LENGTH} characters")));
-        }
-        if trimmed.chars().any(char::is_control) {
-            return Err(RuleBroken::new("no-control-characters", "must not contain control characters"));
-        }
-        Ok(Self(trimmed.to_owned()))
+        let kept = Text::line(MAX_LENGTH).kept(given);
+        kept.map(Self).map_err(|(rule, detail)| RuleBroken::new(rule, detail))
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -41,9 +34,14 @@ mod tests {
     #[test]
     fn a_name_that_breaks_a_rule_says_which() {
         let long = "a".repeat(MAX_LENGTH + 1);
-        for (given, rule) in
-            [("  ", "min-length"), (long.as_str(), "max-length"), ("a\0b", "no-control-characters")]
-        {
+        for (given, rule) in [
+            ("  ", "min-length"),
+            (long.as_str(), "max-length"),
+            ("a\0b", "no-control-characters"),
+            // M10
+            ("\u{200b}\u{2800}", "visible"),
+            ("a\u{202e}b", "no-bidi-controls"),
+        ] {
             assert_eq!(Name::parse(given).map_err(|broken| broken.rule), Err(rule));
         }
     }

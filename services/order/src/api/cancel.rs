@@ -52,10 +52,8 @@ pub(crate) async fn cancel(
     Path(id): Path<Uuid>,
     Json(body): Json<Cancellation>,
 ) -> Result<(StatusCode, Json<OrderView>)> {
-    let reason = body.reason.filter(|reason| !reason.is_empty());
-    if let Some(error) = reason.as_deref().and_then(|reason| reason::broken(reason, 0)) {
-        return Err(Problem::validation(vec![error]));
-    }
+    let reason =
+        reason::optional(body.reason.as_deref()).map_err(|error| Problem::validation(vec![error]))?;
     let mut places = app.sales.places_of(OrderId(id));
     while let Some(sale) = places.next().await {
         match app.cancel_in(sale, OrderId(id), BuyerId(claims.sub)).await? {

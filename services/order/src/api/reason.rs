@@ -1,34 +1,33 @@
-//! Why, in the buyer's words: the rules for a text that is kept and shown again.
+//! Why, in the buyer's words: a text that is kept and shown again.
 
 use rocketmart_kit::problem::FieldError;
+use rocketmart_kit::text::Text;
 
-/// Longest reason, in characters.
-const LIMIT: usize = 500;
+const REASON: Text = Text::lines(500);
 
-/// What is wrong with a reason of at least so many characters, if anything.
-pub(super) fn broken(reason: &str, least: usize) -> Option<FieldError> {
-    let error = |rule: &str, detail: String| Some(FieldError::new("reason", rule, detail));
-    if !(least..=LIMIT).contains(&reason.trim().chars().count()) {
-        return error("length", format!("must have {least} to {LIMIT} characters"));
-    }
-    // PostgreSQL keeps no NUL, and nobody reads the others.
-    if reason.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-        return error("no-control-characters", "must not contain control characters".to_owned());
-    }
-    None
+/// A reason as it is kept, or the rule it breaks.
+pub(super) fn given(reason: &str) -> Result<String, FieldError> {
+    REASON.check("reason", reason)
+}
+
+/// The same for one that may be left out or be empty.
+pub(super) fn optional(reason: Option<&str>) -> Result<Option<String>, FieldError> {
+    REASON.check_optional("reason", reason)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::broken;
+    use super::*;
 
     #[test]
     fn a_reason_may_have_lines_but_neither_nul_nor_a_novel() {
-        let rule = |reason: &str| broken(reason, 1).map(|error| error.rule);
+        let rule = |reason: &str| given(reason).err().map(|error| error.rule);
         assert_eq!(rule("too small,\nand blue"), None);
         assert_eq!(rule("a\0b").as_deref(), Some("no-control-characters"));
-        assert_eq!(rule(&"x".repeat(501)).as_deref(), Some("length"));
-        assert_eq!(rule(" ").as_deref(), Some("length"));
-        assert!(broken("", 0).is_none());
+        assert_eq!(rule(&"x".repeat(501)).as_deref(), Some("max-length"));
+        assert_eq!(rule(" ").as_deref(), Some("min-length"));
+        assert_eq!(rule("\u{2800}").as_deref(), Some("visible"), "M10");
+        assert_eq!(optional(Some("")), Ok(None));
+        assert_eq!(optional(Some("\u{202e}")).unwrap_err().rule, "no-bidi-controls", "M10");
     }
 }

@@ -66,8 +66,8 @@ pub(crate) async fn create(
     key: IdempotencyKey,
     Json(wish): Json<ReturnWish>,
 ) -> Result<Response> {
-    check(&wish)?;
     let hash = idempotency::request_hash(&(id, &wish));
+    let wish = checked(wish)?;
     let window_ms = i64::try_from(app.return_window.whole_milliseconds()).map_err(Problem::internal)?;
     let buyer = claims.sub;
     let answer = idempotency::once(&app.pool, buyer, ROUTE, &key, hash, move |connection| {
@@ -110,8 +110,13 @@ async fn announce(
     Ok(made)
 }
 
-fn check(wish: &ReturnWish) -> Result<()> {
-    let mut errors: Vec<_> = reason::broken(&wish.reason, 1).into_iter().collect();
+/// The wish with its reason as it is kept.
+fn checked(wish: ReturnWish) -> Result<ReturnWish> {
+    let mut errors = Vec::new();
+    let reason = reason::given(&wish.reason).unwrap_or_else(|error| {
+        errors.push(error);
+        String::new()
+    });
     if wish.lines.as_ref().is_some_and(|lines| !(1..=MAX_LINES).contains(&lines.len())) {
         errors.push(FieldError::new("lines", "length", format!("must have 1 to {MAX_LINES} lines")));
     }
@@ -125,7 +130,7 @@ fn check(wish: &ReturnWish) -> Result<()> {
             errors.push(FieldError::new(field, "at-least-one", "must be at least 1"));
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(Problem::validation(errors)) }
+    if errors.is_empty() { Ok(ReturnWish { reason, ..wish }) } else { Err(Problem::validation(errors)) }
 }
 
 fn refused(reason: NotReturnable) -> Problem {

@@ -141,8 +141,8 @@ async fn what_cannot_be_returned_is_refused_by_field_rule_and_code() {
     let cases = [
         (json!({}), "reason", "required"),
         (json!({ "reason": 7 }), "reason", "type"),
-        (json!({ "reason": "" }), "reason", "length"),
-        (json!({ "reason": long }), "reason", "length"),
+        (json!({ "reason": "" }), "reason", "min-length"),
+        (json!({ "reason": long }), "reason", "max-length"),
         (json!({ "reason": "r", "refund": 1 }), "refund", "unknown"),
         (json!({ "reason": "r", "lines": [] }), "lines", "length"),
         (json!({ "reason": "r", "lines": "all" }), "lines", "type"),

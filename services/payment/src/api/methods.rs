@@ -8,7 +8,7 @@ use rocketmart_kit::auth::Member;
 use rocketmart_kit::extract::{IdempotencyKey, Json, Path, Query};
 use rocketmart_kit::idempotency;
 use rocketmart_kit::page::{Page, PageQuery};
-use rocketmart_kit::problem::{FieldError, Problem, Result};
+use rocketmart_kit::problem::{Problem, Result};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -28,7 +28,7 @@ pub(super) struct NewPaymentMethod {
     #[schema(min_length = 5, max_length = 128, pattern = "^tok_[A-Za-z0-9_]+$", example = "tok_4f2a9c")]
     provider_token: String,
     /// What the member calls it. Card numbers are refused.
-    #[schema(min_length = 1, max_length = 64, example = "Visa 4242")]
+    #[schema(max_length = 64, example = "Visa 4242")]
     label: Option<String>,
     /// Makes it the default; the first one is in any case.
     #[serde(default)]
@@ -72,17 +72,11 @@ pub(super) async fn add(
     key: IdempotencyKey,
     Json(body): Json<NewPaymentMethod>,
 ) -> Result<Response> {
-    let errors: Vec<FieldError> = method::check(&body.provider_token, body.label.as_deref())
-        .into_iter()
-        .map(|broken| FieldError::new(broken.field(), broken.rule(), broken.to_string()))
-        .collect();
-    if !errors.is_empty() {
-        return Err(Problem::validation(errors));
-    }
+    let label = method::check(&body.provider_token, body.label.as_deref()).map_err(Problem::validation)?;
     let request_hash = idempotency::request_hash(&body);
     idempotency::once(&app.pool, claims.sub, ROUTE, &key, request_hash, move |connection| {
         async move {
-            let NewPaymentMethod { provider_token, label, default } = body;
+            let NewPaymentMethod { provider_token, default, .. } = body;
             let added =
                 store::add(connection, claims.sub, &provider_token, label.as_deref(), default).await?;
             let added = added.ok_or_else(|| {

@@ -1,43 +1,16 @@
 //! What a member may keep as a payment method: a token of the provider, never a card number.
 
-use thiserror::Error;
+use rocketmart_kit::problem::FieldError;
+use rocketmart_kit::text::Text;
 
 /// A member keeps at most this many.
 pub const MOST_PER_MEMBER: i64 = 20;
 
 const LONGEST_TOKEN: usize = 128;
-const LONGEST_LABEL: usize = 64;
+const LABEL: Text = Text::line(64);
 
-/// A rule a new method breaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum MethodError {
-    #[error("must be a token of the payment provider: tok_ and up to 124 letters, digits or _")]
-    NotAToken,
-    #[error("must have 1 to 64 characters, none of them a control character")]
-    LabelLength,
-    #[error("must not contain a card number; the last four digits are enough")]
-    CardNumberInLabel,
-}
-
-impl MethodError {
-    pub fn field(self) -> &'static str {
-        match self {
-            Self::NotAToken => "provider_token",
-            Self::LabelLength | Self::CardNumberInLabel => "label",
-        }
-    }
-
-    pub fn rule(self) -> &'static str {
-        match self {
-            Self::NotAToken => "provider-token",
-            Self::LabelLength => "length",
-            Self::CardNumberInLabel => "no-card-number",
-        }
-    }
-}
-
-/// Every rule the given method breaks.
-pub fn check(provider_token: &str, label: Option<&str>) -> Vec<MethodError> {
+/// The label of a new method as it is kept, `None` without one; or every rule that the method breaks.
+pub fn check(provider_token: &str, label: Option<&str>) -> Result<Option<String>, Vec<FieldError>> {
     let mut broken = Vec::new();
     let is_token = provider_token.strip_prefix("tok_").is_some_and(|rest| {
         !rest.is_empty()
@@ -45,18 +18,18 @@ pub fn check(provider_token: &str, label: Option<&str>) -> Vec<MethodError> {
             && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     });
     if !is_token {
-        broken.push(MethodError::NotAToken);
+        let detail = "must be a token of the payment provider: tok_ and up to 124 letters, digits or _";
+        broken.push(FieldError::new("provider_token", "provider-token", detail));
     }
-    if let Some(label) = label {
-        let length = label.chars().count();
-        if !(1..=LONGEST_LABEL).contains(&length) || label.chars().any(char::is_control) {
-            broken.push(MethodError::LabelLength);
-        }
-        if longest_digit_run(label) >= 12 {
-            broken.push(MethodError::CardNumberInLabel);
-        }
+    let label = LABEL.check_optional("label", label).unwrap_or_else(|error| {
+        broken.push(error);
+        None
+    });
+    if label.as_deref().is_some_and(|label| longest_digit_run(label) >= 12) {
+        let detail = "must not contain a card number; the last four digits are enough";
+        broken.push(FieldError::new("label", "no-card-number", detail));
     }
-    broken
+    if broken.is_empty() { Ok(label) } else { Err(broken) }
 }
 
 /// Digits in a row, not counting what people write between groups of them.
@@ -73,18 +46,24 @@ fn longest_digit_run(text: &str) -> usize {
 mod tests {
     use super::*;
 
+    fn rules(provider_token: &str, label: Option<&str>) -> Vec<String> {
+        check(provider_token, label).unwrap_err().into_iter().map(|error| error.rule).collect()
+    }
+
     #[test]
     fn a_token_and_a_short_label_are_fine() {
-        assert_eq!(check("tok_4f2a", Some("Visa 4242")), []);
-        assert_eq!(check("tok_declined_1", None), []);
+        assert_eq!(check("tok_4f2a", Some(" Visa 4242 ")), Ok(Some("Visa 4242".to_owned())));
+        assert_eq!(check("tok_declined_1", None), Ok(None));
+        assert_eq!(check("tok_4f2a", Some("")), Ok(None));
     }
 
     #[test]
     fn every_broken_rule_is_told() {
-        assert_eq!(check("4242424242424242", None), [MethodError::NotAToken]);
-        assert_eq!(check("tok_", None), [MethodError::NotAToken]);
-        assert_eq!(check("tok_a b", Some("")), [MethodError::NotAToken, MethodError::LabelLength]);
-        assert_eq!(check("tok_a", Some(&"x".repeat(65))), [MethodError::LabelLength]);
-        assert_eq!(check("tok_a", Some("my 4242 4242-4242 4242")), [MethodError::CardNumberInLabel]);
+        assert_eq!(rules("4242424242424242", None), ["provider-token"]);
+        assert_eq!(rules("tok_", None), ["provider-token"]);
+        assert_eq!(rules("tok_a b", Some("a\nb")), ["provider-token", "no-control-characters"]);
+        assert_eq!(rules("tok_a", Some(&"x".repeat(65))), ["max-length"]);
+        assert_eq!(rules("tok_a", Some("my 4242 4242-4242 4242")), ["no-card-number"]);
+        assert_eq!(rules("tok_a", Some("\u{3164}")), ["visible"], "M10");
     }
 }
