@@ -5,9 +5,9 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use anyhow::Context as _;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
+use rocketmart_server::ConnectionLimits;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
@@ -73,10 +73,8 @@ pub async fn serve(
     metrics: PrometheusHandle,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    axum::serve(listener, router(readiness, metrics))
-        .with_graceful_shutdown(async move { stop.cancelled().await })
-        .await
-        .context("serving probes and metrics")
+    rocketmart_server::serve(listener, router(readiness, metrics), ConnectionLimits::ADMIN, stop).await;
+    Ok(())
 }
 
 fn router(readiness: Readiness, metrics: PrometheusHandle) -> Router {

@@ -77,7 +77,7 @@ impl Place {
 
 /// The stack that all tests of this process share, started at first use; blocks meanwhile. The carrier
 /// hurries, so that a delivery is seen from beginning to end, and all of the world may come from one
-/// address.
+/// address and be a few members.
 pub fn stack() -> Result<&'static Mutex<Stack>> {
     static SHARED: OnceLock<Result<Mutex<Stack>, String>> = OnceLock::new();
     let shared = SHARED.get_or_init(|| start().map(Mutex::new).map_err(|error| format!("{error:#}")));
@@ -85,7 +85,12 @@ pub fn stack() -> Result<&'static Mutex<Stack>> {
 }
 
 fn start() -> Result<Stack> {
-    Recipe::new(programs::beside_this_one("rocketmart")?)
+    let unhindered = [Component::Catalog, Component::Search, Component::Payment, Component::Delivery];
+    let recipe = Recipe::new(programs::beside_this_one("rocketmart")?);
+    let recipe = unhindered.into_iter().fold(recipe, |recipe, component| {
+        recipe.env(component, "REQUESTS_PER_MEMBER", "0").env(component, "REQUESTS_PER_ADDRESS", "0")
+    });
+    recipe
         .env(Component::DeliveryWorker, "CARRIER_STEP_SECONDS", "1")
         .env(Component::Member, "ATTEMPTS_PER_ADDRESS", "0")
         .start()

@@ -83,6 +83,7 @@ impl Shop {
     pub(crate) fn open(programs: &Programs) -> Result<Self> {
         let stack = Recipe::new(&programs.rocketmart)
             .env(Component::DeliveryWorker, "CARRIER_STEP_SECONDS", CARRIER_STEP_SECONDS)
+            .env(Component::Catalog, "REQUESTS_PER_MEMBER", "0")
             .env(Component::Order, "PURCHASES_PER_MEMBER", UNHINDERED)
             .env(Component::Order, "PURCHASE_BURST_PER_MEMBER", UNHINDERED)
             .start()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rocketmart_kit::auth::Verifier;
 use rocketmart_kit::config::{self, AuthConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::outbox::{self, Readers};
+use rocketmart_kit::request_limits::RequestLimitArgs;
 use rocketmart_kit::service::Service;
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
@@ -27,6 +28,8 @@ pub struct Args {
     pub kafka: KafkaConfig,
     #[command(flatten)]
     pub auth: AuthConfig,
+    #[command(flatten)]
+    pub limits: RequestLimitArgs,
 }
 
 /// Serves the catalog until told to stop.
@@ -39,7 +42,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 ///
 /// Missing signing keys do not make it unready: the shop window needs none.
 pub async fn service(args: &Args, verifier: Verifier) -> anyhow::Result<Service> {
-    let service = Service::new(COMPONENT, &args.listen);
+    let service = Service::new(COMPONENT, &args.listen).request_limits(&args.limits);
     let refresher = verifier.clone();
     let service = match args.store.catalog_store {
         StoreKind::Postgres => on_postgres(service, args, verifier).await?,

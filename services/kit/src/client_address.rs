@@ -40,7 +40,7 @@ pub fn network(address: IpAddr) -> IpAddr {
 
 /// Each proxy appends the address it was called from, so the one our outermost proxy saw is counted
 /// from the right; whatever stands further left the client wrote itself.
-fn vouched_for(headers: &HeaderMap, trusted_proxies: usize) -> Option<IpAddr> {
+pub(crate) fn vouched_for(headers: &HeaderMap, trusted_proxies: usize) -> Option<IpAddr> {
     let from_the_right = trusted_proxies.checked_sub(1)?;
     let values = headers.get_all("x-forwarded-for");
     let addresses: Vec<&str> = values

@@ -54,9 +54,17 @@ fn is_json(headers: &HeaderMap) -> bool {
 fn unreadable_body(rejection: BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large")
+    } else if is_late(&rejection) {
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time")
+            .detail("nothing was changed")
     } else {
         Problem::new(StatusCode::BAD_REQUEST, "body-unreadable", "The body could not be read")
     }
+}
+
+fn is_late(error: &(dyn std::error::Error + 'static)) -> bool {
+    let timed_out = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
+    error.downcast_ref().is_some_and(timed_out) || error.source().is_some_and(is_late)
 }
 
 fn parse_with_path<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {

@@ -3,12 +3,13 @@
 //! A process parses its configuration ([`config`]), starts telemetry ([`telemetry`]) and runs a
 //! [`service::Service`]: an HTTP API under one standard middleware, background tasks, and the
 //! admin endpoints. Requests come in through [`extract`] and [`auth`] and fail as
-//! [`problem::Problem`]s; what people write is checked by [`text`] and [`validation`]. Facts leave a database through the [`outbox`], travel as
-//! [`event::Event`]s over [`kafka`] in the shape of their [`event_schema`], and are taken once by way
-//! of the inbox. [`idempotency`] makes
-//! a repeated POST answer as the first one did; [`rate_limit`] keeps one caller, known by their token
-//! or their [`client_address`], from crowding out the others; [`client`] calls other services;
-//! [`trace`] carries one trace through all of them. Tasks in the background keep a [`pace`].
+//! [`problem::Problem`]s; what people write is checked by [`text`] and [`validation`], a [`list`] is read
+//! no further than it may go, and lists are answered by the [`page`]. Facts leave a database through the
+//! [`outbox`], travel as [`event::Event`]s over [`kafka`] in the shape of their [`event_schema`], and are
+//! taken once by way of the inbox. [`idempotency`] makes a repeated POST answer as the first one did, a
+//! [`precondition`] a change for what its caller saw; [`rate_limit`] and [`request_limits`] keep one caller,
+//! known by their token or their [`client_address`], from crowding out the others; [`client`] calls other
+//! services; [`trace`] carries one trace through all of them. Tasks in the background keep a [`pace`].
 
 pub mod auth;
 pub mod client;
@@ -27,6 +28,7 @@ pub mod page;
 pub mod precondition;
 pub mod problem;
 pub mod rate_limit;
+pub mod request_limits;
 mod retention;
 pub mod service;
 pub mod telemetry;

@@ -138,15 +138,19 @@ impl Problem {
         self
     }
 
-    /// Adds a field that broke a rule.
+    /// Adds a field that broke a rule; beyond [`Self::MOST_ERRORS`] it is only counted.
     pub fn field(
         mut self,
         field: impl Into<String>,
         rule: impl Into<String>,
         detail: impl Into<String>,
     ) -> Self {
-        self.errors.push(FieldError::new(field, rule, detail));
-        self
+        if self.errors.len() < Self::MOST_ERRORS {
+            self.errors.push(FieldError::new(field, rule, detail));
+            return self;
+        }
+        let more = self.extra.as_ref().and_then(|extra| extra.get("more_errors")?.as_u64());
+        self.with("more_errors", more.unwrap_or_default() + 1)
     }
 
     /// Adds a member of its own to the body.
@@ -332,6 +336,11 @@ mod tests {
         let errors = (0..10_000).map(|_| FieldError::new(long.as_str(), "unknown", long.as_str())).collect();
         let (_, body) = answer(Problem::validation(errors).detail(long.as_str())).await;
         assert_eq!(body["more_errors"], 9_950);
+        let taken =
+            |problem: Problem, n: usize| problem.field(format!("variants[{n}].sku"), "taken", "taken");
+        let (_, body) = answer((0..100).fold(Problem::conflict("sku-taken", "taken"), taken)).await;
+        assert_eq!(body["errors"].as_array().map(Vec::len), Some(50));
+        assert_eq!(body["more_errors"], 50);
         assert!(body.to_string().len() < 1 << 16, "{}", body.to_string().len());
     }
 

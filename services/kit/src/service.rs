@@ -12,9 +12,12 @@
 //! place where restarts are paced.
 
 mod admin;
+mod body;
 mod description;
+mod envelope;
 mod measure;
 mod middleware;
+mod security;
 mod stop;
 
 use std::net::SocketAddr;
@@ -23,7 +26,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::serve::ListenerExt;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -32,8 +34,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::config::ListenConfig;
+use crate::request_limits::{RequestLimitArgs, RequestLimits};
 use crate::telemetry;
 pub use description::published;
+pub use rocketmart_server::ConnectionLimits;
 
 use admin::{Gate, Readiness};
 
@@ -62,6 +66,9 @@ pub struct Service {
     api: Option<OpenApiRouter>,
     shop_description: Option<Value>,
     request_timeout: Duration,
+    connections: ConnectionLimits,
+    admin_connections: ConnectionLimits,
+    rates: Option<RequestLimits>,
     gates: Vec<Gate>,
     tasks: Vec<(&'static str, Task)>,
 }
@@ -74,6 +81,9 @@ impl Service {
             api: None,
             shop_description: None,
             request_timeout: REQUEST_TIMEOUT,
+            connections: ConnectionLimits::API,
+            admin_connections: ConnectionLimits::ADMIN,
+            rates: None,
             gates: Vec::new(),
             tasks: Vec::new(),
         }
@@ -95,6 +105,19 @@ impl Service {
     /// Longest a request may take before it is answered 503 `request-timeout`.
     pub fn request_timeout(mut self, limit: Duration) -> Self {
         self.request_timeout = limit;
+        self
+    }
+
+    /// How many requests one member and one address may send to the API.
+    pub fn request_limits(mut self, limits: &RequestLimitArgs) -> Self {
+        self.rates = Some(RequestLimits::new(limits));
+        self
+    }
+
+    /// How many connections there may be and how slow, other than usual: at the API, and for probes and
+    /// metrics.
+    pub fn connections(mut self, api: ConnectionLimits, admin: ConnectionLimits) -> Self {
+        (self.connections, self.admin_connections) = (api, admin);
         self
     }
 
@@ -145,7 +168,8 @@ impl Service {
         tokio::spawn(telemetry::upkeep(stop_admin.clone()));
         let admin = bind(self.listen.admin_listen, "ADMIN_LISTEN").await?;
         let admin_address = admin.local_addr()?;
-        tokio::spawn(serve(admin, admin::router(readiness.clone()), stop_admin.clone()));
+        let probes = middleware::wrap_plain(admin::router(readiness.clone()));
+        tokio::spawn(rocketmart_server::serve(admin, probes, self.admin_connections, stop_admin.clone()));
 
         let stop_api = CancellationToken::new();
         let mut api_task = JoinSet::new();
@@ -153,8 +177,17 @@ impl Service {
         if let Some(api) = self.api {
             let listener = bind(self.listen.listen, "LISTEN").await?;
             api_address = listener.local_addr()?;
-            let router = api_router(api, self.shop_description, self.request_timeout);
-            api_task.spawn(serve(listener, router, stop_api.clone()));
+            let limits = middleware::Limits {
+                request: self.request_timeout,
+                body: self.connections.body,
+                rates: self.rates,
+            };
+            let router = api_router(api, self.shop_description, limits);
+            let served = rocketmart_server::serve(listener, router, self.connections, stop_api.clone());
+            api_task.spawn(async move {
+                served.await;
+                Ok(())
+            });
         }
         let stop_tasks = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -186,23 +219,12 @@ async fn bind(address: SocketAddr, name: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {name}={address}"))
 }
 
-async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    // Answers are small: waiting to fill a segment would only add latency.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
-    Ok(())
-}
-
 /// The API under its middleware, and its description beside it.
-fn api_router(api: OpenApiRouter, shop: Option<Value>, request_timeout: Duration) -> Router {
+fn api_router(api: OpenApiRouter, shop: Option<Value>, limits: middleware::Limits) -> Router {
     let (router, description) = api.split_for_parts();
     let mut docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", published(description)));
     if let Some(shop) = shop {
         docs = docs.merge(SwaggerUi::new("/openapi").external_url_unchecked("/openapi/shop.json", shop));
     }
-    middleware::wrap(router, request_timeout).merge(middleware::wrap_pages(docs))
+    middleware::wrap(router, limits).merge(middleware::wrap_pages(docs))
 }

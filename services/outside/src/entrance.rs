@@ -21,7 +21,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rocketmart_entrance::component_of;
+use rocketmart_server::ConnectionLimits;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -56,12 +58,15 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let stopped = async move {
+    let stop = CancellationToken::new();
+    let asked_to_stop = stop.clone();
+    tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         }
-    };
+        asked_to_stop.cancel();
+    });
     let listener = TcpListener::bind(args.entrance_listen)
         .await
         .with_context(|| format!("listening on {}", args.entrance_listen))?;
@@ -71,9 +76,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         http: Client::builder(TokioExecutor::new()).build_http(),
     };
     let router = Router::new().fallback(forward).with_state(entrance);
-    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stopped)
-        .await?;
+    rocketmart_server::serve(listener, router, ConnectionLimits::API, stop).await;
     Ok(())
 }
 

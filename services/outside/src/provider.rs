@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
+use rocketmart_server::ConnectionLimits;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -136,8 +137,6 @@ async fn bind(args: Args, stop: CancellationToken) -> anyhow::Result<(TcpListene
 async fn serve(listener: TcpListener, provider: Arc<Provider>) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "payment provider simulator listens");
     let stop = provider.stop.clone();
-    axum::serve(listener, http::router(provider))
-        .with_graceful_shutdown(async move { stop.cancelled().await })
-        .await
-        .context("serving HTTP")
+    rocketmart_server::serve(listener, http::router(provider), ConnectionLimits::API, stop).await;
+    Ok(())
 }

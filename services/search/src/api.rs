@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rocketmart_kit::config::{KafkaConfig, ListenConfig};
 use rocketmart_kit::kafka;
+use rocketmart_kit::request_limits::RequestLimitArgs;
 use rocketmart_kit::service::Service;
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
@@ -20,6 +21,8 @@ pub struct Args {
     pub listen: ListenConfig,
     #[command(flatten)]
     pub kafka: KafkaConfig,
+    #[command(flatten)]
+    pub limits: RequestLimitArgs,
 }
 
 /// Serves searches until told to stop.
@@ -36,6 +39,7 @@ pub fn service(args: &Args) -> anyhow::Result<Service> {
     let gate = Arc::clone(&feed);
     let kafka = args.kafka.clone();
     Ok(Service::new(COMPONENT, &args.listen)
+        .request_limits(&args.limits)
         .api(described().with_state(search))
         .ready("index", move || {
             let is_caught_up = gate.is_caught_up();

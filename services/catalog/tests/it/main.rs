@@ -34,6 +34,7 @@ mod bad_input;
 mod cassandra;
 mod contention;
 mod events;
+mod http;
 mod marks;
 mod outages;
 mod products;

@@ -10,6 +10,7 @@ use rocketmart_harness::backing::{Cassandra, Kafka, Postgres};
 use rocketmart_kit::auth::{Claims, Role, Verifier};
 use rocketmart_kit::config::{AuthConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::kafka::TopicMark;
+use rocketmart_kit::request_limits::RequestLimitArgs;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -157,6 +158,7 @@ fn args(catalog_store: StoreKind, kafka_brokers: String) -> Args {
             auth_audience: "rocketmart".into(),
             auth_jwks_url: None,
         },
+        limits: RequestLimitArgs::default(),
     }
 }
 

@@ -6,6 +6,7 @@ mod shipments;
 use axum::extract::FromRef;
 use rocketmart_kit::auth::Verifier;
 use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, ListenConfig};
+use rocketmart_kit::request_limits::RequestLimitArgs;
 use rocketmart_kit::service::Service;
 use sqlx::PgPool;
 use utoipa::OpenApi;
@@ -24,6 +25,8 @@ pub struct Args {
     pub database: DatabaseConfig,
     #[command(flatten)]
     pub auth: AuthConfig,
+    #[command(flatten)]
+    pub limits: RequestLimitArgs,
 }
 
 /// What handlers share.
@@ -70,6 +73,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let app = App { pool: pool.clone(), verifier: verifier.clone() };
     let keys = verifier.clone();
     Ok(Service::new(COMPONENT, &args.listen)
+        .request_limits(&args.limits)
         .api(router().with_state(app))
         .ready("postgresql", move || {
             let pool = pool.clone();

@@ -1,6 +1,7 @@
 //! Addresses over HTTP.
 
 use reqwest::{Method, StatusCode};
+use rocketmart_kit::request_limits::RequestLimitArgs;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -157,4 +158,48 @@ async fn every_route_wants_a_valid_token_and_sane_parameters() {
         let (got, problem) = me.get(path).await;
         assert_eq!((got, &problem["code"]), (status, &json!(code)), "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_of_a_moment_that_cannot_be_is_refused_h2() {
+    let shop = Shop::open().await;
+    let api = shop.api().await;
+    let me = Client::new(&api, Uuid::now_v7());
+    for cursor in [
+        // The last day of the year 9999 west of Greenwich, the first of the year -9999, and the year 10000.
+        "W1s5OTk5LDM2NSwyMyw1OSw1OSwwLC0yMywwLDBdLCIwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDAiXQ",
+        "W1stOTk5OSwxLDAsMCwwLDAsMCwwLDBdLCIwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDAiXQ",
+        "WzI1MzQwMjMwMDgwMDAwMDAwMCwiMDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwIl0",
+    ] {
+        for list in ["/api/v1/shipments", "/api/v1/addresses"] {
+            let (status, problem) = me.get(&format!("{list}?cursor={cursor}")).await;
+            assert_eq!(
+                (status, &problem["code"]),
+                (StatusCode::BAD_REQUEST, &json!("cursor-invalid")),
+                "{list}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_who_asks_too_often_is_told_to_wait_h9() {
+    let shop = Shop::open().await;
+    let limits = RequestLimitArgs {
+        requests_per_member: 1,
+        request_burst_per_member: 20,
+        ..RequestLimitArgs::default()
+    };
+    let api = shop.api_with(limits).await;
+    let (me, other) = (Client::new(&api, Uuid::now_v7()), Client::new(&api, Uuid::now_v7()));
+    let mut refused = 0;
+    for _ in 0..60 {
+        let (status, problem) = me.get("/api/v1/shipments").await;
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            assert_eq!(problem["code"], "too-many-requests");
+            refused += 1;
+        }
+    }
+    assert!(refused >= 10, "{refused} of 60");
+    assert_eq!(other.get("/api/v1/shipments").await.0, StatusCode::OK);
 }

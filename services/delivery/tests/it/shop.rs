@@ -14,6 +14,7 @@ use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{
     Consumer, DeadLetterBox, Delivery, HandleError, Handler, Producer, TopicSpec, create_topics,
 };
+use rocketmart_kit::request_limits::RequestLimitArgs;
 use rocketmart_kit::service::Service;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -119,6 +120,10 @@ impl Shop {
     }
 
     pub(crate) async fn api(&self) -> Process {
+        self.api_with(RequestLimitArgs::default()).await
+    }
+
+    pub(crate) async fn api_with(&self, limits: RequestLimitArgs) -> Process {
         let args = api::Args {
             listen: any_port(),
             database: self.database.clone(),
@@ -127,6 +132,7 @@ impl Shop {
                 auth_audience: "rocketmart".into(),
                 auth_jwks_url: Some(tokens::publish_keys().await),
             },
+            limits,
         };
         Process::start(api::service(args).await.unwrap()).await
     }

@@ -8,6 +8,7 @@ use http::{StatusCode, header};
 
 use super::{AuthError, Claims, Role, Verifier};
 use crate::problem::Problem;
+use crate::request_limits::MemberLimit;
 
 /// Any member; 401 `unauthenticated` without a valid token.
 #[derive(Clone, Debug)]
@@ -47,7 +48,11 @@ where
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
         .ok_or_else(|| unauthenticated().detail("send Authorization: Bearer <access token>"))?;
-    Ok(Verifier::from_ref(state).verify(token).await?)
+    let claims = Verifier::from_ref(state).verify(token).await?;
+    if let Some(limit) = parts.extensions.get::<MemberLimit>() {
+        limit.admit(claims.sub)?;
+    }
+    Ok(claims)
 }
 
 async fn claims_with<S>(parts: &Parts, state: &S, role: Role) -> Result<Arc<Claims>, Problem>

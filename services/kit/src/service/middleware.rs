@@ -2,16 +2,17 @@
 //!
 //! One middleware instead of a tower of them: each layer would box its future again, and the
 //! order service answers tens of thousands of requests a second on two cores. In order:
-//! request id and trace → time-out → panic guard → handler → metrics → problem form →
-//! security headers.
+//! request id and trace → what any request must be → time-outs → panic guard → handler → metrics →
+//! problem form → security headers.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures::{FutureExt, StreamExt as _};
 use http::header::{self, HeaderName};
@@ -19,8 +20,10 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::measure;
-use crate::problem::Problem;
+use super::body::Timely;
+use super::{envelope, measure, security};
+use crate::problem::{Problem, Result};
+use crate::request_limits::RequestLimits;
 use crate::telemetry;
 use crate::trace::{self, TRACEPARENT, TraceContext};
 
@@ -35,54 +38,66 @@ const REQUEST_ID_LIMIT: usize = 128;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// For JSON answers: nothing may frame, sniff or keep them unless the handler says so.
-const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
-    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
-    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-];
+/// How long a request may take, and how many there may be.
+#[derive(Clone)]
+pub(super) struct Limits {
+    /// From its head to its answer.
+    pub request: Duration,
+    /// From its head to the end of its body.
+    pub body: Duration,
+    /// Of one member and of one address.
+    pub rates: Option<RequestLimits>,
+}
 
 /// `router` under the standard middleware.
-pub(super) fn wrap(router: Router, request_timeout: Duration) -> Router {
+pub(super) fn wrap(router: Router, limits: Limits) -> Router {
     router
         .fallback(async || Problem::not_found("route-unknown"))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(from_fn_with_state(request_timeout, frame))
+        .layer(from_fn_with_state(limits, frame))
 }
 
 /// Pages for people, of which nobody waits for an answer: framed by nobody, and what is not there is
 /// answered as everywhere.
 pub(super) fn wrap_pages(pages: Router) -> Router {
-    pages.layer(map_response(async |response: Response| {
-        if response.status() == StatusCode::NOT_FOUND {
-            return Problem::not_found("route-unknown").into_response();
-        }
-        let mut response = response;
-        // A page has scripts and styles of its own, which the policy for JSON forbids.
-        for (name, value) in
-            SECURITY_HEADERS.iter().filter(|(name, _)| name != header::CONTENT_SECURITY_POLICY)
-        {
-            response.headers_mut().entry(name).or_insert_with(|| value.clone());
-        }
-        response
+    pages.layer(from_fn(page))
+}
+
+/// Probes and metrics.
+pub(super) fn wrap_plain(router: Router) -> Router {
+    router.layer(from_fn(async |request: Request, next: Next| match envelope::check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
     }))
 }
 
-async fn frame(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+async fn page(request: Request, next: Next) -> Response {
+    let over_tls = security::came_over_tls(request.headers());
+    let mut response = match envelope::check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
+    if response.status() == StatusCode::NOT_FOUND {
+        response = Problem::not_found("route-unknown").into_response();
+    }
+    security::protect_page(response.headers_mut(), over_tls);
+    response
+}
+
+async fn frame(State(limits): State<Limits>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers());
     let context = trace_context(request.headers());
+    let over_tls = security::came_over_tls(request.headers());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let named = telemetry::Request { id: id.clone(), context, method: method.clone(), route: route.clone() };
 
     let handled = named.scope(trace::scope(context, async {
-        let handled = if announces_too_much(request.headers()) {
-            refuse_body(request).await
-        } else {
-            guarded(limit, request, next).await
+        let handled = match envelope::check(&request).and_then(|()| limits.admit(&mut request)) {
+            Err(problem) => problem.into_response(),
+            Ok(()) if announces_too_much(request.headers()) => refuse_body(request).await,
+            Ok(()) => guarded(limits.request, timely(limits.body, request), next).await,
         };
         let (status, took) = (handled.status(), started.elapsed());
         tracing::debug!(status = status.as_u16(), took_ms = took.as_millis(), "answered");
@@ -93,10 +108,26 @@ async fn frame(State(limit): State<Duration>, request: Request, next: Next) -> R
     measure::request(&method, route, response.status(), started.elapsed());
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
-    for (name, value) in &SECURITY_HEADERS {
-        headers.entry(name).or_insert_with(|| value.clone());
-    }
+    security::protect(headers, over_tls);
     response
+}
+
+impl Limits {
+    /// Counts the request where it came from, and gives it what its member is counted with.
+    fn admit(&self, request: &mut Request) -> Result<()> {
+        if let Some(rates) = &self.rates {
+            rates.admit(request.headers())?;
+            request.extensions_mut().insert(rates.per_member.clone());
+        }
+        Ok(())
+    }
+}
+
+fn timely(limit: Duration, request: Request) -> Request {
+    if request.body().is_end_stream() {
+        return request;
+    }
+    request.map(|body| Body::new(Timely::new(body, limit)))
 }
 
 fn announces_too_much(headers: &HeaderMap) -> bool {

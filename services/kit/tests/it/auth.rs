@@ -19,13 +19,13 @@ use uuid::Uuid;
 use crate::support::auth_config;
 
 /// The member service's part: a key that signs.
-struct Signer {
+pub(crate) struct Signer {
     id: String,
     key: EncodingKey,
 }
 
 impl Signer {
-    fn new(id: &str) -> Self {
+    pub(crate) fn new(id: &str) -> Self {
         // PKCS#8 around 32 random bytes is an Ed25519 key (RFC 8410).
         let mut der = hex::decode("302e020100300506032b657004220420").unwrap();
         der.extend(rand::random::<[u8; 32]>());
@@ -38,7 +38,7 @@ impl Signer {
         jwk
     }
 
-    fn sign(&self, claims: &serde_json::Value) -> String {
+    pub(crate) fn sign(&self, claims: &serde_json::Value) -> String {
         let mut header = Header::new(Algorithm::EdDSA);
         header.kid = Some(self.id.clone());
         jsonwebtoken::encode(&header, claims, &self.key).unwrap()
@@ -53,7 +53,7 @@ fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap()
 }
 
-fn claims(roles: &[Role]) -> serde_json::Value {
+pub(crate) fn claims(roles: &[Role]) -> serde_json::Value {
     serde_json::to_value(Claims {
         sub: Uuid::now_v7(),
         roles: roles.to_vec(),
@@ -72,7 +72,7 @@ fn with(mut claims: serde_json::Value, key: &str, value: serde_json::Value) -> s
     claims
 }
 
-fn verifier(signer: &Signer) -> Verifier {
+pub(crate) fn verifier(signer: &Signer) -> Verifier {
     Verifier::from_jwks(&auth_config(), &set(&[signer]))
 }
 

@@ -5,6 +5,7 @@
 
 mod auth;
 mod client;
+mod connections;
 mod consumer;
 mod dead_letters;
 mod fenced;
@@ -12,6 +13,7 @@ mod idempotency;
 mod outbox;
 mod reader;
 mod recreated;
+mod requests;
 mod secured;
 mod service;
 mod support;

@@ -45,7 +45,7 @@ async fn slow() -> &'static str {
     "done"
 }
 
-fn service() -> Service {
+pub(crate) fn service() -> Service {
     let api = OpenApiRouter::new()
         .routes(routes!(create))
         .routes(routes!(current_trace))
@@ -54,15 +54,15 @@ fn service() -> Service {
     Service::new("test", &any_port()).api(api)
 }
 
-struct Running {
-    bound: Bound,
+pub(crate) struct Running {
+    pub(crate) bound: Bound,
     stop: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
     http: reqwest::Client,
 }
 
 impl Running {
-    async fn start(service: Service) -> Self {
+    pub(crate) async fn start(service: Service) -> Self {
         rocketmart_kit::telemetry::install_crypto_provider();
         let stop = CancellationToken::new();
         let (tell, bound) = oneshot::channel();
@@ -84,7 +84,7 @@ impl Running {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    async fn stop(self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
         self.task.await.unwrap()
     }

@@ -4,6 +4,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use rocketmart_server::ConnectionLimits;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,7 @@ pub(super) async fn serve(
         .route("/livez", get(|| async { "ok" }))
         .route("/mails", get(list).delete(clear))
         .with_state(mailbox);
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    rocketmart_server::serve(listener, router, ConnectionLimits::API, stop).await;
     Ok(())
 }
 

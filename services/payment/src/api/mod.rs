@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use rocketmart_kit::auth::Verifier;
 use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, ListenConfig};
+use rocketmart_kit::request_limits::RequestLimitArgs;
 use rocketmart_kit::service::Service;
 use sqlx::PgPool;
 use utoipa::OpenApi;
@@ -27,6 +28,8 @@ pub struct Args {
     pub database: DatabaseConfig,
     #[command(flatten)]
     pub auth: AuthConfig,
+    #[command(flatten)]
+    pub limits: RequestLimitArgs,
     /// The secret call-backs of the provider are signed with.
     #[arg(long, env = "PAYMENT_PROVIDER_SECRET", hide_env_values = true)]
     pub payment_provider_secret: String,
@@ -82,6 +85,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     };
     let keys = verifier.clone();
     Ok(Service::new(COMPONENT, &args.listen)
+        .request_limits(&args.limits)
         .api(router().with_state(app))
         .ready("postgresql", move || {
             let pool = pool.clone();

@@ -1,6 +1,7 @@
 //! Payment methods over HTTP.
 
 use reqwest::{Method, StatusCode};
+use rocketmart_kit::request_limits::RequestLimitArgs;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -99,4 +100,48 @@ async fn bad_input_names_field_and_rule() {
     }
     let (_, list) = me.get("/api/v1/payment-methods").await;
     assert_eq!(list["data"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_of_a_moment_that_cannot_be_is_refused_h2() {
+    let shop = Shop::open().await;
+    let api = shop.api().await;
+    let me = Client::new(&shop, &api, Uuid::now_v7());
+    for cursor in [
+        // The last day of the year 9999 west of Greenwich, the first of the year -9999, and the year 10000.
+        "W1s5OTk5LDM2NSwyMyw1OSw1OSwwLC0yMywwLDBdLCIwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDAiXQ",
+        "W1stOTk5OSwxLDAsMCwwLDAsMCwwLDBdLCIwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDAiXQ",
+        "WzI1MzQwMjMwMDgwMDAwMDAwMCwiMDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwIl0",
+    ] {
+        for list in ["/api/v1/payments", "/api/v1/payment-methods"] {
+            let (status, problem) = me.get(&format!("{list}?cursor={cursor}")).await;
+            assert_eq!(
+                (status, &problem["code"]),
+                (StatusCode::BAD_REQUEST, &json!("cursor-invalid")),
+                "{list}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_who_asks_too_often_is_told_to_wait_h9() {
+    let shop = Shop::open().await;
+    let limits = RequestLimitArgs {
+        requests_per_member: 1,
+        request_burst_per_member: 20,
+        ..RequestLimitArgs::default()
+    };
+    let api = shop.api_with(limits).await;
+    let (me, other) = (Client::new(&shop, &api, Uuid::now_v7()), Client::new(&shop, &api, Uuid::now_v7()));
+    let mut refused = 0;
+    for _ in 0..60 {
+        let (status, problem) = me.get("/api/v1/payments").await;
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            assert_eq!(problem["code"], "too-many-requests");
+            refused += 1;
+        }
+    }
+    assert!(refused >= 10, "{refused} of 60");
+    assert_eq!(other.get("/api/v1/payments").await.0, StatusCode::OK);
 }

@@ -10,6 +10,7 @@ use rocketmart_harness::backing::{Kafka, Postgres};
 use rocketmart_kit::config::{AuthConfig, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Consumer, Delivery, HandleError, Handler, Producer, TopicSpec, create_topics};
+use rocketmart_kit::request_limits::RequestLimitArgs;
 use rocketmart_kit::service::Service;
 use rocketmart_outside::provider::{self, Authorization, Charge};
 use rocketmart_payment::domain::payment::Capture;
@@ -148,6 +149,10 @@ impl Shop {
     }
 
     pub(crate) async fn api(&self) -> Process {
+        self.api_with(RequestLimitArgs::default()).await
+    }
+
+    pub(crate) async fn api_with(&self, limits: RequestLimitArgs) -> Process {
         let args = api::Args {
             listen: any_port(),
             database: self.database.clone(),
@@ -156,6 +161,7 @@ impl Shop {
                 auth_audience: "rocketmart".into(),
                 auth_jwks_url: Some(tokens::publish_keys().await),
             },
+            limits,
             payment_provider_secret: SECRET.into(),
         };
         Process::start(api::service(args).await.unwrap()).await

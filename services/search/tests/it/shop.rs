@@ -6,6 +6,7 @@ use rocketmart_harness::backing::Kafka;
 use rocketmart_kit::config::{KafkaConfig, ListenConfig};
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Producer, TopicSpec, create_topics};
+use rocketmart_kit::request_limits::RequestLimitArgs;
 use rocketmart_kit::service::Bound;
 use rocketmart_kit::telemetry;
 use rocketmart_search::api::{self, Args};
@@ -66,6 +67,7 @@ impl Shop {
         let args = Args {
             listen: ListenConfig { listen: anywhere, admin_listen: anywhere },
             kafka: self.kafka.clone(),
+            limits: RequestLimitArgs::default(),
         };
         let stop = CancellationToken::new();
         let (bound, is_bound) = oneshot::channel();
