@@ -92,6 +92,10 @@ pub struct FlashSaleSpec {
 
     /// Currency of all prices, ISO 4217.
     #[schemars(length(min = 3, max = 3), regex(pattern = "^[A-Z]{3}$"))]
+    #[x_kube(
+        validation = Rule::new(rules::currency_in_use())
+            .message("currency has to be the ISO 4217 code of a currency in use, such as KRW")
+    )]
     pub currency: String,
 
     /// When selling starts, by the clock of the shop's Redis.

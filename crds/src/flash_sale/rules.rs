@@ -3,6 +3,8 @@
 //! The conditions compare the object before (`oldSelf`) and after (`self`). The guard looks at the
 //! phase before the change, which a writer of the spec cannot influence.
 
+use rocketmart_contracts::currency::Currency;
+
 /// From the pre-load on: buyers have been, or are about to be, promised these terms.
 const LOADED: &str = "['Preloading', 'Ready', 'Open', 'SoldOut', 'Draining', 'Paused']";
 const ENDED: &str = "['Closed', 'Cancelled']";
@@ -34,6 +36,12 @@ pub(super) fn once_loaded(rule: &str) -> String {
 /// `rule` holds for changes of a sale that is over.
 pub(super) fn once_ended(rule: &str) -> String {
     guarded(ENDED, rule)
+}
+
+/// `self` is the code of a currency that people pay with.
+pub(super) fn currency_in_use() -> String {
+    let codes: Vec<String> = Currency::all().map(|currency| format!("'{currency}'")).collect();
+    format!("self in [{}]", codes.join(", "))
 }
 
 fn guarded(phases: &str, rule: &str) -> String {

@@ -105,6 +105,16 @@ fn the_limit_of_a_buyer_is_at_most_the_units() {
 }
 
 #[test]
+fn a_sale_is_in_a_currency_that_people_pay_with_s10() {
+    for code in ["KRW", "USD", "KWD"] {
+        accepts(&sale_with(&[("/spec/currency", json!(code))]));
+    }
+    for code in ["KWR", "ABC", "XXX", "XTS", "XAU"] {
+        refuses(&sale_with(&[("/spec/currency", json!(code))]), "currency has to be the ISO 4217 code");
+    }
+}
+
+#[test]
 fn pre_scale_names_components() {
     accepts(&sale_with(&[("/spec/preScale", json!({ "order-worker": 3 }))]));
     let unknown = serde_json::from_value::<FlashSale>({

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use rocketmart_contracts::currency::Currency;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -140,8 +141,14 @@ pub fn check(
         let promised = agreed.map_or(0, |agreed| agreed.units(&item.sku));
         broken.check_against_stock(index, item, terms, known, promised);
     }
-    if let Some(agreed) = agreed {
-        broken.check_against_agreed(terms, agreed, now_ms);
+    match agreed {
+        Some(agreed) => broken.check_against_agreed(terms, agreed, now_ms),
+        None => broken.unless(
+            Currency::from_code(&terms.currency).is_some(),
+            "currency",
+            "iso-4217",
+            "must be the ISO 4217 code of a currency in use, such as EUR",
+        ),
     }
     broken.0
 }
@@ -171,8 +178,6 @@ impl Broken {
     fn check_shape(&mut self, terms: &Terms) {
         let name = terms.name.len();
         self.unless((1..=253).contains(&name), "name", "length", "must have 1 to 253 characters");
-        let code = terms.currency.len() == 3 && terms.currency.bytes().all(|b| b.is_ascii_uppercase());
-        self.unless(code, "currency", "iso-4217", "must be three capital letters, such as EUR");
         let window = terms.opens_at_ms < terms.closes_at_ms;
         self.unless(window, "closes_at", "after-opens-at", "a sale must close after it opens");
         let pay = (1..=MAX_PAYMENT_SECONDS).contains(&terms.payment_seconds);
@@ -315,6 +320,8 @@ mod tests {
         let cases: &[(Spoil, &str)] = &[
             (|t| t.name.clear(), "name length"),
             (|t| t.currency = "euro".into(), "currency iso-4217"),
+            (|t| t.currency = "XXX".into(), "currency iso-4217"),
+            (|t| t.currency = "KWR".into(), "currency iso-4217"),
             (|t| t.currency = "USD".into(), "currency same-as-catalog"),
             (|t| t.closes_at_ms = t.opens_at_ms, "closes_at after-opens-at"),
             (|t| t.payment_seconds = 0, "payment_seconds range"),

@@ -72,6 +72,7 @@ async fn a_put_that_breaks_a_rule_names_field_and_rule_and_loads_nothing() {
         (Box::new(|o| o["items"] = json!([item("GONE", 1)])), "items[0].sku", "known-to-catalog"),
         (Box::new(|o| o["items"] = json!([item(MUG, 1), item("PEN", 6)])), "items[1].units", "within-stock"),
         (Box::new(|o| o["currency"] = json!("USD")), "currency", "same-as-catalog"),
+        (Box::new(|o| o["currency"] = json!("KWR")), "currency", "iso-4217"),
         (Box::new(|o| o["payment_seconds"] = json!(0)), "payment_seconds", "range"),
         (Box::new(|o| o["fence"] = json!(-1)), "fence", "range"),
         (Box::new(|o| o["surprise"] = json!(1)), "surprise", "unknown"),

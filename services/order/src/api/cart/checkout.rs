@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use rocketmart_contracts::currency::Currency;
 use rocketmart_kit::auth::Member;
 use rocketmart_kit::client_address::ClientAddress;
 use rocketmart_kit::extract::{IdempotencyKey, Json};
@@ -189,8 +190,9 @@ fn conflict(code: &'static str, title: &'static str, lines: Vec<Value>) -> Probl
 
 fn check(wish: &CheckOut) -> Result<()> {
     let mut errors = broken_lines(wish.lines.iter().map(|line| line.sku.as_str()));
-    if wish.currency.len() != 3 || !wish.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        errors.push(FieldError::new("currency", "iso-4217", "must be three capital letters, such as EUR"));
+    if Currency::from_code(&wish.currency).is_none() {
+        let detail = "must be the ISO 4217 code of a currency in use, such as EUR";
+        errors.push(FieldError::new("currency", "iso-4217", detail));
     }
     for (index, line) in wish.lines.iter().enumerate() {
         errors.extend(broken_quantity(&format!("lines[{index}].quantity"), line.quantity));
