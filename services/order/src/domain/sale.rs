@@ -235,14 +235,15 @@ impl Broken {
         };
         // What was agreed stays agreed, also when the seller withdraws the product afterwards.
         self.unless(known.published || promised > 0, &sku, "published", "its product is not published");
+        let wanted = item.units - promised;
+        // Nor does what is promised change its currency with the catalog; more units of it are of the new one.
         let detail = format!("the catalog prices it in {}", known.currency);
         self.unless(
-            known.currency == terms.currency,
+            known.currency == terms.currency || (promised > 0 && wanted <= 0),
             "currency",
             "same-as-catalog",
             format!("{}: {detail}", item.sku),
         );
-        let wanted = item.units - promised;
         let detail = format!("{wanted} more units are wanted, {} are available", known.available);
         self.unless(
             wanted <= known.available.max(0),
@@ -371,6 +372,23 @@ mod tests {
             let found = broken(&spoiled, Some(&agreed), 1_500);
             assert!(found.iter().any(|f| f == expected), "{expected} not among {found:?}");
         }
+    }
+
+    #[test]
+    fn promises_stay_in_their_currency_when_the_catalog_changes_its_own_s9() {
+        let mut catalog = catalog();
+        let mug = catalog.get_mut("MUG").unwrap();
+        mug.currency = "USD".into();
+        let rules = |terms: &Terms, agreed: Option<&Terms>| -> Vec<&'static str> {
+            check(terms, &catalog, agreed, 1_500).into_iter().map(|broken| broken.rule).collect()
+        };
+        let mut longer = terms();
+        longer.closes_at_ms = 9_000;
+        assert!(rules(&longer, Some(&terms())).is_empty(), "the sale goes on");
+        let mut more = terms();
+        more.items[0].units = 15;
+        assert_eq!(rules(&more, Some(&terms())), ["same-as-catalog"], "more units cost dollars now");
+        assert_eq!(rules(&terms(), None), ["same-as-catalog"]);
     }
 
     #[test]

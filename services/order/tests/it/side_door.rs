@@ -4,7 +4,7 @@ use rocketmart_stock::{SaleId, SaleState};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::shop::{Caller, MUG, PRICE, Shop, eventually, from_now, offer, supply};
+use crate::shop::{Caller, MUG, PRICE, Shop, eventually, from_now, offer, product, supply};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn putting_a_sale_twice_loads_it_once_and_a_stale_fence_is_refused() {
@@ -90,6 +90,26 @@ async fn a_put_that_breaks_a_rule_names_field_and_rule_and_loads_nothing() {
     }
     assert_eq!(shop.backing.standing().await, [100, 0]);
     assert!(shop.backing.stock.sales().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_goes_on_in_its_currency_when_the_catalog_changes_its_own_s9() {
+    let shop = Shop::with_api_only().await;
+    let mut terms = offer(10);
+    let sale = shop.sale(terms.clone()).await;
+    let mut in_dollars = product(MUG, 100, 9);
+    in_dollars["currency"] = json!("USD");
+    shop.backing.follow(&in_dollars).await;
+
+    (terms["fence"], terms["closes_at"]) = (json!(2), json!(from_now(9_000)));
+    let (status, answer) = shop.operator().put(&format!("/internal/v1/sales/{sale}"), &terms).await;
+    assert_eq!((status, &answer["state"]), (200, &json!("ready")), "{answer}");
+    let (status, order) = shop.buyer().purchase(sale, 1, "k").await;
+    assert_eq!(
+        (status, &order["currency"], &order["amount"]),
+        (201, &json!("EUR"), &json!(PRICE)),
+        "{order}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
