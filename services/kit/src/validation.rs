@@ -77,6 +77,13 @@ impl Violations {
     }
 }
 
+impl From<Violations> for Problem {
+    /// 422 with what was broken.
+    fn from(violations: Violations) -> Self {
+        violations.finish().err().unwrap_or_else(|| Self::validation(Vec::new()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! What a product is and what may happen to it; no I/O.
 
+mod picture;
 mod product;
 mod rules;
 

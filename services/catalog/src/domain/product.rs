@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use rocketmart_kit::list;
-use rocketmart_kit::problem::FieldError;
+use rocketmart_kit::validation::Violations;
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -69,7 +69,7 @@ pub struct Content {
     pub title: String,
     #[schema(max_length = 10_000)]
     pub description: String,
-    /// ISO 4217.
+    /// ISO 4217, of a currency in use.
     #[schema(example = "KRW", pattern = "^[A-Z]{3}$")]
     pub currency: String,
     #[serde(default, deserialize_with = "list::at_most::<8, _, _>")]
@@ -97,6 +97,7 @@ pub struct Edit {
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false, max_length = 10_000)]
     pub description: Option<String>,
+    /// Another currency needs `variants` in the same request: prices are amounts of it.
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false, pattern = "^[A-Z]{3}$")]
     pub currency: Option<String>,
@@ -158,7 +159,7 @@ pub struct NotPublished;
 
 impl Product {
     /// A new draft. Its id is time-ordered, which lists rely on.
-    pub fn draft(seller_id: Uuid, content: Content, now: OffsetDateTime) -> Result<Self, Vec<FieldError>> {
+    pub fn draft(seller_id: Uuid, content: Content, now: OffsetDateTime) -> Result<Self, Violations> {
         Ok(Self {
             id: Uuid::now_v7(),
             seller_id,
@@ -171,7 +172,8 @@ impl Product {
         })
     }
 
-    pub fn edit(self, edit: Edit, now: OffsetDateTime) -> Result<Self, Vec<FieldError>> {
+    pub fn edit(self, edit: Edit, now: OffsetDateTime) -> Result<Self, Violations> {
+        edit.check_prices(&self.content)?;
         let content = edit.onto(self.content.clone()).validated()?;
         Ok(if content == self.content { self } else { Self { content, ..self }.next_version(now) })
     }
@@ -230,6 +232,28 @@ mod tests {
         assert_eq!((withdrawn.version, withdrawn.state), (3, State::Withdrawn));
         assert_eq!(withdrawn.clone().withdraw(now()).unwrap().version, 3);
         assert_eq!(withdrawn.publish(now()).state, State::Published);
+    }
+
+    #[test]
+    fn another_currency_needs_other_prices_s9() {
+        let product = draft().publish(now());
+        let in_dollars = |variants: Option<serde_json::Value>| {
+            let mut edit = serde_json::json!({ "currency": "USD" });
+            if let Some(variants) = variants {
+                edit["variants"] = variants;
+            }
+            product.clone().edit(serde_json::from_value(edit).unwrap(), now())
+        };
+        let refused = in_dollars(None).unwrap_err().finish().unwrap_err();
+        assert_eq!(
+            (refused.errors[0].field.as_str(), refused.errors[0].rule.as_str()),
+            ("currency", "prices-anew")
+        );
+        let changed =
+            in_dollars(Some(serde_json::json!([{ "sku": "MUG", "price": 2, "quantity": 0 }]))).unwrap();
+        assert_eq!((changed.content.currency.as_str(), changed.content.variants[0].price), ("USD", 2));
+        let same = Edit { currency: Some("KRW".into()), ..Edit::default() };
+        assert_eq!(product.clone().edit(same, now()).unwrap().version, product.version);
     }
 
     #[test]

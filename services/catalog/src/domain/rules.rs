@@ -1,20 +1,22 @@
 //! What content must look like. Every broken rule is reported, each with its field and its name;
-//! texts come out trimmed.
+//! texts come out as they are kept: trimmed and composed.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use rocketmart_kit::problem::FieldError;
-use url::Url;
+use rocketmart_contracts::currency::Currency;
+use rocketmart_kit::label;
+use rocketmart_kit::text::Text;
+use rocketmart_kit::validation::Violations;
 
-use super::product::{Content, Variant};
+use super::picture;
+use super::product::{Content, Edit, Variant};
 
-const TITLE_CHARS: usize = 200;
-const DESCRIPTION_CHARS: usize = 10_000;
+const TITLE: Text = Text::line(200);
+const DESCRIPTION: Text = Text::lines(10_000).or_empty();
+const LABEL: Text = Text::line(64);
 const CATEGORIES: usize = 8;
 const TAGS: usize = 20;
-const LABEL_CHARS: usize = 64;
 const PICTURES: usize = 12;
-const PICTURE_BYTES: usize = 2_048;
 const VARIANTS: usize = 100;
 const OPTIONS: usize = 10;
 const SKU_BYTES: usize = 64;
@@ -24,135 +26,131 @@ pub const MAX_PRICE: i64 = 1_000_000_000_000;
 pub const MAX_QUANTITY: i64 = 1_000_000_000;
 
 impl Content {
-    /// The content with its texts trimmed, or every rule it breaks.
-    pub fn validated(mut self) -> Result<Self, Vec<FieldError>> {
-        self.trim();
-        let mut broken = Broken::default();
-        broken.text("title", &self.title, 1, TITLE_CHARS, Lines::One);
-        broken.text("description", &self.description, 0, DESCRIPTION_CHARS, Lines::Many);
-        if self.currency.len() != 3 || !self.currency.bytes().all(|b| b.is_ascii_uppercase()) {
+    /// The content as it is kept, or every rule it breaks.
+    pub fn validated(self) -> Result<Self, Violations> {
+        let mut broken = Violations::default();
+        let content = Self {
+            title: broken.text("title", TITLE, &self.title),
+            description: broken.text("description", DESCRIPTION, &self.description),
+            categories: labels(&mut broken, "categories", &self.categories, CATEGORIES),
+            tags: labels(&mut broken, "tags", &self.tags, TAGS),
+            pictures: pictures(&mut broken, self.pictures),
+            currency: self.currency,
+            variants: self.variants,
+        };
+        if Currency::from_code(&content.currency).is_none() {
             broken.rule(
                 "currency",
-                "iso4217",
-                "must be an ISO 4217 code of three capital letters, such as KRW",
+                "iso-4217",
+                "must be the ISO 4217 code of a currency in use, such as KRW",
             );
         }
-        broken.labels("categories", &self.categories, CATEGORIES);
-        broken.labels("tags", &self.tags, TAGS);
-        broken.pictures(&self.pictures);
-        broken.variants(&self.variants);
-        if broken.0.is_empty() { Ok(self) } else { Err(broken.0) }
-    }
-
-    fn trim(&mut self) {
-        let texts = [&mut self.title, &mut self.description]
-            .into_iter()
-            .chain(&mut self.categories)
-            .chain(&mut self.tags)
-            .chain(&mut self.pictures);
-        for text in texts {
-            let trimmed = text.trim();
-            if trimmed.len() != text.len() {
-                *text = trimmed.to_owned();
-            }
-        }
+        let variants = variants(&mut broken, content.variants);
+        if broken.is_empty() { Ok(Self { variants, ..content }) } else { Err(broken) }
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Lines {
-    One,
-    Many,
+impl Edit {
+    /// Prices are amounts of a currency: in another one they have to be said anew, all of them.
+    pub(super) fn check_prices(&self, before: &Content) -> Result<(), Violations> {
+        let mut broken = Violations::default();
+        if let Some(currency) = self.currency.as_ref().filter(|currency| **currency != before.currency)
+            && self.variants.is_none()
+        {
+            let detail = format!(
+                "the prices are amounts in {}: give `variants` with their prices in {currency} in the same request",
+                before.currency
+            );
+            broken.rule("currency", "prices-anew", detail);
+        }
+        if broken.is_empty() { Ok(()) } else { Err(broken) }
+    }
 }
 
-#[derive(Default)]
-struct Broken(Vec<FieldError>);
-
-impl Broken {
-    fn rule(&mut self, field: impl Into<String>, rule: &str, detail: impl Into<String>) {
-        self.0.push(FieldError::new(field, rule, detail));
+/// Categories or tags, each once: two that read alike are one ([`label::key`]).
+fn labels(broken: &mut Violations, field: &str, written: &[String], most: usize) -> Vec<String> {
+    if !broken.count(field, written.len(), 0..=most) {
+        return Vec::new();
     }
-
-    fn text(&mut self, field: &str, text: &str, min: usize, max: usize, lines: Lines) {
-        let chars = text.chars().count();
-        if chars < min {
-            self.rule(field, "min_length", format!("must have at least {min} character"));
+    let mut seen = HashSet::new();
+    let mut kept = Vec::with_capacity(written.len());
+    for (i, label) in written.iter().enumerate() {
+        let field = format!("{field}[{i}]");
+        let label = broken.text(&field, LABEL, label);
+        if !label.is_empty() && !seen.insert(label::key(&label)) {
+            broken.rule(field, "unique", format!("{label:?} is listed twice"));
         }
-        if chars > max {
-            self.rule(field, "max_length", format!("must have at most {max} characters, has {chars}"));
-        }
-        let is_allowed =
-            |c: char| !c.is_control() || (lines == Lines::Many && matches!(c, '\n' | '\r' | '\t'));
-        if !text.chars().all(is_allowed) {
-            self.rule(field, "no_control_characters", "must not contain control characters");
-        }
+        kept.push(label);
     }
+    kept
+}
 
-    fn count(&mut self, field: &str, count: usize, min: usize, max: usize) {
-        if count < min {
-            self.rule(field, "min_items", format!("must have at least {min}"));
-        }
-        if count > max {
-            self.rule(field, "max_items", format!("must have at most {max}, has {count}"));
-        }
+fn pictures(broken: &mut Violations, written: Vec<String>) -> Vec<String> {
+    if !broken.count("pictures", written.len(), 0..=PICTURES) {
+        return Vec::new();
     }
-
-    fn labels(&mut self, field: &str, labels: &[String], max: usize) {
-        self.count(field, labels.len(), 0, max);
-        let mut seen = HashSet::new();
-        for (i, label) in labels.iter().enumerate() {
-            let field = format!("{field}[{i}]");
-            self.text(&field, label, 1, LABEL_CHARS, Lines::One);
-            if !seen.insert(label) {
-                self.rule(field, "unique", format!("{label:?} is listed twice"));
-            }
+    let mut kept = Vec::with_capacity(written.len());
+    for (i, address) in written.into_iter().enumerate() {
+        let address = address.trim().to_owned();
+        if let Err(error) = picture::check(&format!("pictures[{i}]"), &address) {
+            broken.add(error);
         }
+        kept.push(address);
     }
+    kept
+}
 
-    fn pictures(&mut self, pictures: &[String]) {
-        self.count("pictures", pictures.len(), 0, PICTURES);
-        for (i, picture) in pictures.iter().enumerate() {
-            let field = format!("pictures[{i}]");
-            if picture.len() > PICTURE_BYTES {
-                self.rule(field, "max_length", format!("must have at most {PICTURE_BYTES} bytes"));
-            } else if let Err(detail) = check_picture(picture) {
-                self.rule(field, "url", detail);
-            }
+fn variants(broken: &mut Violations, written: Vec<Variant>) -> Vec<Variant> {
+    if !broken.count("variants", written.len(), 1..=VARIANTS) {
+        return Vec::new();
+    }
+    let mut seen = HashSet::new();
+    let mut kept = Vec::with_capacity(written.len());
+    for (i, variant) in written.into_iter().enumerate() {
+        let at = |field: &str| format!("variants[{i}].{field}");
+        if !is_sku(&variant.sku) {
+            broken.rule(
+                at("sku"),
+                "pattern",
+                "must be 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit",
+            );
+        } else if !seen.insert(variant.sku.clone()) {
+            broken.rule(
+                at("sku"),
+                "unique",
+                format!("{} is used by another variant of this product", variant.sku),
+            );
         }
+        if !(0..=MAX_PRICE).contains(&variant.price) {
+            broken.rule(at("price"), "range", format!("must be between 0 and {MAX_PRICE} minor units"));
+        }
+        if !(0..=MAX_QUANTITY).contains(&variant.quantity) {
+            broken.rule(at("quantity"), "range", format!("must be between 0 and {MAX_QUANTITY}"));
+        }
+        let options = options(broken, &at("options"), &variant.options);
+        kept.push(Variant { options, ..variant });
     }
+    kept
+}
 
-    fn variants(&mut self, variants: &[Variant]) {
-        self.count("variants", variants.len(), 1, VARIANTS);
-        let mut seen = HashSet::new();
-        for (i, variant) in variants.iter().enumerate() {
-            let at = |field: &str| format!("variants[{i}].{field}");
-            if !is_sku(&variant.sku) {
-                self.rule(
-                    at("sku"),
-                    "pattern",
-                    "must be 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit",
-                );
-            } else if !seen.insert(&variant.sku) {
-                self.rule(
-                    at("sku"),
-                    "unique",
-                    format!("{} is used by another variant of this product", variant.sku),
-                );
-            }
-            if !(0..=MAX_PRICE).contains(&variant.price) {
-                self.rule(at("price"), "range", format!("must be between 0 and {MAX_PRICE} minor units"));
-            }
-            if !(0..=MAX_QUANTITY).contains(&variant.quantity) {
-                self.rule(at("quantity"), "range", format!("must be between 0 and {MAX_QUANTITY}"));
-            }
-            self.count(&at("options"), variant.options.len(), 0, OPTIONS);
-            for (name, value) in &variant.options {
-                let field = at(&format!("options.{name}"));
-                self.text(&field, name, 1, LABEL_CHARS, Lines::One);
-                self.text(&field, value, 1, LABEL_CHARS, Lines::One);
-            }
+fn options(
+    broken: &mut Violations,
+    field: &str,
+    written: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    if !broken.count(field, written.len(), 0..=OPTIONS) {
+        return BTreeMap::new();
+    }
+    let mut kept = BTreeMap::new();
+    for (name, value) in written {
+        let field = format!("{field}.{name}");
+        let name = broken.text(&field, LABEL, name);
+        let value = broken.text(&field, LABEL, value);
+        if !name.is_empty() && kept.insert(name, value).is_some() {
+            broken.rule(field, "unique", "is named twice");
         }
     }
+    kept
 }
 
 /// A SKU travels in Redis keys and query strings, hence the narrow alphabet.
@@ -162,21 +160,8 @@ fn is_sku(sku: &str) -> bool {
         && sku.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-fn check_picture(picture: &str) -> Result<(), &'static str> {
-    let url = Url::parse(picture).map_err(|_| "must be an absolute http or https address")?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err("must be an http or https address");
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not contain a user name or password");
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn content() -> Content {
@@ -198,7 +183,8 @@ mod tests {
     fn broken(change: impl FnOnce(&mut Content)) -> Vec<(String, String)> {
         let mut content = content();
         change(&mut content);
-        content.validated().unwrap_err().into_iter().map(|error| (error.field, error.rule)).collect()
+        let problem = content.validated().unwrap_err().finish().unwrap_err();
+        problem.errors.into_iter().map(|error| (error.field, error.rule)).collect()
     }
 
     #[test]
@@ -209,19 +195,31 @@ mod tests {
     #[test]
     fn each_rule_names_its_field() {
         type Change = fn(&mut Content);
-        let table: [(Change, &str, &str); 18] = [
-            (|c| c.title = "  ".into(), "title", "min_length"),
-            (|c| c.title = "x".repeat(201), "title", "max_length"),
-            (|c| c.title = "a\0b".into(), "title", "no_control_characters"),
-            (|c| c.description = "x".repeat(10_001), "description", "max_length"),
-            (|c| c.currency = "krw".into(), "currency", "iso4217"),
+        let table: [(Change, &str, &str); 27] = [
+            (|c| c.title = "  ".into(), "title", "min-length"),
+            (|c| c.title = "x".repeat(201), "title", "max-length"),
+            (|c| c.title = "a\0b".into(), "title", "no-control-characters"),
+            (|c| c.description = "x".repeat(10_001), "description", "max-length"),
+            (|c| c.title = "\u{3164}".into(), "title", "visible"),
+            (|c| c.title = "a\u{202e}b".into(), "title", "no-bidi-controls"),
+            (|c| c.currency = "krw".into(), "currency", "iso-4217"),
+            (|c| c.currency = "KWR".into(), "currency", "iso-4217"),
+            (|c| c.currency = "XXX".into(), "currency", "iso-4217"),
+            (|c| c.currency = "XTS".into(), "currency", "iso-4217"),
             (|c| c.categories = vec!["a".into(); 2], "categories[1]", "unique"),
-            (|c| c.tags = (0..21).map(|n| n.to_string()).collect(), "tags", "max_items"),
-            (|c| c.tags = vec![String::new()], "tags[0]", "min_length"),
+            (
+                |c| c.categories = vec!["카페".into(), "\u{110f}\u{1161}\u{1111}\u{1166}".into()],
+                "categories[1]",
+                "unique",
+            ),
+            (|c| c.tags = vec!["Blue".into(), "ＢＬＵＥ".into()], "tags[1]", "unique"),
+            (|c| c.tags = (0..21).map(|n| n.to_string()).collect(), "tags", "max-items"),
+            (|c| c.tags = vec![String::new()], "tags[0]", "min-length"),
             (|c| c.pictures = vec!["mug.png".into()], "pictures[0]", "url"),
             (|c| c.pictures = vec!["file:///etc/passwd".into()], "pictures[0]", "url"),
+            (|c| c.pictures = vec!["https://a/%00".into()], "pictures[0]", "no-control-characters"),
             (|c| c.pictures = vec!["https://me:secret@img.example/".into()], "pictures[0]", "url"),
-            (|c| c.variants.clear(), "variants", "min_items"),
+            (|c| c.variants.clear(), "variants", "min-items"),
             (|c| c.variants = vec![variant("A"), variant("A")], "variants[1].sku", "unique"),
             (|c| c.variants[0].sku = "a|b".into(), "variants[0].sku", "pattern"),
             (|c| c.variants[0].price = -1, "variants[0].price", "range"),
@@ -230,12 +228,35 @@ mod tests {
             (
                 |c| drop(c.variants[0].options.insert("size".into(), String::new())),
                 "variants[0].options.size",
-                "min_length",
+                "min-length",
+            ),
+            (
+                |c| {
+                    c.variants[0].options = [("size".into(), "1".into()), ("size ".into(), "2".into())].into()
+                },
+                "variants[0].options.size ",
+                "unique",
             ),
         ];
         for (change, field, rule) in table {
             assert_eq!(broken(change), [(field.to_owned(), rule.to_owned())]);
         }
+    }
+
+    #[test]
+    fn labels_are_kept_composed_f2() {
+        let mut content = content();
+        content.categories = vec![" \u{110f}\u{1161}\u{1111}\u{1166} ".into()];
+        assert_eq!(content.validated().unwrap().categories, ["카페"]);
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_breaks_one_rule_whatever_is_in_it_h1() {
+        let broken = broken(|content| {
+            content.tags = vec![String::new(); 10_000];
+            content.variants = vec![Variant { sku: String::new(), ..variant("MUG-1") }; 10_000];
+        });
+        assert_eq!(broken.len(), 2, "{broken:?}");
     }
 
     #[test]

@@ -113,7 +113,7 @@ pub(super) async fn create(
     Json(content): Json<Content>,
 ) -> Result<Response> {
     let once = Once { owner: seller.sub, key, request_hash: idempotency::request_hash(&content) };
-    let product = Product::draft(seller.sub, content, domain::now()).map_err(Problem::validation)?;
+    let product = Product::draft(seller.sub, content, domain::now())?;
     catalog.store.create(product, once, created).await
 }
 
@@ -141,7 +141,7 @@ pub(super) async fn edit(
 ) -> Result<Response> {
     let product = still(owned(&catalog, id, seller.sub).await?, &if_match)?;
     let version = product.version;
-    let product = product.edit(edit, domain::now()).map_err(Problem::validation)?;
+    let product = product.edit(edit, domain::now())?;
     if product.version != version {
         catalog.store.replace(&product).await.map_err(|error| refusal_of_skus(error, &product.content))?;
     }

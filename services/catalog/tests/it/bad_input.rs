@@ -25,16 +25,26 @@ async fn a_bad_product_names_field_and_rule(shop: Shop) {
     let seller = shop.seller();
     let twice = sku();
     let table = [
-        (with("/title", json!("")), "title", "min_length"),
-        (with("/title", json!("x".repeat(10_240))), "title", "max_length"),
+        (with("/title", json!("")), "title", "min-length"),
+        (with("/title", json!("x".repeat(10_240))), "title", "max-length"),
         (with("/title", json!(7)), "title", "type"),
         (with("/title", Value::Null), "title", "type"),
         (without("title"), "title", "required"),
         (with("/colour", json!("blue")), "colour", "unknown"),
-        (with("/currency", json!("won")), "currency", "iso4217"),
+        (with("/currency", json!("won")), "currency", "iso-4217"),
+        (with("/currency", json!("KWR")), "currency", "iso-4217"),
+        (with("/currency", json!("XXX")), "currency", "iso-4217"),
+        (with("/categories", json!(["카페", "\u{110f}\u{1161}\u{1111}\u{1166}"])), "categories[1]", "unique"),
         (with("/pictures", json!(["not a url"])), "pictures[0]", "url"),
+        (with("/pictures", json!(["https://a/\0"])), "pictures[0]", "no-control-characters"),
+        (with("/pictures", json!(["https://a/%00"])), "pictures[0]", "no-control-characters"),
+        (with("/pictures", json!(["https://a/\u{202e}"])), "pictures[0]", "no-bidi-controls"),
+        (with("/pictures", json!(["https://a/%E2%80%AE"])), "pictures[0]", "no-bidi-controls"),
+        (with("/pictures", json!(["https://me:secret@img.example/"])), "pictures[0]", "url"),
+        (with("/pictures", json!(["https:///a.png"])), "pictures[0]", "url"),
+        (with("/pictures", json!([format!("https://a/{}", "x".repeat(2_048))])), "pictures[0]", "max-length"),
         (with("/pictures", json!(["javascript:alert(1)"])), "pictures[0]", "url"),
-        (with("/variants", json!([])), "variants", "min_items"),
+        (with("/variants", json!([])), "variants", "min-items"),
         (with("/variants", json!([variant(&twice, 1), variant(&twice, 1)])), "variants[1].sku", "unique"),
         (with("/variants/0/sku", json!("no spaces please")), "variants[0].sku", "pattern"),
         (with("/variants/0/price", json!(-1)), "variants[0].price", "range"),
@@ -59,10 +69,12 @@ async fn a_bad_edit_names_field_and_rule(shop: Shop) {
     let seller = shop.seller();
     let created = seller.create(&mug()).await.expect(201);
     for (edit, field, rule) in [
-        (json!({ "title": " " }), "title", "min_length"),
+        (json!({ "title": " " }), "title", "min-length"),
         (json!({ "state": "published" }), "state", "unknown"),
         (json!({ "variants": [variant("A", -5)] }), "variants[0].price", "range"),
         (json!({ "tags": "blue" }), "tags", "type"),
+        (json!({ "currency": "USD" }), "currency", "prices-anew"),
+        (json!({ "currency": "KWR", "variants": [variant("A", 5)] }), "currency", "iso-4217"),
     ] {
         let refused =
             seller.edit(&created.id(), &created.etag, &edit).await.refused(422, "validation-failed");
