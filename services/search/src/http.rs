@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use rocketmart_contracts::currency::Currency;
 use rocketmart_kit::extract::{Json, Query};
 use rocketmart_kit::page::{PageQuery, Place, encode_cursor};
-use rocketmart_kit::problem::{FieldError, Problem, Result};
+use rocketmart_kit::problem::{Problem, Result};
+use rocketmart_kit::validation::Violations;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -13,10 +15,12 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::feed::Feed;
-use crate::index::{self, Cursor, Filters, Found, ProductIndex, Sort};
+use crate::index::{self, Cursor, Filters, Found, ProductIndex, SearchError, Sort};
 
 /// Longest text searched for, in characters.
 const TEXT_CHARS: usize = 200;
+/// Most words searched for at once.
+const WORDS: usize = 24;
 
 /// What the handler needs.
 #[derive(Clone)]
@@ -33,19 +37,22 @@ pub(crate) fn routes() -> OpenApiRouter<Search> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SearchQuery {
-    /// What is looked for; every word must match, the last one also as a beginning, longer ones with
-    /// one typo. Left out or empty: every product.
+    /// What is looked for; every word must match, the last one also as a beginning (of Hangul, also of its last
+    /// syllable or by initial consonants), longer ones with one typo. At most 24 words. A SKU, or its beginning up to a
+    /// `-`, finds its product. Left out or empty: every product.
     #[serde(default)]
     #[param(max_length = 200)]
     q: String,
-    /// Only products of this category.
+    /// Only products of this category, however it is spelled: `Audio` is `audio` and `ＡＵＤＩＯ`.
     category: Option<String>,
-    /// Only products priced in this currency (ISO 4217).
+    /// Only products priced in this currency (ISO 4217). Needed to sort or filter by price, unless all products found
+    /// are priced in one.
+    #[param(pattern = "^[A-Z]{3}$")]
     currency: Option<String>,
-    /// Only products with a variant of at least this price, minor units.
+    /// Only products with a variant of at least this price, minor units of the currency.
     #[param(minimum = 0)]
     min_price: Option<i64>,
-    /// Only products with a variant of at most this price, minor units.
+    /// Only products with a variant of at most this price, minor units of the currency.
     #[param(minimum = 0)]
     max_price: Option<i64>,
     /// `true`: only products with units to sell.
@@ -113,41 +120,58 @@ async fn search(State(search): State<Search>, Query(query): Query<SearchQuery>) 
     }
     let request = query.into_request()?;
     let index = Arc::clone(&search.index);
-    let found = tokio::task::spawn_blocking(move || index.search(&request))
-        .await
-        .map_err(Problem::internal)?
-        .map_err(Problem::internal)?;
-    Ok(Json(found.into()))
+    let found = tokio::task::spawn_blocking(move || index.search(&request)).await.map_err(Problem::internal)?;
+    Ok(Json(found.map_err(refusal)?.into()))
+}
+
+fn refusal(error: SearchError) -> Problem {
+    match error {
+        SearchError::CurrencyNeeded(found) => Problem::validation(Vec::new()).field(
+            "currency",
+            "required",
+            format!(
+                "must be given to sort or filter by price: the products found are priced in {}",
+                found.join(", ")
+            ),
+        ),
+        SearchError::Index(error) => Problem::internal(error),
+    }
 }
 
 impl SearchQuery {
     fn into_request(self) -> Result<index::Request> {
-        let mut broken = Vec::new();
+        let mut broken = Violations::default();
         if self.q.chars().count() > TEXT_CHARS {
-            broken.push(FieldError::new(
-                "q",
-                "max_length",
-                format!("must have at most {TEXT_CHARS} characters"),
-            ));
+            broken.rule("q", "max-length", format!("must have at most {TEXT_CHARS} characters"));
+        } else if index::word_count(&self.q) > WORDS {
+            broken.rule("q", "max-words", format!("must have at most {WORDS} words"));
+        }
+        if let Some(currency) = &self.currency
+            && Currency::from_code(currency).is_none()
+        {
+            broken.rule("currency", "iso-4217", "must be an ISO 4217 code in use, such as KRW");
         }
         for (field, price) in [("min_price", self.min_price), ("max_price", self.max_price)] {
             if price.is_some_and(|price| price < 0) {
-                broken.push(FieldError::new(field, "range", "must not be negative"));
+                broken.rule(field, "range", "must not be negative");
             }
         }
         if let (Some(min), Some(max)) = (self.min_price, self.max_price)
             && min > max
         {
-            broken.push(FieldError::new("max_price", "range", "must not be below min_price"));
+            broken.rule("max_price", "range", "must not be below min_price");
         }
         let page = PageQuery { cursor: self.cursor, limit: self.limit };
         let after: Option<Cursor> = page.after()?;
-        if after.is_some_and(|after| after.sort != self.sort) {
-            broken.push(FieldError::new("cursor", "sort", "belongs to a list with another sort"));
+        if let Some(after) = &after {
+            if after.sort != self.sort {
+                broken.rule("cursor", "sort", "belongs to a list with another sort");
+            }
+            if after.currency.is_some() && self.currency.is_some() && after.currency != self.currency {
+                broken.rule("cursor", "currency", "belongs to a list in another currency");
+            }
         }
-        if !broken.is_empty() {
-            return Err(Problem::validation(broken));
-        }
+        broken.finish()?;
         Ok(index::Request {
             text: self.q,
             filters: Filters {

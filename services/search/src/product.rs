@@ -39,6 +39,7 @@ pub(crate) enum State {
 
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub(crate) struct Variant {
+    pub sku: String,
     pub price: i64,
     pub quantity: i64,
 }

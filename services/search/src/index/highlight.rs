@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::folding::Folded;
 use super::needle::Needle;
 use super::tokenizer::segments;
 
@@ -34,13 +35,15 @@ pub(super) fn snippet(text: &str, needles: &[Needle]) -> String {
 
 /// Byte ranges of `text` that match, in order, overlapping and touching ones joined.
 fn matches(text: &str, needles: &[Needle]) -> Vec<Range<usize>> {
-    let mut found: Vec<Range<usize>> = segments(text)
+    let folded = Folded::of(text);
+    let mut found: Vec<Range<usize>> = segments(&folded.text)
         .flat_map(|segment| {
             needles
                 .iter()
                 .flat_map(move |needle| needle.matches_in(segment))
                 .map(move |range| segment.offset + range.start..segment.offset + range.end)
         })
+        .map(|range| folded.origin(&range))
         .collect();
     found.sort_by_key(|range| range.start);
     found.dedup_by(|next, previous| {
@@ -98,8 +101,12 @@ fn escape_into(html: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::needle::needles;
+    use super::super::folding::fold;
     use super::*;
+
+    fn needles(query: &str) -> Vec<Needle> {
+        super::super::needle::needles(&fold(query))
+    }
 
     #[test]
     fn matches_are_marked_and_the_rest_is_escaped() {
@@ -120,6 +127,23 @@ mod tests {
     #[test]
     fn korean_is_marked_by_syllable() {
         assert_eq!(highlight("무선이어폰 세트", &needles("이어폰")), "무선<em>이어폰</em> 세트");
+    }
+
+    #[test]
+    fn what_is_marked_is_the_text_as_it_was_written_f1() {
+        for (text, query, marked) in [
+            ("ＵＳＢ-Ｃ 케이블", "usb", "<em>ＵＳＢ</em>-Ｃ 케이블"),
+            ("Die Straße", "STRASSE", "Die <em>Straße</em>"),
+            ("Kopf\u{ad}hörer", "kopfhörer", "<em>Kopf\u{ad}hörer</em>"),
+            ("쌀 5㎏ & 콩", "5kg", "쌀 <em>5㎏</em> &amp; 콩"),
+            ("ﬁlter", "filter", "<em>ﬁlter</em>"),
+            ("무선이어폰 세트", "이어ㅍ", "무선<em>이어폰</em> 세트"),
+            ("무선이어폰 세트", "ㅇㅇㅍ", "무선<em>이어폰</em> 세트"),
+            ("\u{110b}\u{1175}\u{110b}\u{1165}폰", "이어", "<em>\u{110b}\u{1175}\u{110b}\u{1165}</em>폰"),
+            ("ｶﾞﾗｽのコップ", "ガラス", "<em>ｶﾞﾗｽ</em>のコップ"),
+        ] {
+            assert_eq!(highlight(text, &needles(query)), marked);
+        }
     }
 
     #[test]

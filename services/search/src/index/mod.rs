@@ -9,37 +9,42 @@
 //! consistent state and blocks for the time the search takes (milliseconds of CPU): call it off the
 //! async threads.
 
+mod category;
+mod facets;
 mod fields;
+mod folding;
+mod hangul;
 mod highlight;
 mod needle;
 mod query;
 mod rank;
+mod sku;
 mod tokenizer;
+mod typo;
 
 use std::sync::{Mutex, PoisonError};
 
-use tantivy::aggregation::agg_result::{AggregationResult, AggregationResults, BucketResult};
-use tantivy::aggregation::{AggContextParams, AggregationCollector};
-use tantivy::collector::TopDocs;
+use tantivy::collector::{Collector, TopDocs};
 use tantivy::query::Query;
 use tantivy::schema::Value as _;
 use tantivy::tokenizer::TextAnalyzer;
 use tantivy::{
-    Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, SegmentReader, TantivyDocument, Term,
+    DocAddress, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, SegmentReader, TantivyDocument,
+    TantivyError, Term,
 };
 use uuid::Uuid;
 
-use self::fields::{CATEGORY, Fields, TOKENIZER};
-use self::needle::Needle;
+use self::fields::{Fields, TOKENIZER, TOKENIZER_OF_NAMES};
+use self::folding::fold;
+use self::needle::{Needle, needles};
 pub(crate) use self::query::Filters;
 pub(crate) use self::rank::{Cursor, Sort};
 use self::rank::{Rank, Ranker};
+use self::tokenizer::SegmentTokenizer;
 use crate::product::ProductSnapshot;
 
 /// Memory the writer may fill before it writes a segment, bytes.
 const WRITER_BUDGET: usize = 30_000_000;
-/// Most values a facet lists.
-const FACET_VALUES: u32 = 50;
 
 /// What happened to a product.
 pub(crate) enum Change {
@@ -55,6 +60,19 @@ pub(crate) struct Request {
     pub sort: Sort,
     pub after: Option<Cursor>,
     pub limit: usize,
+}
+
+impl Request {
+    fn compares_prices(&self) -> bool {
+        matches!(self.sort, Sort::Price | Sort::PriceDesc)
+            || self.filters.min_price.is_some()
+            || self.filters.max_price.is_some()
+    }
+}
+
+/// How many things a text asks for at once: words, and runs of scripts without spaces.
+pub(crate) fn word_count(text: &str) -> usize {
+    needles(&fold(text)).len()
 }
 
 #[derive(Debug)]
@@ -80,6 +98,16 @@ pub(crate) struct Hit {
     pub categories: Vec<String>,
 }
 
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SearchError {
+    /// Prices are compared, and the products found are priced in these currencies.
+    #[error("prices in {} cannot be compared", .0.join(", "))]
+    CurrencyNeeded(Vec<String>),
+    #[error(transparent)]
+    Index(#[from] TantivyError),
+}
+
 pub(crate) struct ProductIndex {
     fields: Fields,
     writer: Mutex<IndexWriter>,
@@ -90,7 +118,9 @@ impl ProductIndex {
     pub(crate) fn in_memory() -> tantivy::Result<Self> {
         let fields = Fields::new();
         let index = Index::create_in_ram(fields.schema.clone());
-        index.tokenizers().register(TOKENIZER, TextAnalyzer::from(tokenizer::SegmentTokenizer));
+        for (name, by_initials) in [(TOKENIZER, false), (TOKENIZER_OF_NAMES, true)] {
+            index.tokenizers().register(name, TextAnalyzer::from(SegmentTokenizer { by_initials }));
+        }
         let writer = Mutex::new(index.writer_with_num_threads(1, WRITER_BUDGET)?);
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
         Ok(Self { fields, writer, reader })
@@ -120,28 +150,66 @@ impl ProductIndex {
         self.reader.searcher().num_docs()
     }
 
-    pub(crate) fn search(&self, request: &Request) -> tantivy::Result<Found> {
+    pub(crate) fn search(&self, request: &Request) -> Result<Found, SearchError> {
         let searcher = self.reader.searcher();
-        let text = tokenizer::normalize(request.text.trim());
-        let needles = needle::needles(&text);
-        let text_query = query::text_query(&self.fields, (!text.is_empty()).then_some(&needles));
-        let everywhere = Filters { category: None, ..request.filters.clone() };
-        let categories =
-            category_counts(&searcher, &*query::filtered(&self.fields, text_query.box_clone(), &everywhere))?;
+        let text = fold(&request.text);
+        let needles = needles(&text);
+        let words = query::text_query(&self.fields, text.trim(), &needles)?;
+        let filters = self.priced_in_one_currency(&searcher, &*words, request)?;
 
-        let query = query::filtered(&self.fields, text_query, &request.filters);
-        let mut ranked = best(&searcher, &*query, request)?;
+        let query = query::filtered(&self.fields, words.box_clone(), &filters);
+        let (ranked, categories) = if filters.category.is_none() {
+            searcher.search(&*query, &(best(&searcher, request)?, facets::categories()?))?
+        } else {
+            let everywhere = Filters { category: None, ..filters.clone() };
+            let counted = query::filtered(&self.fields, words, &everywhere);
+            let ranked = searcher.search(&*query, &best(&searcher, request)?)?;
+            (ranked, searcher.search(&*counted, &facets::categories()?)?)
+        };
+        let mut ranked: Vec<_> =
+            ranked.into_iter().filter_map(|(rank, address)| rank.map(|rank| (rank, address))).collect();
+
         let has_more = ranked.len() > request.limit;
         ranked.truncate(request.limit);
         let next = match ranked.last() {
-            Some((rank, _)) if has_more => Some(Cursor { sort: request.sort, after: *rank }),
+            Some((rank, _)) if has_more => {
+                Some(Cursor { sort: request.sort, currency: filters.currency, after: *rank })
+            }
             _ => None,
         };
         let hits = ranked
             .into_iter()
             .map(|(_, address)| Ok(self.hit(&searcher.doc(address)?, &needles)))
             .collect::<tantivy::Result<_>>()?;
-        Ok(Found { hits, next, categories })
+        Ok(Found { hits, next, categories: facets::category_counts(categories) })
+    }
+
+    /// The filters with the one currency in which prices are compared, when they are: minor units of two currencies
+    /// are different things. It is the one asked for, that of the page before, or the only one there is.
+    fn priced_in_one_currency(
+        &self,
+        searcher: &Searcher,
+        words: &dyn Query,
+        request: &Request,
+    ) -> Result<Filters, SearchError> {
+        let mut filters = request.filters.clone();
+        if !request.compares_prices() || filters.currency.is_some() {
+            return Ok(filters);
+        }
+        let of_page_before = request.after.as_ref().and_then(|cursor| cursor.currency.clone());
+        if of_page_before.is_some() {
+            filters.currency = of_page_before;
+            return Ok(filters);
+        }
+        let at_any_price = Filters { min_price: None, max_price: None, ..filters.clone() };
+        let query = query::filtered(&self.fields, words.box_clone(), &at_any_price);
+        let mut currencies = facets::currency_counts(searcher.search(&*query, &facets::currencies()?)?);
+        if currencies.len() > 1 {
+            currencies.sort();
+            return Err(SearchError::CurrencyNeeded(currencies));
+        }
+        filters.currency = currencies.pop();
+        Ok(filters)
     }
 
     fn hit(&self, document: &TantivyDocument, needles: &[Needle]) -> Hit {
@@ -160,48 +228,30 @@ impl ProductIndex {
             in_stock: document.get_first(self.fields.in_stock).and_then(|value| value.as_bool())
                 == Some(true),
             categories: document
-                .get_all(self.fields.category)
-                .filter_map(|value| value.as_str().map(str::to_owned))
+                .get_all(self.fields.category_as_written)
+                .filter_map(|value| value.as_str().map(|counted| category::name(counted).to_owned()))
                 .collect(),
         }
     }
 }
 
-/// The hits after the cursor, best first: one more than asked for, when there are that many.
+/// Collects the hits after the cursor, best first: one more than asked for, when there are that many.
 fn best(
     searcher: &Searcher,
-    query: &dyn Query,
     request: &Request,
-) -> tantivy::Result<Vec<(Rank, tantivy::DocAddress)>> {
+) -> tantivy::Result<impl Collector<Fruit = Vec<(Option<Rank>, DocAddress)>> + use<>> {
     // The closure below cannot fail, so a missing column is found here.
     for segment in searcher.segment_readers() {
         Ranker::new(request.sort, segment)?;
     }
-    let (sort, after) = (request.sort, request.after.map(|cursor| cursor.after));
-    let collector = TopDocs::with_limit(request.limit + 1).tweak_score(move |segment: &SegmentReader| {
+    let (sort, after) = (request.sort, request.after.as_ref().map(|cursor| cursor.after));
+    Ok(TopDocs::with_limit(request.limit + 1).tweak_score(move |segment: &SegmentReader| {
         let ranker = Ranker::new(sort, segment).ok();
         move |doc, score| {
             let rank = ranker.as_ref()?.rank(doc, score);
             (after.is_none_or(|after| rank < after)).then_some(rank)
         }
-    });
-    let ranked = searcher.search(query, &collector)?;
-    Ok(ranked.into_iter().filter_map(|(rank, address)| rank.map(|rank| (rank, address))).collect())
-}
-
-fn category_counts(searcher: &Searcher, query: &dyn Query) -> tantivy::Result<Vec<(String, u64)>> {
-    const FACET: &str = "categories";
-    let request = serde_json::from_value(serde_json::json!({
-        FACET: { "terms": { "field": CATEGORY, "size": FACET_VALUES } }
     }))
-    .map_err(|error| tantivy::TantivyError::InvalidArgument(error.to_string()))?;
-    let collector = AggregationCollector::from_aggs(request, AggContextParams::default());
-    let AggregationResults(mut results) = searcher.search(query, &collector)?;
-    let Some(AggregationResult::BucketResult(BucketResult::Terms { buckets, .. })) = results.remove(FACET)
-    else {
-        return Ok(Vec::new());
-    };
-    Ok(buckets.into_iter().map(|bucket| (bucket.key.to_string(), bucket.doc_count)).collect())
 }
 
 #[cfg(test)]

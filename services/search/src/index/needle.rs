@@ -5,11 +5,15 @@
 //!
 //! Words match whole, the last one also as a beginning (it may still be being typed), and words of
 //! [`TYPO_MIN_CHARS`] or more with one typo: a letter changed, missing, added, or two neighbours
-//! swapped. What has digits is a model or a size and is never corrected. Runs (see [`super::tokenizer`]) match where their pairs follow each other, and long
-//! ones also when a few pairs are missing, which is what one wrong syllable or a different habit of
-//! spacing does to them.
+//! swapped. What has digits is a model or a size and is never corrected. Runs (see [`super::tokenizer`]) match where
+//! their pairs follow each other, and long ones also when a few pairs are missing, which is what one wrong syllable or a
+//! different habit of spacing does to them. A consonant stands for any syllable that it begins, and the last syllable
+//! for all that it may still become.
 
-use super::tokenizer::{Segment, SegmentKind, fold, grams, segments};
+use std::ops::Range;
+
+use super::hangul;
+use super::tokenizer::{Segment, SegmentKind, segments};
 
 /// Shorter words are not corrected: one letter of three changed is another word.
 pub(super) const TYPO_MIN_CHARS: usize = 4;
@@ -20,18 +24,16 @@ pub(super) enum Needle {
         term: String,
         is_last: bool,
     },
-    /// A single character of an unspaced script: matches terms that begin with it.
-    Character(String),
-    /// The pairs of a run of two or more characters, without the closing single one.
+    /// Characters of an unspaced script, at least one.
     Run {
-        pairs: Vec<String>,
-        text: String,
+        characters: Vec<char>,
+        is_last: bool,
     },
 }
 
-/// The needles in `query`, which is already normalized.
-pub(super) fn needles(query: &str) -> Vec<Needle> {
-    let mut segments = segments(query).peekable();
+/// The needles in a query that is already folded.
+pub(super) fn needles(folded: &str) -> Vec<Needle> {
+    let mut segments = segments(folded).peekable();
     let mut needles = Vec::new();
     while let Some(segment) = segments.next() {
         needles.push(Needle::of(segment, segments.peek().is_none()));
@@ -42,17 +44,8 @@ pub(super) fn needles(query: &str) -> Vec<Needle> {
 impl Needle {
     fn of(segment: Segment<'_>, is_last: bool) -> Self {
         match segment.kind {
-            SegmentKind::Word => Self::Word { term: fold(segment.text), is_last },
-            SegmentKind::Run => {
-                let mut pairs: Vec<String> =
-                    grams(segment.text).into_iter().map(|(_, gram)| gram.to_owned()).collect();
-                let closing = pairs.pop().unwrap_or_default();
-                if pairs.is_empty() {
-                    Self::Character(closing)
-                } else {
-                    Self::Run { pairs, text: segment.text.to_owned() }
-                }
-            }
+            SegmentKind::Word => Self::Word { term: segment.text.to_owned(), is_last },
+            SegmentKind::Run => Self::Run { characters: segment.text.chars().collect(), is_last },
         }
     }
 
@@ -61,9 +54,12 @@ impl Needle {
         term.chars().count() >= TYPO_MIN_CHARS && !term.chars().any(char::is_numeric)
     }
 
-    /// How many of `pairs` pairs must be found at least. One wrong syllable spoils two pairs.
-    pub(super) fn required_pairs(pairs: usize) -> usize {
+    /// How many of the pairs of a run must be found at least. One wrong syllable spoils two pairs; consonants
+    /// alone say too little for any of them to be wrong.
+    pub(super) fn required_pairs(run: &[char]) -> usize {
+        let pairs = run.len().saturating_sub(1);
         match pairs {
+            _ if run.iter().copied().any(hangul::is_initial) => pairs,
             0..=2 => pairs,
             3 => 2,
             more => more - 2,
@@ -71,37 +67,58 @@ impl Needle {
     }
 
     /// The byte ranges of `segment` that this needle matches, relative to the segment.
-    pub(super) fn matches_in(&self, segment: Segment<'_>) -> Vec<std::ops::Range<usize>> {
+    pub(super) fn matches_in(&self, segment: Segment<'_>) -> Vec<Range<usize>> {
         match (self, segment.kind) {
             (Self::Word { term, is_last }, SegmentKind::Word) => {
-                let found = fold(segment.text);
+                let found = segment.text;
                 let within_typo = if *is_last { begins_within_one_edit } else { within_one_edit };
                 let matches = found == *term
                     || (*is_last && found.starts_with(term))
-                    || (Self::forgives_typo(term) && within_typo(term, &found));
+                    || (Self::forgives_typo(term) && within_typo(term, found));
                 if matches { std::iter::once(0..segment.text.len()).collect() } else { Vec::new() }
             }
-            (Self::Character(c), SegmentKind::Run) => {
-                segment.text.match_indices(c.as_str()).map(|(at, c)| at..at + c.len()).collect()
-            }
-            (Self::Run { pairs, text }, SegmentKind::Run) => {
-                let whole: Vec<_> = segment
-                    .text
-                    .match_indices(text.as_str())
-                    .map(|(at, found)| at..at + found.len())
-                    .collect();
-                if !whole.is_empty() {
-                    return whole;
+            (Self::Run { characters, is_last }, SegmentKind::Run) => {
+                let run: Vec<(usize, char)> = segment.text.char_indices().collect();
+                let mut whole = occurrences(characters, *is_last, &run);
+                if whole.is_empty()
+                    && *is_last
+                    && let Some(carried) = carried_over(characters)
+                {
+                    whole = occurrences(&carried, true, &run);
                 }
-                grams(segment.text)
-                    .into_iter()
-                    .filter(|(_, gram)| pairs.iter().any(|pair| pair == gram))
-                    .map(|(range, _)| range)
-                    .collect()
+                if whole.is_empty() && Self::required_pairs(characters) + 1 < characters.len() {
+                    return characters.windows(2).flat_map(|pair| occurrences(pair, false, &run)).collect();
+                }
+                whole
             }
             _ => Vec::new(),
         }
     }
+}
+
+/// The run with the last consonant of its last syllable as the beginning of one more: 이엎 is 이어ㅍ.
+pub(super) fn carried_over(run: &[char]) -> Option<Vec<char>> {
+    let (last, before) = run.split_last()?;
+    let (stays, carried) = hangul::carried_over(*last)?;
+    Some([before, &[stays, carried]].concat())
+}
+
+/// Where `typed` stands in a run of characters and their places, by bytes.
+fn occurrences(typed: &[char], is_last: bool, run: &[(usize, char)]) -> Vec<Range<usize>> {
+    let stands_for = |(place, typed_one): (usize, &char), found: char| {
+        *typed_one == found
+            || hangul::initial(found) == Some(*typed_one)
+            || (is_last && place + 1 == typed.len() && hangul::may_become(*typed_one).contains(&found))
+    };
+    run.windows(typed.len())
+        .filter(|window| {
+            typed.iter().enumerate().zip(*window).all(|(typed, (_, found))| stands_for(typed, *found))
+        })
+        .filter_map(|window| {
+            let (from, (at, last)) = (window.first()?.0, window.last()?);
+            Some(from..at + last.len_utf8())
+        })
+        .collect()
 }
 
 /// Optimal string alignment distance of at most one.
@@ -134,6 +151,7 @@ fn one_edit(term: &[char], typed: &[char]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::folding::fold;
     use super::*;
 
     #[test]
@@ -151,13 +169,15 @@ mod tests {
         }
     }
 
+    fn found(query: &str, text: &str) -> bool {
+        let text = fold(text);
+        needles(&fold(query))
+            .iter()
+            .all(|needle| segments(&text).any(|segment| !needle.matches_in(segment).is_empty()))
+    }
+
     #[test]
     fn the_last_word_matches_as_a_beginning_and_others_whole() {
-        let found = |query: &str, text: &str| {
-            needles(query)
-                .iter()
-                .all(|needle| segments(text).any(|segment| !needle.matches_in(segment).is_empty()))
-        };
         assert!(found("wireless head", "wireless headphones"));
         assert!(found("wireless hedph", "wireless headphones"));
         assert!(!found("head wireless", "wireless headphones"));
@@ -166,12 +186,32 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_cut_into_its_pairs() {
-        assert_eq!(
-            needles("이어폰"),
-            [Needle::Run { pairs: vec!["이어".into(), "어폰".into()], text: "이어폰".into() }]
-        );
-        assert_eq!(needles("폰"), [Needle::Character("폰".into())]);
+    fn the_last_syllable_matches_all_that_it_may_become_f1() {
+        for query in [
+            "이어ㅍ",
+            "이어포",
+            "이엎",
+            "이ㅇ",
+            "ㅁㅅㅇㅇㅍ",
+            "ㅇㅇㅍ",
+            "무선ㅇㅇ",
+            "ㅇㅇ포",
+            "무",
+            "뭇",
+            "ㅁ",
+        ] {
+            assert!(found(query, "무선이어폰"), "{query}");
+        }
+        for query in ["이어ㅂ", "이어표", "ㅁㅅㅇㅇㅂ", "ㅇㅍㅇ", "이어포 세트", "ㅂ", "므"]
+        {
+            assert!(!found(query, "무선이어폰 세트"), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_its_characters() {
+        assert_eq!(needles("이어폰"), [Needle::Run { characters: vec!['이', '어', '폰'], is_last: true }]);
+        assert_eq!(needles("a 폰")[1], Needle::Run { characters: vec!['폰'], is_last: true });
     }
 
     #[test]

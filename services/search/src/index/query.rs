@@ -1,21 +1,25 @@
 //! A shopper's request as an index query: every needle must be found in some text field, every
-//! filter must hold.
+//! filter must hold. Who knows what to look for by its SKU finds it whatever its words are.
 //!
 //! Where a word is found counts more than how: a title that begins with it beats a description that
 //! holds it exactly. Within a field each way of matching adds to the looser ones: a typo, a
 //! beginning, and for the exact word its BM25 score (up to about 10). Filters never change the score.
 
-use std::ops::Bound;
+use std::ops::{Bound, RangeInclusive};
 
+use rocketmart_kit::label;
 use tantivy::Term;
 use tantivy::query::{
-    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, FuzzyTermQuery, Occur, PhraseQuery,
-    Query, RangeQuery, TermQuery,
+    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, Occur, PhraseQuery, Query, RangeQuery,
+    TermQuery,
 };
 use tantivy::schema::{Field, IndexRecordOption};
 
 use super::fields::Fields;
-use super::needle::Needle;
+use super::needle::{Needle, carried_over};
+use super::tokenizer::{pair, unfinished_pair};
+use super::typo::TypoQuery;
+use super::{hangul, sku};
 
 const IN_TITLE: f32 = 10.0;
 const IN_KEYWORDS: f32 = 5.0;
@@ -23,6 +27,8 @@ const IN_DESCRIPTION: f32 = 1.0;
 const EXACT: f32 = 1.0;
 const BEGINNING: f32 = 2.0;
 const TYPO: f32 = 1.0;
+/// More than any number of words is worth.
+const BY_SKU: f32 = 10_000.0;
 
 /// What narrows the hits besides the words. Prices are minor units, bounds included.
 #[derive(Clone, Debug, Default)]
@@ -34,16 +40,28 @@ pub(crate) struct Filters {
     pub in_stock_only: bool,
 }
 
-/// The text part: `None` when the shopper typed nothing, some needles (perhaps none that can match)
-/// otherwise.
-pub(super) fn text_query(fields: &Fields, needles: Option<&[Needle]>) -> Box<dyn Query> {
-    match needles {
-        None => Box::new(AllQuery),
-        Some([]) => Box::new(EmptyQuery),
-        Some(needles) => Box::new(BooleanQuery::intersection(
-            needles.iter().map(|needle| needle_query(fields, needle)).collect(),
-        )),
+/// The text part: all of it, when the shopper typed nothing.
+pub(super) fn text_query(
+    fields: &Fields,
+    folded: &str,
+    needles: &[Needle],
+) -> tantivy::Result<Box<dyn Query>> {
+    if folded.is_empty() {
+        return Ok(Box::new(AllQuery));
     }
+    let by_words: Box<dyn Query> = if needles.is_empty() {
+        Box::new(EmptyQuery)
+    } else {
+        let needles = needles.iter().map(|needle| needle_query(fields, needle));
+        Box::new(BooleanQuery::intersection(needles.collect::<tantivy::Result<_>>()?))
+    };
+    Ok(match sku::typed(folded) {
+        Some(sku) => {
+            let by_sku = ConstScoreQuery::new(is(Term::from_field_text(fields.sku, &sku)), BY_SKU);
+            Box::new(BooleanQuery::union(vec![by_words, Box::new(by_sku)]))
+        }
+        None => by_words,
+    })
 }
 
 /// `text` narrowed by `filters`.
@@ -53,7 +71,7 @@ pub(super) fn filtered(fields: &Fields, text: Box<dyn Query>, filters: &Filters)
         clauses.push((Occur::Must, Box::new(ConstScoreQuery::new(query, 0.0)) as Box<dyn Query>));
     };
     if let Some(category) = &filters.category {
-        filter(is(Term::from_field_text(fields.category, category)));
+        filter(is(Term::from_field_text(fields.category, &label::key(category))));
     }
     if let Some(currency) = &filters.currency {
         filter(is(Term::from_field_text(fields.currency, currency)));
@@ -71,43 +89,107 @@ pub(super) fn filtered(fields: &Fields, text: Box<dyn Query>, filters: &Filters)
     Box::new(BooleanQuery::new(clauses))
 }
 
-fn needle_query(fields: &Fields, needle: &Needle) -> Box<dyn Query> {
+fn needle_query(fields: &Fields, needle: &Needle) -> tantivy::Result<Box<dyn Query>> {
     let weighted =
         [(fields.title, IN_TITLE), (fields.keywords, IN_KEYWORDS), (fields.description, IN_DESCRIPTION)];
+    let typo = match needle {
+        Needle::Word { term, is_last } if Needle::forgives_typo(term) => {
+            Some(TypoQuery::new(fields.title, term, *is_last)?)
+        }
+        _ => None,
+    };
     let clauses = weighted.into_iter().flat_map(|(field, weight)| {
-        in_field(field, needle).into_iter().map(move |(query, boost)| boosted(query, boost * weight))
+        let mut ways = in_field(field, needle);
+        if let Some(typo) = &typo {
+            ways.push((Box::new(typo.in_field(field)), TYPO));
+        }
+        ways.into_iter().map(move |(query, worth)| boosted(query, worth * weight))
     });
-    Box::new(BooleanQuery::union(clauses.collect()))
+    Ok(Box::new(BooleanQuery::union(clauses.collect())))
 }
 
-/// The ways `needle` may match in one field, each with what it is worth.
+/// The ways `needle` may match in one field without a typo, each with what it is worth.
 fn in_field(field: Field, needle: &Needle) -> Vec<(Box<dyn Query>, f32)> {
-    let term = |text: &str| Term::from_field_text(field, text);
     match needle {
-        Needle::Word { term: word, is_last } => {
-            let mut ways: Vec<(Box<dyn Query>, f32)> = vec![(scored(term(word)), EXACT)];
+        Needle::Word { term, is_last } => {
+            let exact = scored(Term::from_field_text(field, term));
+            let mut ways = vec![(exact, EXACT)];
             if *is_last {
-                ways.push((Box::new(FuzzyTermQuery::new_prefix(term(word), 0, true)), BEGINNING));
-            }
-            if Needle::forgives_typo(word) {
-                let typo = if *is_last { FuzzyTermQuery::new_prefix } else { FuzzyTermQuery::new };
-                ways.push((Box::new(typo(term(word), 1, true)), TYPO));
+                ways.push((beginning(field, term), BEGINNING));
             }
             ways
         }
-        Needle::Character(c) => vec![(Box::new(FuzzyTermQuery::new_prefix(term(c), 0, true)), BEGINNING)],
-        Needle::Run { pairs, .. } => match pairs.as_slice() {
-            [pair] => vec![(scored(term(pair)), EXACT)],
-            pairs => {
-                let phrase = PhraseQuery::new(pairs.iter().map(|pair| term(pair)).collect());
-                let some = BooleanQuery::union_with_minimum_required_clauses(
-                    pairs.iter().map(|pair| is(term(pair))).collect(),
-                    Needle::required_pairs(pairs.len()),
-                );
-                vec![(Box::new(phrase), EXACT), (Box::new(ConstScoreQuery::new(Box::new(some), 1.0)), TYPO)]
-            }
+        Needle::Run { characters, is_last } => match characters.as_slice() {
+            [c] => character(field, *c, *is_last),
+            _ => run(field, characters, *is_last),
         },
     }
+}
+
+/// Terms that begin with a character, or with one that it stands for.
+fn character(field: Field, c: char, is_last: bool) -> Vec<(Box<dyn Query>, f32)> {
+    let mut ways = vec![(beginning(field, c.encode_utf8(&mut [0; 4])), BEGINNING)];
+    if is_last || hangul::is_initial(c) {
+        ways.push((beginning_between(field, hangul::may_become(c)), TYPO));
+    }
+    if is_last && let Some(carried) = carried_over(&[c]) {
+        ways.push((constant(phrase(field, &pairs(&carried))), TYPO));
+    }
+    ways
+}
+
+fn run(field: Field, characters: &[char], is_last: bool) -> Vec<(Box<dyn Query>, f32)> {
+    let whole = pairs(characters);
+    let mut ways = vec![(phrase(field, &whole), EXACT)];
+    if is_last && let [.., next_to_last, last] = characters {
+        let mut unfinished = whole.clone();
+        unfinished.pop();
+        unfinished.push(unfinished_pair(*next_to_last, *last));
+        let mut begins = vec![phrase(field, &whole), phrase(field, &unfinished)];
+        begins.extend(carried_over(characters).map(|carried| phrase(field, &pairs(&carried))));
+        ways.push((constant(Box::new(BooleanQuery::union(begins))), BEGINNING));
+    }
+    let required = Needle::required_pairs(characters);
+    if required < whole.len() {
+        let some = BooleanQuery::union_with_minimum_required_clauses(
+            whole.iter().map(|pair| is(Term::from_field_text(field, pair))).collect(),
+            required,
+        );
+        ways.push((constant(Box::new(some)), TYPO));
+    }
+    ways
+}
+
+fn pairs(characters: &[char]) -> Vec<String> {
+    characters.windows(2).map(|two| pair(two[0], two[1])).collect()
+}
+
+/// Pairs that follow each other.
+fn phrase(field: Field, pairs: &[String]) -> Box<dyn Query> {
+    let mut terms: Vec<Term> = pairs.iter().map(|pair| Term::from_field_text(field, pair)).collect();
+    match terms.len() {
+        0 => Box::new(EmptyQuery),
+        1 => scored(terms.remove(0)),
+        _ => Box::new(PhraseQuery::new(terms)),
+    }
+}
+
+/// Terms that begin with `text`.
+fn beginning(field: Field, text: &str) -> Box<dyn Query> {
+    // No character of a text is greater than this one.
+    let end = format!("{text}{}", char::MAX);
+    between(field, text, &end)
+}
+
+/// Terms whose first character is one of these.
+fn beginning_between(field: Field, first: RangeInclusive<char>) -> Box<dyn Query> {
+    let end = String::from_iter([*first.end(), char::MAX]);
+    between(field, first.start().encode_utf8(&mut [0; 4]), &end)
+}
+
+fn between(field: Field, from: &str, to: &str) -> Box<dyn Query> {
+    let bound = |text| Bound::Included(Term::from_field_text(field, text));
+    Box::new(RangeQuery::new(bound(from), bound(to)))
 }
 
 fn is(term: Term) -> Box<dyn Query> {
@@ -116,6 +198,10 @@ fn is(term: Term) -> Box<dyn Query> {
 
 fn scored(term: Term) -> Box<dyn Query> {
     Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs))
+}
+
+fn constant(query: Box<dyn Query>) -> Box<dyn Query> {
+    Box::new(ConstScoreQuery::new(query, 1.0))
 }
 
 fn boosted(query: Box<dyn Query>, boost: f32) -> Box<dyn Query> {

@@ -28,9 +28,12 @@ pub(crate) enum Sort {
 pub(crate) struct Rank(u64, u64);
 
 /// The place after the last hit of a page, under the order it was listed in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cursor {
     pub sort: Sort,
+    /// The currency that the list is in, when it is in one: products of another that came meanwhile do not belong to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
     pub after: Rank,
 }
 

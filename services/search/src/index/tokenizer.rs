@@ -1,27 +1,28 @@
 //! Cutting text of any script into terms.
 //!
-//! Text is first cut into *segments*: words of scripts that put spaces between them (Latin,
+//! Text is folded ([`super::folding`]) and cut into *segments*: words of scripts that put spaces between them (Latin,
 //! Cyrillic, Arabic, …), and runs of scripts that do not, or whose words carry endings that a
-//! space does not show (Hangul, Han, Kana, Thai, …). A word becomes one term, lower-cased and
-//! without accents. A run becomes overlapping pairs: each character starts one term, made of it
-//! and its neighbour, and the last character stands alone. "무선이어폰" is thus found by "이어폰",
-//! and any single character is found as the beginning of the term that starts with it.
+//! space does not show (Hangul, Han, Kana, Thai, …). A word becomes one term. A run becomes overlapping pairs: each
+//! character starts one term, made of it and its neighbour, and the last character stands alone. "무선이어폰" is
+//! thus found by "이어폰", and any single character is found as the beginning of the term that starts with it.
+//!
+//! A pair of Hangul syllables is also there as it may be typed, at the same place: with its second syllable
+//! unfinished (어폰 as 어포 and 어ㅍ) and, in names and keywords, with initial consonants alone (ㅇㅍ).
 
 use std::collections::VecDeque;
 
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::canonical_combining_class;
+
+use super::folding::fold;
+use super::hangul;
 
 /// A longer "word" is no word (a key, a base64 block); it is not indexed.
 const MAX_WORD_BYTES: usize = 255;
+/// Ends a pair whose second syllable is unfinished; in no run.
+const UNFINISHED: char = '~';
 
-/// Text in the one form both documents and queries are compared in: composed (NFC), so that
-/// Hangul typed as separate jamo equals Hangul typed as syllables.
-pub(super) fn normalize(text: &str) -> String {
-    text.nfc().collect()
-}
-
-/// A stretch of text that is searched as one thing.
+/// A stretch of folded text that is searched as one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment<'a> {
     pub text: &'a str,
@@ -40,7 +41,7 @@ impl SegmentKind {
     fn of(c: char) -> Option<Self> {
         if is_unspaced(c) {
             Some(Self::Run)
-        } else if c.is_alphanumeric() || is_accent(c) {
+        } else if c.is_alphanumeric() || canonical_combining_class(c) != 0 {
             Some(Self::Word)
         } else {
             None
@@ -48,36 +49,40 @@ impl SegmentKind {
     }
 }
 
-/// The segments of `text` in order; what lies between them (spaces, punctuation) is dropped.
-pub(super) fn segments(text: &str) -> impl Iterator<Item = Segment<'_>> {
-    let mut rest = text.char_indices().peekable();
+/// The segments of folded text in order; what lies between them (spaces, punctuation) is dropped.
+pub(super) fn segments(folded: &str) -> impl Iterator<Item = Segment<'_>> {
+    let mut rest = folded.char_indices().peekable();
     std::iter::from_fn(move || {
         let (offset, kind) = rest.by_ref().find_map(|(at, c)| SegmentKind::of(c).map(|kind| (at, kind)))?;
         while rest.next_if(|(_, c)| SegmentKind::of(*c) == Some(kind)).is_some() {}
-        let end = rest.peek().map_or(text.len(), |(at, _)| *at);
-        Some(Segment { text: &text[offset..end], offset, kind })
+        let end = rest.peek().map_or(folded.len(), |(at, _)| *at);
+        Some(Segment { text: &folded[offset..end], offset, kind })
     })
 }
 
-/// The term of a word: lower case, without accents ("Café" and "cafe" are one).
-pub(super) fn fold(word: &str) -> String {
-    word.nfd().filter(|c| !is_accent(*c)).nfc().flat_map(char::to_lowercase).collect()
+/// The term of two neighbours in a run.
+pub(super) fn pair(first: char, second: char) -> String {
+    String::from_iter([first, second])
 }
 
-/// The pairs of a run, each with the byte range it covers within the run; the last character
-/// alone closes the row.
-pub(super) fn grams(run: &str) -> Vec<(std::ops::Range<usize>, &str)> {
-    let starts: Vec<usize> = run.char_indices().map(|(at, _)| at).collect();
-    (0..starts.len())
-        .map(|i| {
-            let end = starts.get(i + 2).copied().unwrap_or(run.len());
-            (starts[i]..end, &run[starts[i]..end])
-        })
-        .collect()
+/// The term of a pair whose second syllable may still grow into another.
+pub(super) fn unfinished_pair(first: char, second: char) -> String {
+    String::from_iter([first, second, UNFINISHED])
 }
 
-fn is_accent(c: char) -> bool {
-    matches!(c, '\u{0300}'..='\u{036f}')
+/// The ways in which two neighbours may be typed, besides as they are.
+fn typed_pairs(first: char, second: char, by_initials: bool) -> Vec<String> {
+    let Some(consonant) = hangul::initial(second) else { return Vec::new() };
+    let unfinished = |first| {
+        let steps = hangul::unfinished(second).map(move |step| unfinished_pair(first, step));
+        steps.chain([pair(first, consonant)])
+    };
+    let mut terms: Vec<String> = unfinished(first).collect();
+    if by_initials && let Some(initial) = hangul::initial(first) {
+        terms.push(pair(initial, second));
+        terms.extend(unfinished(initial));
+    }
+    terms
 }
 
 /// Scripts searched by pairs of characters. Whole blocks, so that dependent vowels and tone marks
@@ -95,43 +100,54 @@ fn is_unspaced(c: char) -> bool {
         | '\u{30a1}'..='\u{30fa}'   // Katakana
         | '\u{30fc}'                // long vowel mark
         | '\u{3105}'..='\u{312f}'   // Bopomofo
-        | '\u{3131}'..='\u{318e}'   // Hangul compatibility jamo
         | '\u{3400}'..='\u{4dbf}'   // Han extension A
         | '\u{4e00}'..='\u{9fff}'   // Han
         | '\u{ac00}'..='\u{d7a3}'   // Hangul syllables
         | '\u{f900}'..='\u{faff}'   // Han compatibility
-        | '\u{ff66}'..='\u{ff9f}'   // half-width Katakana
         | '\u{20000}'..='\u{3134f}' // Han extensions B–G
     )
 }
 
-/// [`segments`] as a tantivy tokenizer.
-#[derive(Clone, Default)]
-pub(super) struct SegmentTokenizer;
+/// [`segments`] as a tantivy tokenizer; it folds what it is given.
+#[derive(Clone)]
+pub(super) struct SegmentTokenizer {
+    /// Whether Hangul is found by its initial consonants too.
+    pub by_initials: bool,
+}
 
 impl Tokenizer for SegmentTokenizer {
     type TokenStream<'a> = SegmentTokenStream;
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> Self::TokenStream<'a> {
-        SegmentTokenStream { tokens: tokens(text), current: Token::default() }
+        SegmentTokenStream { tokens: tokens(&fold(text), self.by_initials), current: Token::default() }
     }
 }
 
-fn tokens(text: &str) -> VecDeque<Token> {
+/// The terms of folded text. Nobody asks tantivy where they stood: a hit is marked by [`super::highlight`].
+fn tokens(folded: &str, by_initials: bool) -> VecDeque<Token> {
     let mut tokens = VecDeque::new();
-    let mut push = |offset_from: usize, offset_to: usize, text: String| {
-        let position = tokens.len();
-        tokens.push_back(Token { offset_from, offset_to, position, text, position_length: 1 });
-    };
-    for segment in segments(text) {
+    let mut position = 0;
+    let mut push = |position, text| tokens.push_back(Token { position, text, ..Token::default() });
+    for segment in segments(folded) {
         match segment.kind {
             SegmentKind::Word if segment.text.len() <= MAX_WORD_BYTES => {
-                push(segment.offset, segment.offset + segment.text.len(), fold(segment.text));
+                push(position, segment.text.to_owned());
+                position += 1;
             }
             SegmentKind::Word => {}
             SegmentKind::Run => {
-                for (range, gram) in grams(segment.text) {
-                    push(segment.offset + range.start, segment.offset + range.end, gram.to_owned());
+                let mut characters = segment.text.chars().peekable();
+                while let Some(first) = characters.next() {
+                    match characters.peek() {
+                        Some(&second) => {
+                            push(position, pair(first, second));
+                            for typed in typed_pairs(first, second, by_initials) {
+                                push(position, typed);
+                            }
+                        }
+                        None => push(position, first.to_string()),
+                    }
+                    position += 1;
                 }
             }
         }
@@ -169,13 +185,26 @@ mod tests {
     use super::*;
 
     fn terms(text: &str) -> Vec<String> {
-        tokens(&normalize(text)).into_iter().map(|token| token.text).collect()
+        let tokens = tokens(&fold(text), true);
+        let mut at = None;
+        // The first at each place is the text as it is.
+        tokens
+            .into_iter()
+            .filter(|token| at.replace(token.position) != Some(token.position))
+            .map(|token| token.text)
+            .collect()
+    }
+
+    fn typed(text: &str, by_initials: bool) -> Vec<String> {
+        let tokens = tokens(&fold(text), by_initials);
+        tokens.into_iter().filter(|token| token.position == 0).skip(1).map(|token| token.text).collect()
     }
 
     #[test]
     fn a_word_is_one_term_in_lower_case_without_accents() {
         assert_eq!(terms("Café-Racer, ÉLAN!"), ["cafe", "racer", "elan"]);
         assert_eq!(terms("Кроссовки 42"), ["кроссовки", "42"]);
+        assert_eq!(terms("हिन्दी स्टेशन"), ["हिन्दी", "स्टेशन"]);
     }
 
     #[test]
@@ -196,12 +225,12 @@ mod tests {
     }
 
     #[test]
-    fn offsets_point_into_the_text() {
-        let text = "T셔츠 béret";
-        for token in tokens(text) {
-            let slice = &text[token.offset_from..token.offset_to];
-            assert!(fold(slice) == token.text || slice == token.text, "{slice} is not {}", token.text);
-        }
+    fn a_pair_of_syllables_is_there_as_it_may_be_typed_f1() {
+        let whole_first = ["어포~", "어\u{1111}"];
+        assert_eq!(typed("어폰", false), whole_first);
+        let initial_first = ["\u{110b}폰", "\u{110b}포~", "\u{110b}\u{1111}"];
+        assert_eq!(typed("어폰", true), [whole_first.as_slice(), &initial_first].concat());
+        assert!(typed("東京", true).is_empty() && typed("usb", true).is_empty());
     }
 
     #[test]

@@ -125,10 +125,13 @@ async fn a_bad_query_names_field_and_rule() {
     let by_price = search.page(&[("sort", "price"), ("limit", "1")]).await;
     let foreign = by_price["next_cursor"].as_str().unwrap();
     let long = "x".repeat(201);
+    let many_words = "a ".repeat(25);
     for (query, status, field) in [
         ([("q", long.as_str()), ("limit", "1")], 422, "q"),
         ([("min_price", "-1"), ("limit", "1")], 422, "min_price"),
         ([("min_price", "2"), ("max_price", "1")], 422, "max_price"),
+        ([("q", many_words.as_str()), ("limit", "1")], 422, "q"),
+        ([("currency", "KWR"), ("limit", "1")], 422, "currency"),
         ([("min_price", "cheap"), ("limit", "1")], 400, "min_price"),
         ([("in_stock", "maybe"), ("limit", "1")], 400, "in_stock"),
         ([("sort", "random"), ("limit", "1")], 400, "sort"),
@@ -140,4 +143,33 @@ async fn a_bad_query_names_field_and_rule() {
         let (found, body) = search.get(&query).await;
         assert_eq!((found, &body["errors"][0]["field"]), (status, &json!(field)), "{query:?}: {body:#}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_sort_or_filter_by_price_over_several_currencies_one_is_named_s11() {
+    let shop = Shop::open().await;
+    let mut dollars = product("Cup in dollars", 900);
+    dollars["currency"] = json!("USD");
+    shop.announce(&[product("Cup in won", 1_000), dollars]).await;
+    let search = shop.ready_search().await;
+    for query in [("sort", "price"), ("sort", "price-desc"), ("min_price", "1"), ("max_price", "1000")] {
+        let (status, refused) = search.get(&[("q", "cup"), query]).await;
+        assert_eq!((status, &refused["code"]), (422, &json!("validation-failed")), "{query:?}");
+        assert_eq!(
+            (&refused["errors"][0]["field"], &refused["errors"][0]["rule"]),
+            (&json!("currency"), &json!("required"))
+        );
+        assert_eq!(search.titles(&[query, ("currency", "USD"), ("q", "cup")]).await, ["Cup in dollars"]);
+        assert_eq!(search.titles(&[query, ("q", "won")]).await, ["Cup in won"], "there is only one to mean");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sku_finds_its_product_f3() {
+    let (shop, search) = window().await;
+    let mut lamp = product("Desk lamp", 100);
+    lamp["variants"][0]["sku"] = json!("LAMP-9-RED");
+    shop.announce(&[lamp]).await;
+    search.finds(&[("q", "lamp-9-red")], &["Desk lamp"]).await;
+    search.finds(&[("q", "LAMP-9")], &["Desk lamp"]).await;
 }
