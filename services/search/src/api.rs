@@ -9,6 +9,7 @@ use rocketmart_kit::service::Service;
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::admission::{Admission, AdmissionArgs};
 use crate::feed::{self, Feed};
 use crate::http::{self, Search};
 use crate::index::ProductIndex;
@@ -23,6 +24,8 @@ pub struct Args {
     pub kafka: KafkaConfig,
     #[command(flatten)]
     pub limits: RequestLimitArgs,
+    #[command(flatten)]
+    pub admission: AdmissionArgs,
 }
 
 /// Serves searches until told to stop.
@@ -34,7 +37,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 pub fn service(args: &Args) -> anyhow::Result<Service> {
     let index = Arc::new(ProductIndex::in_memory()?);
     let feed = Arc::new(Feed::new(Arc::clone(&index)));
-    let search = Search { index, feed: Arc::clone(&feed) };
+    let admission = Arc::new(Admission::new(args.admission));
+    let search = Search { index, feed: Arc::clone(&feed), admission };
 
     let gate = Arc::clone(&feed);
     let kafka = args.kafka.clone();

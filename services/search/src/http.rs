@@ -1,8 +1,10 @@
 //! `GET /api/v1/search`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use rocketmart_contracts::currency::Currency;
 use rocketmart_kit::extract::{Json, Query};
 use rocketmart_kit::page::{PageQuery, Place, encode_cursor};
@@ -14,6 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use crate::admission::{Admission, NotRun};
 use crate::feed::Feed;
 use crate::index::{self, Cursor, Filters, Found, ProductIndex, SearchError, Sort};
 
@@ -21,12 +24,15 @@ use crate::index::{self, Cursor, Filters, Found, ProductIndex, SearchError, Sort
 const TEXT_CHARS: usize = 200;
 /// Most words searched for at once.
 const WORDS: usize = 24;
+/// How soon a shopper who was turned away may try again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the handler needs.
 #[derive(Clone)]
 pub(crate) struct Search {
     pub index: Arc<ProductIndex>,
     pub feed: Arc<Feed>,
+    pub admission: Arc<Admission>,
 }
 
 pub(crate) fn routes() -> OpenApiRouter<Search> {
@@ -110,6 +116,7 @@ pub(crate) struct FacetValue {
 /// Search the published products
 #[utoipa::path(get, path = "/api/v1/search", tag = "search", params(SearchQuery),
     responses((status = 200, body = SearchPage), (status = 400, body = Problem), (status = 422, body = Problem),
+        (status = 429, description = "`overloaded`: too many searches at once, try again", body = Problem),
         (status = 503, body = Problem)))]
 async fn search(State(search): State<Search>, Query(query): Query<SearchQuery>) -> Result<Json<SearchPage>> {
     if !search.feed.is_caught_up() {
@@ -120,8 +127,19 @@ async fn search(State(search): State<Search>, Query(query): Query<SearchQuery>) 
     }
     let request = query.into_request()?;
     let index = Arc::clone(&search.index);
-    let found = tokio::task::spawn_blocking(move || index.search(&request)).await.map_err(Problem::internal)?;
+    let found = search.admission.run(move || index.search(&request)).await.map_err(not_run)?;
     Ok(Json(found.map_err(refusal)?.into()))
+}
+
+fn not_run(error: NotRun) -> Problem {
+    match error {
+        NotRun::Overloaded => {
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", "Too many requests at once")
+                .detail("more searches at once than can be answered soon")
+                .retry_after(TRY_AGAIN)
+        }
+        NotRun::Panicked(_) => Problem::internal(error),
+    }
 }
 
 fn refusal(error: SearchError) -> Problem {

@@ -6,8 +6,10 @@
 //!
 //! The topic is the only source: it is compacted, so it holds every product there is, and a replica
 //! builds its whole index from it on start ([`feed`]). Until that is done it is not ready. Nothing
-//! is kept on disk, replicas know nothing of each other, and one more is one more reader.
+//! is kept on disk, replicas know nothing of each other, and one more is one more reader. A replica takes as many
+//! searches at once as it can answer soon ([`admission`]).
 
+pub mod admission;
 pub mod api;
 pub mod feed;
 mod http;

@@ -5,4 +5,5 @@
 
 mod feed;
 mod queries;
+mod saturation;
 mod shop;

@@ -9,6 +9,7 @@ use rocketmart_kit::kafka::{Producer, TopicSpec, create_topics};
 use rocketmart_kit::request_limits::RequestLimitArgs;
 use rocketmart_kit::service::Bound;
 use rocketmart_kit::telemetry;
+use rocketmart_search::admission::AdmissionArgs;
 use rocketmart_search::api::{self, Args};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -62,12 +63,18 @@ impl Shop {
 
     /// A search service on this topic, at once.
     pub async fn search(&self) -> Search {
+        self.search_admitting(AdmissionArgs { searches_at_once: 0, searches_waiting: 64 }).await
+    }
+
+    /// The same, which takes that many searches.
+    pub async fn search_admitting(&self, admission: AdmissionArgs) -> Search {
         telemetry::metrics_handle();
         let anywhere = "127.0.0.1:0".parse().unwrap();
         let args = Args {
             listen: ListenConfig { listen: anywhere, admin_listen: anywhere },
             kafka: self.kafka.clone(),
             limits: RequestLimitArgs::default(),
+            admission,
         };
         let stop = CancellationToken::new();
         let (bound, is_bound) = oneshot::channel();
@@ -92,9 +99,13 @@ pub struct Search {
 
 impl Search {
     pub async fn get(&self, query: &[(&str, &str)]) -> (u16, Value) {
-        let url = format!("http://{}/api/v1/search", self.at.api);
-        let response = self.http.get(url).query(query).send().await.unwrap();
+        let response = self.answer(query).await;
         (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    pub async fn answer(&self, query: &[(&str, &str)]) -> reqwest::Response {
+        let url = format!("http://{}/api/v1/search", self.at.api);
+        self.http.get(url).query(query).send().await.unwrap()
     }
 
     pub async fn page(&self, query: &[(&str, &str)]) -> Value {
