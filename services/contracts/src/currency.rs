@@ -2,8 +2,9 @@
 //!
 //! Left out are codes for testing and for no currency (`XTS`, `XXX`), precious metals and units of account
 //! (`XAU`, `XDR`), funds (`CLF`) and currencies that another one has replaced (`HRK`). The table is that of the
-//! crate `iso_currency`. Amounts are integers in minor units everywhere; [`Currency::decimals`] says how many
-//! of their digits stand behind the decimal point when somebody prints one.
+//! crate `iso_currency`, which takes `VES` for replaced where ISO lists it beside `VED`. Amounts are integers in
+//! minor units everywhere; [`Currency::decimals`] says how many of their digits stand behind the decimal point
+//! when somebody prints one.
 
 use std::fmt;
 
@@ -60,7 +61,7 @@ fn is_in_use(listed: Listed) -> bool {
     // A currency without minor units of its own (silver, a unit of account) prices nothing.
     !listed.is_special()
         && !listed.is_fund()
-        && listed.is_superseded().is_none()
+        && (listed.is_superseded().is_none() || listed == Listed::VES)
         && listed.exponent().is_some()
 }
 
@@ -70,7 +71,7 @@ mod tests {
 
     #[test]
     fn only_codes_that_people_pay_with_are_taken_s10() {
-        for code in ["KRW", "USD", "EUR", "JPY", "KWD", "XOF", "XPF"] {
+        for code in ["KRW", "USD", "EUR", "JPY", "KWD", "XOF", "XPF", "VES"] {
             assert_eq!(Currency::from_code(code).map(Currency::code), Some(code));
         }
         for code in ["KWR", "ABC", "XXX", "XTS", "XAU", "XDR", "CLF", "USN", "HRK", "ZWL", "krw", "KRW ", ""]

@@ -127,6 +127,18 @@ async fn nobody_pays_another_price_than_the_one_they_saw() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_check_out_is_in_a_currency_that_people_pay_with_s10() {
+    let shop = Shop::with_api_only().await;
+    for code in ["KWR", "XXX", "XTS", "eur", ""] {
+        let mut wish = agreed(&[(MUG, 1)]);
+        wish["currency"] = json!(code);
+        let (status, refused) = check_out(&shop.buyer(), "k", &wish).await;
+        let named = (&refused["errors"][0]["field"], &refused["errors"][0]["rule"]);
+        assert_eq!((status, named), (422, (&json!("currency"), &json!("iso-4217"))), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_key_is_one_order_also_when_the_answer_was_lost_on_its_way_into_the_books() {
     let shop = with_pens(10).await;
     let buyer = shop.buyer();
