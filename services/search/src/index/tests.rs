@@ -78,7 +78,7 @@ fn text_without_spaces_between_words_is_found_inside() {
 
 #[test]
 fn a_title_is_found_however_it_is_written_or_typed_f1() {
-    let title_and_queries: [(&str, &[&str]); 20] = [
+    let title_and_queries: [(&str, &[&str]); 21] = [
         ("ＵＳＢ-Ｃ 케이블", &["usb", "ＵＳＢ", "usb-c", "케이블", "ㅋㅇㅂ", "케이ㅂ"]),
         ("Straße", &["strasse", "STRASSE", "straße", "STRAẞE", "stras"]),
         ("Kopf\u{ad}hörer", &["Kopfhörer", "kopfhorer", "Kopfh\u{ad}örer", "KOPFHO\u{308}RER"]),
@@ -104,6 +104,19 @@ fn a_title_is_found_however_it_is_written_or_typed_f1() {
                 "ㅇㅇ포",
                 "\u{110b}\u{1175}\u{110b}\u{1165}\u{1111}",
                 "\u{ffb7}\u{ffb7}\u{ffbd}",
+            ],
+        ),
+        (
+            "새 무선 이어폰",
+            &[
+                "ㅁㅅㅇㅇㅍ",
+                "ㅅㅇㅇ",
+                "ㅅㅁㅅㅇㅇㅍ",
+                "ㅁㅅㅇㅇ포",
+                "무선이어ㅍ",
+                "무선이어포",
+                "무선 ㅇㅇㅍ",
+                "무선이어폰",
             ],
         ),
         ("쌀 5㎏", &["5kg", "5㎏", "5KG", "쌀 5kg"]),

@@ -70,19 +70,18 @@ pub(super) fn unfinished_pair(first: char, second: char) -> String {
     String::from_iter([first, second, UNFINISHED])
 }
 
-/// The ways in which two neighbours may be typed, besides as they are.
-fn typed_pairs(first: char, second: char, by_initials: bool) -> Vec<String> {
-    let Some(consonant) = hangul::initial(second) else { return Vec::new() };
-    let unfinished = |first| {
-        let steps = hangul::unfinished(second).map(move |step| unfinished_pair(first, step));
-        steps.chain([pair(first, consonant)])
-    };
-    let mut terms: Vec<String> = unfinished(first).collect();
-    if by_initials && let Some(initial) = hangul::initial(first) {
-        terms.push(pair(initial, second));
-        terms.extend(unfinished(initial));
-    }
-    terms
+/// Two neighbours of which the second is still being typed.
+fn unfinished_pairs(first: char, second: char) -> impl Iterator<Item = String> {
+    let steps = hangul::unfinished(second).map(move |step| unfinished_pair(first, step));
+    steps.chain(hangul::initial(second).map(|consonant| pair(first, consonant)))
+}
+
+/// Two neighbours of which only the consonant of the first is typed.
+fn pairs_by_initial(first: char, second: char) -> impl Iterator<Item = String> {
+    let initial = hangul::initial(first).filter(|_| hangul::initial(second).is_some());
+    initial
+        .into_iter()
+        .flat_map(move |initial| [pair(initial, second)].into_iter().chain(unfinished_pairs(initial, second)))
 }
 
 /// Scripts searched by pairs of characters. Whole blocks, so that dependent vowels and tone marks
@@ -128,7 +127,8 @@ fn tokens(folded: &str, by_initials: bool) -> VecDeque<Token> {
     let mut tokens = VecDeque::new();
     let mut position = 0;
     let mut push = |position, text| tokens.push_back(Token { position, text, ..Token::default() });
-    for segment in segments(folded) {
+    let mut segments = segments(folded).peekable();
+    while let Some(segment) = segments.next() {
         match segment.kind {
             SegmentKind::Word if segment.text.len() <= MAX_WORD_BYTES => {
                 push(position, segment.text.to_owned());
@@ -136,16 +136,19 @@ fn tokens(folded: &str, by_initials: bool) -> VecDeque<Token> {
             }
             SegmentKind::Word => {}
             SegmentKind::Run => {
+                // Who types consonants leaves out the spaces: 무선 이어폰 is ㅁㅅㅇㅇㅍ as well.
+                let next_run = segments.peek().filter(|next| next.kind == SegmentKind::Run);
+                let after = next_run.and_then(|next| next.text.chars().next());
                 let mut characters = segment.text.chars().peekable();
                 while let Some(first) = characters.next() {
-                    match characters.peek() {
-                        Some(&second) => {
-                            push(position, pair(first, second));
-                            for typed in typed_pairs(first, second, by_initials) {
-                                push(position, typed);
-                            }
-                        }
-                        None => push(position, first.to_string()),
+                    let within = characters.peek().copied();
+                    push(position, within.map_or_else(|| first.to_string(), |second| pair(first, second)));
+                    for typed in within.into_iter().flat_map(|second| unfinished_pairs(first, second)) {
+                        push(position, typed);
+                    }
+                    let second = within.or(after).filter(|_| by_initials);
+                    for typed in second.into_iter().flat_map(|second| pairs_by_initial(first, second)) {
+                        push(position, typed);
                     }
                     position += 1;
                 }
@@ -230,6 +233,8 @@ mod tests {
         assert_eq!(typed("어폰", false), whole_first);
         let initial_first = ["\u{110b}폰", "\u{110b}포~", "\u{110b}\u{1111}"];
         assert_eq!(typed("어폰", true), [whole_first.as_slice(), &initial_first].concat());
+        assert_eq!(typed("어 폰", true), initial_first, "across a space");
+        assert!(typed("어 폰", false).is_empty());
         assert!(typed("東京", true).is_empty() && typed("usb", true).is_empty());
     }
 
