@@ -1,8 +1,17 @@
 //! `/api/v1/payments/callbacks`: what the provider tells by itself.
 //!
-//! A call-back is believed for its signature alone. It may come twice, late, or before the answer to
-//! the call it is about: settling is idempotent and a settled payment never changes, so whichever comes
-//! first counts. Kinds that settle nothing are taken and passed over, as providers add kinds.
+//! ```text
+//! signature ──> content ──> our payment ──> the provider's own record ──> settled
+//!     401         422          409                   409, 503
+//! ```
+//! A signature says who speaks and not that it is true: secrets leak, and providers make mistakes. So a
+//! call-back is a hint. What it tells must be the payment's own amount and currency, and the provider
+//! is asked for its record, which is what counts. What does not fit settles nothing: it is a
+//! [dispute](crate::domain::dispute) that somebody is told about.
+//!
+//! A call-back may come twice, late, or before the answer to the call it is about: settling is idempotent
+//! and a settled payment never changes, so whichever comes first counts. Kinds that settle nothing are
+//! taken and passed over, as providers add kinds.
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -16,15 +25,20 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::App;
-use crate::domain::payment::{Progress, payment_id, reason};
-use crate::provider::{Authorization, Charge, signature};
+use crate::domain::dispute::{Claim, Dispute, Kind};
+use crate::domain::payment::{PaymentState, Progress, reason};
+use crate::provider::{
+    Authorization, AuthorizationStatus, Charge, ChargeStatus, PaymentProvider as _, ProviderError, wire,
+};
 use crate::store::charging;
+use crate::store::disputes::{self, Claimed};
 
 const SIGNATURE: &str = "provider-signature";
 
 #[derive(Deserialize, ToSchema)]
 struct Callback {
     /// The same for every repetition of this call-back.
+    #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_.:-]+$")]
     id: String,
     #[serde(rename = "type")]
     #[schema(example = "charge.succeeded")]
@@ -34,36 +48,172 @@ struct Callback {
 }
 
 /// Take a call-back of the payment provider
+///
+/// What it tells is compared with the payment and with the provider's own record.
 #[utoipa::path(
     post, path = "/api/v1/payments/callbacks", tag = "provider",
     params(("Provider-Signature" = String, Header,
-            description = "`t=<unix seconds>,v1=<hex>`: HMAC-SHA256 over `<t>.<body>`")),
+            description = "`t=<unix seconds>,v1=<hex>`: HMAC-SHA256 over `<t>.<body>`; of several `v1` one must match")),
     request_body = Callback,
     responses(
         (status = 204, description = "Taken, now or before"),
         (status = 401, description = "`signature-invalid`", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`callback-disputed`: it tells what is not so of the payment, or in the provider's own books; nothing was settled",
+         body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "`callback-invalid`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`provider-unavailable`: it could not be asked; send it again",
+         body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn take(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<StatusCode> {
     let header = headers.get(SIGNATURE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let now = OffsetDateTime::now_utc().unix_timestamp();
-    signature::verify(&app.provider_secret, header, &body, now).map_err(|error| {
+    app.provider_secrets.verify(header, &body, now).map_err(|error| {
         metrics::counter!("payment_callbacks_total", "outcome" => "forged").increment(1);
         Problem::new(StatusCode::UNAUTHORIZED, "signature-invalid", "The signature is not the provider's")
             .detail(error.to_string())
     })?;
-    let callback: Callback = serde_json::from_slice(&body).map_err(|error| invalid(&error))?;
-    let Some((order, told)) = read(&callback.kind, callback.data).map_err(|error| invalid(&error))? else {
+    let callback: Callback = serde_json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?;
+    if !wire::is_id(&callback.id) {
+        return Err(invalid("id must have 1 to 128 letters, digits, _, -, . or :"));
+    }
+    let told = Told::read(&callback.kind, callback.data).map_err(|error| invalid(&error.to_string()))?;
+    let Some((order, told)) =
+        told.and_then(|told| Some((Uuid::parse_str(told.claim().reference).ok()?, told)))
+    else {
         return Ok(taken("passed over"));
     };
+    let payment = disputes::payment_of(&app.pool, order).await?;
+    let believed = match believe(&app, order, payment, told).await? {
+        Judged::Believed(believed) => believed,
+        Judged::NothingNew(outcome) => return Ok(taken(outcome)),
+        Judged::Disputed(dispute) => return refuse(&app, &dispute).await,
+    };
+    settle(&app, &callback.id, believed).await
+}
+
+/// What a call-back is about.
+enum Told {
+    Charge(Charge),
+    Authorization(Authorization),
+}
+
+/// A payment, and what became of it by the provider's own record.
+struct Believed {
+    payment_id: Uuid,
+    progress: Progress,
+}
+
+enum Judged {
+    Believed(Believed),
+    NothingNew(&'static str),
+    Disputed(Dispute),
+}
+
+impl Told {
+    /// `None` for what settles nothing: other kinds, and what we have given up ourselves, which is settled
+    /// by whoever gave it up, who knows why.
+    fn read(kind: &str, data: Value) -> serde_json::Result<Option<Self>> {
+        Ok(match kind {
+            "charge.succeeded" | "charge.declined" => {
+                Some(serde_json::from_value::<Charge>(data)?).filter(|it| !it.was_voided()).map(Self::Charge)
+            }
+            "authorization.authorized" | "authorization.declined" => {
+                let authorization = Some(serde_json::from_value::<Authorization>(data)?);
+                authorization.filter(|it| !it.was_voided()).map(Self::Authorization)
+            }
+            _ => None,
+        })
+    }
+
+    fn claim(&self) -> Claim<'_> {
+        match self {
+            Self::Charge(charge) => charge.claim(),
+            Self::Authorization(authorization) => authorization.claim(),
+        }
+    }
+
+    /// Whether it says that money was taken.
+    fn is_money(&self) -> bool {
+        matches!(self, Self::Charge(charge) if charge.status == ChargeStatus::Succeeded)
+    }
+
+    fn was_declined(&self) -> bool {
+        match self {
+            Self::Charge(charge) => charge.status == ChargeStatus::Declined,
+            Self::Authorization(authorization) => authorization.status == AuthorizationStatus::Declined,
+        }
+    }
+
+    fn progress(self) -> Progress {
+        match self {
+            Self::Charge(charge) => Progress::Settled(charge.settlement(reason::DEADLINE)),
+            Self::Authorization(authorization) => authorization.progress(reason::DEADLINE),
+        }
+    }
+
+    /// The provider's own record of the same thing.
+    async fn on_record(&self, app: &App) -> Result<Option<Self>, ProviderError> {
+        Ok(match self {
+            Self::Charge(it) => app.provider.find_charge(&it.id).await?.map(Self::Charge),
+            Self::Authorization(it) => {
+                app.provider.find_authorization(&it.id).await?.map(Self::Authorization)
+            }
+        })
+    }
+}
+
+/// Compares what was told with the payment, and with the provider's record of it.
+async fn believe(app: &App, order: Uuid, payment: Option<Claimed>, told: Told) -> Result<Judged> {
+    let claim = told.claim();
+    let Some(payment) = payment else {
+        if !told.is_money() {
+            return Ok(Judged::NothingNew("passed over"));
+        }
+        let detail = format!("told: {} {}; payment: none", claim.amount, claim.currency);
+        return Ok(Judged::Disputed(claim.dispute(Kind::ChargeWithoutPayment, None, detail)));
+    };
+    if let Some(dispute) = claim.against(payment.id, order, payment.amount, &payment.currency) {
+        return Ok(Judged::Disputed(dispute));
+    }
+    let has_ended = PaymentState::parse(&payment.state).is_some_and(PaymentState::is_final);
+    let is_known = payment.provider_charge_id.as_deref() == Some(claim.provider_id);
+    if has_ended && (is_known || !told.is_money()) {
+        return Ok(Judged::NothingNew("settled before"));
+    }
+    let record = told.on_record(app).await.map_err(|error| {
+        metrics::counter!("payment_callbacks_total", "outcome" => "unconfirmed").increment(1);
+        tracing::warn!(%error, %order, "a call-back could not be confirmed");
+        Problem::unavailable(
+            "provider-unavailable",
+            "the provider could not be asked about it; send it again",
+        )
+    })?;
+    let Some(record) = record else {
+        let detail = format!("told: {} {}; payment: {}", claim.amount, claim.currency, payment.state);
+        return Ok(Judged::Disputed(claim.dispute(Kind::UnknownToProvider, Some(payment.id), detail)));
+    };
+    if record.claim() != claim || record.was_declined() != told.was_declined() {
+        let detail = format!("told: {claim:?}; the provider's record: {:?}", record.claim());
+        return Ok(Judged::Disputed(claim.dispute(Kind::ProviderDiffers, Some(payment.id), detail)));
+    }
+    if has_ended {
+        let was_paid = payment.provider_charge_id.is_some();
+        let kind = if was_paid { Kind::OrderChargedTwice } else { Kind::ChargeOfUnpaidPayment };
+        let detail = format!("the provider has charged it; payment: {}", payment.state);
+        return Ok(Judged::Disputed(claim.dispute(kind, Some(payment.id), detail)));
+    }
+    Ok(Judged::Believed(Believed { payment_id: payment.id, progress: record.progress() }))
+}
+
+async fn settle(app: &App, callback_id: &str, believed: Believed) -> Result<StatusCode> {
     let mut tx = app.pool.begin().await?;
-    let inbox_id = format!("callback/{}", callback.id);
+    let inbox_id = format!("callback/{callback_id}");
     if outbox::inbox_filter(&mut tx, std::slice::from_ref(&inbox_id)).await?.is_empty() {
         return Ok(taken("repeated"));
     }
-    let id = payment_id(order);
-    let moved_on = match told {
+    let id = believed.payment_id;
+    let moved_on = match believed.progress {
         Progress::Authorized { authorization_id } => {
             charging::authorize(&mut tx, &[(id, authorization_id)]).await? > 0
         }
@@ -73,27 +223,12 @@ pub(super) async fn take(State(app): State<App>, headers: HeaderMap, body: Bytes
     Ok(taken(if moved_on { "settled" } else { "settled before" }))
 }
 
-/// The order and what became of its payment; `None` for what settles nothing.
-fn read(kind: &str, data: Value) -> serde_json::Result<Option<(Uuid, Progress)>> {
-    // What we have given up ourselves is settled by whoever gave it up, who knows why.
-    let (reference, told) = match kind {
-        "charge.succeeded" | "charge.declined" => {
-            let charge: Charge = serde_json::from_value(data)?;
-            if charge.was_voided() {
-                return Ok(None);
-            }
-            (charge.reference.clone(), Progress::Settled(charge.settlement(reason::DEADLINE)))
-        }
-        "authorization.authorized" | "authorization.declined" => {
-            let authorization: Authorization = serde_json::from_value(data)?;
-            if authorization.was_voided() {
-                return Ok(None);
-            }
-            (authorization.reference.clone(), authorization.progress(reason::DEADLINE))
-        }
-        _ => return Ok(None),
-    };
-    Ok(Uuid::parse_str(&reference).ok().map(|order| (order, told)))
+/// Settles nothing, and tells a person.
+async fn refuse(app: &App, dispute: &Dispute) -> Result<StatusCode> {
+    disputes::record(&mut *app.pool.acquire().await?, dispute).await?;
+    metrics::counter!("payment_callbacks_total", "outcome" => "disputed").increment(1);
+    Err(Problem::conflict("callback-disputed", "it does not fit the payment, or the provider's own record")
+        .with("kind", dispute.kind.as_str()))
 }
 
 fn taken(outcome: &'static str) -> StatusCode {
@@ -101,7 +236,8 @@ fn taken(outcome: &'static str) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-fn invalid(error: &serde_json::Error) -> Problem {
+fn invalid(why: &str) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "callback-invalid", "The call-back cannot be read")
-        .detail(error.to_string())
+        // It may quote what could not be read, whole.
+        .detail(wire::message(why))
 }

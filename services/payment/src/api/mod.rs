@@ -5,6 +5,7 @@ mod methods;
 mod payments;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRef;
 use rocketmart_kit::auth::Verifier;
@@ -12,13 +13,17 @@ use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, ListenConfig};
 use rocketmart_kit::request_limits::RequestLimitArgs;
 use rocketmart_kit::service::Service;
 use sqlx::PgPool;
+use url::Url;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::MIGRATIONS;
+use crate::provider::HttpProvider;
+use crate::provider::signature::Secrets;
 
 const COMPONENT: &str = "payment";
+const LONGEST_LOOK_UP: Duration = Duration::from_secs(5);
 
 #[derive(Clone, clap::Args)]
 pub struct Args {
@@ -33,6 +38,16 @@ pub struct Args {
     /// The secret call-backs of the provider are signed with.
     #[arg(long, env = "PAYMENT_PROVIDER_SECRET", hide_env_values = true)]
     pub payment_provider_secret: String,
+    /// The secret before, as long as the provider may still sign with it: while it is being changed.
+    #[arg(long, env = "PAYMENT_PROVIDER_PREVIOUS_SECRET", hide_env_values = true)]
+    pub payment_provider_previous_secret: Option<String>,
+    /// The provider's address, without `/v1`: what a call-back tells is looked up there.
+    #[arg(long, env = "PAYMENT_PROVIDER_URL")]
+    pub payment_provider_url: Url,
+    /// How long one call may take, in milliseconds.
+    #[arg(long, env = "PAYMENT_PROVIDER_TIMEOUT_MS", default_value_t = 5_000,
+          value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub payment_provider_timeout_ms: u64,
 }
 
 /// What handlers share.
@@ -40,7 +55,8 @@ pub struct Args {
 struct App {
     pool: PgPool,
     verifier: Verifier,
-    provider_secret: Arc<str>,
+    provider_secrets: Arc<Secrets>,
+    provider: Arc<HttpProvider>,
 }
 
 impl FromRef<App> for Verifier {
@@ -78,10 +94,14 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let pool = args.database.connect().await?;
     config::migrate(&pool, &MIGRATIONS).await?;
     let verifier = Verifier::from_jwks_url(&args.auth)?;
+    let secrets = Secrets::new(args.payment_provider_secret, args.payment_provider_previous_secret);
+    // What is answered later than a request may take is of no use.
+    let timeout = Duration::from_millis(args.payment_provider_timeout_ms).min(LONGEST_LOOK_UP);
     let app = App {
         pool: pool.clone(),
         verifier: verifier.clone(),
-        provider_secret: args.payment_provider_secret.into(),
+        provider_secrets: Arc::new(secrets),
+        provider: Arc::new(HttpProvider::new(&args.payment_provider_url, timeout)?),
     };
     let keys = verifier.clone();
     Ok(Service::new(COMPONENT, &args.listen)

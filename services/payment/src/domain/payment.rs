@@ -17,6 +17,8 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::dispute::{Claim, Dispute};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentState {
@@ -74,6 +76,8 @@ pub mod reason {
     pub const DECLINED: &str = "declined";
     /// The provider refused the request itself, for instance an unknown token.
     pub const PROVIDER_REFUSED: &str = "provider_refused";
+    /// The provider answered about other money than it was asked for: nobody knows what it took.
+    pub const ANSWER_DIFFERS: &str = "answer_differs";
 }
 
 /// Why money did not go back, in the words of `payment.refund_failed`; or the provider's own code.
@@ -179,6 +183,11 @@ impl DuePayment {
             (Seen::Nothing | Seen::FirstCall, Capture::Manual) => Step::Authorize,
             (Seen::Nothing | Seen::FirstCall, Capture::Automatic) => Step::Charge,
         }
+    }
+
+    /// Why what the provider answered cannot be about this payment, if it cannot.
+    pub fn dispute(&self, answer: Claim<'_>) -> Option<Dispute> {
+        answer.against(self.id, self.order_id, self.amount, &self.currency)
     }
 
     /// Why it is not charged once it is too late.

@@ -11,10 +11,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::{Authorization, Charge, ChargeOrder, PaymentProvider, ProviderError, ProviderPage, Window};
+use super::{Authorization, Charge, ChargeOrder, PaymentProvider, ProviderError, ProviderPage, Window, wire};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const PAGE: &str = "1000";
+/// The largest answer that is read: a page of charges is some 400 kB.
+const LONGEST_ANSWER: usize = 4 << 20;
 
 /// A client with pooled connections; every call ends within its time-out.
 pub struct HttpProvider {
@@ -80,8 +82,10 @@ async fn exchange<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Pro
         }
     })?;
     let status = response.status();
+    let body = read(response).await?;
     if status.is_success() {
-        return response.json().await.map_err(|error| ProviderError::Unknown(chain(&error)));
+        return serde_json::from_slice(&body)
+            .map_err(|error| ProviderError::Unknown(wire::message(&error.to_string())));
     }
     let may_succeed_later = status.is_server_error()
         || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
@@ -89,12 +93,23 @@ async fn exchange<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Pro
         return Err(ProviderError::Unknown(format!("HTTP {status}")));
     }
     // Only the provider itself refuses, in its own words; a gateway in between says nothing about it.
-    match response.json::<Refusal>().await {
-        Ok(refusal) if !refusal.code.is_empty() => {
-            Err(ProviderError::Refused { code: refusal.code, message: refusal.message })
+    match serde_json::from_slice::<Refusal>(&body) {
+        Ok(refusal) if wire::is_code(&refusal.code) => {
+            Err(ProviderError::Refused { code: refusal.code, message: wire::message(&refusal.message) })
         }
         _ => Err(ProviderError::Unknown(format!("HTTP {status}"))),
     }
+}
+
+async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, ProviderError> {
+    let mut body = Vec::new();
+    while let Some(part) = response.chunk().await.map_err(|error| ProviderError::Unknown(chain(&error)))? {
+        if body.len() + part.len() > LONGEST_ANSWER {
+            return Err(ProviderError::Unknown(format!("an answer of more than {LONGEST_ANSWER} bytes")));
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body)
 }
 
 /// An HTTP error hides what happened in its causes.
@@ -115,6 +130,7 @@ struct Voided {
 
 #[derive(Deserialize)]
 struct RefundMade {
+    #[serde(deserialize_with = "wire::id")]
     id: String,
 }
 
@@ -122,6 +138,19 @@ impl HttpProvider {
     /// A call that moves money, hence has a key.
     fn moving(&self, key: Uuid, path: &str) -> Result<RequestBuilder, ProviderError> {
         Ok(self.http.post(self.url(path)?).header("idempotency-key", key.to_string()))
+    }
+
+    /// Something by its id; what the provider says it does not know is `None`.
+    async fn find<T: DeserializeOwned>(
+        &self,
+        name: &'static str,
+        path: &str,
+    ) -> Result<Option<T>, ProviderError> {
+        match self.call(name, self.http.get(self.url(path)?)).await {
+            Ok(found) => Ok(Some(found)),
+            Err(ProviderError::Refused { code, .. }) if code.ends_with("_unknown") => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// One page of a list.
@@ -185,6 +214,14 @@ impl PaymentProvider for HttpProvider {
         let path = format!("v1/charges/{charge_id}/refunds");
         let request = self.moving(key, &path)?.json(&json!({ "amount": amount }));
         Ok(self.call::<RefundMade>("refund", request).await?.id)
+    }
+
+    async fn find_charge(&self, id: &str) -> Result<Option<Charge>, ProviderError> {
+        self.find("find_charge", &format!("v1/charges/{id}")).await
+    }
+
+    async fn find_authorization(&self, id: &str) -> Result<Option<Authorization>, ProviderError> {
+        self.find("find_authorization", &format!("v1/authorizations/{id}")).await
     }
 
     async fn charges(

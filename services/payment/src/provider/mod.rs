@@ -6,6 +6,7 @@
 
 mod http;
 pub mod signature;
+pub(crate) mod wire;
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 pub use http::HttpProvider;
 
+use crate::domain::dispute::Claim;
 use crate::domain::payment::{Progress, Settlement, reason};
 
 /// What a charge or an authorization is made from.
@@ -33,16 +35,20 @@ pub struct ChargeOrder {
 /// A charge as the provider has it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Charge {
+    #[serde(deserialize_with = "wire::id")]
     pub id: String,
+    #[serde(deserialize_with = "wire::reference")]
     pub reference: String,
     pub status: ChargeStatus,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "wire::reason")]
     pub reason: Option<String>,
     /// Minor units.
+    #[serde(deserialize_with = "wire::amount")]
     pub amount: i64,
+    #[serde(deserialize_with = "wire::currency")]
     pub currency: String,
     /// Minor units given back so far.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "wire::amount")]
     pub refunded: i64,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -58,13 +64,17 @@ pub enum ChargeStatus {
 /// Money set aside, as the provider has it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Authorization {
+    #[serde(deserialize_with = "wire::id")]
     pub id: String,
+    #[serde(deserialize_with = "wire::reference")]
     pub reference: String,
     pub status: AuthorizationStatus,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "wire::reason")]
     pub reason: Option<String>,
     /// Minor units.
+    #[serde(deserialize_with = "wire::amount")]
     pub amount: i64,
+    #[serde(deserialize_with = "wire::currency")]
     pub currency: String,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -81,6 +91,12 @@ pub enum AuthorizationStatus {
 }
 
 impl Authorization {
+    /// The money that it is about.
+    pub fn claim(&self) -> Claim<'_> {
+        let Self { id, reference, amount, currency, .. } = self;
+        Claim { provider_id: id, reference, amount: *amount, currency }
+    }
+
     /// It holds nothing because we had closed its reference or given it up: our own doing.
     pub fn was_voided(&self) -> bool {
         self.status == AuthorizationStatus::Voided
@@ -111,6 +127,12 @@ const VOIDED: &str = "voided";
 pub const KEY_REUSED: &str = "idempotency_key_reused";
 
 impl Charge {
+    /// The money that it is about.
+    pub fn claim(&self) -> Claim<'_> {
+        let Self { id, reference, amount, currency, .. } = self;
+        Claim { provider_id: id, reference, amount: *amount, currency }
+    }
+
     /// It was declined because we had closed its reference: our own doing, not the card's.
     pub fn was_voided(&self) -> bool {
         self.status == ChargeStatus::Declined && self.reason.as_deref() == Some(VOIDED)
@@ -180,6 +202,12 @@ pub trait PaymentProvider: Send + Sync {
 
     /// Gives `amount` minor units of a charge back; answers with the provider's id of the refund.
     async fn refund(&self, key: Uuid, charge_id: &str, amount: i64) -> Result<String, ProviderError>;
+
+    /// The charge with this id, if the provider has made it.
+    async fn find_charge(&self, id: &str) -> Result<Option<Charge>, ProviderError>;
+
+    /// What was set aside under this id, if the provider knows it.
+    async fn find_authorization(&self, id: &str) -> Result<Option<Authorization>, ProviderError>;
 
     /// Money taken.
     async fn charges(

@@ -1,5 +1,8 @@
 //! The signature on call-backs: `Provider-Signature: t=<unix seconds>,v1=<hex>`, HMAC-SHA256 under
-//! the shared secret over `<t>.<body>`.
+//! a shared secret over `<t>.<body>`.
+//!
+//! While the secret is changed there are two, and both sides may be in between: the provider signs with
+//! each of those it has (`v1=…,v1=…`), and the shop accepts either of its own. One match is enough.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -8,6 +11,9 @@ use thiserror::Error;
 /// A call-back older (or from further in the future) than this is refused, so that a recorded one
 /// cannot be played back later. Seconds.
 pub const TOLERANCE_SECONDS: i64 = 300;
+
+/// More signatures than any rotation needs; the rest of a header is not looked at.
+const MOST_SIGNATURES: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SignatureError {
@@ -19,27 +25,56 @@ pub enum SignatureError {
     Mismatch,
 }
 
-/// Checks `header` for `body` at the Unix time `now` (seconds); comparison takes constant time.
-pub fn verify(secret: &str, header: &str, body: &[u8], now: i64) -> Result<(), SignatureError> {
-    let (mut at, mut given) = (None, None);
+/// The secrets that are good now: the one in use and, while it is changed, the one before.
+#[derive(Clone)]
+pub struct Secrets(Vec<String>);
+
+impl Secrets {
+    pub fn new(current: String, previous: Option<String>) -> Self {
+        // A variable that is set to nothing is not a secret that anybody knows.
+        Self([current].into_iter().chain(previous.filter(|secret| !secret.is_empty())).collect())
+    }
+
+    /// Checks `header` for `body` at the Unix time `now` (seconds); comparison takes constant time.
+    pub fn verify(&self, header: &str, body: &[u8], now: i64) -> Result<(), SignatureError> {
+        let (at, given) = read(header).ok_or(SignatureError::Malformed)?;
+        if now.abs_diff(at) > TOLERANCE_SECONDS.unsigned_abs() {
+            return Err(SignatureError::OutOfTime);
+        }
+        let right = self.0.iter().map(|secret| signed(secret, at, body));
+        let matches =
+            right.flat_map(|right| given.iter().map(move |given| right.clone().verify_slice(given).is_ok()));
+        // Not `any`: how long it takes does not tell which one matched.
+        if matches.fold(false, |found, matches| found | matches) {
+            Ok(())
+        } else {
+            Err(SignatureError::Mismatch)
+        }
+    }
+}
+
+/// The one time of a header and its signatures; parts of other schemes are passed over.
+fn read(header: &str) -> Option<(i64, Vec<Vec<u8>>)> {
+    let (mut at, mut given) = (None, Vec::new());
     for part in header.split(',') {
         match part.trim().split_once('=') {
-            Some(("t", value)) => at = value.parse::<i64>().ok(),
-            Some(("v1", value)) => given = hex::decode(value).ok(),
+            // Of two times nobody knows which one was signed.
+            Some(("t", value)) => at = Some(value.parse::<i64>().ok().filter(|_| at.is_none())?),
+            Some(("v1", value)) if given.len() < MOST_SIGNATURES => given.extend(hex::decode(value).ok()),
             _ => {}
         }
     }
-    let (at, given) = at.zip(given).ok_or(SignatureError::Malformed)?;
-    if now.abs_diff(at) > TOLERANCE_SECONDS.unsigned_abs() {
-        return Err(SignatureError::OutOfTime);
-    }
+    at.filter(|_| !given.is_empty()).map(|at| (at, given))
+}
+
+fn signed(secret: &str, at: i64, body: &[u8]) -> Hmac<Sha256> {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else {
         unreachable!("HMAC takes a key of any length")
     };
     mac.update(at.to_string().as_bytes());
     mac.update(b".");
     mac.update(body);
-    mac.verify_slice(&given).map_err(|_| SignatureError::Mismatch)
+    mac
 }
 
 #[cfg(test)]
@@ -50,10 +85,42 @@ mod tests {
     const AT: i64 = 1_700_000_000;
     /// Computed with: `printf '1700000000.{"a":1}' | openssl dgst -sha256 -hmac secret`
     const HEADER: &str = "t=1700000000,v1=49f24e537407743fa4a0242bb63b94b9a47ee99cbbe071ccd8a22550ae411686";
+    const GOOD: &str = "v1=49f24e537407743fa4a0242bb63b94b9a47ee99cbbe071ccd8a22550ae411686";
+    const OTHER: &str = "v1=00f24e537407743fa4a0242bb63b94b9a47ee99cbbe071ccd8a22550ae411600";
+
+    fn verify(secret: &str, header: &str, body: &[u8], now: i64) -> Result<(), SignatureError> {
+        Secrets::new(secret.to_owned(), None).verify(header, body, now)
+    }
 
     #[test]
     fn a_genuine_call_back_passes() {
         assert_eq!(verify("secret", HEADER, BODY, AT + 299), Ok(()));
+    }
+
+    #[test]
+    fn p2_any_signature_that_matches_is_enough() {
+        for header in [
+            format!("t={AT},{GOOD},{OTHER}"),
+            format!("t={AT},{OTHER},{GOOD}"),
+            format!("t={AT}, v1=zz, v0=00, {GOOD}"),
+            format!("{OTHER},{GOOD},t={AT}"),
+        ] {
+            assert_eq!(verify("secret", &header, BODY, AT), Ok(()), "{header}");
+        }
+        let none = format!("t={AT},{OTHER},{OTHER}");
+        assert_eq!(verify("secret", &none, BODY, AT), Err(SignatureError::Mismatch));
+    }
+
+    #[test]
+    fn p2_two_secrets_are_good_while_one_is_changed() {
+        let changing = |previous: &str| Secrets::new("new secret".to_owned(), Some(previous.to_owned()));
+        assert_eq!(changing("secret").verify(HEADER, BODY, AT), Ok(()));
+        for previous in ["another", ""] {
+            assert_eq!(changing(previous).verify(HEADER, BODY, AT), Err(SignatureError::Mismatch));
+        }
+        // Nobody signs with a secret of no characters.
+        let unsigned = format!("t={AT},v1={}", hex::encode(signed("", AT, BODY).finalize().into_bytes()));
+        assert_eq!(changing("").verify(&unsigned, BODY, AT), Err(SignatureError::Mismatch));
     }
 
     #[test]
@@ -64,7 +131,8 @@ mod tests {
         assert_eq!(verify("secret", HEADER, BODY, i64::MIN), Err(SignatureError::OutOfTime));
         let later = HEADER.replace("1700000000", "1700000001");
         assert_eq!(verify("secret", &later, BODY, AT), Err(SignatureError::Mismatch));
-        for malformed in ["", "t=1700000000", "v1=00", "t=x,v1=00", "t=1700000000,v1=zz"] {
+        let twice = format!("t={AT},{HEADER}");
+        for malformed in ["", "t=1700000000", "v1=00", "t=x,v1=00", "t=1700000000,v1=zz", &twice] {
             assert_eq!(verify("secret", malformed, BODY, AT), Err(SignatureError::Malformed), "{malformed}");
         }
     }

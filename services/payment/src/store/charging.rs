@@ -195,7 +195,8 @@ pub(crate) async fn authorize_and_claim(
 }
 
 /// Writes how payments ended, each with its event; one that has ended before is left as it is, so a
-/// result that comes twice (a call-back and an answer, two workers) tells its event once.
+/// result that comes twice (a call-back and an answer, two workers) tells its event once. A charge that has
+/// paid for another order pays for nothing more.
 ///
 /// Answers the ids that this call has settled.
 pub(crate) async fn settle(
@@ -231,6 +232,7 @@ pub(crate) async fn settle(
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[])
               AS s (id, state, charge_id, charged_at, reason)
          WHERE p.id = s.id AND p.due_at IS NOT NULL
+           AND NOT EXISTS (SELECT FROM payments other WHERE other.provider_charge_id = s.charge_id)
          RETURNING p.id, p.order_id, p.amount, p.currency, p.reason, p.settled_at, p.traceparent",
     )
     .bind(ids)

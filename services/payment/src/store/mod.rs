@@ -2,6 +2,7 @@
 //! that tells it are written in one transaction.
 
 pub(crate) mod charging;
+pub(crate) mod disputes;
 pub(crate) mod intake;
 pub(crate) mod methods;
 pub(crate) mod reading;

@@ -10,9 +10,11 @@ use uuid::Uuid;
 
 use super::pipeline::Work;
 use crate::domain::backoff::pause_after;
+use crate::domain::dispute::Dispute;
 use crate::domain::payment::{Capture, DuePayment, Progress, Seen, Settlement, Step, call_key, reason};
-use crate::provider::{Charge, ChargeOrder, PaymentProvider, ProviderError};
+use crate::provider::{Authorization, Charge, ChargeOrder, PaymentProvider, ProviderError};
 use crate::store::charging::{self, Claimed, Postponed};
+use crate::store::disputes;
 
 /// What a lease has beyond the provider's time-out, for writing the result. An attempt that is refused
 /// asks once more.
@@ -63,7 +65,15 @@ impl Charging {
 
 pub(super) enum Attempt {
     Answered(Uuid, Progress),
+    /// The answer is about other money than was asked for. It settles the payment as not paid.
+    Disputed(Uuid, Dispute),
     Open(Postponed),
+}
+
+/// What the provider's answer means.
+enum Answer {
+    Progress(Progress),
+    Disputed(Dispute),
 }
 
 #[async_trait]
@@ -84,7 +94,8 @@ impl Work for Charging {
 
     async fn perform(&self, Claimed { payment, now, .. }: Claimed) -> Attempt {
         match attempt(&*self.provider, &payment, now).await {
-            Ok(progress) => Attempt::Answered(payment.id, progress),
+            Ok(Answer::Progress(progress)) => Attempt::Answered(payment.id, progress),
+            Ok(Answer::Disputed(dispute)) => Attempt::Disputed(payment.id, dispute),
             Err(error) => Attempt::Open(postponed(&payment, &error)),
         }
     }
@@ -92,6 +103,7 @@ impl Work for Charging {
     /// What was set aside is captured next, by this worker.
     async fn record(&self, done: &[Attempt]) -> sqlx::Result<Vec<Claimed>> {
         let (mut authorized, mut settled, mut open) = (Vec::new(), Vec::new(), Vec::new());
+        let mut disputed = Vec::new();
         for attempt in done {
             match attempt {
                 Attempt::Answered(id, Progress::Authorized { authorization_id }) => {
@@ -100,6 +112,11 @@ impl Work for Charging {
                 Attempt::Answered(id, Progress::Settled(settlement)) => {
                     settled.push((*id, settlement.clone()));
                 }
+                Attempt::Disputed(id, dispute) => {
+                    let reason = reason::ANSWER_DIFFERS.to_owned();
+                    settled.push((*id, Settlement::Failed { reason }));
+                    disputed.push(dispute);
+                }
                 Attempt::Open(postponed) => open.push(postponed.clone()),
             }
         }
@@ -107,6 +124,9 @@ impl Work for Charging {
         let to_capture = charging::authorize_and_claim(&mut tx, &authorized, self.lease).await?;
         charging::settle(&mut tx, &settled).await?;
         charging::postpone(&mut tx, &open).await?;
+        for dispute in disputed {
+            disputes::record(&mut tx, dispute).await?;
+        }
         tx.commit().await?;
         for attempt in done {
             metrics::counter!("payment_attempts_total", "outcome" => attempt.name()).increment(1);
@@ -128,6 +148,7 @@ impl Attempt {
                 Settlement::Failed { .. } => "failed",
                 Settlement::Voided { .. } => "voided",
             },
+            Self::Disputed(..) => "disputed",
             Self::Open(Postponed { back_to: Some(_), .. }) => "unreachable",
             Self::Open(_) => "unknown",
         }
@@ -139,16 +160,15 @@ async fn attempt(
     provider: &dyn PaymentProvider,
     payment: &DuePayment,
     now: OffsetDateTime,
-) -> Result<Progress, ProviderError> {
+) -> Result<Answer, ProviderError> {
     let step = payment.step(now);
     let too_late = matches!(step, Step::GiveUp(_) | Step::Settle | Step::Void);
-    let charged = |charge: Charge| Progress::Settled(charge.settlement(payment.void_reason()));
     let answer = match &step {
-        Step::Authorize => {
-            provider.authorize(&order(payment)).await.map(|a| a.progress(payment.void_reason()))
+        Step::Authorize => provider.authorize(&order(payment)).await.map(|it| set_aside(payment, it)),
+        Step::Capture(id) => {
+            provider.capture(call_key(payment.id, "capture"), id).await.map(|charge| charged(payment, charge))
         }
-        Step::Capture(id) => provider.capture(call_key(payment.id, "capture"), id).await.map(charged),
-        Step::Charge => provider.charge(&order(payment)).await.map(charged),
+        Step::Charge => provider.charge(&order(payment)).await.map(|charge| charged(payment, charge)),
         Step::GiveUp(id) => provider.void(call_key(payment.id, "void"), id).await.map(|_| given_up(payment)),
         Step::Settle => last_word(provider, payment, given_up(payment)).await,
         Step::Void => Ok(given_up(payment)),
@@ -157,8 +177,8 @@ async fn attempt(
         // Whether an earlier attempt had another end only the provider knows.
         Err(ProviderError::Refused { code, message }) if step != Step::Settle => {
             tracing::warn!(payment_id = %payment.id, code, message, ?step, "the provider refused");
-            let refused =
-                Progress::Settled(Settlement::Failed { reason: reason::PROVIDER_REFUSED.to_owned() });
+            let reason = reason::PROVIDER_REFUSED.to_owned();
+            let refused = Answer::Progress(Progress::Settled(Settlement::Failed { reason }));
             last_word(provider, payment, if too_late { given_up(payment) } else { refused }).await
         }
         answer => answer,
@@ -169,14 +189,29 @@ async fn attempt(
 async fn last_word(
     provider: &dyn PaymentProvider,
     payment: &DuePayment,
-    uncharged: Progress,
-) -> Result<Progress, ProviderError> {
+    uncharged: Answer,
+) -> Result<Answer, ProviderError> {
     let charge = provider.settle(payment.order_id).await?;
-    Ok(charge.map_or(uncharged, |charge| Progress::Settled(charge.settlement(payment.void_reason()))))
+    Ok(charge.map_or(uncharged, |charge| charged(payment, charge)))
 }
 
-fn given_up(payment: &DuePayment) -> Progress {
-    Progress::Settled(Settlement::Voided { reason: payment.void_reason().to_owned() })
+fn set_aside(payment: &DuePayment, authorization: Authorization) -> Answer {
+    match payment.dispute(authorization.claim()) {
+        Some(dispute) => Answer::Disputed(dispute),
+        None => Answer::Progress(authorization.progress(payment.void_reason())),
+    }
+}
+
+fn charged(payment: &DuePayment, charge: Charge) -> Answer {
+    match payment.dispute(charge.claim()) {
+        Some(dispute) => Answer::Disputed(dispute),
+        None => Answer::Progress(Progress::Settled(charge.settlement(payment.void_reason()))),
+    }
+}
+
+fn given_up(payment: &DuePayment) -> Answer {
+    let reason = payment.void_reason().to_owned();
+    Answer::Progress(Progress::Settled(Settlement::Voided { reason }))
 }
 
 fn order(payment: &DuePayment) -> ChargeOrder {

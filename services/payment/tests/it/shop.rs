@@ -25,6 +25,8 @@ use uuid::Uuid;
 use crate::tokens;
 
 pub(crate) const SECRET: &str = "a secret shared by shop and provider";
+/// What the provider may still sign with.
+pub(crate) const PREVIOUS_SECRET: &str = "the secret that they shared before";
 /// How long tests wait for something to happen.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -163,6 +165,9 @@ impl Shop {
             },
             limits,
             payment_provider_secret: SECRET.into(),
+            payment_provider_previous_secret: Some(PREVIOUS_SECRET.into()),
+            payment_provider_url: self.provider.url().parse().unwrap(),
+            payment_provider_timeout_ms: 5_000,
         };
         Process::start(api::service(args).await.unwrap()).await
     }
@@ -179,6 +184,36 @@ impl Shop {
         let url = format!("{}/v1/charges?reference={order}", self.provider.url());
         let list: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
         serde_json::from_value(list["data"].clone()).unwrap()
+    }
+
+    /// Makes a charge at the provider, behind the back of the workers.
+    pub(crate) async fn charge_by_hand(&self, order: Uuid, amount: i64) -> Charge {
+        let request = self
+            .http
+            .post(format!("{}/v1/charges", self.provider.url()))
+            .header("idempotency-key", Uuid::now_v7().to_string())
+            .json(&json!({"token": "tok_1", "amount": amount, "currency": "KRW", "reference": order}));
+        request.send().await.unwrap().json().await.unwrap()
+    }
+
+    /// The differences that somebody has to look at: kind and reference, as they were found.
+    pub(crate) async fn differences(&self) -> Vec<(String, String)> {
+        sqlx::query_as("SELECT kind, reference FROM reconciliation_differences ORDER BY found_at, kind")
+            .fetch_all(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    /// An order whose payment is on its way and stays there: no worker runs.
+    pub(crate) async fn stuck_payment(&self) -> Order {
+        self.control(json!({"outage": true})).await;
+        let worker = self.worker().await;
+        let order = Order::of(self.buyer_paying_with("tok_1").await);
+        self.send(&[order.payment_requested()]).await;
+        self.wait_for_state(order.id, "processing").await;
+        worker.stop().await;
+        self.control(json!({"outage": false})).await;
+        order
     }
 
     /// What the provider set aside for an order.

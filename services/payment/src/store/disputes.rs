@@ -1,0 +1,50 @@
+//! Claims that were not believed, kept beside the differences of the reconciliation for somebody to look
+//! at; and the payments that claims are compared with.
+
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::domain::dispute::Dispute;
+
+/// What a claim is compared with.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct Claimed {
+    pub(crate) id: Uuid,
+    /// Minor units.
+    pub(crate) amount: i64,
+    pub(crate) currency: String,
+    pub(crate) state: String,
+    pub(crate) provider_charge_id: Option<String>,
+}
+
+/// The payment of an order.
+pub(crate) async fn payment_of(pool: &PgPool, order: Uuid) -> sqlx::Result<Option<Claimed>> {
+    sqlx::query_as("SELECT id, amount, currency, state, provider_charge_id FROM payments WHERE order_id = $1")
+        .bind(order)
+        .fetch_optional(pool)
+        .await
+}
+
+/// Writes a dispute down, once however often it is told, and tells it: as an error in the log and in the
+/// metric of the differences that the reconciliation finds.
+pub(crate) async fn record(connection: &mut PgConnection, dispute: &Dispute) -> sqlx::Result<()> {
+    let Dispute { kind, reference, provider_id, payment_id, detail } = dispute;
+    let kind = kind.as_str();
+    let recorded = sqlx::query(
+        "INSERT INTO reconciliation_differences (kind, reference, provider_charge_id, payment_id, detail)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (kind, reference, coalesce(provider_charge_id, '')) WHERE run_id IS NULL DO NOTHING",
+    )
+    .bind(kind)
+    .bind(reference)
+    .bind(provider_id)
+    .bind(payment_id)
+    .bind(detail)
+    .execute(connection)
+    .await?;
+    if recorded.rows_affected() > 0 {
+        metrics::counter!("payment_reconciliation_differences_total", "kind" => kind).increment(1);
+    }
+    tracing::error!(kind, reference, provider_id, ?payment_id, detail, "the provider's word is not believed");
+    Ok(())
+}
