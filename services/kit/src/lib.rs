@@ -9,8 +9,9 @@
 //! the shape of their [`event_schema`], and are taken once by way of the inbox. [`idempotency`] makes a
 //! repeated POST answer as the first one did, a [`precondition`] a change for what its caller saw;
 //! [`rate_limit`] and [`request_limits`] keep one caller, known by their token or their
-//! [`client_address`], from crowding out the others; [`client`] calls other services; [`trace`] carries one
-//! trace through all of them. Tasks in the background keep a [`pace`].
+//! [`client_address`], from crowding out the others; [`client`] calls other services
+//! through their [`internal`] doors; [`trace`] carries one trace through all of them. Tasks in the background
+//! keep a [`pace`].
 
 pub mod auth;
 pub mod client;
@@ -21,6 +22,7 @@ pub mod event_schema;
 pub mod extract;
 pub mod failpoint;
 pub mod idempotency;
+pub mod internal;
 pub mod kafka;
 pub mod label;
 pub mod list;

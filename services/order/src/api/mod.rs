@@ -25,6 +25,7 @@ use axum::extract::FromRef;
 use rocketmart_kit::auth::Verifier;
 use rocketmart_kit::client_address::TrustedProxies;
 use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, ListenConfig};
+use rocketmart_kit::internal;
 use rocketmart_kit::service::Service;
 use rocketmart_stock::{Coalescer, CoalescerLimits, Stock};
 use sqlx::PgPool;
@@ -61,7 +62,7 @@ pub struct Args {
     pub limits: LimitArgs,
     /// The token the operator shows at the side door.
     #[arg(long, env = "OPERATOR_TOKEN", hide_env_values = true)]
-    pub operator_token: side_door::Token,
+    pub operator_token: internal::Token,
 }
 
 /// What handlers share. One pointer: axum copies it for every request, and more than once.
@@ -153,12 +154,16 @@ pub async fn service_with(args: Args, verifier: Verifier) -> anyhow::Result<Serv
         trusted_proxies: TrustedProxies(args.limits.trusted_proxies),
         verifier: verifier.clone(),
     }));
-    let side_door = SideDoor::new(pool.clone(), stock.clone(), Arc::new(args.operator_token));
+    let side_door = SideDoor::new(pool.clone(), stock.clone());
     let (trusting, standing) = ((pool.clone(), stock.clone()), side_door.clone());
     let (keys, ready_list, redis) = (verifier.clone(), sales.clone(), stock.clone());
     Ok(Service::new(COMPONENT, &args.listen)
         .request_timeout(REQUEST_TIMEOUT)
-        .api(router().with_state(app).merge(OpenApiRouter::from(side_door::router(side_door))))
+        .api(
+            router()
+                .with_state(app)
+                .merge(OpenApiRouter::from(side_door::router(side_door, args.operator_token))),
+        )
         .ready("signing-keys", move || {
             let keys = keys.clone();
             async move { keys.ready().await }

@@ -12,20 +12,13 @@ mod rebuild;
 mod skus;
 mod status;
 
-use std::str::FromStr;
-use std::sync::Arc;
-
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use axum::routing::{get, post, put};
+use rocketmart_kit::internal::{self, Token};
 use rocketmart_kit::problem::{Problem, Result};
 use rocketmart_stock::{SaleId, SetStateOutcome, Stock, StockError};
-use sha2::{Digest, Sha256};
 use sqlx::PgPool;
-use subtle::ConstantTimeEq;
 
 use crate::domain::sale::SaleState;
 use crate::store::sales::Sale;
@@ -33,46 +26,15 @@ use crate::store::sales::Sale;
 /// Fences are compared in Redis too, where numbers are exact up to this.
 const MAX_FENCE: i64 = (1 << 53) - 1;
 
-/// The operator's token, kept as its hash: comparing hashes in constant time tells neither its
-/// length nor how much of a guess was right.
-#[derive(Clone)]
-pub struct Token([u8; 32]);
-
-impl Token {
-    fn is(&self, shown: &str) -> bool {
-        let shown: [u8; 32] = Sha256::digest(shown).into();
-        self.0.ct_eq(&shown).into()
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token(…)")
-    }
-}
-
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the operator's token must have at least 16 characters")]
-pub struct TokenTooShort;
-
-impl FromStr for Token {
-    type Err = TokenTooShort;
-
-    fn from_str(text: &str) -> Result<Self, TokenTooShort> {
-        if text.len() < 16 { Err(TokenTooShort) } else { Ok(Self(Sha256::digest(text).into())) }
-    }
-}
-
 #[derive(Clone)]
 pub(crate) struct SideDoor {
     pool: PgPool,
     stock: Stock,
-    token: Arc<Token>,
 }
 
 impl SideDoor {
-    pub(crate) fn new(pool: PgPool, stock: Stock, token: Arc<Token>) -> Self {
-        Self { pool, stock, token }
+    pub(crate) fn new(pool: PgPool, stock: Stock) -> Self {
+        Self { pool, stock }
     }
 
     /// Brings Redis into the state SQL names.
@@ -97,8 +59,8 @@ impl SideDoor {
     }
 }
 
-pub(crate) fn router(door: SideDoor) -> Router {
-    Router::new()
+pub(crate) fn router(door: SideDoor, token: Token) -> Router {
+    let routes = Router::new()
         .route("/internal/v1/sales/{id}", put(load::put).get(status::one))
         .route("/internal/v1/sales/{id}/suspend", post(control::suspend))
         .route("/internal/v1/sales/{id}/resume", post(control::resume))
@@ -107,17 +69,8 @@ pub(crate) fn router(door: SideDoor) -> Router {
         .route("/internal/v1/sales/{id}/close-out", post(close_out::close_out))
         .route("/internal/v1/sales/{id}/rebuild", post(rebuild::rebuild))
         .route("/internal/v1/skus", get(skus::list))
-        .route_layer(from_fn_with_state(door.clone(), operator_only))
-        .with_state(door)
-}
-
-async fn operator_only(State(door): State<SideDoor>, request: Request, next: Next) -> Response {
-    let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    match shown.and_then(|value| value.strip_prefix("Bearer ")) {
-        Some(token) if door.token.is(token) => next.run(request).await,
-        _ => Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "The operator's token is required")
-            .into_response(),
-    }
+        .with_state(door);
+    internal::guarded(routes, token)
 }
 
 fn fence(fence: i64) -> u64 {
@@ -147,18 +100,4 @@ fn database(error: sqlx::Error) -> Problem {
         problem.code = "backing-store-unavailable";
     }
     problem
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_only_itself_and_never_shown() {
-        let token: Token = "0123456789abcdef".parse().unwrap();
-        assert!(token.is("0123456789abcdef"));
-        assert!(!token.is("0123456789abcdeF") && !token.is(""));
-        assert!("short".parse::<Token>().is_err());
-        assert_eq!(format!("{token:?}"), "Token(…)");
-    }
 }
