@@ -8,7 +8,7 @@ use rocketmart_kit::auth::Member;
 use rocketmart_kit::extract::{IdempotencyKey, Json, Path, Query};
 use rocketmart_kit::idempotency;
 use rocketmart_kit::page::{Page, PageQuery};
-use rocketmart_kit::problem::{FieldError, Problem, Result};
+use rocketmart_kit::problem::{Problem, Result};
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -27,18 +27,22 @@ pub(super) struct NewAddress {
     recipient: String,
     #[schema(min_length = 1, max_length = 200, example = "세종대로 110")]
     line1: String,
-    #[schema(min_length = 1, max_length = 200)]
+    /// Here and below, an empty text is the same as none.
+    #[schema(max_length = 200)]
     line2: Option<String>,
-    #[schema(min_length = 1, max_length = 100, example = "서울")]
-    city: String,
-    #[schema(min_length = 1, max_length = 100)]
+    /// Where the country's addresses have one (in Singapore, say, they have not).
+    #[schema(max_length = 100, example = "서울")]
+    city: Option<String>,
+    #[schema(max_length = 100)]
     region: Option<String>,
-    #[schema(min_length = 1, max_length = 16, example = "04524")]
-    postal_code: String,
+    /// Where the country's addresses have one (in Hong Kong, say, they have not).
+    #[schema(max_length = 16, example = "04524")]
+    postal_code: Option<String>,
     /// ISO 3166-1 alpha-2.
     #[schema(pattern = "^[A-Z]{2}$", example = "KR")]
     country: String,
-    #[schema(max_length = 32, example = "+82 2-120-0000")]
+    /// As it is written in `country`, or with a country code; kept as E.164, with `;ext=` and its extension.
+    #[schema(max_length = 64, example = "02-120-0000")]
     phone: Option<String>,
     /// Makes it the default; the first one is in any case.
     #[serde(default)]
@@ -55,20 +59,22 @@ pub(super) struct AddressChange {
     #[schema(min_length = 1, max_length = 200)]
     line1: Option<String>,
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<String>, max_length = 200)]
     line2: Option<Option<String>>,
-    #[schema(min_length = 1, max_length = 100)]
-    city: Option<String>,
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 100)]
+    #[schema(value_type = Option<String>, max_length = 100)]
+    city: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 100)]
     region: Option<Option<String>>,
-    #[schema(min_length = 1, max_length = 16)]
-    postal_code: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 16)]
+    postal_code: Option<Option<String>>,
     /// ISO 3166-1 alpha-2.
     #[schema(pattern = "^[A-Z]{2}$")]
     country: Option<String>,
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>, max_length = 32)]
+    #[schema(value_type = Option<String>, max_length = 64)]
     phone: Option<Option<String>>,
 }
 
@@ -84,10 +90,11 @@ pub(super) struct Address {
     recipient: String,
     line1: String,
     line2: Option<String>,
-    city: String,
+    city: Option<String>,
     region: Option<String>,
-    postal_code: String,
+    postal_code: Option<String>,
     country: String,
+    /// E.164, with `;ext=` and the extension if there is one.
     phone: Option<String>,
     default: bool,
     #[serde(with = "time::serde::rfc3339")]
@@ -96,19 +103,9 @@ pub(super) struct Address {
 
 impl From<AddressRow> for Address {
     fn from(row: AddressRow) -> Self {
-        Self {
-            id: row.id,
-            recipient: row.recipient,
-            line1: row.line1,
-            line2: row.line2,
-            city: row.city,
-            region: row.region,
-            postal_code: row.postal_code,
-            country: row.country,
-            phone: row.phone,
-            default: row.is_default,
-            created_at: row.created_at,
-        }
+        let (id, default, created_at) = (row.id, row.is_default, row.created_at);
+        let Draft { recipient, line1, line2, city, region, postal_code, country, phone } = row.into();
+        Self { id, recipient, line1, line2, city, region, postal_code, country, phone, default, created_at }
     }
 }
 
@@ -143,9 +140,9 @@ impl AddressChange {
 }
 
 fn validated(draft: Draft) -> Result<address::Address> {
-    address::Address::new(draft).map_err(|errors| {
-        let errors = errors.into_iter().map(|e| FieldError::new(e.field, e.rule, e.detail));
-        Problem::validation(errors.collect())
+    address::Address::new(draft).map_err(|broken| match broken.finish() {
+        Err(problem) => problem,
+        Ok(()) => Problem::internal(anyhow::anyhow!("an address was refused that breaks no rule")),
     })
 }
 

@@ -3,5 +3,6 @@
 pub mod address;
 mod country;
 pub mod journey;
+mod phone;
 pub mod returns;
 pub mod shipment;

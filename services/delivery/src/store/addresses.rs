@@ -28,13 +28,18 @@ impl From<AddressRow> for Draft {
             recipient: row.recipient,
             line1: row.line1,
             line2: row.line2,
-            city: row.city,
+            city: present(row.city),
             region: row.region,
-            postal_code: row.postal_code,
+            postal_code: present(row.postal_code),
             country: row.country,
             phone: row.phone,
         }
     }
+}
+
+/// The columns that every address had to have once are empty where an address has no such thing.
+fn present(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
 }
 
 /// Adds an address, or answers `None` when the member has as many as may be. The first becomes the
@@ -70,9 +75,9 @@ pub(crate) async fn add(
     .bind(&draft.recipient)
     .bind(&draft.line1)
     .bind(&draft.line2)
-    .bind(&draft.city)
+    .bind(draft.city.as_deref().unwrap_or_default())
     .bind(&draft.region)
-    .bind(&draft.postal_code)
+    .bind(draft.postal_code.as_deref().unwrap_or_default())
     .bind(&draft.country)
     .bind(&draft.phone)
     .bind(is_default)
@@ -144,9 +149,9 @@ pub(crate) async fn change(
     .bind(&draft.recipient)
     .bind(&draft.line1)
     .bind(&draft.line2)
-    .bind(&draft.city)
+    .bind(draft.city.as_deref().unwrap_or_default())
     .bind(&draft.region)
-    .bind(&draft.postal_code)
+    .bind(draft.postal_code.as_deref().unwrap_or_default())
     .bind(&draft.country)
     .bind(&draft.phone)
     .fetch_one(connection)

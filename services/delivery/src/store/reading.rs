@@ -31,9 +31,9 @@ pub(crate) struct ShippingAddress {
     recipient: String,
     line1: String,
     line2: Option<String>,
-    city: String,
+    city: Option<String>,
     region: Option<String>,
-    postal_code: String,
+    postal_code: Option<String>,
     country: String,
     phone: Option<String>,
 }

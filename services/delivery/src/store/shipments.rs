@@ -37,8 +37,8 @@ pub(crate) async fn insert(
               AS o (id, order_id, buyer_id, lines, address_id, traceparent)
          LEFT JOIN LATERAL (
              SELECT jsonb_build_object(
-                        'recipient', recipient, 'line1', line1, 'line2', line2, 'city', city, 'region', region,
-                        'postal_code', postal_code, 'country', country, 'phone', phone) AS copy
+                        'recipient', recipient, 'line1', line1, 'line2', line2, 'city', nullif(city, ''),
+                        'region', region, 'postal_code', nullif(postal_code, ''), 'country', country, 'phone', phone) AS copy
              FROM (SELECT * FROM addresses WHERE id = o.address_id AND member_id = o.buyer_id
                    UNION ALL
                    SELECT * FROM addresses WHERE o.address_id IS NULL AND member_id = o.buyer_id AND is_default)

@@ -85,8 +85,10 @@ async fn bad_input_names_field_and_rule() {
     let table = [
         (without_city, "city", "required"),
         (with("city", json!(7)), "city", "type"),
-        (with("city", json!("")), "city", "length"),
-        (with("recipient", json!("x".repeat(101))), "recipient", "length"),
+        (with("city", json!("")), "city", "required"),
+        (with("recipient", json!("x".repeat(101))), "recipient", "max-length"),
+        (with("recipient", json!("\u{2800}\u{200b}")), "recipient", "visible"),
+        (with("line1", json!("\u{202e}a")), "line1", "no-bidi-controls"),
         (with("line1", json!("a\u{0}b")), "line1", "no-control-characters"),
         (with("postal_code", json!("!")), "postal_code", "postal-code"),
         (with("country", json!("kr")), "country", "country-code"),
@@ -101,6 +103,32 @@ async fn bad_input_names_field_and_rule() {
         assert_eq!(problem["errors"][0]["rule"], rule, "{body} {problem}");
     }
     assert_eq!(me.get("/api/v1/addresses").await.1["data"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m11_an_address_is_taken_as_its_country_writes_it() {
+    let shop = Shop::open().await;
+    let api = shop.api().await;
+    let me = Client::new(&api, Uuid::now_v7());
+    let hong_kong = json!({
+        "recipient": "陳大文", "line1": "1 Queen's Road Central", "line2": "", "region": "", "phone": "",
+        "country": "HK",
+    });
+    let (status, kept) = me.call(Method::POST, "/api/v1/addresses", Some(&hong_kong)).await;
+    assert_eq!(status, StatusCode::CREATED, "{kept}");
+    for absent in ["line2", "city", "region", "postal_code", "phone"] {
+        assert_eq!(kept[absent], Value::Null, "{absent}");
+    }
+    let path = format!("/api/v1/addresses/{}", kept["id"].as_str().unwrap());
+    assert_eq!(me.get(&path).await.1, kept);
+    let moved =
+        json!({"country": "KR", "city": "서울", "postal_code": "04524", "phone": "０２\u{2011}120.0000"});
+    let (status, kept) = me.call(Method::PATCH, &path, Some(&moved)).await;
+    assert_eq!((status, &kept["phone"]), (StatusCode::OK, &json!("+8221200000")), "{kept}");
+    let (status, kept) = me.call(Method::PATCH, &path, Some(&json!({"line2": "", "phone": null}))).await;
+    assert_eq!((status, &kept["phone"]), (StatusCode::OK, &Value::Null), "{kept}");
+    let (status, told) = me.call(Method::PATCH, &path, Some(&json!({"postal_code": ""}))).await;
+    assert_eq!((status, &told["errors"][0]["rule"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("required")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
