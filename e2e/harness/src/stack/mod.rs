@@ -45,6 +45,7 @@ use crate::{process, step};
 pub const ADMIN_EMAIL: &str = "admin@rocketmart.example";
 pub const ADMIN_PASSWORD: &str = "development only password";
 pub const OPERATOR_TOKEN: &str = "development-only";
+pub const INTERNAL_TOKEN: &str = "development only, inside";
 pub const PROVIDER_SECRET: &str = "development only";
 
 const START_LIMIT: Duration = Duration::from_mins(2);
@@ -159,6 +160,9 @@ impl Recipe {
             ("KAFKA_BROKERS", stack.backing.kafka.brokers()),
             ("AUTH_JWKS_URL", format!("{}/.well-known/jwks.json", url(first(Component::Member).api))),
             ("OPERATOR_TOKEN", OPERATOR_TOKEN.into()),
+            ("INTERNAL_TOKEN", INTERNAL_TOKEN.into()),
+            ("PAYMENT_URL", url(first(Component::Payment).api)),
+            ("DELIVERY_URL", url(first(Component::Delivery).api)),
             ("SMTP_URL", format!("smtp://127.0.0.1:{}", first(Component::SimulateMail).admin)),
             ("PUBLIC_URL", url(first(Component::SimulateEntrance).api)),
             ("ENTRANCE_LISTEN", listen(own.api)),

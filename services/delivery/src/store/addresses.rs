@@ -117,6 +117,27 @@ pub(crate) async fn one(pool: &PgPool, owner: Uuid, id: Uuid) -> sqlx::Result<Op
     .await
 }
 
+/// For each member the address named, if it is theirs and not deleted, or else their default; in the same
+/// order. Two look-ups and not one with OR, so that each finds its index.
+pub(crate) async fn choose(
+    pool: &PgPool,
+    members: &[Uuid],
+    named: &[Option<Uuid>],
+) -> sqlx::Result<Vec<Option<Uuid>>> {
+    sqlx::query_scalar(
+        "SELECT coalesce(
+             (SELECT id FROM addresses
+              WHERE id = w.address_id AND member_id = w.member_id AND deleted_at IS NULL),
+             (SELECT id FROM addresses WHERE w.address_id IS NULL AND member_id = w.member_id AND is_default))
+         FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS w (member_id, address_id, place)
+         ORDER BY w.place",
+    )
+    .bind(members)
+    .bind(named)
+    .fetch_all(pool)
+    .await
+}
+
 /// The address as it is, to be changed in this transaction.
 pub(crate) async fn lock(
     connection: &mut PgConnection,

@@ -5,7 +5,7 @@ use rocketmart_kit::request_limits::RequestLimitArgs;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::shop::{Client, Shop, address};
+use crate::shop::{Client, INTERNAL_TOKEN, Shop, address};
 
 async fn defaults(client: &Client) -> Vec<Value> {
     let (_, list) = client.get("/api/v1/addresses").await;
@@ -129,6 +129,34 @@ async fn m11_an_address_is_taken_as_its_country_writes_it() {
     assert_eq!((status, &kept["phone"]), (StatusCode::OK, &Value::Null), "{kept}");
     let (status, told) = me.call(Method::PATCH, &path, Some(&json!({"postal_code": ""}))).await;
     assert_eq!((status, &told["errors"][0]["rule"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("required")));
+}
+
+/// P6: what order asks before it takes a payment.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_internal_door_knows_whose_addresses_are_there() {
+    let shop = Shop::open().await;
+    let api = shop.api().await;
+    let member = Uuid::now_v7();
+    let (me, other) = (Client::new(&api, member), Client::new(&api, Uuid::now_v7()));
+    let first = me.add_address("서울").await;
+    let second = me.add_address("부산").await;
+    let theirs = other.add_address("대구").await;
+    let gone = me.add_address("인천").await;
+    me.call(Method::DELETE, &format!("/api/v1/addresses/{gone}"), None).await;
+    let wishes = json!([
+        {"member_id": member},
+        {"member_id": member, "id": second},
+        {"member_id": member, "id": theirs},
+        {"member_id": member, "id": gone},
+        {"member_id": Uuid::now_v7()},
+    ]);
+    let door = Client { token: INTERNAL_TOKEN.into(), ..Client::new(&api, member) };
+    let path = "/internal/v1/addresses/choices";
+    let asked = json!({ "wishes": wishes });
+    let (status, answer) = door.call(Method::POST, path, Some(&asked)).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(answer["choices"], json!([first, second, null, null, null]));
+    assert_eq!(me.call(Method::POST, path, Some(&asked)).await.0, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test(flavor = "multi_thread")]

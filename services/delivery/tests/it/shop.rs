@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::tokens;
 
+pub(crate) const INTERNAL_TOKEN: &str = "a token shared by the services";
 /// How long tests wait for something to happen.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -133,6 +134,7 @@ impl Shop {
                 auth_jwks_url: Some(tokens::publish_keys().await),
             },
             limits,
+            internal_token: Some(INTERNAL_TOKEN.parse().unwrap()),
         };
         Process::start(api::service(args).await.unwrap()).await
     }

@@ -1,6 +1,7 @@
 //! `payment`: what members see and keep, and what the provider calls back.
 
 mod callbacks;
+mod internal;
 mod methods;
 mod payments;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use rocketmart_kit::auth::Verifier;
 use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, ListenConfig};
+use rocketmart_kit::internal::Token;
 use rocketmart_kit::request_limits::RequestLimitArgs;
 use rocketmart_kit::service::Service;
 use sqlx::PgPool;
@@ -35,6 +37,9 @@ pub struct Args {
     pub auth: AuthConfig,
     #[command(flatten)]
     pub limits: RequestLimitArgs,
+    /// The token that the order service shows at the internal door; without one there is no such door.
+    #[arg(long, env = "INTERNAL_TOKEN", hide_env_values = true)]
+    pub internal_token: Option<Token>,
     /// The secret call-backs of the provider are signed with.
     #[arg(long, env = "PAYMENT_PROVIDER_SECRET", hide_env_values = true)]
     pub payment_provider_secret: String,
@@ -106,7 +111,11 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let keys = verifier.clone();
     Ok(Service::new(COMPONENT, &args.listen)
         .request_limits(&args.limits)
-        .api(router().with_state(app))
+        .api(
+            router()
+                .with_state(app.clone())
+                .merge(OpenApiRouter::from(internal::router(app, args.internal_token))),
+        )
         .ready("postgresql", move || {
             let pool = pool.clone();
             async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(drop)?) }

@@ -1,7 +1,9 @@
 //! Claims that were not believed, kept beside the differences of the reconciliation for somebody to look
 //! at; and the payments that claims are compared with.
 
+use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::dispute::Dispute;
@@ -15,6 +17,28 @@ pub(crate) struct Claimed {
     pub(crate) currency: String,
     pub(crate) state: String,
     pub(crate) provider_charge_id: Option<String>,
+}
+
+/// What somebody has to look at, whoever found it.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub(crate) struct Difference {
+    kind: String,
+    reference: String,
+    provider_id: Option<String>,
+    payment_id: Option<Uuid>,
+    detail: String,
+    #[serde(with = "time::serde::rfc3339")]
+    found_at: OffsetDateTime,
+}
+
+pub(crate) async fn newest(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Difference>> {
+    sqlx::query_as(
+        "SELECT kind, reference, provider_charge_id AS provider_id, payment_id, detail, found_at
+         FROM reconciliation_differences ORDER BY found_at DESC LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(pool)
+    .await
 }
 
 /// The payment of an order.

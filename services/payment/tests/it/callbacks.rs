@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::shop::{Order, PREVIOUS_SECRET, Process, SECRET, Shop, a_while, eventually};
+use crate::shop::{INTERNAL_TOKEN, Order, PREVIOUS_SECRET, Process, SECRET, Shop, a_while, eventually};
 
 async fn call_back(shop: &Shop, api: &Process, body: &str, header: &str) -> (StatusCode, Value) {
     let request = shop
@@ -146,6 +146,12 @@ async fn what_a_call_back_tells_must_be_so_of_the_payment_and_in_the_providers_b
     ];
     assert_eq!(found, expected.map(|(kind, order)| (kind.to_owned(), order.to_string())));
 
+    let list =
+        shop.http.get(format!("{}/internal/v1/differences?limit=2", api.url)).bearer_auth(INTERNAL_TOKEN);
+    let list: Value = list.send().await.unwrap().json().await.unwrap();
+    assert_eq!(list["data"].as_array().unwrap().len(), 2, "{list}");
+    assert_eq!(list["data"][0]["kind"], "charge_without_payment", "{list}");
+
     let charge = shop.charge_by_hand(order.id, 12_900).await;
     let body = charge_succeeded(order.id, &charge.id);
     for _ in 0..2 {
@@ -238,7 +244,7 @@ async fn signed_nonsense_is_refused_and_unknown_kinds_are_passed_over() {
     }
     let payout = r#"{"id": "1", "type": "payout.made", "data": 7}"#;
     assert_eq!(call_back(&shop, &api, payout, &signed_now(payout)).await.0, StatusCode::NO_CONTENT);
-    let stranger = charge_succeeded(Uuid::now_v7(), "ch_1").replace("charge.succeeded", "charge.declined");
+    let stranger = charge_succeeded(Uuid::now_v7(), "ch_1").replace("succeeded", "declined");
     assert_eq!(call_back(&shop, &api, &stranger, &signed_now(&stranger)).await.0, StatusCode::NO_CONTENT);
     eventually("nothing to be written", async || {
         let payments: i64 =

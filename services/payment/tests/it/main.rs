@@ -7,6 +7,7 @@ mod api;
 mod authorizing;
 mod callbacks;
 mod charging;
+mod choices;
 mod late;
 mod methods;
 mod reconciliation;

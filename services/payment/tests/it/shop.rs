@@ -25,6 +25,7 @@ use uuid::Uuid;
 use crate::tokens;
 
 pub(crate) const SECRET: &str = "a secret shared by shop and provider";
+pub(crate) const INTERNAL_TOKEN: &str = "a token shared by the services";
 /// What the provider may still sign with.
 pub(crate) const PREVIOUS_SECRET: &str = "the secret that they shared before";
 /// How long tests wait for something to happen.
@@ -164,6 +165,7 @@ impl Shop {
                 auth_jwks_url: Some(tokens::publish_keys().await),
             },
             limits,
+            internal_token: Some(INTERNAL_TOKEN.parse().unwrap()),
             payment_provider_secret: SECRET.into(),
             payment_provider_previous_secret: Some(PREVIOUS_SECRET.into()),
             payment_provider_url: self.provider.url().parse().unwrap(),
@@ -352,6 +354,14 @@ impl Order {
         if let Some(method) = self.method {
             data["payment_method_id"] = json!(method);
         }
+        self.event("rocketmart.order.payment_requested.v1", &data)
+    }
+
+    /// After the requests before came to nothing.
+    pub(crate) fn payment_requested_again(&self, attempt: i32) -> Event {
+        let first = self.payment_requested();
+        let mut data: Value = first.parse().unwrap();
+        data["attempt"] = json!(attempt);
         self.event("rocketmart.order.payment_requested.v1", &data)
     }
 
