@@ -33,6 +33,8 @@ use crate::provider::{
 use crate::store::charging;
 use crate::store::disputes::{self, Claimed};
 
+mod refunds;
+
 const SIGNATURE: &str = "provider-signature";
 
 #[derive(Deserialize, ToSchema)]
@@ -61,7 +63,7 @@ struct Callback {
         (status = 409, description = "`callback-disputed`: it tells what is not so of the payment, or in the provider's own books; nothing was settled",
          body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "`callback-invalid`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`provider-unavailable`: it could not be asked; send it again",
+        (status = 503, description = "`provider-unavailable`, `refund-in-progress`: it cannot be confirmed now; send it again",
          body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -76,6 +78,9 @@ pub(super) async fn take(State(app): State<App>, headers: HeaderMap, body: Bytes
     let callback: Callback = serde_json::from_slice(&body).map_err(|error| invalid(&error.to_string()))?;
     if !wire::is_id(&callback.id) {
         return Err(invalid("id must have 1 to 128 letters, digits, _, -, . or :"));
+    }
+    if callback.kind == "refund.succeeded" {
+        return refunds::take(&app, callback.data).await;
     }
     let told = Told::read(&callback.kind, callback.data).map_err(|error| invalid(&error.to_string()))?;
     let Some((order, told)) =
@@ -181,14 +186,7 @@ async fn believe(app: &App, order: Uuid, payment: Option<Claimed>, told: Told) -
     if has_ended && (is_known || !told.is_money()) {
         return Ok(Judged::NothingNew("settled before"));
     }
-    let record = told.on_record(app).await.map_err(|error| {
-        metrics::counter!("payment_callbacks_total", "outcome" => "unconfirmed").increment(1);
-        tracing::warn!(%error, %order, "a call-back could not be confirmed");
-        Problem::unavailable(
-            "provider-unavailable",
-            "the provider could not be asked about it; send it again",
-        )
-    })?;
+    let record = told.on_record(app).await.map_err(|error| unconfirmed(&error))?;
     let Some(record) = record else {
         let detail = format!("told: {} {}; payment: {}", claim.amount, claim.currency, payment.state);
         return Ok(Judged::Disputed(claim.dispute(Kind::UnknownToProvider, Some(payment.id), detail)));
@@ -229,6 +227,12 @@ async fn refuse(app: &App, dispute: &Dispute) -> Result<StatusCode> {
     metrics::counter!("payment_callbacks_total", "outcome" => "disputed").increment(1);
     Err(Problem::conflict("callback-disputed", "it does not fit the payment, or the provider's own record")
         .with("kind", dispute.kind.as_str()))
+}
+
+fn unconfirmed(error: &ProviderError) -> Problem {
+    metrics::counter!("payment_callbacks_total", "outcome" => "unconfirmed").increment(1);
+    tracing::warn!(%error, "a call-back could not be confirmed");
+    Problem::unavailable("provider-unavailable", "the provider could not be asked about it; send it again")
 }
 
 fn taken(outcome: &'static str) -> StatusCode {

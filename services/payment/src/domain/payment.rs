@@ -80,10 +80,12 @@ pub mod reason {
     pub const ANSWER_DIFFERS: &str = "answer_differs";
 }
 
-/// Why money did not go back, in the words of `payment.refund_failed`; or the provider's own code.
+/// Why money did not go back, or went back unasked, in the words of `payment.refund_failed`; or the provider's own code.
 pub mod refund_reason {
     /// More than what was captured and has not been refunded, nor is about to be.
     pub const EXCEEDS_CAPTURED: &str = "exceeds_captured";
+    /// Nobody here asked for it: the provider gave it back by itself.
+    pub const BY_PROVIDER: &str = "by_provider";
 }
 
 /// The payment of an order has an id that follows from the order's, so that even a database restored

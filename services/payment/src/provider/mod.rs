@@ -126,6 +126,9 @@ const VOIDED: &str = "voided";
 /// The provider's code when a key was used for something else before: then nobody knows what that was.
 pub const KEY_REUSED: &str = "idempotency_key_reused";
 
+/// The provider's code when less is left of a charge than shall go back.
+pub const EXCEEDS_CHARGE: &str = "refund_exceeds_charge";
+
 impl Charge {
     /// The money that it is about.
     pub fn claim(&self) -> Claim<'_> {
@@ -148,10 +151,34 @@ impl Charge {
             ChargeStatus::Succeeded => {
                 Settlement::Charged { charge_id: self.id, charged_at: self.created_at }
             }
-            ChargeStatus::Declined => {
-                Settlement::Failed { reason: self.reason.unwrap_or_else(|| reason::DECLINED.to_owned()) }
-            }
+            ChargeStatus::Declined => Settlement::Failed {
+                reason: self.reason.unwrap_or_else(|| reason::DECLINED.to_owned()),
+            },
         }
+    }
+}
+
+/// Money that went back, as the provider tells of it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct MadeRefund {
+    #[serde(deserialize_with = "wire::id")]
+    pub id: String,
+    #[serde(deserialize_with = "wire::id")]
+    pub charge_id: String,
+    #[serde(deserialize_with = "wire::reference")]
+    pub reference: String,
+    /// Minor units.
+    #[serde(deserialize_with = "wire::amount")]
+    pub amount: i64,
+    #[serde(deserialize_with = "wire::currency")]
+    pub currency: String,
+}
+
+impl MadeRefund {
+    /// The money that it is about.
+    pub fn claim(&self) -> Claim<'_> {
+        let Self { id, reference, amount, currency, .. } = self;
+        Claim { provider_id: id, reference, amount: *amount, currency }
     }
 }
 

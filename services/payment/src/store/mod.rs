@@ -3,6 +3,7 @@
 
 pub(crate) mod charging;
 pub(crate) mod disputes;
+pub(crate) mod foreign_refunds;
 pub(crate) mod intake;
 pub(crate) mod methods;
 pub(crate) mod reading;

@@ -6,6 +6,7 @@
 use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
 
+use super::foreign_refunds;
 use crate::provider::{Authorization, AuthorizationStatus, Charge, ChargeStatus};
 
 /// Any number for `pg_try_advisory_xact_lock`, the same in every replica.
@@ -76,6 +77,20 @@ pub(crate) async fn copy_charges(connection: &mut PgConnection, page: &[Charge])
     .bind(charges.iter().map(|c| c.refunded).collect::<Vec<_>>())
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// Takes over what went back of these charges without us.
+pub(crate) async fn take_over_refunds(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let more_went_back: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT c.id, c.refunded FROM provider_charges c JOIN payments p ON p.provider_charge_id = c.id
+         WHERE c.refunded > p.refunded AND p.amount = c.amount AND p.currency = c.currency",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for (charge, refunded) in more_went_back {
+        foreign_refunds::take_over(connection, &charge, refunded, None, None).await?;
+    }
     Ok(())
 }
 

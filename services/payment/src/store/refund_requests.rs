@@ -13,6 +13,9 @@ pub(crate) enum RefundIntake {
     Accepted,
     /// A refund of this payment by the same reference is made or on its way.
     Repeated,
+    /// More than what is left of the payment, since the provider gave some of it back by itself: what is left
+    /// goes back.
+    Reduced,
     /// More than what is left of the payment: it failed at once.
     Exceeds,
     /// The payment is not there, is another order's, in another currency, or was never captured.
@@ -38,20 +41,62 @@ pub(crate) async fn take(
     .fetch_optional(&mut *connection)
     .await?;
     let Some(left) = left else { return Ok(RefundIntake::NotCharged) };
+    if request.amount == 0 {
+        answer_nothing(connection, request_id, request).await?;
+        return Ok(RefundIntake::Accepted);
+    }
     if is_repeated(connection, request).await? {
         return Ok(RefundIntake::Repeated);
     }
-    if request.amount > left {
-        insert(connection, request_id, request, Some(refund_reason::EXCEEDS_CAPTURED)).await?;
+    if request.amount <= left {
+        reserve(connection, request.payment_id, request.amount).await?;
+        insert(connection, request_id, request, request.amount, None).await?;
+        return Ok(RefundIntake::Accepted);
+    }
+    if request.amount - left > given_back_by_provider(connection, request.payment_id).await? {
+        insert(connection, request_id, request, request.amount, Some(refund_reason::EXCEEDS_CAPTURED))
+            .await?;
         return Ok(RefundIntake::Exceeds);
     }
+    if left == 0 {
+        answer_nothing(connection, request_id, request).await?;
+    } else {
+        reserve(connection, request.payment_id, left).await?;
+        insert(connection, request_id, request, left, None).await?;
+    }
+    Ok(RefundIntake::Reduced)
+}
+
+/// Keeps an amount of a payment for a refund.
+pub(crate) async fn reserve(connection: &mut PgConnection, payment: Uuid, amount: i64) -> sqlx::Result<()> {
     sqlx::query("UPDATE payments SET refunded = refunded + $2 WHERE id = $1")
-        .bind(request.payment_id)
-        .bind(request.amount)
-        .execute(&mut *connection)
+        .bind(payment)
+        .bind(amount)
+        .execute(connection)
         .await?;
-    insert(connection, request_id, request, None).await?;
-    Ok(RefundIntake::Accepted)
+    Ok(())
+}
+
+/// What the buyer has back already without having asked for it here.
+async fn given_back_by_provider(connection: &mut PgConnection, payment: Uuid) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "SELECT coalesce(sum(amount), 0)::bigint FROM refunds
+         WHERE payment_id = $1 AND by_provider AND state = 'succeeded'",
+    )
+    .bind(payment)
+    .fetch_one(connection)
+    .await
+}
+
+/// Nothing has to go back, or is left to: whoever asks waits for an answer all the same.
+async fn answer_nothing(
+    connection: &mut PgConnection,
+    request_id: &str,
+    request: &RefundRequested,
+) -> sqlx::Result<()> {
+    let back = events::refunded(&refund(refund_id(request_id), request, 0, &request.reason));
+    let back = events::in_trace(back, request.traceparent.as_deref());
+    outbox::put(connection, events::PAYMENTS, &[back]).await
 }
 
 async fn is_repeated(connection: &mut PgConnection, request: &RefundRequested) -> sqlx::Result<bool> {
@@ -69,37 +114,44 @@ async fn insert(
     connection: &mut PgConnection,
     request_id: &str,
     request: &RefundRequested,
+    amount: i64,
     failure: Option<&str>,
 ) -> sqlx::Result<()> {
     let id = refund_id(request_id);
     sqlx::query(
         "INSERT INTO refunds (id, request_id, payment_id, amount, reason, reference, traceparent, state, failure,
-                              due_at, settled_at)
+                              due_at, settled_at, asked_amount)
          VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $8::text IS NULL THEN 'requested' ELSE 'failed' END, $8,
-                 CASE WHEN $8::text IS NULL THEN now() END, CASE WHEN $8::text IS NOT NULL THEN now() END)",
+                 CASE WHEN $8::text IS NULL THEN now() END, CASE WHEN $8::text IS NOT NULL THEN now() END,
+                 CASE WHEN $9 <> $4 THEN $9 END)",
     )
     .bind(id)
     .bind(request_id)
     .bind(request.payment_id)
-    .bind(request.amount)
+    .bind(amount)
     .bind(&request.reason)
     .bind(request.reference)
     .bind(&request.traceparent)
     .bind(failure)
+    .bind(request.amount)
     .execute(&mut *connection)
     .await?;
     let Some(reason) = failure else { return Ok(()) };
-    let failed = events::refund_failed(&Refund {
+    let failed = events::refund_failed(&refund(id, request, amount, reason));
+    let failed = events::in_trace(failed, request.traceparent.as_deref());
+    outbox::put(connection, events::PAYMENTS, &[failed]).await
+}
+
+fn refund<'a>(id: Uuid, request: &'a RefundRequested, amount: i64, reason: &'a str) -> Refund<'a> {
+    Refund {
         payment_id: request.payment_id,
         refund_id: id,
         order_id: request.order_id,
-        amount: request.amount,
+        amount,
         currency: &request.currency,
         reason,
         reference: request.reference,
-    });
-    let failed = events::in_trace(failed, request.traceparent.as_deref());
-    outbox::put(connection, events::PAYMENTS, &[failed]).await
+    }
 }
 
 /// Takes a refund's amount off the payment again: it surely was not and will not be made.

@@ -8,8 +8,14 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::charging::interval;
-use super::refund_requests::give_up;
+use super::foreign_refunds::{TakenOver, take_over};
+use super::refund_requests::{give_up, reserve};
+use crate::domain::payment::call_key;
 use crate::events::{self, Refund};
+use crate::provider::Charge;
+
+/// The pause of a refund that others of the same payment are in the way of.
+const AMONG_OTHERS: Duration = Duration::from_secs(5);
 
 /// A refund whose turn it is.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -18,7 +24,19 @@ pub(crate) struct DueRefund {
     pub(crate) charge_id: String,
     /// Minor units.
     pub(crate) amount: i64,
+    /// What was asked for, where less was left to give back.
+    pub(crate) asked_amount: Option<i64>,
     pub(crate) attempts: i32,
+}
+
+impl DueRefund {
+    /// The provider's key; of a smaller amount than was asked for it is another one.
+    pub(crate) fn key(&self) -> Uuid {
+        match self.asked_amount {
+            None => self.id,
+            Some(_) => call_key(self.id, &self.amount.to_string()),
+        }
+    }
 }
 
 /// How an attempt to refund ended.
@@ -36,6 +54,11 @@ pub(crate) enum RefundResult {
         /// Nothing was refunded under this key, so the money may be refunded by another one.
         surely_unmade: bool,
     },
+    /// Some of the charge went back without us, and less is left than was asked for: this is the provider's
+    /// record of it.
+    LessIsLeft {
+        charge: Charge,
+    },
     Postponed {
         pause: Duration,
     },
@@ -52,7 +75,7 @@ pub(crate) async fn claim(pool: &PgPool, limit: usize, lease: Duration) -> sqlx:
          SET state = 'processing', attempts = r.attempts + 1, due_at = now() + $2
          FROM due, payments p
          WHERE r.id = due.id AND p.id = r.payment_id
-         RETURNING r.id, p.provider_charge_id AS charge_id, r.amount, r.attempts",
+         RETURNING r.id, p.provider_charge_id AS charge_id, r.amount, r.asked_amount, r.attempts",
     )
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .bind(interval(lease))
@@ -105,6 +128,7 @@ pub(crate) async fn record(
             RefundResult::Refused { reason, failure, surely_unmade } => {
                 refuse(connection, refund.id, reason, failure, *surely_unmade).await?;
             }
+            RefundResult::LessIsLeft { charge } => reduce(connection, refund, charge).await?,
             RefundResult::Postponed { pause } => postpone(connection, refund, *pause).await?,
         }
     }
@@ -149,6 +173,43 @@ async fn refuse(
         give_up(connection, id).await?;
     }
     outbox::put(connection, events::PAYMENTS, &[row.event(Some(reason))]).await
+}
+
+/// Takes over what went back without us, and gives back what is left under another key. When nothing is left the
+/// refund is made, of nothing.
+async fn reduce(connection: &mut PgConnection, refund: &DueRefund, charge: &Charge) -> sqlx::Result<()> {
+    let is_open: Option<bool> =
+        sqlx::query_scalar("SELECT state = 'processing' FROM refunds WHERE id = $1 FOR UPDATE")
+            .bind(refund.id)
+            .fetch_optional(&mut *connection)
+            .await?;
+    if is_open != Some(true) {
+        return Ok(());
+    }
+    give_up(connection, refund.id).await?;
+    let taken_over = take_over(connection, &charge.id, charge.refunded, None, Some(refund.id)).await?;
+    let others_first = taken_over == TakenOver::NotYet;
+    let left = if others_first { refund.amount } else { refund.amount.min(charge.amount - charge.refunded) };
+    let reduced: SettledRow = sqlx::query_as(
+        "UPDATE refunds r SET amount = $2,
+             asked_amount = CASE WHEN $2 < r.amount THEN coalesce(asked_amount, r.amount) ELSE asked_amount END,
+             state = CASE WHEN $2 = 0 THEN 'succeeded' ELSE r.state END,
+             provider_refund_id = CASE WHEN $2 = 0 THEN 'nothing/' || r.id END,
+             settled_at = CASE WHEN $2 = 0 THEN now() END,
+             due_at = CASE WHEN $2 = 0 THEN NULL ELSE now() + $3 END
+         FROM payments p WHERE r.id = $1 AND p.id = r.payment_id
+         RETURNING r.id, r.payment_id, p.order_id, r.amount, p.currency, r.reason, r.reference, r.traceparent",
+    )
+    .bind(refund.id)
+    .bind(left)
+    .bind(interval(if others_first { AMONG_OTHERS } else { Duration::ZERO }))
+    .fetch_one(&mut *connection)
+    .await?;
+    reserve(connection, reduced.payment_id, left).await?;
+    if left == 0 {
+        return outbox::put(connection, events::PAYMENTS, &[reduced.event(None)]).await;
+    }
+    Ok(())
 }
 
 async fn postpone(connection: &mut PgConnection, refund: &DueRefund, pause: Duration) -> sqlx::Result<()> {

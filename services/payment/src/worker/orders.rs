@@ -71,6 +71,9 @@ impl Handler for Orders {
             let id = &batch[*index].event.id;
             match refund_requests::take(&mut tx, id, request).await? {
                 RefundIntake::Accepted => {}
+                RefundIntake::Reduced => {
+                    tracing::warn!(order_id = %request.order_id, event = id, "refund of what is left");
+                }
                 RefundIntake::Repeated => {
                     metrics::counter!("payment_refunds_ignored_total").increment(1);
                     tracing::warn!(order_id = %request.order_id, event = id, "refund asked for again");

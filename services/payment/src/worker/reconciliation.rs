@@ -1,5 +1,5 @@
 //! Once a day: is every charge in the provider's list one of our payments, and the other way round? And
-//! is money still set aside for a payment that has ended?
+//! is money still set aside for a payment that has ended? What the provider gave back by itself is taken over.
 //!
 //! Any replica may do it; an advisory lock makes it one at a time, and the recorded window of the last
 //! run says whether it is due and where to go on. Differences go into a table and a metric.
@@ -62,6 +62,7 @@ impl Reconciliation {
         }
         store::prepare(&mut tx).await?;
         self.copy_lists(&mut tx, Window { since, until }).await?;
+        store::take_over_refunds(&mut tx).await?;
         let (charges, findings) = store::compare(&mut tx, since, until).await?;
         tx.commit().await?;
         report(charges, since, until, &findings);

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 
 use super::pipeline::Work;
 use crate::domain::backoff::pause_after;
-use crate::provider::{KEY_REUSED, PaymentProvider, ProviderError};
+use crate::provider::{EXCEEDS_CHARGE, KEY_REUSED, PaymentProvider, ProviderError};
 use crate::store::refunding::{self, DueRefund, RefundResult};
 
 /// What a lease has beyond the provider's time-out, for writing the result.
@@ -27,6 +27,26 @@ impl Refunding {
     }
 }
 
+impl Refunding {
+    /// The provider has less left than we think: how much, its record of the charge says.
+    async fn what_is_left(&self, refund: &DueRefund, code: String, message: String) -> RefundResult {
+        match self.provider.find_charge(&refund.charge_id).await {
+            Ok(Some(charge)) if charge.amount - charge.refunded < refund.amount => {
+                RefundResult::LessIsLeft { charge }
+            }
+            Ok(_) => {
+                let failure = format!("{code}: {message}");
+                tracing::error!(refund_id = %refund.id, failure, "the provider refused a refund");
+                RefundResult::Refused { failure, surely_unmade: true, reason: code }
+            }
+            Err(error) => {
+                tracing::info!(refund_id = %refund.id, attempt = refund.attempts, %error, "refund still open");
+                RefundResult::Postponed { pause: pause_after(refund.attempts, rand::random()) }
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl Work for Refunding {
     const NAME: &'static str = "refunding";
@@ -38,9 +58,12 @@ impl Work for Refunding {
     }
 
     async fn perform(&self, refund: DueRefund) -> Self::Done {
-        let answer = self.provider.refund(refund.id, &refund.charge_id, refund.amount).await;
+        let answer = self.provider.refund(refund.key(), &refund.charge_id, refund.amount).await;
         let result = match answer {
             Ok(provider_refund_id) => RefundResult::Refunded { provider_refund_id },
+            Err(ProviderError::Refused { code, message }) if code == EXCEEDS_CHARGE => {
+                self.what_is_left(&refund, code, message).await
+            }
             Err(ProviderError::Refused { code, message }) => {
                 tracing::error!(refund_id = %refund.id, code, message, "the provider refused a refund");
                 RefundResult::Refused {
@@ -65,6 +88,7 @@ impl Work for Refunding {
             let outcome = match result {
                 RefundResult::Refunded { .. } => "refunded",
                 RefundResult::Refused { .. } => "refused",
+                RefundResult::LessIsLeft { .. } => "reduced",
                 RefundResult::Postponed { .. } => "open",
             };
             metrics::counter!("payment_refund_attempts_total", "outcome" => outcome).increment(1);
