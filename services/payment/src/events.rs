@@ -53,6 +53,9 @@ pub(crate) struct PaymentRequested {
     pub(crate) currency: String,
     #[serde(default)]
     pub(crate) payment_method_id: Option<Uuid>,
+    /// Above 1 when the order has asked before and it came to nothing.
+    #[serde(default)]
+    pub(crate) attempt: Option<i32>,
     pub(crate) pay_by_ms: i64,
     /// From the event, not its data.
     #[serde(skip)]
@@ -63,6 +66,11 @@ pub(crate) struct PaymentRequested {
 }
 
 impl PaymentRequested {
+    /// Which request of its order this is, from 1 on.
+    pub(crate) fn request(&self) -> i32 {
+        self.attempt.unwrap_or(1)
+    }
+
     /// What is outside the calendar counts as long past, and is then not charged.
     pub(crate) fn pay_by(&self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.pay_by_ms) * 1_000_000)
@@ -103,6 +111,12 @@ struct Failed<'a> {
     payment_id: Uuid,
     order_id: Uuid,
     reason: &'a str,
+    /// As the request had it, above 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<i32>,
+    /// Nothing is charged for the order any more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    closed: bool,
 }
 
 /// A refund, made or not: the events about both look the same.
@@ -132,8 +146,9 @@ pub(crate) fn succeeded(
     Event::new(SOURCE, SUCCEEDED, order_id, &data)
 }
 
-pub(crate) fn failed(payment_id: Uuid, order_id: Uuid, reason: &str) -> Event {
-    let data = Failed { payment_id, order_id, reason };
+pub(crate) fn failed(payment_id: Uuid, order_id: Uuid, reason: &str, request: i32, closed: bool) -> Event {
+    let attempt = (request > 1).then_some(request);
+    let data = Failed { payment_id, order_id, reason, attempt, closed };
     Event::new(SOURCE, FAILED, order_id, &data)
 }
 

@@ -13,6 +13,8 @@
 //! and a settled payment never changes, so whichever comes first counts. Kinds that settle nothing are
 //! taken and passed over, as providers add kinds.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -26,7 +28,7 @@ use uuid::Uuid;
 
 use super::App;
 use crate::domain::dispute::{Claim, Dispute, Kind};
-use crate::domain::payment::{PaymentState, Progress, reason};
+use crate::domain::payment::{PaymentState, Progress, Settlement, reason};
 use crate::provider::{
     Authorization, AuthorizationStatus, Charge, ChargeStatus, PaymentProvider as _, ProviderError, wire,
 };
@@ -36,6 +38,8 @@ use crate::store::disputes::{self, Claimed};
 mod refunds;
 
 const SIGNATURE: &str = "provider-signature";
+/// How long the answer to the call that a call-back is about has to arrive by itself.
+const ANSWER_COMES_FIRST: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize, ToSchema)]
 struct Callback {
@@ -214,6 +218,13 @@ async fn settle(app: &App, callback_id: &str, believed: Believed) -> Result<Stat
     let moved_on = match believed.progress {
         Progress::Authorized { authorization_id } => {
             charging::authorize(&mut tx, &[(id, authorization_id)]).await? > 0
+        }
+        // That a card was declined may be told of an earlier request of the same order: the answer to our own call
+        // says which.
+        Progress::Settled(Settlement::Failed { .. } | Settlement::Voided { .. }) => {
+            charging::look_again(&mut tx, id, ANSWER_COMES_FIRST).await?;
+            tx.commit().await?;
+            return Ok(taken("looked at again"));
         }
         Progress::Settled(settlement) => !charging::settle(&mut tx, &[(id, settlement)]).await?.is_empty(),
     };

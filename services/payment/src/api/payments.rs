@@ -22,6 +22,9 @@ pub(super) struct Payment {
     state: PaymentState,
     /// Why it failed or was voided.
     reason: Option<String>,
+    /// Which attempt of the buyer's this is: above 1 when other cards failed before.
+    #[schema(minimum = 1)]
+    attempt: i32,
     /// Minor units of `currency`.
     amount: i64,
     /// ISO 4217.
@@ -61,6 +64,7 @@ impl Payment {
             payment_method_id: row.payment_method_id,
             state,
             reason: row.reason,
+            attempt: row.request,
             amount: row.amount,
             currency: row.currency,
             refunded: row.refunded,

@@ -11,6 +11,11 @@
 //! (`processing`), no more than that and money is set aside (`authorized`), the capture (`capturing`).
 //! That decides what may be done without asking the provider. With automatic capture the first call
 //! is the only one: `processing` goes to `succeeded`.
+//!
+//! An order has one payment. When it failed, and the provider surely holds and takes nothing for it, the
+//! buyer may ask again with another card: it begins anew as `requested`, under another key. So one
+//! request is under way at a time, whatever cards were tried before. A payment of nothing has succeeded
+//! from the start.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -95,6 +100,11 @@ pub fn payment_id(order_id: Uuid) -> Uuid {
     Uuid::new_v5(&NAMESPACE, order_id.as_bytes())
 }
 
+/// The key of the first call about a request of a payment; `request` counts from 1.
+pub fn request_key(payment_id: Uuid, request: i32) -> Uuid {
+    if request <= 1 { payment_id } else { call_key(payment_id, &format!("request {request}")) }
+}
+
 /// Likewise the refund asked for by one event.
 pub fn refund_id(request_id: &str) -> Uuid {
     const NAMESPACE: Uuid = Uuid::from_u128(0x0b9a_6e31_47d2_4c55_8e0d_2f64_93b7_1ca2);
@@ -151,6 +161,8 @@ pub struct DuePayment {
     pub provider_token: String,
     pub pay_by: OffsetDateTime,
     pub released: bool,
+    /// Which request of the order this is: above 1 when others came to nothing.
+    pub request: i32,
     pub capture: Capture,
     pub seen: Seen,
     /// How many times it was taken up, this one included.
@@ -192,6 +204,11 @@ impl DuePayment {
         answer.against(self.id, self.order_id, self.amount, &self.currency)
     }
 
+    /// The key of the first call about it.
+    pub fn key(&self) -> Uuid {
+        request_key(self.id, self.request)
+    }
+
     /// Why it is not charged once it is too late.
     pub fn void_reason(&self) -> &'static str {
         if self.released { reason::ORDER_RELEASED } else { reason::DEADLINE }
@@ -201,9 +218,18 @@ impl DuePayment {
 /// How a payment ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Settlement {
-    Charged { charge_id: String, charged_at: OffsetDateTime },
-    Failed { reason: String },
-    Voided { reason: String },
+    Charged {
+        charge_id: String,
+        charged_at: OffsetDateTime,
+    },
+    /// `closed`: nothing may be charged for the order any more. Else it may be asked for again.
+    Failed {
+        reason: String,
+        closed: bool,
+    },
+    Voided {
+        reason: String,
+    },
 }
 
 /// What an answer of the provider means for a payment.
@@ -231,6 +257,7 @@ mod tests {
             provider_token: "tok_1".into(),
             pay_by: OffsetDateTime::UNIX_EPOCH,
             released,
+            request: 1,
             capture,
             seen: seen.clone(),
             attempt: 1,
@@ -275,5 +302,13 @@ mod tests {
         assert_eq!(payment_id(order), payment_id(order));
         assert_ne!(payment_id(order), payment_id(Uuid::from_u128(8)));
         assert_ne!(call_key(order, "capture"), call_key(order, "void"));
+    }
+
+    #[test]
+    fn p4_each_request_of_an_order_has_keys_of_its_own() {
+        let payment = Uuid::from_u128(7);
+        assert_eq!(request_key(payment, 1), payment);
+        assert_ne!(request_key(payment, 2), request_key(payment, 3));
+        assert_ne!(call_key(request_key(payment, 2), "capture"), call_key(payment, "capture"));
     }
 }

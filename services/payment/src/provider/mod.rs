@@ -111,6 +111,7 @@ impl Authorization {
         match self.status {
             AuthorizationStatus::Declined => Progress::Settled(Settlement::Failed {
                 reason: self.reason.unwrap_or_else(|| reason::DECLINED.to_owned()),
+                closed: false,
             }),
             // Once captured, the capture under its own key answers with the charge.
             AuthorizationStatus::Authorized | AuthorizationStatus::Captured | AuthorizationStatus::Voided => {
@@ -153,6 +154,7 @@ impl Charge {
             }
             ChargeStatus::Declined => Settlement::Failed {
                 reason: self.reason.unwrap_or_else(|| reason::DECLINED.to_owned()),
+                closed: false,
             },
         }
     }

@@ -21,6 +21,7 @@ struct DueRow {
     provider_token: String,
     pay_by: OffsetDateTime,
     released: bool,
+    request: i32,
     capture: String,
     state_before: String,
     provider_authorization_id: Option<String>,
@@ -61,7 +62,7 @@ pub(crate) async fn claim(
              capture = CASE p.state WHEN 'requested' THEN $3 ELSE coalesce(p.capture, $3) END,
              attempts = p.attempts + 1, due_at = now() + $2
          FROM due WHERE p.id = due.id
-         RETURNING p.id, p.order_id, p.amount, p.currency, p.provider_token, p.pay_by, p.released,
+         RETURNING p.id, p.order_id, p.amount, p.currency, p.provider_token, p.pay_by, p.released, p.request,
                    coalesce(p.capture, 'automatic') AS capture, due.state AS state_before,
                    p.provider_authorization_id, p.attempts, due.due_at AS was_due_at, now() AS now",
     )
@@ -94,6 +95,7 @@ impl DueRow {
             provider_token: self.provider_token,
             pay_by: self.pay_by,
             released: self.released,
+            request: self.request,
             capture,
             seen,
             attempt: self.attempts,
@@ -129,6 +131,20 @@ pub(crate) async fn postpone(connection: &mut PgConnection, attempts: &[Postpone
     .bind(attempts.iter().map(|a| a.attempt).collect::<Vec<_>>())
     .bind(attempts.iter().map(|a| interval(a.pause)).collect::<Vec<_>>())
     .bind(attempts.iter().map(|a| a.back_to).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Has a payment that is on its way looked at again soon: the provider told something of it that only the
+/// answer to our own call says for sure. By then that answer may have come by itself.
+pub(crate) async fn look_again(connection: &mut PgConnection, id: Uuid, after: Duration) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE payments SET due_at = least(due_at, now() + $2)
+         WHERE id = $1 AND state IN ('processing', 'capturing')",
+    )
+    .bind(id)
+    .bind(interval(after))
     .execute(connection)
     .await?;
     Ok(())
@@ -182,7 +198,7 @@ pub(crate) async fn authorize_and_claim(
              attempts = p.attempts + 1, due_at = now() + $3
          FROM unnest($1::uuid[], $2::text[]) AS a (id, authorization_id)
          WHERE p.id = a.id AND p.state = 'processing'
-         RETURNING p.id, p.order_id, p.amount, p.currency, p.provider_token, p.pay_by, p.released,
+         RETURNING p.id, p.order_id, p.amount, p.currency, p.provider_token, p.pay_by, p.released, p.request,
                    coalesce(p.capture, 'automatic') AS capture, 'authorized' AS state_before,
                    p.provider_authorization_id, p.attempts, now() AS was_due_at, now() AS now",
     )
@@ -208,19 +224,21 @@ pub(crate) async fn settle(
     let mut charges: Vec<Option<&str>> = Vec::with_capacity(settlements.len());
     let mut charged: Vec<Option<OffsetDateTime>> = Vec::with_capacity(settlements.len());
     let mut reasons: Vec<Option<&str>> = Vec::with_capacity(settlements.len());
+    let mut closed = Vec::with_capacity(settlements.len());
     for (id, settlement) in settlements {
-        let (state, charge, at, reason) = match settlement {
+        let (state, charge, at, reason, is_closed) = match settlement {
             Settlement::Charged { charge_id, charged_at } => {
-                ("succeeded", Some(charge_id.as_str()), Some(*charged_at), None)
+                ("succeeded", Some(charge_id.as_str()), Some(*charged_at), None, false)
             }
-            Settlement::Failed { reason } => ("failed", None, None, Some(reason.as_str())),
-            Settlement::Voided { reason } => ("voided", None, None, Some(reason.as_str())),
+            Settlement::Failed { reason, closed } => ("failed", None, None, Some(reason.as_str()), *closed),
+            Settlement::Voided { reason } => ("voided", None, None, Some(reason.as_str()), true),
         };
         ids.push(*id);
         states.push(state);
         charges.push(charge);
         charged.push(at);
         reasons.push(reason);
+        closed.push(is_closed);
     }
     if ids.is_empty() {
         return Ok(ids);
@@ -228,18 +246,20 @@ pub(crate) async fn settle(
     let settled: Vec<SettledRow> = sqlx::query_as(
         "UPDATE payments p
          SET state = s.state, provider_charge_id = s.charge_id, charged_at = s.charged_at, reason = s.reason,
-             settled_at = now(), due_at = NULL
-         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[])
-              AS s (id, state, charge_id, charged_at, reason)
+             closed = s.closed, settled_at = now(), due_at = NULL
+         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::boolean[])
+              AS s (id, state, charge_id, charged_at, reason, closed)
          WHERE p.id = s.id AND p.due_at IS NOT NULL
            AND NOT EXISTS (SELECT FROM payments other WHERE other.provider_charge_id = s.charge_id)
-         RETURNING p.id, p.order_id, p.amount, p.currency, p.reason, p.settled_at, p.traceparent",
+         RETURNING p.id, p.order_id, p.amount, p.currency, p.reason, p.request, p.closed, p.settled_at,
+                   p.traceparent",
     )
     .bind(ids)
     .bind(states)
     .bind(charges)
     .bind(charged)
     .bind(reasons)
+    .bind(closed)
     .fetch_all(&mut *connection)
     .await?;
     let events: Vec<Event> = settled.iter().map(SettledRow::event).collect();
@@ -254,6 +274,8 @@ struct SettledRow {
     amount: i64,
     currency: String,
     reason: Option<String>,
+    request: i32,
+    closed: bool,
     settled_at: OffsetDateTime,
     traceparent: Option<String>,
 }
@@ -262,7 +284,7 @@ impl SettledRow {
     fn event(&self) -> Event {
         let event = match &self.reason {
             None => events::succeeded(self.id, self.order_id, self.amount, &self.currency, self.settled_at),
-            Some(reason) => events::failed(self.id, self.order_id, reason),
+            Some(reason) => events::failed(self.id, self.order_id, reason, self.request, self.closed),
         };
         events::in_trace(event, self.traceparent.as_deref())
     }

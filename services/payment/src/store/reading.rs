@@ -13,6 +13,7 @@ pub(crate) struct PaymentRow {
     pub(crate) payment_method_id: Option<Uuid>,
     pub(crate) state: String,
     pub(crate) reason: Option<String>,
+    pub(crate) request: i32,
     pub(crate) amount: i64,
     pub(crate) currency: String,
     pub(crate) refunded: i64,
@@ -44,7 +45,7 @@ pub(crate) async fn list(
 ) -> sqlx::Result<Vec<PaymentRow>> {
     let (created_at, id) = after.unzip();
     sqlx::query_as(
-        "SELECT id, order_id, payment_method_id, state, reason, amount, currency, refunded, created_at,
+        "SELECT id, order_id, payment_method_id, state, reason, request, amount, currency, refunded, created_at,
                 settled_at
          FROM payments
          WHERE buyer_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
@@ -60,7 +61,7 @@ pub(crate) async fn list(
 
 pub(crate) async fn one(pool: &PgPool, buyer: Uuid, id: Uuid) -> sqlx::Result<Option<PaymentRow>> {
     sqlx::query_as(
-        "SELECT id, order_id, payment_method_id, state, reason, amount, currency, refunded, created_at,
+        "SELECT id, order_id, payment_method_id, state, reason, request, amount, currency, refunded, created_at,
                 settled_at
          FROM payments WHERE buyer_id = $1 AND id = $2",
     )

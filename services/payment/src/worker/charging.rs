@@ -114,7 +114,7 @@ impl Work for Charging {
                 }
                 Attempt::Disputed(id, dispute) => {
                     let reason = reason::ANSWER_DIFFERS.to_owned();
-                    settled.push((*id, Settlement::Failed { reason }));
+                    settled.push((*id, Settlement::Failed { reason, closed: true }));
                     disputed.push(dispute);
                 }
                 Attempt::Open(postponed) => open.push(postponed.clone()),
@@ -165,20 +165,28 @@ async fn attempt(
     let too_late = matches!(step, Step::GiveUp(_) | Step::Settle | Step::Void);
     let answer = match &step {
         Step::Authorize => provider.authorize(&order(payment)).await.map(|it| set_aside(payment, it)),
-        Step::Capture(id) => {
-            provider.capture(call_key(payment.id, "capture"), id).await.map(|charge| charged(payment, charge))
-        }
+        Step::Capture(id) => provider
+            .capture(call_key(payment.key(), "capture"), id)
+            .await
+            .map(|charge| charged(payment, charge)),
         Step::Charge => provider.charge(&order(payment)).await.map(|charge| charged(payment, charge)),
-        Step::GiveUp(id) => provider.void(call_key(payment.id, "void"), id).await.map(|_| given_up(payment)),
+        Step::GiveUp(id) => {
+            provider.void(call_key(payment.key(), "void"), id).await.map(|_| given_up(payment))
+        }
         Step::Settle => last_word(provider, payment, given_up(payment)).await,
         Step::Void => Ok(given_up(payment)),
     };
     match answer {
-        // Whether an earlier attempt had another end only the provider knows.
         Err(ProviderError::Refused { code, message }) if step != Step::Settle => {
             tracing::warn!(payment_id = %payment.id, code, message, ?step, "the provider refused");
+            let is_first_call = payment.seen == Seen::Nothing;
             let reason = reason::PROVIDER_REFUSED.to_owned();
-            let refused = Answer::Progress(Progress::Settled(Settlement::Failed { reason }));
+            let refused =
+                Answer::Progress(Progress::Settled(Settlement::Failed { reason, closed: !is_first_call }));
+            if is_first_call {
+                return Ok(refused);
+            }
+            // Whether an earlier attempt had another end only the provider knows.
             last_word(provider, payment, if too_late { given_up(payment) } else { refused }).await
         }
         answer => answer,
@@ -216,7 +224,7 @@ fn given_up(payment: &DuePayment) -> Answer {
 
 fn order(payment: &DuePayment) -> ChargeOrder {
     ChargeOrder {
-        idempotency_key: payment.id,
+        idempotency_key: payment.key(),
         reference: payment.order_id,
         token: payment.provider_token.clone(),
         amount: payment.amount,

@@ -111,6 +111,7 @@ fn read(event: &Event) -> anyhow::Result<Option<Asked>> {
         PAYMENT_REQUESTED => {
             let request: PaymentRequested = event.parse()?;
             check_money(request.amount, &request.currency)?;
+            ensure!(request.request() > 0, "attempt must be 1 or more: {}", request.request());
             Some(Asked::Payment(PaymentRequested {
                 traceparent: event.traceparent.clone(),
                 asked_at: Some(event.time),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
 #![allow(unreachable_pub, reason = "nothing outside sees a test; `pub` says which module serves the others")]
 
+mod again;
 mod api;
 mod authorizing;
 mod callbacks;
