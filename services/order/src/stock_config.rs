@@ -53,6 +53,9 @@ pub struct StockConfig {
     #[arg(long, env = "REDIS_MIN_REPLICAS", default_value_t = 1,
         value_parser = clap::value_parser!(u8).range(1..))]
     pub redis_min_replicas: u8,
+    /// Whose Redis it has to be, such as `namespace/name` of the Shop. When absent, nobody's in particular.
+    #[arg(long, env = "SHOP_ID")]
+    pub shop_id: Option<String>,
 }
 
 impl StockConfig {
@@ -63,7 +66,11 @@ impl StockConfig {
 
     /// A client of the reservation engine; it connects on first use.
     pub fn connect(&self) -> anyhow::Result<Stock> {
-        Ok(Stock::connect_to(&self.server()?)?)
+        let server = self.server()?;
+        Ok(match &self.shop_id {
+            Some(shop) => Stock::of_shop(&server, shop)?,
+            None => Stock::connect_to(&server)?,
+        })
     }
 
     fn server(&self) -> anyhow::Result<Server> {

@@ -21,6 +21,7 @@ use tokio::sync::Mutex;
 
 use crate::connection::Connection;
 use crate::error::StockError;
+use crate::owner::Owner;
 use crate::sentinel::Locator;
 use crate::server::{ClusterNodes, Login, ask_all};
 use crate::slots::{self, Address, Claim, Range};
@@ -35,6 +36,7 @@ const ASK_SOON: Duration = Duration::from_millis(200);
 pub(crate) struct Cluster {
     seeds: Vec<Client>,
     login: Login,
+    owner: Option<Owner>,
     min_replicas: usize,
     response_timeout: Duration,
     /// Raised by the connections: others may be the masters now.
@@ -61,12 +63,17 @@ struct Master {
 }
 
 impl Cluster {
-    pub(crate) fn new(nodes: &ClusterNodes, response_timeout: Duration) -> Result<Self, StockError> {
+    pub(crate) fn new(
+        nodes: &ClusterNodes,
+        owner: Option<Owner>,
+        response_timeout: Duration,
+    ) -> Result<Self, StockError> {
         let login = Login::new(nodes.username.as_deref(), nodes.password.as_deref(), nodes.tls.clone());
         let seeds = nodes.addresses.iter().map(|address| login.at(address));
         Ok(Self {
             seeds: seeds.collect::<Result<_, _>>()?,
             login,
+            owner,
             min_replicas: nodes.min_replicas,
             response_timeout,
             trouble: Arc::default(),
@@ -199,9 +206,9 @@ impl Cluster {
 
     fn master(&self, (host, port): &Address) -> Result<Master, StockError> {
         let server = self.login.client(host, *port)?;
-        let connection =
-            Connection::new(Locator::Fixed(server.clone()), self.min_replicas, self.response_timeout)
-                .that_tells(Arc::clone(&self.trouble));
+        let (locator, owner) = (Locator::Fixed(server.clone()), self.owner.clone());
+        let connection = Connection::new(locator, owner, self.min_replicas, self.response_timeout)
+            .that_tells(Arc::clone(&self.trouble));
         Ok(Master { server, connection: Arc::new(connection) })
     }
 }

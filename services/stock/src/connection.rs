@@ -21,6 +21,7 @@ use tokio::sync::Mutex;
 
 use crate::error::StockError;
 use crate::library;
+use crate::owner::{self, Owner};
 use crate::sentinel::Locator;
 
 /// After a failed attempt, callers are refused at once for this long instead of queueing up to
@@ -34,6 +35,8 @@ const REPLICAS_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     locator: Locator,
+    /// The shop whose Redis it has to be.
+    owner: Option<Owner>,
     /// Replicas that must have written a change.
     min_replicas: usize,
     response_timeout: Duration,
@@ -62,9 +65,15 @@ struct Slot {
 }
 
 impl Connection {
-    pub(crate) fn new(locator: Locator, min_replicas: usize, response_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        locator: Locator,
+        owner: Option<Owner>,
+        min_replicas: usize,
+        response_timeout: Duration,
+    ) -> Self {
         Self {
             locator,
+            owner,
             min_replicas,
             response_timeout,
             trouble: Arc::default(),
@@ -222,8 +231,35 @@ impl Connection {
     async fn connect(&self) -> Result<Open, StockError> {
         let server = self.locator.find().await?;
         let mut connection = self.locator.dial(&server, Some(self.response_timeout)).await?;
+        self.claim(&mut connection, &server).await?;
         library::ensure(&mut connection).await?;
         Ok(Open { connection, server, asked: Instant::now() })
+    }
+
+    /// Refuses a Redis of another shop, before anything is done there.
+    async fn claim(&self, connection: &mut MultiplexedConnection, server: &Client) -> Result<(), StockError> {
+        match &self.owner {
+            Some(owner) => owner.claim(connection, server.get_connection_info().redis_settings().db()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it could not be opened the last time because the Redis is another shop's.
+    pub(crate) fn refused(&self) -> Option<StockError> {
+        let slot = self.slot.try_lock().ok()?;
+        let (_, error) = slot.last_failure.as_ref().filter(|_| slot.open.is_none())?;
+        owner::is_refusal(error).then(|| error.clone())
+    }
+
+    /// Looks again whose Redis it is, over the open connection: it may have been given away.
+    pub(crate) async fn confirm_owner(&self) -> Result<(), StockError> {
+        let (generation, open) = self.open_slot().await?;
+        let Open { mut connection, server, .. } = open;
+        let claimed = self.claim(&mut connection, &server).await;
+        if claimed.is_err() {
+            self.give_up(generation).await;
+        }
+        claimed
     }
 
     /// Leaves a server that is not the master any more.
@@ -247,6 +283,8 @@ impl Connection {
 
     /// Checks the function library again, over the open connection.
     pub(crate) async fn ensure_library(&self) -> Result<(), StockError> {
+        // Whoever took the library away may have given the Redis away with it.
+        self.confirm_owner().await?;
         let (_, mut connection) = self.open().await?;
         library::ensure(&mut connection).await
     }

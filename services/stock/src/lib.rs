@@ -24,6 +24,7 @@ mod id;
 mod keys;
 mod lane;
 mod library;
+mod owner;
 mod reply;
 mod reservation;
 mod restore;

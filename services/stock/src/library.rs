@@ -54,7 +54,8 @@ fn without_the_state_check() -> String {
 const STATE_CHECK: &str = "elseif not OUTSTANDING[record.state] then
     return { 'already_released', record.state }";
 
-fn is_missing(error: &RedisError) -> bool {
+/// Whether Redis does not know the function that was called.
+pub(crate) fn is_missing(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
         && says_missing(error.detail().unwrap_or_default())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::cluster::Cluster;
 use crate::connection::Connection;
 use crate::error::StockError;
+use crate::owner::Owner;
 use crate::sentinel::Locator;
 use crate::server::Server;
 
@@ -17,14 +18,20 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    pub(crate) fn new(server: &Server, response_timeout: Duration) -> Result<Self, StockError> {
+    pub(crate) fn new(
+        server: &Server,
+        owner: Option<Owner>,
+        response_timeout: Duration,
+    ) -> Result<Self, StockError> {
         let one = |locator, min_replicas| {
-            Self::One(Arc::new(Connection::new(locator, min_replicas, response_timeout)))
+            Self::One(Arc::new(Connection::new(locator, owner.clone(), min_replicas, response_timeout)))
         };
         Ok(match server {
             Server::Url(url, trusted) => one(Locator::of_url(url, trusted)?, 0),
             Server::Sentinel(group) => one(Locator::of_sentinels(group)?, group.min_replicas),
-            Server::Cluster(nodes) => Self::Cluster(Arc::new(Cluster::new(nodes, response_timeout)?)),
+            Server::Cluster(nodes) => {
+                Self::Cluster(Arc::new(Cluster::new(nodes, owner.clone(), response_timeout)?))
+            }
         })
     }
 

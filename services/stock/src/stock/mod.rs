@@ -32,6 +32,7 @@ use uuid::Uuid;
 use crate::connection::Connection;
 use crate::error::StockError;
 use crate::id::SaleId;
+use crate::owner::Owner;
 use crate::route::Route;
 use crate::sale::{ItemSpec, SaleSpec};
 use crate::server::{Server, Trusted};
@@ -60,16 +61,22 @@ impl Stock {
 
     /// The same with another limit on how long an answer may take than 5 s.
     pub fn with_response_timeout(url: &str, limit: Duration) -> Result<Self> {
-        Self::prepare(&Server::Url(url.to_owned(), Trusted::Public), limit)
+        Self::prepare(&Server::Url(url.to_owned(), Trusted::Public), None, limit)
     }
 
     /// The same for a Redis of any kind.
     pub fn connect_to(server: &Server) -> Result<Self> {
-        Self::prepare(server, RESPONSE_TIMEOUT)
+        Self::prepare(server, None, RESPONSE_TIMEOUT)
     }
 
-    fn prepare(server: &Server, limit: Duration) -> Result<Self> {
-        Ok(Self { route: Route::new(server, limit)?, sold_out: SoldOutMarks::default() })
+    /// The same for a shop that wants it to itself: a Redis that is nobody's becomes this shop's, and nothing is
+    /// asked of one that is another's. `shop` is the same for the whole life of the shop, and no other shop's.
+    pub fn of_shop(server: &Server, shop: &str) -> Result<Self> {
+        Self::prepare(server, Some(Owner::new(shop)?), RESPONSE_TIMEOUT)
+    }
+
+    fn prepare(server: &Server, owner: Option<Owner>, limit: Duration) -> Result<Self> {
+        Ok(Self { route: Route::new(server, owner, limit)?, sold_out: SoldOutMarks::default() })
     }
 
     /// Loads the function library if Redis has none or an older one. Every new connection and every
@@ -81,16 +88,21 @@ impl Stock {
         Ok(())
     }
 
-    /// Answers when Redis does; of a cluster, when one of its masters does: others sell on while one is away.
+    /// Answers when Redis does; of a cluster, when one of its masters does: others sell on while one is away. One
+    /// that belongs to another shop speaks for the whole cluster.
     pub async fn ping(&self) -> Result<()> {
         let mut asked = JoinSet::new();
-        for (_, connection) in self.route.all().await? {
+        let connections = self.route.all().await?;
+        for (_, connection) in connections.clone() {
             asked.spawn(async move { connection.query::<String>(&redis::cmd("PING")).await });
         }
         let mut outcome = Err(StockError::Unavailable("there is no master".to_owned()));
         while let Some(answer) = asked.join_next().await {
             match answer {
-                Ok(Ok(_)) => return Ok(()),
+                Ok(Ok(_)) => {
+                    let refused = connections.iter().find_map(|(_, connection)| connection.refused());
+                    return refused.map_or(Ok(()), Err);
+                }
                 Ok(Err(error)) => outcome = Err(error),
                 Err(_stopped) => {}
             }

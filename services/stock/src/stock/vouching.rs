@@ -21,11 +21,13 @@ const REVOKE: Function = Function::new("rocketmart_revoke");
 
 impl Stock {
     /// The name of this run of Redis and its functions: another one means that sales have to be
-    /// vouched for. Of a cluster, the names of the runs of those masters that answer.
+    /// vouched for. Of a cluster, the names of the runs of those masters that answer. A Redis that belongs to
+    /// another shop does not.
     pub async fn session(&self) -> Result<BTreeSet<String>> {
         let mut asked = JoinSet::new();
         for (node, connection) in self.route.all().await? {
             asked.spawn(async move {
+                connection.confirm_owner().await?;
                 let run: String = call_over(&connection, SESSION, &[], Arguments::default()).await?;
                 Ok(if node.is_empty() { run } else { format!("{node}={run}") })
             });

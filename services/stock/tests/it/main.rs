@@ -13,6 +13,7 @@ mod failover;
 mod keys;
 mod loading;
 mod model;
+mod owner;
 mod promises;
 mod restoring;
 mod stream;
