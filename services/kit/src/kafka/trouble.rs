@@ -50,7 +50,10 @@ impl ClientContext for Trouble {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.note(&error, reason);
+        // Who asked to hear of the end of a log hears of it among the messages: it is no trouble.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            self.note(&error, reason);
+        }
     }
 }
 
@@ -59,6 +62,14 @@ impl ConsumerContext for Trouble {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn k22_the_end_of_a_log_is_no_trouble() {
+        let trouble = Trouble::default();
+        let end = KafkaError::Global(RDKafkaErrorCode::PartitionEOF);
+        ClientContext::error(&trouble, end, "Fetch from broker 1 reached end of partition at offset 7");
+        assert_eq!(trouble.because(), "");
+    }
 
     #[test]
     fn the_last_reason_is_told_without_times_and_that_all_are_down_is_none() {

@@ -1,9 +1,11 @@
-use std::sync::Arc;
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::read_all_then_follow;
 use tokio_util::sync::CancellationToken;
+use tracing::Level;
 
 use crate::support::{Recorder, create_topic, event, eventually, shop};
 
@@ -57,4 +59,45 @@ async fn an_empty_topic_is_caught_up_with_at_once() {
     tokio::time::timeout(std::time::Duration::from_secs(20), caught_up.cancelled()).await.unwrap();
     stop.cancel();
     task.await.unwrap().unwrap();
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn k22_who_follows_a_topic_warns_of_nothing_while_all_is_well() {
+    let shop = shop().await;
+    create_topic(&shop, "products", 3).await;
+    let (log, producer) = (Log::default(), shop.producer().unwrap());
+    let lines = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(Level::WARN).with_writer(move || lines.clone()).finish();
+    // Of this thread, on which the reader runs too.
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let (recorder, stop) = (Arc::new(Recorder::willing()), CancellationToken::new());
+    let task = tokio::spawn({
+        let (shop, recorder, stop) = (shop.clone(), recorder.clone(), stop.clone());
+        async move { read_all_then_follow(&shop, "search", "products", recorder, || {}, stop).await }
+    });
+    for n in 0..10 {
+        producer.send_all("products", &[event(&format!("product-{n}"), n)]).await.unwrap();
+        let read = n as usize + 1;
+        eventually("it is read", async || recorder.deliveries().len() == read).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    stop.cancel();
+    task.await.unwrap().unwrap();
+    assert_eq!(String::from_utf8_lossy(&log.0.lock().unwrap()), "");
 }
