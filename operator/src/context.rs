@@ -65,6 +65,19 @@ impl Context {
     /// Tells people about something that happened to an object. An Event that cannot be written is only
     /// logged: the state stands in the object's status.
     pub async fn tell(&self, about: &ObjectReference, type_: EventType, reason: &str, note: String) {
+        self.tell_of(about, None, type_, reason, note).await;
+    }
+
+    /// The same about an object and another one that it concerns. Events are counted together that differ in
+    /// nothing but their note, so one that is about a part of a whole has to name the part.
+    pub async fn tell_of(
+        &self,
+        about: &ObjectReference,
+        part: Option<ObjectReference>,
+        type_: EventType,
+        reason: &str,
+        note: String,
+    ) {
         let mut note = note;
         // The API server refuses longer notes.
         if note.len() > 1024 {
@@ -77,7 +90,7 @@ impl Context {
             reason: reason.to_owned(),
             note: Some(note),
             action: "Reconcile".to_owned(),
-            secondary: None,
+            secondary: part,
         };
         if let Err(error) = self.recorder.publish(&event, about).await {
             tracing::warn!(%error, reason, "cannot write an Event");

@@ -47,6 +47,9 @@ use crate::component::{self, Component};
     cel,
     validation = Rule::new("size(self.metadata.name) <= 40")
         .message("the name of a shop has at most 40 characters: the names of its parts are built from it"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("the name of a shop begins with a letter and has lower case letters, digits and `-` only, not at its \
+                  end: its Services are named after it"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
     printcolumn(name = "Services", type_ = "string", json_path = ".status.services"),
@@ -254,7 +257,8 @@ impl CatalogStore {
         .field_path(".replicas")
 )]
 pub struct ComponentSpec {
-    /// Fixed number of replicas.
+    /// Fixed number of replicas. While a `HorizontalPodAutoscaler` of your own is on the component's Deployment,
+    /// neither this nor `autoscaling` is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: Option<i32>,

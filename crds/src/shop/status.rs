@@ -24,7 +24,8 @@ pub struct ShopStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 
-    /// Components that are ready, of all: `10/10`.
+    /// Components that serve, of all: `10/10`. One that is declared with no replicas, or whose Service could not be made,
+    /// does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<String>,
 

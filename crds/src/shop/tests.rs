@@ -62,6 +62,16 @@ fn the_name_leaves_room_for_the_names_of_its_parts() {
 }
 
 #[test]
+fn k7_the_name_can_begin_the_name_of_a_service() {
+    for name in ["a", "rocket-mart", "shop2026"] {
+        accepts("/metadata/name", json!(name));
+    }
+    for name in ["my.shop", "2026-shop", "-shop", "shop-", "Shop", "1"] {
+        refuses("/metadata/name", json!(name), "the name of a shop begins with a letter");
+    }
+}
+
+#[test]
 fn redis_has_exactly_one_address() {
     let secret = json!({ "name": "redis", "key": "url" });
     accepts("/spec/redis", json!({ "urlSecretRef": secret }));

@@ -12,12 +12,14 @@ mod children;
 mod cluster;
 mod crashes;
 mod dice;
+mod drift;
 mod election;
 mod gateway;
 mod in_flight;
 mod lag;
 mod log;
 mod market;
+mod one_redis;
 mod operators;
 /// The order service as its own tests run it: API, relay and worker on real Redis, PostgreSQL and Kafka.
 #[path = "../../../services/order/tests/it/shop/mod.rs"]
@@ -36,6 +38,7 @@ mod scissors;
 mod secured_kafka;
 mod shop;
 mod slow_shop;
+mod strangers;
 mod sweep;
 mod sweep_end;
 mod trouble;

@@ -145,6 +145,9 @@ async fn bad_shops_are_refused_with_a_reason() {
         ),
         (with(shop(), "/spec/host", json!("Not A Host")), "spec.host"),
         (with(shop(), "/metadata/name", json!("a".repeat(41))), "at most 40 characters"),
+        // K7
+        (with(shop(), "/metadata/name", json!("my.shop")), "the name of a shop begins with a letter"),
+        (with(shop(), "/metadata/name", json!("2026-shop")), "the name of a shop begins with a letter"),
     ] {
         refused(&cluster, object, message).await;
     }

@@ -47,7 +47,7 @@ where
     }
 }
 
-async fn ready(cluster: &Cluster) -> Shop {
+pub async fn ready(cluster: &Cluster) -> Shop {
     cluster.apply_secrets().await;
     cluster.apply(shop(&brokers().await)).await.unwrap();
     cluster

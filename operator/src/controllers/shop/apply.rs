@@ -1,41 +1,41 @@
 //! Step 5: bring what is live to what was built.
 //!
-//! An object is written only when it differs, so a quiet shop costs no writes: either the built value
-//! is another one than was last applied (its digest stands in an annotation), or somebody changed one
-//! of our fields by hand. Fields that others added stay. One that the API server refuses is named in the
-//! status, and those beside it are written all the same.
+//! An object is written only when it differs ([`difference`](super::difference)), so a quiet shop costs no writes.
+//! Fields that others added stay. An object that somebody else made is never taken over ([`stranger`](super::stranger)):
+//! it would go with the shop. One that the API server refuses is named in the status, and those beside it are
+//! written all the same.
 //!
 //! The order has a reason: what pods need at their start comes before the Deployments, the topics
 //! included; what leads traffic to them comes after. A shop that is moved to a Gateway keeps its Ingress
 //! until the Gateway leads buyers to it.
 
-use std::fmt::Debug;
+use std::{collections::BTreeSet, fmt::Debug};
 
-use k8s_openapi::api::{apps::v1::Deployment, networking::v1::Ingress};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ObjectReference, networking::v1::Ingress};
 use kube::{
     Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
     core::NamespaceResourceScope,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{
     build::Children,
     dereference::{Facts, kafka_access},
+    difference::{Difference, difference, with_digest},
     route::{self, Stand},
+    stranger::{is_of, strangers},
     validate::{Problem, ValidatedShop},
 };
 use crate::{Context, OPERATOR, kafka, telemetry};
-
-const DIGEST: &str = "rocketmart.dev/applied-digest";
 
 /// A write failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("applying {kind} {name}: {source}")]
     Apply { kind: String, name: String, source: kube::Error },
+    #[error("looking for {kind} {name}: {source}")]
+    Look { kind: String, name: String, source: kube::Error },
     #[error("deleting {kind} {name}: {source}")]
     Delete { kind: String, name: String, source: kube::Error },
     #[error("{kind} {name} cannot be written as JSON: {source}")]
@@ -48,13 +48,17 @@ pub(super) struct Applied {
     /// The Deployments as they are now.
     pub(super) deployments: Vec<Deployment>,
     /// Objects that had been changed by hand.
-    pub(super) repaired: Vec<String>,
+    pub(super) repaired: Vec<ObjectReference>,
     /// Why the topics are not as they should be.
     pub(super) kafka: Option<kafka::Error>,
     /// Where the route stands with its Gateways, in a shop that has one.
     pub(super) route: Option<Stand>,
     /// Objects that this cluster does not accept, or whose kind it does not know.
     pub(super) refused: Vec<Problem>,
+    /// Objects of others that have the names of the shop's. While there is one, nothing is written.
+    pub(super) strangers: Vec<Problem>,
+    /// Names of Services that this cluster does not accept.
+    pub(super) unserved: BTreeSet<String>,
 }
 
 pub(super) async fn apply(
@@ -63,6 +67,13 @@ pub(super) async fn apply(
     facts: &Facts,
     context: &Context,
 ) -> Result<Applied, Error> {
+    let live = &facts.live;
+    let strangers = strangers(shop, &children, live, context).await?;
+    if !strangers.is_empty() {
+        let ours = live.deployments.iter().filter(|deployment| is_of(shop, *deployment)).cloned().collect();
+        // Pods that ran with a stranger's account or configuration would be worse than none.
+        return Ok(Applied { strangers, deployments: ours, ..Applied::default() });
+    }
     let Children {
         service_account,
         config_maps,
@@ -74,9 +85,9 @@ pub(super) async fn apply(
         http_routes,
         ingresses,
     } = children;
-    let live = &facts.live;
     let mut applied = Applied::default();
-    let mut writer = Writer { shop, context, repaired: Vec::new(), refused: Vec::new() };
+    let mut writer =
+        Writer { shop, context, repaired: Vec::new(), refused: Vec::new(), unserved: BTreeSet::new() };
 
     writer.bring(vec![service_account], &live.service_accounts).await?;
     writer.bring(config_maps, &live.config_maps).await?;
@@ -108,6 +119,7 @@ pub(super) async fn apply(
     }
     applied.repaired = writer.repaired;
     applied.refused = writer.refused;
+    applied.unserved = writer.unserved;
     Ok(applied)
 }
 
@@ -139,8 +151,9 @@ async fn ensure_topics(
 struct Writer<'a> {
     shop: &'a ValidatedShop,
     context: &'a Context,
-    repaired: Vec<String>,
+    repaired: Vec<ObjectReference>,
     refused: Vec<Problem>,
+    unserved: BTreeSet<String>,
 }
 
 impl Writer<'_> {
@@ -174,7 +187,7 @@ impl Writer<'_> {
                 continue;
             }
             if difference == Difference::Drift {
-                self.repaired.push(format!("{kind} {name}"));
+                self.repaired.push(new.object_ref(&()));
             }
             tracing::info!(kind, name, why = ?difference, "applying");
             metrics::counter!(telemetry::WRITES, "kind" => kind.to_owned(), "verb" => "apply").increment(1);
@@ -186,6 +199,9 @@ impl Writer<'_> {
                     let message =
                         format!("{kind} {name}: the API server does not accept it: {}", status.message);
                     self.refused.push(Problem { reason: "ObjectRefused", message });
+                    if kind == "Service" {
+                        self.unserved.insert(name);
+                    }
                     current.extend(old.cloned());
                 }
                 Err(source) => return Err(Error::Apply { kind: kind.to_owned(), name, source }),
@@ -204,7 +220,7 @@ impl Writer<'_> {
     }
 
     fn is_ours(&self, object: &impl ResourceExt) -> bool {
-        object.owner_references().iter().any(|owner| owner.uid == self.shop.owner.uid)
+        is_of(self.shop, object)
     }
 }
 
@@ -212,93 +228,4 @@ impl Writer<'_> {
 /// a policy of the cluster, or what the operator may do.
 fn is_refusal(code: u16) -> bool {
     matches!(code, 400 | 403 | 422)
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Difference {
-    None,
-    /// It does not exist.
-    Absent,
-    /// Another value is wanted than was last applied.
-    Changed,
-    /// What was last applied is wanted still, but was changed by somebody else.
-    Drift,
-}
-
-/// The object with the digest of itself in an annotation.
-fn with_digest<K: Serialize>(object: &K) -> serde_json::Result<Value> {
-    let mut value = serde_json::to_value(object)?;
-    let digest = hex::encode(&Sha256::digest(value.to_string())[..16]);
-    value["metadata"]["annotations"][DIGEST] = digest.into();
-    Ok(value)
-}
-
-fn difference<K: Resource + Serialize>(wanted: &Value, live: &K) -> Difference {
-    let digest = &wanted["metadata"]["annotations"][DIGEST];
-    if live.annotations().get(DIGEST).map(String::as_str) != digest.as_str() {
-        return Difference::Changed;
-    }
-    match serde_json::to_value(live) {
-        Ok(live) if contains(&live, wanted) => Difference::None,
-        _ => Difference::Drift,
-    }
-}
-
-/// Whether `live` has everything in `wanted`. Objects may have more fields (defaults, other owners);
-/// lists may not have more items.
-fn contains(live: &Value, wanted: &Value) -> bool {
-    match (live, wanted) {
-        (Value::Object(live), Value::Object(wanted)) => {
-            wanted.iter().all(|(name, wanted)| match live.get(name) {
-                Some(live) => contains(live, wanted),
-                // An empty value is as good as none.
-                None => wanted.is_null() || wanted.as_object().is_some_and(serde_json::Map::is_empty),
-            })
-        }
-        (Value::Array(live), Value::Array(wanted)) => {
-            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| contains(live, wanted))
-        }
-        _ => live == wanted,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use serde_json::json;
-
-    use super::*;
-
-    fn config(data: &Value) -> ConfigMap {
-        serde_json::from_value(json!({ "metadata": { "name": "config" }, "data": data })).unwrap()
-    }
-
-    #[test]
-    fn an_object_as_it_was_applied_is_not_written_again() {
-        let wanted = with_digest(&config(&json!({ "a": "1" }))).unwrap();
-        let mut live = wanted.clone();
-        live["metadata"]["resourceVersion"] = "7".into();
-        live["metadata"]["labels"] = json!({ "somebody": "else" });
-        let live: ConfigMap = serde_json::from_value(live).unwrap();
-        assert_eq!(difference(&wanted, &live), Difference::None);
-    }
-
-    #[test]
-    fn a_new_value_is_a_change_and_a_foreign_hand_is_drift() {
-        let wanted = with_digest(&config(&json!({ "a": "1" }))).unwrap();
-        let other: ConfigMap =
-            serde_json::from_value(with_digest(&config(&json!({ "a": "2" }))).unwrap()).unwrap();
-        assert_eq!(difference(&wanted, &other), Difference::Changed);
-        let mut tampered = wanted.clone();
-        tampered["data"]["a"] = "2".into();
-        let tampered: ConfigMap = serde_json::from_value(tampered).unwrap();
-        assert_eq!(difference(&wanted, &tampered), Difference::Drift);
-    }
-
-    #[test]
-    fn an_item_added_to_a_list_by_hand_is_drift() {
-        assert!(contains(&json!({ "a": [{ "b": 1, "defaulted": 2 }] }), &json!({ "a": [{ "b": 1 }] })));
-        assert!(!contains(&json!({ "a": [{ "b": 1 }, { "b": 2 }] }), &json!({ "a": [{ "b": 1 }] })));
-        assert!(!contains(&json!({ "a": 2 }), &json!({ "a": 1 })));
-    }
 }

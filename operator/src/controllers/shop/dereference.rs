@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
     networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
@@ -17,7 +18,11 @@ use rocketmart_crds::{FlashSale, Shop, ShopSpec};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
-use super::{names, sale_floor, status};
+use super::{
+    names,
+    readiness::{Asker, Reasons},
+    rollout, sale_floor,
+};
 use crate::{Context, gateway_api::HttpRoute, kafka};
 
 /// The API server did not answer.
@@ -36,12 +41,16 @@ pub(super) struct Facts {
     /// The Secrets that the operator generates, as far as they exist.
     pub(super) keys: BTreeMap<String, Secret>,
     pub(super) live: Live,
+    /// Autoscalers of the user's in the namespace.
+    pub(super) autoscalers: Vec<HorizontalPodAutoscaler>,
     /// The shop's sales that raise a floor of replicas now.
     pub(super) sales: Vec<FlashSale>,
     /// Topics of the shop with their partitions.
     pub(super) topics: Result<BTreeMap<String, i32>, kafka::Error>,
     /// Pods of the shop, if one of its Deployments is not ready: they tell why.
     pub(super) pods: Vec<Pod>,
+    /// What those say that run and are not ready.
+    pub(super) unready: Reasons,
 }
 
 /// The children of a shop as they are.
@@ -58,7 +67,7 @@ pub struct Live {
     pub(super) services: Vec<Service>,
 }
 
-pub(super) async fn dereference(shop: &Shop, context: &Context) -> Result<Facts, Error> {
+pub(super) async fn dereference(shop: &Shop, context: &Context, asker: &Asker) -> Result<Facts, Error> {
     let namespace = shop.namespace().unwrap_or_default();
     let name = shop.name_any();
     let secrets: Api<Secret> = context.namespaced(&namespace);
@@ -70,21 +79,24 @@ pub(super) async fn dereference(shop: &Shop, context: &Context) -> Result<Facts,
         let topics = topics(shop, &named, &prefix, context).await;
         Ok((named, topics))
     };
-    let (live, named, keys, sales) = tokio::join!(
+    let everything = ListParams::default();
+    let (live, named, keys, sales, autoscalers) = tokio::join!(
         live(&name, &namespace, context),
         secrets_then_topics,
         read(&secrets, generated(&name)),
         raising_a_floor(&name, &namespace, context),
+        list::<HorizontalPodAutoscaler>(context.namespaced(&namespace), &everything),
     );
-    let live = live?;
+    let (live, autoscalers) = (live?, autoscalers?);
     let (secrets, topics) = named?;
-    let pods = if live.deployments.iter().all(status::is_rolled_out) {
+    let pods = if live.deployments.iter().all(rollout::is_rolled_out) {
         Vec::new()
     } else {
         list(context.namespaced(&namespace), &ListParams::default().labels(&names::children(&name))).await?
     };
     let keys = keys?.into_iter().filter_map(|(name, secret)| Some((name, secret?))).collect();
-    Ok(Facts { secrets, keys, live, sales: sales?, topics, pods })
+    let unready = asker.ask(&pods).await;
+    Ok(Facts { secrets, keys, live, autoscalers, sales: sales?, topics, pods, unready })
 }
 
 /// Of all sales of a namespace, which may be many and large, those that matter to this shop. What is not

@@ -24,6 +24,16 @@ pub enum Error {
     Create { name: String, source: kube::Error },
 }
 
+/// The values that a shop generates: Secret and key.
+pub(super) fn of(shop: &str) -> [(String, &'static str); 4] {
+    [
+        (names::signing_key(shop), names::SIGNING_KEY),
+        (names::operator_token(shop), names::OPERATOR_TOKEN),
+        (names::admin(shop), names::ADMIN_EMAIL),
+        (names::admin(shop), names::ADMIN_PASSWORD),
+    ]
+}
+
 /// The generated Secrets of a shop, by name.
 pub(super) async fn ensure(
     shop: &ValidatedShop,

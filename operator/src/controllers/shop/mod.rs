@@ -17,12 +17,17 @@
 mod apply;
 pub mod build;
 mod dereference;
+mod difference;
 pub mod keys;
 pub mod names;
 mod profile;
+mod quantity;
+mod readiness;
+mod rollout;
 mod route;
 pub mod sale_floor;
 mod status;
+mod stranger;
 mod validate;
 
 use std::{sync::Arc, time::Duration};
@@ -44,6 +49,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 pub use self::validate::ValidatedShop;
+pub(crate) use self::validate::scales;
 use super::frame::{self, Frame, Kind};
 use crate::{Context, gateway_api::HttpRoute};
 
@@ -88,11 +94,16 @@ type Guarded = frame::Guarded<Shop>;
 struct State {
     context: Arc<Context>,
     frame: Frame<Shop>,
+    asker: readiness::Asker,
 }
 
 /// Runs until `stop`, then until the reconciles under way are through.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
-    let state = Arc::new(State { context: context.clone(), frame: Frame::new("shop") });
+    let asker = match readiness::Asker::new() {
+        Ok(asker) => asker,
+        Err(error) => return tracing::error!(%error, "cannot make a client for the pods of shops"),
+    };
+    let state = Arc::new(State { context: context.clone(), frame: Frame::new("shop"), asker });
     let ours = watcher::Config::default().labels(names::MANAGED);
     let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default());
     let changes = sale_floor::Changes::default();
@@ -135,24 +146,28 @@ fn shop_of(sale: DeserializeGuard<FlashSale>, changes: &sale_floor::Changes) -> 
 
 async fn reconcile(shop: Arc<Guarded>, state: Arc<State>) -> Result<Action, Error> {
     let context = &state.context;
-    state.frame.run(&shop, context, async |shop| reconcile_shop(shop, context).await).await
+    state.frame.run(&shop, context, async |shop| reconcile_shop(shop, &state).await).await
 }
 
-async fn reconcile_shop(shop: &Shop, context: &Context) -> Result<Action, Error> {
+async fn reconcile_shop(shop: &Shop, state: &State) -> Result<Action, Error> {
+    let context = &*state.context;
     if shop.meta().deletion_timestamp.is_some() {
         // Owner references take the children along.
         return Ok(Action::await_change());
     }
-    let facts = Box::pin(dereference::dereference(shop, context)).await?;
+    let facts = Box::pin(dereference::dereference(shop, context, &state.asker)).await?;
     let report = match validate::validate(shop, &facts, &context.config.shop_image) {
         Err(problems) => status::Report::refused(problems, &facts.live),
         Ok(valid) => {
             let keys = keys::ensure(&valid, &facts.keys, context).await?;
             let children = build::build(&valid, &keys, &facts.live);
             let applied = apply::apply(&valid, children, &facts, context).await?;
-            for note in &applied.repaired {
-                let note = format!("{note} was changed by hand and has been set back");
-                context.tell(&shop.object_ref(&()), EventType::Normal, "DriftRepaired", note).await;
+            for part in &applied.repaired {
+                let kind = part.kind.as_deref().unwrap_or_default();
+                let called = part.name.as_deref().unwrap_or_default();
+                let note = format!("{kind} {called} was changed by hand and has been set back");
+                let (shop, part) = (shop.object_ref(&()), Some(part.clone()));
+                context.tell_of(&shop, part, EventType::Normal, "DriftRepaired", note).await;
             }
             status::Report::of(&valid, &applied, &facts)
         }

@@ -47,6 +47,12 @@ pub fn topic_prefix(namespace: &str, shop: &str) -> String {
     format!("{namespace}.{shop}.")
 }
 
+/// What a shop is called beyond its cluster of Kubernetes: its Redis belongs to a shop of this id. One that is
+/// deleted and made again has the same.
+pub fn id(namespace: &str, shop: &str) -> String {
+    format!("{namespace}/{shop}")
+}
+
 /// Label selector of a shop's children.
 pub fn children(shop: &str) -> String {
     format!("{MANAGED},{INSTANCE}={shop}")

@@ -1,6 +1,6 @@
 //! Step 6: what people see. Written only when it says something new.
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -13,8 +13,10 @@ use super::{
     apply::Applied,
     dereference::{Facts, Live},
     names,
+    readiness::Reasons,
+    rollout::{desired, failure, is_rolled_out, ready, serves},
     route::{self, Stand},
-    validate::{Problem, ValidatedShop},
+    validate::{Problem, Replicas, ValidatedShop},
 };
 use crate::{
     Context, OPERATOR,
@@ -39,6 +41,10 @@ pub(super) struct Report {
     /// The version, once all pods run it.
     version: Option<String>,
     suspended: bool,
+    /// Components that are declared with no replicas.
+    stopped: Vec<String>,
+    /// What else there is to know about a shop that is ready.
+    notes: Vec<String>,
     /// Where its route stands, if Gateways lead to it.
     route: Option<Stand>,
 }
@@ -47,11 +53,11 @@ impl Report {
     /// The spec could not be used; the shop goes on as it was.
     pub(super) fn refused(problems: Vec<Problem>, live: &Live) -> Self {
         let route = live.http_routes.iter().flatten().next().map(route::stand);
-        Self { problems, route, ..Self::observed(&live.deployments) }
+        Self { problems, route, ..Self::observed(&live.deployments, &Reasons::new()) }
     }
 
     pub(super) fn of(shop: &ValidatedShop, applied: &Applied, facts: &Facts) -> Self {
-        let mut report = Self::observed(&applied.deployments);
+        let mut report = Self::observed(&applied.deployments, &facts.unready);
         if let Some(error) = &applied.kafka {
             report
                 .problems
@@ -59,6 +65,22 @@ impl Report {
         }
         report.problems.extend(applied.deployments.iter().filter_map(|it| failure(it, &facts.pods)));
         report.problems.extend(applied.refused.iter().cloned());
+        report.problems.extend(applied.strangers.iter().cloned());
+        for (component, replicas) in &shop.replicas {
+            let is_down = report.down.iter().any(|down| down.starts_with(&format!("{component} ")));
+            if !is_down && applied.unserved.contains(&names::of_component(&shop.name, *component)) {
+                report.down.push(format!("{component} (without its Service)"));
+            }
+            match replicas {
+                Replicas::Fixed(0) if !is_down => report.stopped.push(component.to_string()),
+                Replicas::OfUser { by, .. } => {
+                    report
+                        .notes
+                        .push(format!("HorizontalPodAutoscaler {by} sets the replicas of {component}"));
+                }
+                Replicas::Fixed(_) | Replicas::Autoscaled { .. } => {}
+            }
+        }
         if let Some(Stand::Refused(why)) = &applied.route {
             let message = format!("spec.gateway: {why}");
             report.problems.push(Problem { reason: "RouteRefused", message });
@@ -69,7 +91,7 @@ impl Report {
         report
     }
 
-    fn observed(deployments: &[Deployment]) -> Self {
+    fn observed(deployments: &[Deployment], unready: &Reasons) -> Self {
         let mut report = Self {
             problems: Vec::new(),
             down: Vec::new(),
@@ -77,6 +99,8 @@ impl Report {
             components: Vec::new(),
             version: None,
             suspended: false,
+            stopped: Vec::new(),
+            notes: Vec::new(),
             route: None,
         };
         for component in Component::ALL {
@@ -84,9 +108,10 @@ impl Report {
                 deployment.labels().get(names::COMPONENT).map(String::as_str) == Some(component.as_str())
             });
             let numbers = deployment.map(|deployment| (desired(deployment), ready(deployment)));
-            let state = match numbers {
-                Some((desired, ready)) => format!("{component} ({ready} of {desired})"),
-                None => format!("{component} (not made yet)"),
+            let state = match (numbers, unready.get(component.as_str())) {
+                (Some((desired, ready)), None) => format!("{component} ({ready} of {desired})"),
+                (Some((desired, ready)), Some(why)) => format!("{component} ({ready} of {desired}; {why})"),
+                (None, _) => format!("{component} (not made yet)"),
             };
             if !deployment.is_some_and(serves) {
                 report.down.push(state.clone());
@@ -118,7 +143,8 @@ impl Report {
 
     /// Components that serve, of all.
     fn services(&self) -> String {
-        format!("{}/{}", self.components.len() - self.down.len(), self.components.len())
+        let serving = self.components.len().saturating_sub(self.down.len() + self.stopped.len());
+        format!("{serving}/{}", self.components.len())
     }
 
     fn verdicts(&self) -> [Verdict; 3] {
@@ -126,7 +152,8 @@ impl Report {
         let problems = problems.join("; ");
         let waiting = |components: &[String]| format!("waiting for {}", components.join(", "));
         let gateways: Vec<_> = self.waiting_for_gateways().map(str::to_owned).into_iter().collect();
-        let all = format!("all {} components serve", Component::ALL.len());
+        let mut all = vec![format!("all {} components serve", Component::ALL.len())];
+        all.extend(self.notes.iter().cloned());
         let ready = match self.problems.first() {
             Some(problem) => Verdict::new(READY, false, problem.reason, problems.clone()),
             None if self.suspended => {
@@ -135,10 +162,14 @@ impl Report {
             None if !self.down.is_empty() => {
                 Verdict::new(READY, false, "ComponentsNotReady", waiting(&self.down))
             }
+            None if !self.stopped.is_empty() => {
+                let stopped = format!("declared with 0 replicas: {}", self.stopped.join(", "));
+                Verdict::new(READY, false, "ScaledToZero", stopped)
+            }
             None if self.route.as_ref().is_some_and(|route| !route.leads()) => {
                 Verdict::new(READY, false, "RoutePending", waiting(&gateways))
             }
-            None => Verdict::new(READY, true, AS_EXPECTED, all),
+            None => Verdict::new(READY, true, AS_EXPECTED, all.join("; ")),
         };
         let progressing = if !self.unsettled.is_empty() {
             Verdict::new(PROGRESSING, true, "RollingOut", waiting(&self.unsettled))
@@ -209,91 +240,12 @@ pub(super) async fn write(shop: &Shop, report: Report, context: &Context) -> kub
     Ok(())
 }
 
-fn desired(deployment: &Deployment) -> i32 {
-    deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
-}
-
-fn ready(deployment: &Deployment) -> i32 {
-    deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default()
-}
-
-/// Whether at least one pod is available, of whatever generation: a component that is being rolled out
-/// or scaled goes on serving. One that is scaled to zero has nothing to do.
-fn serves(deployment: &Deployment) -> bool {
-    let available = deployment.status.as_ref().and_then(|status| status.available_replicas);
-    desired(deployment) == 0 || available.unwrap_or_default() > 0
-}
-
-/// Whether all pods of a Deployment are of the current template, and ready.
-pub(super) fn is_rolled_out(deployment: &Deployment) -> bool {
-    let Some(status) = &deployment.status else { return false };
-    let desired = desired(deployment);
-    status.observed_generation >= deployment.metadata.generation
-        && status.updated_replicas.unwrap_or_default() >= desired
-        && status.available_replicas.unwrap_or_default() >= desired
-        && status.replicas.unwrap_or_default() <= status.updated_replicas.unwrap_or_default()
-}
-
-/// Why a Deployment does not get ready, if it says so.
-fn failure(deployment: &Deployment, pods: &[Pod]) -> Option<Problem> {
-    if is_rolled_out(deployment) {
-        return None;
-    }
-    let component = deployment.labels().get(names::COMPONENT);
-    let stuck = pods.iter().filter(|pod| pod.labels().get(names::COMPONENT) == component).find_map(stuck);
-    let conditions = deployment.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let failed = conditions
-        .filter(|condition| {
-            (condition.type_ == "Progressing" && condition.status == "False")
-                || (condition.type_ == "ReplicaFailure" && condition.status == "True")
-        })
-        .find_map(|condition| condition.message.clone());
-    let why = stuck.or(failed)?;
-    Some(Problem {
-        reason: "DeploymentFailing",
-        message: format!("Deployment {}: {why}", deployment.name_any()),
-    })
-}
-
-/// What a container that cannot run is waiting for.
-fn stuck(pod: &Pod) -> Option<String> {
-    const PASSING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
-    let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-    containers
-        .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
-        .find(|waiting| waiting.reason.as_deref().is_some_and(|reason| !PASSING.contains(&reason)))
-        .map(|waiting| {
-            let reason = waiting.reason.as_deref().unwrap_or_default();
-            let message = waiting.message.as_deref().unwrap_or_default();
-            format!("pod {}: {reason}: {message}", pod.name_any())
-        })
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
-    use super::*;
-
-    fn deployment(component: &str, ready: i32, conditions: Value) -> Deployment {
-        serde_json::from_value(json!({
-            "metadata": {
-                "name": format!("rocket-{component}"),
-                "generation": 2,
-                "labels": { names::COMPONENT: component },
-            },
-            "spec": { "replicas": 1, "selector": {}, "template": {} },
-            "status": {
-                "observedGeneration": 2,
-                "replicas": 1,
-                "updatedReplicas": 1,
-                "readyReplicas": ready,
-                "availableReplicas": ready,
-                "conditions": conditions,
-            },
-        }))
-        .unwrap()
-    }
+    use super::{
+        super::{build::fixture, rollout::fixture::deployment},
+        *,
+    };
 
     fn all_ready() -> Vec<Deployment> {
         Component::ALL.iter().map(|component| deployment(component.as_str(), 1, json!([]))).collect()
@@ -301,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_shop_is_ready_when_every_component_is() {
-        let report = Report::observed(&all_ready());
+        let report = Report::observed(&all_ready(), &Reasons::new());
         assert_eq!(report.services(), "10/10");
         assert!(report.is_healthy());
         assert!(report.verdicts()[0].status);
@@ -312,9 +264,19 @@ mod tests {
         let mut deployments = all_ready();
         deployments[3] = deployment("order", 0, json!([]));
         deployments.remove(0);
-        let [ready, progressing, degraded] = Report::observed(&deployments).verdicts();
+        let [ready, progressing, degraded] = Report::observed(&deployments, &Reasons::new()).verdicts();
         assert_eq!(ready.message, "waiting for member (not made yet), order (0 of 1)");
         assert!(!ready.status && progressing.status && !degraded.status);
+    }
+
+    #[test]
+    fn a_component_says_itself_why_it_is_not_ready() {
+        let mut deployments = all_ready();
+        deployments[3] = deployment("order", 0, json!([]));
+        let why = "redis: this Redis belongs to the shop mart/first, and this is mart/second";
+        let unready = Reasons::from([("order".to_owned(), why.to_owned())]);
+        let [ready, ..] = Report::observed(&deployments, &unready).verdicts();
+        assert_eq!(ready.message, format!("waiting for order (0 of 1; {why})"));
     }
 
     #[test]
@@ -322,7 +284,7 @@ mod tests {
         let mut deployments = all_ready();
         deployments[5].spec.as_mut().unwrap().replicas = Some(4);
         deployments[3].metadata.generation = Some(3);
-        let report = Report::observed(&deployments);
+        let report = Report::observed(&deployments, &Reasons::new());
         let [ready, progressing, _] = report.verdicts();
         assert!(ready.status && progressing.status && !report.is_healthy());
         assert_eq!(progressing.message, "waiting for order (1 of 1), order-worker (1 of 4)");
@@ -330,7 +292,8 @@ mod tests {
 
     #[test]
     fn a_shop_whose_gateways_lead_nobody_to_it_is_not_ready() {
-        let with_route = |route| Report { route: Some(route), ..Report::observed(&all_ready()) };
+        let with_route =
+            |route| Report { route: Some(route), ..Report::observed(&all_ready(), &Reasons::new()) };
         let waiting = |before| Stand::Waiting { for_: "Gateway public".into(), before };
         let report = with_route(waiting(false));
         let [ready, progressing, degraded] = report.verdicts();
@@ -348,29 +311,35 @@ mod tests {
     }
 
     #[test]
-    fn an_old_generation_is_not_rolled_out_however_ready_it_is() {
-        let mut deployment = deployment("order", 1, json!([]));
-        deployment.metadata.generation = Some(3);
-        assert!(!is_rolled_out(&deployment));
+    fn k18_a_component_that_is_declared_with_no_replicas_does_not_serve() {
+        let stopped =
+            Report { stopped: vec!["order".to_owned()], ..Report::observed(&all_ready(), &Reasons::new()) };
+        let [ready, ..] = stopped.verdicts();
+        assert_eq!((ready.status, ready.reason.as_str()), (false, "ScaledToZero"));
+        assert_eq!(ready.message, "declared with 0 replicas: order");
+        assert_eq!(stopped.services(), "9/10");
     }
 
     #[test]
-    fn a_failing_deployment_says_what_its_pods_say() {
-        let failing = deployment("order", 0, json!([]));
-        let pod: Pod = serde_json::from_value(json!({
-            "metadata": { "name": "rocket-order-1", "labels": { names::COMPONENT: "order" } },
-            "status": { "containerStatuses": [{
-                "name": "order", "image": "i", "imageID": "", "ready": false, "restartCount": 3,
-                "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } },
-            }] },
-        }))
-        .unwrap();
-        let problem = failure(&failing, &[pod]).unwrap();
-        assert_eq!(
-            problem.message,
-            "Deployment rocket-order: pod rocket-order-1: ImagePullBackOff: no such image"
-        );
-        assert_eq!(failure(&failing, &[]), None);
+    fn k7_a_component_without_its_service_does_not_serve() {
+        let applied = Applied {
+            deployments: all_ready(),
+            unserved: ["rocket-order".to_owned()].into(),
+            ..Applied::default()
+        };
+        let report = Report::of(&fixture::valid(&fixture::shop()), &applied, &fixture::facts());
+        assert_eq!(report.services(), "9/10");
+        assert_eq!(report.verdicts()[0].message, "waiting for order (without its Service)");
+    }
+
+    #[test]
+    fn k6_whoever_else_sets_replicas_is_named() {
+        let report = Report {
+            notes: vec!["HorizontalPodAutoscaler mine sets the replicas of order".to_owned()],
+            ..Report::observed(&all_ready(), &Reasons::new())
+        };
+        let said = "all 10 components serve; HorizontalPodAutoscaler mine sets the replicas of order";
+        assert_eq!(report.verdicts()[0].message, said);
     }
 
     #[test]

@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use k8s_openapi::{
+    api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Secret},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::{Resource, ResourceExt};
 use rocketmart_crds::{Component, Shop, ShopSpec, shop::SecretKeyReference};
 use sha2::{Digest, Sha256};
 
-use super::{dereference::Facts, names, profile, sale_floor};
+use super::{dereference::Facts, keys, names, profile, sale_floor};
 use crate::kafka;
 
 /// Something that keeps the shop from being as declared, in a platform team's words.
@@ -35,12 +38,14 @@ pub struct ValidatedShop {
 }
 
 /// Who says how many pods a component has.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Replicas {
     /// The spec, raised by a sale that is under way.
     Fixed(i32),
     /// The autoscaler; it starts with this many.
     Autoscaled { from: i32 },
+    /// A `HorizontalPodAutoscaler` of the user's, by its name. It does not begin at none, so these are started.
+    OfUser { by: String, from: i32 },
 }
 
 impl ValidatedShop {
@@ -100,6 +105,11 @@ pub(super) fn validate(
             wanted.key(&sasl.secret_ref.name, key, "spec.kafka.sasl.secretRef");
         }
     }
+    for (secret, key) in keys::of(&shop.name_any()) {
+        if let Some(existing) = facts.keys.get(&secret) {
+            wanted.own(&secret, existing, key);
+        }
+    }
     let Wanted { digests, problems, .. } = wanted;
     if !problems.is_empty() {
         return Err(problems);
@@ -116,19 +126,40 @@ pub(super) fn validate(
         owner,
         image: spec.image.clone().unwrap_or_else(|| default_image.to_owned()),
         public_url: spec.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", spec.host)),
-        replicas: Component::ALL.map(|component| (component, replicas(spec, component, &floors))).into(),
+        replicas: Component::ALL
+            .map(|component| {
+                let deployment = names::of_component(&name, component);
+                let by = facts.autoscalers.iter().find(|autoscaler| scales(autoscaler, &deployment));
+                (component, replicas(spec, component, &floors, by.map(ResourceExt::name_any)))
+            })
+            .into(),
         secret_digests: digests,
         spec: spec.clone(),
         name,
     })
 }
 
-fn replicas(spec: &ShopSpec, component: Component, floors: &BTreeMap<Component, i32>) -> Replicas {
+/// Whether an autoscaler of the user's sets the replicas of this Deployment, in its own namespace.
+pub(crate) fn scales(autoscaler: &HorizontalPodAutoscaler, deployment: &str) -> bool {
+    autoscaler.spec.as_ref().is_some_and(|spec| {
+        spec.scale_target_ref.kind == "Deployment" && spec.scale_target_ref.name == deployment
+    })
+}
+
+fn replicas(
+    spec: &ShopSpec,
+    component: Component,
+    floors: &BTreeMap<Component, i32>,
+    user: Option<String>,
+) -> Replicas {
     if spec.suspend {
         return Replicas::Fixed(0);
     }
     let floor = floors.get(&component).copied().unwrap_or_default();
     let own = spec.components.get(&component);
+    if let Some(by) = user {
+        return Replicas::OfUser { by, from: own.and_then(|own| own.replicas).unwrap_or(1).max(1) };
+    }
     match own.and_then(|own| own.autoscaling.as_ref()) {
         Some(autoscaling) => Replicas::Autoscaled { from: autoscaling.min_replica_count.max(floor) },
         None => Replicas::Fixed(own.and_then(|own| own.replicas).unwrap_or(1).max(floor)),
@@ -159,6 +190,19 @@ impl Wanted<'_> {
                 self.digests.insert((secret.to_owned(), key.to_owned()), digest);
             }
             _ => self.problem("SecretKeyMissing", format!("{field}: Secret `{secret}` has no key `{key}`")),
+        }
+    }
+
+    /// A Secret that the operator makes when it is missing, and that somebody else has made.
+    fn own(&mut self, name: &str, secret: &Secret, key: &str) {
+        if secret.data.as_ref().is_none_or(|data| !data.contains_key(key)) {
+            self.problem(
+                "NameTaken",
+                format!(
+                    "Secret {name} has no key `{key}`: it is not of this shop and is left alone; the shop needs the \
+                     name: delete or rename what has it, or give the Shop another name"
+                ),
+            );
         }
     }
 
@@ -254,6 +298,36 @@ mod tests {
                 "spec.kafka.sasl.secretRef: Secret `kafka` has no key `password`",
             ]
         );
+    }
+
+    #[test]
+    fn k8_a_secret_that_somebody_else_made_is_named() {
+        let mut facts = fixture::facts();
+        facts.keys.insert(names::admin("rocket"), fixture::secret(&["tls.crt"]));
+        let problems = validate(&fixture::shop(), &facts, "rocketmart:1").err().unwrap();
+        assert!(problems.iter().all(|problem| problem.reason == "NameTaken"), "{problems:?}");
+        assert!(problems[0].message.contains("has no key `email`: it is not of this shop"), "{problems:?}");
+    }
+
+    #[test]
+    fn k6_a_component_with_an_autoscaler_of_the_users_is_left_to_it() {
+        let autoscaler = |kind: &str, name: &str| -> HorizontalPodAutoscaler {
+            serde_json::from_value(serde_json::json!({
+                "metadata": { "name": "mine" },
+                "spec": { "maxReplicas": 5, "scaleTargetRef": { "kind": kind, "name": name } },
+            }))
+            .unwrap()
+        };
+        let mut facts = fixture::facts();
+        facts.autoscalers =
+            vec![autoscaler("Deployment", "rocket-order"), autoscaler("StatefulSet", "rocket-search")];
+        let mut shop = fixture::shop();
+        let valid = validate(&shop, &facts, "rocketmart:1").ok().unwrap();
+        assert_eq!(valid.replicas[&Component::Order], Replicas::OfUser { by: "mine".into(), from: 2 });
+        assert_eq!(valid.replicas[&Component::Search], Replicas::Fixed(1));
+        shop.spec.suspend = true;
+        let valid = validate(&shop, &facts, "rocketmart:1").ok().unwrap();
+        assert_eq!(valid.replicas[&Component::Order], Replicas::Fixed(0));
     }
 
     #[test]

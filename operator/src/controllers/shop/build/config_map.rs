@@ -36,6 +36,7 @@ fn variables(shop: &ValidatedShop, component: Component) -> BTreeMap<&'static st
         variables.insert("CASSANDRA_REPLICATION_FACTOR", cassandra.replication_factor.to_string());
     }
     if profile.redis {
+        variables.insert("SHOP_ID", names::id(&shop.namespace, &shop.name));
         variables.extend(redis(&spec.redis));
     }
     if profile.kafka {

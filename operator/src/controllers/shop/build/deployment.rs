@@ -43,7 +43,7 @@ pub(super) fn build(
     Deployment {
         metadata: component_child(shop, component),
         spec: Some(DeploymentSpec {
-            replicas: replicas(shop.replicas[&component], current),
+            replicas: replicas(&shop.replicas[&component], current),
             progress_deadline_seconds: Some(PROGRESS_DEADLINE),
             revision_history_limit: Some(3),
             selector: LabelSelector {
@@ -72,19 +72,23 @@ pub(super) fn build(
     }
 }
 
-/// The number of replicas, unless it is the autoscaler's.
+/// The number of replicas, unless it is an autoscaler's.
 ///
 /// A field that a manager stops applying, and that nobody else owns, falls back to its default, here
 /// one replica. So after creation the number is repeated as it is until the autoscaler has written
 /// another one, which takes the field over.
-fn replicas(wanted: Replicas, current: Option<&Deployment>) -> Option<i32> {
+fn replicas(wanted: &Replicas, current: Option<&Deployment>) -> Option<i32> {
+    let now = |current: &Deployment| current.spec.as_ref().and_then(|spec| spec.replicas);
     match (wanted, current) {
-        (Replicas::Fixed(replicas), _) => Some(replicas),
-        (Replicas::Autoscaled { from }, None) => Some(from),
-        (Replicas::Autoscaled { from }, Some(current)) => owns_replicas(current).then(|| {
-            let now = current.spec.as_ref().and_then(|spec| spec.replicas);
-            now.unwrap_or(from).max(from)
-        }),
+        (Replicas::Fixed(replicas), _) => Some(*replicas),
+        (Replicas::Autoscaled { from } | Replicas::OfUser { from, .. }, None) => Some(*from),
+        (Replicas::Autoscaled { from }, Some(current)) => {
+            owns_replicas(current).then(|| now(current).unwrap_or(*from).max(*from))
+        }
+        (Replicas::OfUser { from, .. }, Some(current)) if owns_replicas(current) => {
+            Some(now(current).filter(|now| *now > 0).unwrap_or(*from))
+        }
+        (Replicas::OfUser { .. }, Some(_)) => None,
     }
 }
 
@@ -127,26 +131,38 @@ mod tests {
 
     #[test]
     fn a_fixed_number_is_applied_whatever_runs() {
-        assert_eq!(replicas(Replicas::Fixed(3), None), Some(3));
-        assert_eq!(replicas(Replicas::Fixed(3), Some(&deployment("kubectl", 7))), Some(3));
+        assert_eq!(replicas(&Replicas::Fixed(3), None), Some(3));
+        assert_eq!(replicas(&Replicas::Fixed(3), Some(&deployment("kubectl", 7))), Some(3));
     }
 
     #[test]
     fn an_autoscaled_component_starts_at_its_minimum() {
-        assert_eq!(replicas(Replicas::Autoscaled { from: 2 }, None), Some(2));
+        assert_eq!(replicas(&Replicas::Autoscaled { from: 2 }, None), Some(2));
     }
 
     #[test]
     fn the_number_stays_as_it_is_until_the_autoscaler_takes_it_over() {
-        assert_eq!(replicas(Replicas::Autoscaled { from: 1 }, Some(&deployment(OPERATOR, 7))), Some(7));
-        assert_eq!(replicas(Replicas::Autoscaled { from: 2 }, Some(&deployment(OPERATOR, 0))), Some(2));
+        assert_eq!(replicas(&Replicas::Autoscaled { from: 1 }, Some(&deployment(OPERATOR, 7))), Some(7));
+        assert_eq!(replicas(&Replicas::Autoscaled { from: 2 }, Some(&deployment(OPERATOR, 0))), Some(2));
     }
 
     #[test]
     fn the_autoscalers_number_is_not_touched() {
         assert_eq!(
-            replicas(Replicas::Autoscaled { from: 1 }, Some(&deployment("rocketmart-autoscaler", 7))),
+            replicas(&Replicas::Autoscaled { from: 1 }, Some(&deployment("rocketmart-autoscaler", 7))),
             None
+        );
+    }
+
+    #[test]
+    fn k6_the_number_of_a_users_autoscaler_is_not_touched() {
+        let user = Replicas::OfUser { by: "mine".into(), from: 1 };
+        assert_eq!(replicas(&user, Some(&deployment("kube-controller-manager", 7))), None);
+        assert_eq!(replicas(&user, Some(&deployment(OPERATOR, 7))), Some(7), "until it takes it over");
+        assert_eq!(
+            replicas(&user, Some(&deployment(OPERATOR, 0))),
+            Some(1),
+            "it never leaves zero by itself"
         );
     }
 }

@@ -115,9 +115,11 @@ pub(in crate::controllers::shop) fn facts() -> Facts {
         ]),
         keys: keys(),
         live: Live::default(),
+        autoscalers: Vec::new(),
         sales: Vec::new(),
         topics: Ok(BTreeMap::new()),
         pods: Vec::new(),
+        unready: BTreeMap::new(),
     }
 }
 

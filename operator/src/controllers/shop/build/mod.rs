@@ -35,7 +35,7 @@ const HTTP_PORT: i32 = 8080;
 /// Port of their Services.
 const SERVICE_PORT: i32 = 80;
 /// Port of probes and metrics of every component.
-const ADMIN_PORT: i32 = 9090;
+pub(super) const ADMIN_PORT: i32 = 9090;
 
 /// The children of a shop as they should be.
 #[derive(Clone, Debug, Serialize)]
