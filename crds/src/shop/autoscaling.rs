@@ -58,13 +58,13 @@ pub struct Autoscaling {
     #[schemars(range(min = 0, max = 86_400))]
     pub initial_cooldown_seconds: i64,
 
-    /// What a partition without a committed offset counts as: `latest` counts nothing, `earliest`
-    /// counts everything in the log.
+    /// Without effect, for manifests written for KEDA: a partition without a committed offset counts from where the
+    /// component begins to read it, which is the start of the log (`earliest`).
     #[serde(default)]
     pub offset_reset_policy: OffsetReset,
 
-    /// Whether a partition without a committed offset lets the component go to zero. When false, it
-    /// counts as one message while `offsetResetPolicy` is `latest`.
+    /// Without effect, for manifests written for KEDA: a partition without a committed offset counts by the messages
+    /// in it, like any other.
     #[serde(default)]
     pub scale_to_zero_on_invalid_offset: bool,
 
@@ -76,8 +76,9 @@ pub struct Autoscaling {
     #[serde(default)]
     pub limit_to_partitions_with_lag: bool,
 
-    /// Does not count partitions whose committed offset stands still while they have lag (a message
-    /// that cannot be handled): more replicas would not help.
+    /// Does not count partitions whose committed offset stands still for ten seconds while they have lag and
+    /// replicas are ready (a message that cannot be handled): more replicas would not help. The first replica is
+    /// started, and the last kept, by all lag.
     #[serde(default)]
     pub exclude_persistent_lag: bool,
 
@@ -126,8 +127,8 @@ const fn cooldown_seconds() -> i64 {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OffsetReset {
-    #[default]
     Latest,
+    #[default]
     Earliest,
 }
 

@@ -14,6 +14,8 @@ use rocketmart_crds::shop::{Autoscaling, FallbackBehavior, PolicyType, ScalingPo
 pub use memory::{Look, Memory};
 pub use pause::Pause;
 
+use super::lag::Partition;
+
 /// Without a threshold and without a drain time, KEDA's default.
 const DEFAULT_LAG_THRESHOLD: i64 = 10;
 /// Shrinking waits this long unless told otherwise, so that a pause between bursts costs nothing.
@@ -64,7 +66,8 @@ pub fn decide(memory: &mut Memory, config: &Autoscaling, situation: Situation) -
 
     stabilize(memory, config, situation, &mut decision);
     obey_policies(memory, config, situation, &mut decision);
-    if memory.is_settling() && decision.replicas > situation.current {
+    // Where nobody runs, no partitions are shared out.
+    if memory.is_settling() && situation.current > 0 && decision.replicas > situation.current {
         decision.at_most(situation.current, "Rebalancing");
     }
     if situation.sale_under_way {
@@ -107,22 +110,26 @@ fn wish(memory: &mut Memory, config: &Autoscaling, situation: Situation) -> Deci
     let Some(look) = memory.looks.back().filter(|_| memory.failures == 0) else {
         return without_kafka(memory, config, situation);
     };
+    let all: i64 = look.partitions.iter().map(Partition::lag).sum();
     let counted: Vec<i64> = look
         .partitions
         .iter()
         .filter(|partition| !(config.exclude_persistent_lag && memory.is_stuck(partition, situation.now_ms)))
-        .map(|partition| partition.lag(config))
+        .map(Partition::lag)
         .collect();
     let lag: i64 = counted.iter().sum();
     let partitions = i32::try_from(look.partitions.len()).unwrap_or(i32::MAX);
     let with_lag = i32::try_from(counted.iter().filter(|lag| **lag > 0).count()).unwrap_or(i32::MAX);
     let arrivals = memory.arrivals_per_second();
-    let (replicas, reason) = for_lag(lag, arrivals, memory.rate_per_replica, config, situation.current);
+    let (replicas, mut reason) = for_lag(lag, arrivals, memory.rate_per_replica, config, situation.current);
+    if lag < all {
+        reason = format!("{reason}; {} more do not move", all - lag);
+    }
     let mut decision = Decision {
         replicas,
         reason,
         limited_by: None,
-        lag: Some(lag),
+        lag: Some(all),
         partitions: Some(partitions),
         arrivals_per_second: Some(i64::from(to_replicas(arrivals))),
         rate_per_replica: memory.rate_per_replica.map(|rate| i64::from(to_replicas(rate))),
@@ -137,7 +144,7 @@ fn wish(memory: &mut Memory, config: &Autoscaling, situation: Situation) -> Deci
         let even = (decision.replicas..=partitions).find(|replicas| partitions % replicas == 0);
         decision.at_least(even.unwrap_or(partitions), "Partitions");
     }
-    start_or_stop(memory, config, situation, lag, &mut decision);
+    start_or_stop(memory, config, situation, all, &mut decision);
     decision
 }
 
@@ -162,7 +169,8 @@ fn for_lag(lag: i64, arrivals: f64, rate: Option<f64>, config: &Autoscaling, cur
 }
 
 /// Between none and one: only a lag above the activation threshold starts the first replica, and the
-/// last goes only after the cool-down.
+/// last goes only after the cool-down. All lag counts here, what stands still as well: nobody moves it who does not
+/// run.
 fn start_or_stop(
     memory: &mut Memory,
     config: &Autoscaling,

@@ -1,6 +1,10 @@
 //! How far a consumer group is behind, partition by partition.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -9,9 +13,9 @@ use rdkafka::{
     topic_partition_list::TopicPartitionListElem,
     types::RDKafkaErrorCode,
 };
-use rocketmart_crds::shop::{Autoscaling, OffsetReset};
 
-use crate::kafka::Access;
+use super::markers::Markers;
+use crate::kafka::{Access, trouble::Trouble};
 
 /// Longest wait for one answer of a broker.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -33,18 +37,20 @@ pub struct Partition {
     pub low: i64,
     /// One past the last message.
     pub high: i64,
+    /// What is left is no message: markers of transactions, or what was given up with one.
+    pub only_markers: bool,
 }
 
 impl Partition {
-    /// Messages to handle. A commit older than the log counts from the log's start, one beyond its end
-    /// (a topic made anew) as nothing.
-    pub fn lag(&self, config: &Autoscaling) -> i64 {
-        match (self.committed, config.offset_reset_policy) {
-            (Some(committed), _) => (self.high - committed.max(self.low)).max(0),
-            (None, OffsetReset::Earliest) => (self.high - self.low).max(0),
-            // Something has to run to commit a first offset.
-            (None, OffsetReset::Latest) => i64::from(!config.scale_to_zero_on_invalid_offset),
-        }
+    /// Where the group goes on. One that has never committed begins where the log does, as our consumers do; so
+    /// does one whose commit is older than the log.
+    pub fn next(&self) -> i64 {
+        self.committed.unwrap_or(self.low).max(self.low)
+    }
+
+    /// Messages to handle. A commit beyond the end of the log (a topic made anew) counts as nothing.
+    pub fn lag(&self) -> i64 {
+        if self.only_markers { 0 } else { (self.high - self.next()).max(0) }
     }
 }
 
@@ -63,14 +69,25 @@ pub fn is_counted(limitation: &str, number: i32) -> bool {
 /// A look at the group's offsets; the connection is not a member of the group.
 #[derive(Clone)]
 pub struct Observer {
-    consumer: Arc<BaseConsumer>,
+    consumer: Arc<BaseConsumer<Trouble>>,
     topics: Vec<String>,
+    markers: Arc<Mutex<Markers>>,
 }
 
 impl Observer {
     pub fn new(access: &Access, group: &str, topics: Vec<String>) -> Result<Self, KafkaError> {
-        let consumer = access.client().set("group.id", group).set("enable.auto.commit", "false").create()?;
-        Ok(Self { consumer: Arc::new(consumer), topics })
+        let consumer = access
+            .client()
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            // Now and then it looks for one message behind where the group stands, see `markers`.
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "earliest")
+            .set("queued.min.messages", "1")
+            .set("fetch.message.max.bytes", "65536")
+            .set("fetch.wait.max.ms", "20")
+            .create_with_context(Trouble::default())?;
+        Ok(Self { consumer: Arc::new(consumer), topics, markers: Arc::default() })
     }
 
     /// All partitions of all topics, in as many requests as there are brokers and topics, however many
@@ -89,7 +106,7 @@ impl Observer {
         // In this order: what arrives meanwhile is lag, and never less than none.
         let committed = self.consumer.committed_offsets(wanted.clone(), TIMEOUT)?;
         let (lows, highs) = (self.ends(&wanted, Offset::Beginning)?, self.ends(&wanted, Offset::End)?);
-        committed
+        let mut partitions: Vec<_> = committed
             .elements()
             .iter()
             .map(|element| {
@@ -101,9 +118,13 @@ impl Observer {
                     _ => None,
                 };
                 let (low, high) = (end(&lows)?, end(&highs)?);
-                Ok(Partition { topic: partition.0, number: partition.1, committed, low, high })
+                let (topic, number) = partition;
+                Ok(Partition { topic, number, committed, low, high, only_markers: false })
             })
-            .collect()
+            .collect::<Result<_, KafkaError>>()?;
+        let mut markers = self.markers.lock().unwrap_or_else(PoisonError::into_inner);
+        markers.note(&self.consumer, &mut partitions)?;
+        Ok(partitions)
     }
 
     /// Where each partition begins or ends, one request to each broker. The protocol asks for both as for
@@ -123,29 +144,22 @@ impl Observer {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn partition(committed: Option<i64>) -> Partition {
-        Partition { topic: "t".into(), number: 0, committed, low: 100, high: 150 }
-    }
-
-    fn config(extra: serde_json::Value) -> Autoscaling {
-        serde_json::from_value(extra).unwrap()
+        Partition { topic: "t".into(), number: 0, committed, low: 100, high: 150, only_markers: false }
     }
 
     #[test]
-    fn a_group_that_never_committed_counts_from_the_logs_start_not_from_zero() {
-        let earliest = config(json!({"offsetResetPolicy": "earliest"}));
-        assert_eq!(partition(None).lag(&earliest), 50);
-        assert_eq!(partition(Some(7)).lag(&earliest), 50, "committed before the log was cut");
+    fn k4_a_partition_without_a_commit_counts_from_where_our_consumers_begin() {
+        assert_eq!(partition(None).lag(), 50);
+        assert_eq!(partition(Some(7)).lag(), 50, "committed before the log was cut");
+        assert_eq!(Partition { high: 100, ..partition(None) }.lag(), 0, "of a shop that has sold nothing");
     }
 
     #[test]
-    fn a_group_that_never_committed_keeps_one_replica_unless_told_otherwise() {
-        assert_eq!(partition(None).lag(&config(json!({}))), 1);
-        assert_eq!(partition(None).lag(&config(json!({"scaleToZeroOnInvalidOffset": true}))), 0);
+    fn k4_markers_of_transactions_are_no_lag() {
+        assert_eq!(Partition { only_markers: true, ..partition(Some(149)) }.lag(), 0);
     }
 
     #[test]
@@ -160,6 +174,6 @@ mod tests {
 
     #[test]
     fn a_commit_beyond_the_end_is_no_negative_lag() {
-        assert_eq!(partition(Some(200)).lag(&config(json!({}))), 0);
+        assert_eq!(partition(Some(200)).lag(), 0);
     }
 }

@@ -8,6 +8,8 @@
 
 pub mod decide;
 pub mod lag;
+mod markers;
+mod retired;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,7 +18,11 @@ use std::{
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use k8s_openapi::{
+    api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler},
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::Timestamp,
+};
 use kube::{
     Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -37,7 +43,7 @@ use self::{
 };
 use crate::{
     Context,
-    controllers::shop::{names, sale_floor},
+    controllers::shop::{names, sale_floor, scales},
     kafka::Access,
     telemetry,
 };
@@ -87,6 +93,8 @@ struct Watched {
     shops: Store<Shop>,
     sales: Store<FlashSale>,
     deployments: Store<Deployment>,
+    /// Of the user's.
+    autoscalers: Store<HorizontalPodAutoscaler>,
 }
 
 /// Runs until `stop`.
@@ -94,14 +102,18 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let (shops, shop_writer) = reflector::store();
     let (sales, sale_writer) = reflector::store();
     let (deployments, deployment_writer) = reflector::store();
+    let (autoscalers, autoscaler_writer) = reflector::store();
     let ours = watcher::Config::default().labels(names::MANAGED);
-    let watched = Watched { shops, sales, deployments };
+    let watched = Watched { shops, sales, deployments, autoscalers };
     let everything = watcher::Config::default();
+    let theirs = watcher(context.watched(), everything.clone());
     tokio::select! {
         () = stop.cancelled() => {}
         () = keep(watcher(context.watched(), everything.clone()).default_backoff().reflect(shop_writer)) => {}
         () = keep(watcher(context.watched(), everything).default_backoff().reflect(sale_writer)) => {}
         () = keep(watcher(context.watched(), ours).default_backoff().reflect(deployment_writer)) => {}
+        () = keep(theirs.default_backoff().reflect(autoscaler_writer)) => {}
+        () = retired::take_out(&context, &watched) => {}
         () = scale(&context, &watched) => {}
     }
 }
@@ -141,7 +153,7 @@ async fn scale(context: &Context, watched: &Watched) {
                 continue;
             }
             let span = target.span();
-            let group = || span.in_scope(|| watch_group(context, &target));
+            let group = || span.in_scope(|| watch_group(context, watched, &target));
             let Some(mut state) = scaled.remove(&target).or_else(group) else {
                 continue;
             };
@@ -159,7 +171,7 @@ async fn scale(context: &Context, watched: &Watched) {
 /// Autoscaled components with their configuration.
 type Targets = HashMap<Target, Autoscaling>;
 
-/// All components with autoscaling, of shops that run.
+/// All components with autoscaling, of shops that run; but those that the user scales by other means.
 fn wanted(watched: &Watched) -> Targets {
     let mut wanted = HashMap::new();
     for shop in watched.shops.state() {
@@ -170,14 +182,24 @@ fn wanted(watched: &Watched) -> Targets {
             let Some(config) = own.autoscaling.clone() else { continue };
             let namespace = shop.namespace().unwrap_or_default();
             let target = Target { namespace, shop: shop.name_any(), component: *component };
-            wanted.insert(target, config);
+            if !is_scaled_by_user(watched, &target) {
+                wanted.insert(target, config);
+            }
         }
     }
     wanted
 }
 
+/// Whether a `HorizontalPodAutoscaler` has the component: two owners of one number would fight.
+fn is_scaled_by_user(watched: &Watched, target: &Target) -> bool {
+    let deployment = names::of_component(&target.shop, target.component);
+    watched.autoscalers.state().iter().any(|autoscaler| {
+        autoscaler.namespace().as_deref() == Some(&target.namespace) && scales(autoscaler, &deployment)
+    })
+}
+
 /// Nothing until the Shop controller has found out how the shop's Kafka is reached.
-fn watch_group(context: &Context, target: &Target) -> Option<Scaled> {
+fn watch_group(context: &Context, watched: &Watched, target: &Target) -> Option<Scaled> {
     let access = context.kafka.access_of(&target.namespace, &target.shop)?;
     let prefix = names::topic_prefix(&target.namespace, &target.shop);
     let topics = topics(target.component).iter().map(|topic| format!("{prefix}{topic}")).collect();
@@ -188,7 +210,7 @@ fn watch_group(context: &Context, target: &Target) -> Option<Scaled> {
             memory: Memory::default(),
             looked: None,
             written: None,
-            last_scale: None,
+            last_scale: retired::last_scale(watched, target),
         }),
         Err(error) => {
             tracing::warn!(%error, "cannot look at a group");
@@ -206,7 +228,7 @@ async fn one(
     state: &mut Scaled,
 ) {
     if context.kafka.access_of(&target.namespace, &target.shop).is_some_and(|it| it != state.access) {
-        match watch_group(context, target) {
+        match watch_group(context, watched, target) {
             Some(other) => *state = other,
             None => return,
         }
@@ -295,6 +317,11 @@ fn record(target: &Target, decision: &Decision, ready: i32) {
     }
 }
 
+/// Each component has a manager of its own in the status: an apply takes back what its manager had set elsewhere.
+fn status_manager(component: Component) -> String {
+    format!("{FIELD_MANAGER}-{component}")
+}
+
 /// The decision in the Shop's status: at once when the replicas change, otherwise at a bounded rate.
 async fn report(context: &Context, target: &Target, state: &mut Scaled, decision: Decision) {
     let fresh = state.written.as_ref().is_some_and(|(at, last)| {
@@ -321,8 +348,7 @@ async fn report(context: &Context, target: &Target, state: &mut Scaled, decision
             },
         }] },
     });
-    // Each component has a manager of its own: an apply takes back what its manager had set elsewhere.
-    let params = PatchParams::apply(&format!("{FIELD_MANAGER}-{}", target.component)).force();
+    let params = PatchParams::apply(&status_manager(target.component)).force();
     metrics::counter!(telemetry::WRITES, "kind" => "Shop", "verb" => "status").increment(1);
     let api = context.namespaced::<Shop>(&target.namespace);
     match api.patch_status(&target.shop, &params, &Patch::Apply(&patch)).await {

@@ -6,7 +6,7 @@
 //! time, and one that does not answer is left alone for a moment.
 
 mod access;
-mod trouble;
+pub(crate) mod trouble;
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -17,7 +17,7 @@ const MANY: usize = 20;
 
 /// What a client was last told; clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Trouble {
+pub(crate) struct Trouble {
     last: Arc<Mutex<Option<String>>>,
 }
 
@@ -31,8 +31,9 @@ impl Trouble {
 
 impl ClientContext for Trouble {
     fn error(&self, error: KafkaError, reason: &str) {
-        // That all are down follows from what was told of each broker.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+        // That all are down follows from what was told of each broker; the end of a log is no trouble.
+        let known = [RDKafkaErrorCode::AllBrokersDown, RDKafkaErrorCode::PartitionEOF];
+        if error.rdkafka_error_code().is_none_or(|code| !known.contains(&code)) {
             // The rest are times and counts, which would make another message of the same each time.
             let why = reason.split(" (after ").next().unwrap_or(reason).to_owned();
             *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);

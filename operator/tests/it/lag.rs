@@ -9,6 +9,7 @@ use rdkafka::{
     consumer::{BaseConsumer, CommitMode, Consumer},
     producer::{FutureProducer, FutureRecord},
 };
+use rocketmart_kit::{config::KafkaConfig, event::Event, kafka::FencedProducer};
 use rocketmart_operator::{
     autoscaler::lag::{Observer, Partition},
     kafka::{Access, Cluster, Topic},
@@ -69,6 +70,7 @@ async fn a_group_is_seen_with_all_its_partitions_and_a_deleted_one_as_if_it_had_
         committed,
         low: 0,
         high,
+        only_markers: false,
     };
     let mut expected = vec![
         of(&busy, 0, Some(3), 5),
@@ -94,4 +96,31 @@ async fn a_topic_that_is_not_there_yet_has_no_partitions_and_is_no_failure() {
     let observer =
         Observer::new(&Access::open(&brokers().await), "nobody", vec!["lag-of-nothing".to_owned()]).unwrap();
     assert!(look(&observer).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k4_what_transactions_leave_behind_is_no_lag_and_a_message_behind_it_is() {
+    let brokers = brokers().await;
+    let topic = topic(&brokers, 2).await;
+    let group = format!("group-{}", Uuid::now_v7().simple());
+    let kafka = KafkaConfig::open(brokers.clone(), "");
+    let producer =
+        FencedProducer::take_over(&kafka, &format!("writer-{}", Uuid::now_v7().simple())).await.unwrap();
+    let events: Vec<_> =
+        (0..20).map(|number| Event::new("/rocketmart/test", "test", number, &number)).collect();
+    producer.send_all(&topic, &events).await.unwrap();
+    let observer = Observer::new(&Access::open(&brokers), &group, vec![topic.clone()]).unwrap();
+    let lag = async || look(&observer).await.iter().map(Partition::lag).collect::<Vec<_>>();
+    eventually("all of them are there", async || lag().await.iter().sum::<i64>() == 22).await;
+
+    // Each was handled, up to and without the marker.
+    let ends: Vec<_> = look(&observer).await.iter().map(|partition| partition.high).collect();
+    for (number, end) in (0..).zip(&ends) {
+        commit(&brokers, &group, &topic, number, end - 1);
+    }
+    eventually("nothing is left", async || lag().await == [0, 0]).await;
+    send(&brokers, &topic, 1, 1).await;
+    eventually("a message is", async || lag().await == [0, 2]).await;
+    commit(&brokers, &group, &topic, 1, ends[1] + 1);
+    assert_eq!(lag().await, [0, 0]);
 }

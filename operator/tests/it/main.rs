@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
 #![allow(unreachable_pub, reason = "nothing outside sees a test; `pub` says which module serves the others")]
 
+mod autoscaled;
 mod chart;
 mod children;
 mod cluster;

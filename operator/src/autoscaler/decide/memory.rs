@@ -7,7 +7,7 @@ use crate::autoscaler::lag::Partition;
 
 /// Rates are measured over this time.
 const RATE_WINDOW_MS: i64 = 10_000;
-/// A partition whose offset stood still this long although it has lag is stuck.
+/// A partition that has lag, and whose offset stands still for this long while somebody works on it, is stuck.
 pub(super) const STUCK_MS: i64 = 10_000;
 const REMEMBERED_MS: i64 = 3_600_000;
 /// A group that has changed its size handles nothing while its partitions are shared out anew. It is given
@@ -36,7 +36,7 @@ pub struct Memory {
     pub(super) wishes: VecDeque<(i64, i32)>,
     /// Replicas that ran, whenever they changed.
     pub(super) sizes: VecDeque<(i64, i32)>,
-    /// Since when each partition's offset has stood still.
+    /// Where each partition stands, and since when it has stood there with lag and with somebody at work.
     still_since: HashMap<(String, i32), (i64, i64)>,
     pub(super) rate_per_replica: Option<f64>,
     settling: Option<Settling>,
@@ -61,13 +61,10 @@ impl Memory {
         };
         self.failures = 0;
         for partition in &look.partitions {
-            let (Some(committed), key) = (partition.committed, (partition.topic.clone(), partition.number))
-            else {
-                continue;
-            };
-            let still = self.still_since.entry(key).or_insert((committed, look.at_ms));
-            if still.0 != committed {
-                *still = (committed, look.at_ms);
+            let (next, key) = (partition.next(), (partition.topic.clone(), partition.number));
+            let still = self.still_since.entry(key).or_insert((next, look.at_ms));
+            if still.0 != next || partition.lag() == 0 || look.ready == 0 {
+                *still = (next, look.at_ms);
             }
         }
         self.measure_rate(&look);
