@@ -203,6 +203,64 @@ fn every_alert_asks_for_metrics_that_there_are() {
     }
 }
 
+/// Every text of the chart's values, and the names of the release and its namespace, may look like something else.
+#[test]
+fn k14_a_text_that_yaml_would_read_as_something_else_stays_a_text() {
+    let shape = |text: &str| -> Vec<Value> {
+        let chart = chart().display().to_string();
+        let mut arguments =
+            vec!["template".to_owned(), text.to_owned(), chart, "--namespace".into(), text.into()];
+        for field in [
+            "watchNamespace",
+            "image.repository",
+            "image.tag",
+            "shopImage",
+            "log.level",
+            "prometheusRule.labels.release",
+            "nodeSelector.disk",
+            "imagePullSecrets[0].name",
+        ] {
+            arguments.extend(["--set-string".to_owned(), format!("{field}={text}")]);
+        }
+        for switch in ["serviceMonitor.enabled=true", "prometheusRule.enabled=true"] {
+            arguments.extend(["--set".to_owned(), switch.to_owned()]);
+        }
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        objects(&helm(&arguments)).iter().map(types).collect()
+    };
+    let plain = shape("plain");
+    for odd in ["123", "true", "1e3", "null", "010", "0x1f", "no"] {
+        assert_eq!(shape(odd), plain, "{odd}");
+    }
+    for odd in ["123", "true", "1e3", "null"] {
+        let settings = format!("watchNamespace={odd}");
+        let rendered =
+            helm(&["template", "rocketmart", &chart().display().to_string(), "--set-string", &settings]);
+        let deployment =
+            objects(&rendered).into_iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let environment = &deployment["spec"]["template"]["spec"]["containers"][0]["env"];
+        let watched =
+            environment.as_array().unwrap().iter().find(|it| it["name"] == "WATCH_NAMESPACE").unwrap();
+        assert_eq!(watched["value"], odd);
+    }
+    // None at all is all namespaces.
+    assert!(
+        objects(&template(&["watchNamespace=null"])).iter().any(|object| object["kind"] == "ClusterRole")
+    );
+}
+
+/// The object with the type of each value instead of the value.
+fn types(object: &Value) -> Value {
+    match object {
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), types(value))).collect(),
+        Value::Array(items) => items.iter().map(types).collect(),
+        Value::String(_) => json!("text"),
+        Value::Number(_) => json!("number"),
+        Value::Bool(_) => json!("switch"),
+        Value::Null => Value::Null,
+    }
+}
+
 #[test]
 fn a_value_that_does_not_exist_or_does_not_fit_is_refused() {
     for bad in ["surprise=1", "replicaCount=0", "leaseSeconds=1", "log.format=xml", "image.tag="] {

@@ -48,7 +48,7 @@ fn chart() -> PathBuf {
 /// The definitions of the chart, on an API server that may have older ones.
 pub fn install_definitions(server: &ApiServer) {
     let crds = chart().join("crds").display().to_string();
-    server.kubectl(&["apply", "--server-side", "--filename", &crds]).unwrap();
+    server.kubectl(&["apply", "--server-side", "--force-conflicts", "--filename", &crds]).unwrap();
     server.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
 }
 

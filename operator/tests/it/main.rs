@@ -13,6 +13,7 @@ mod children;
 mod cluster;
 mod crashes;
 mod dice;
+mod documents;
 mod drift;
 mod election;
 mod gateway;

@@ -3,10 +3,12 @@
 //! `first_definitions` holds the definitions as they were first installed. v1alpha1 is additive: since then
 //! fields may have come, but none has gone, changed its type, or become required.
 
+use std::{fs, path::Path, process::Command};
+
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::ListParams;
 use rocketmart_crds::{FlashSale, Phase, Shop, manifest};
-use rocketmart_harness::apiserver::ApiServer;
+use rocketmart_harness::{apiserver::ApiServer, prepare, process};
 use serde_json::{Value, json};
 
 use crate::{
@@ -135,4 +137,53 @@ async fn objects_of_the_first_definitions_are_read_and_reconciled_after_the_upgr
         operator.stop().await;
     }
     drop(server);
+}
+
+/// The command that documents give for the definitions, as they give it.
+fn documented(document: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document)).unwrap();
+    let command = text.lines().map(str::trim).find(|line| line.starts_with("kubectl apply ")).unwrap();
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").display().to_string();
+    let words = command.split_whitespace().skip(1);
+    words.map(|word| word.replace("charts/rocketmart", &format!("{checkout}/charts/rocketmart"))).collect()
+}
+
+/// The chart with the definitions that were published first.
+fn first_chart() -> std::path::PathBuf {
+    let chart = process::scratch("first-chart").unwrap();
+    let now = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/rocketmart");
+    assert!(Command::new("cp").arg("-r").arg(now.join(".")).arg(&chart).status().unwrap().success());
+    for definitions in ["shops.yaml", "flashsales.yaml"] {
+        fs::copy(Path::new(FIRST).join(definitions), chart.join("crds").join(definitions)).unwrap();
+    }
+    chart
+}
+
+#[test]
+fn k13_the_definitions_that_helm_installed_are_upgraded_as_the_documents_say() {
+    let server = ApiServer::start().unwrap();
+    let helm = |arguments: &[&str]| {
+        let kubeconfig = server.kubeconfig().display().to_string();
+        let flags = ["--namespace", "rocketmart-system", "--create-namespace", "--kubeconfig", &kubeconfig];
+        let output = Command::new(prepare::helm().unwrap()).args(arguments).args(flags).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let (first, now) = (first_chart(), Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/rocketmart"));
+    helm(&["install", "rocketmart", &first.display().to_string()]);
+    let ours = documented("charts/rocketmart/README.md");
+    assert_eq!(documented("charts/rocketmart/templates/NOTES.txt"), ours);
+    let ours: Vec<_> = ours.iter().map(String::as_str).collect();
+    server.kubectl(&ours).unwrap();
+    helm(&["upgrade", "rocketmart", &now.display().to_string()]);
+    let get = ["get", "crd", "shops.rocketmart.dev", "--output=json"];
+    let installed: Value = serde_json::from_str(&server.kubectl(&get).unwrap()).unwrap();
+    let [definition, _] = manifest::definitions();
+    let definition = serde_json::to_value(&definition).unwrap();
+    let rules = |crd: &Value| {
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"].clone()
+    };
+    assert_eq!(rules(&installed), rules(&definition));
+    // And again, before the next upgrade.
+    server.kubectl(&ours).unwrap();
+    fs::remove_dir_all(first).unwrap();
 }
