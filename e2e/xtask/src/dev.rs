@@ -1,17 +1,33 @@
 //! `cargo xtask dev`: the services as plain processes on loopback, with Redis, PostgreSQL and Kafka as
-//! processes too. Up in seconds, ended with Ctrl-C.
+//! processes too. Up in seconds, ended with Ctrl-C, which leaves nothing behind.
 
-use std::{thread, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rocketmart_harness::{
     programs::Programs,
     stack::{Backing, Component, Recipe, Stack},
     step::step,
 };
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// How often it is looked whether something has ended, or the person wants an end.
+const LOOK: Duration = Duration::from_millis(200);
 
 pub(crate) fn run() -> Result<()> {
     let programs = Programs::build()?;
+    // From here on there are folders and processes to be removed: a signal is an orderly end.
+    let end = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, end.clone()).context("listening for signals")?;
+    }
     let recipe = Recipe::new(programs.program("rocketmart")?).fixed_ports();
     let backing = step("Redis, PostgreSQL and Kafka", Backing::start)?;
     let mut shop = step("The components", || recipe.start_on(backing))?;
@@ -21,21 +37,30 @@ pub(crate) fn run() -> Result<()> {
         println!("  {:<16} {http}admin {}", component.name(), shop.admin_url(component));
     }
     println!(
-        "\nEverything runs; logs are in {}.\nThe shop: {}   Mails: {}/mails   API documents: http://127.0.0.1:<port>/docs\nA tour to paste: docs/tour.md. Ctrl-C ends it.",
+        "\nEverything runs; logs are in {}.\nThe shop: {}   Mails: {}/mails   API documents: http://127.0.0.1:<port>/docs\nA tour to paste: docs/tour.md. Ctrl-C ends it and removes what it made, logs included.",
         shop.folder().display(),
         shop.url(Component::SimulateEntrance),
         shop.url(Component::SimulateMail)
     );
-    wait_for_an_end(&mut shop)
+    wait_for_an_end(&mut shop, &end)
 }
 
-/// Ctrl-C ends this process and the kernel ends its children; until then a component that ends by
-/// itself is an error.
-fn wait_for_an_end(shop: &mut Stack) -> Result<()> {
+/// Until Ctrl-C a component that ends by itself is an error. Then all end, which a terminal has told each of them
+/// too, and with the shop go its folders.
+fn wait_for_an_end(shop: &mut Stack, end: &AtomicBool) -> Result<()> {
     loop {
-        if let Some(end) = shop.ended()?.first() {
-            bail!("{end}");
+        let ended = shop.ended()?;
+        if end.load(Ordering::Relaxed) {
+            println!("Ending.");
+            return Ok(());
         }
-        thread::sleep(Duration::from_secs(1));
+        if let Some(first) = ended.first() {
+            // A signal to the whole group may have reached the component before it reached this process.
+            thread::sleep(LOOK);
+            if !end.load(Ordering::Relaxed) {
+                bail!("{first}");
+            }
+        }
+        thread::sleep(LOOK);
     }
 }
