@@ -263,6 +263,14 @@ mod tests {
     }
 
     #[test]
+    fn w2_the_image_that_docker_compiles_is_optimized_unless_asked_otherwise() -> Result<()> {
+        let text = fs::read_to_string(checkout().join("images/rocketmart/Containerfile"))?;
+        let (_, compiled) = text.split_once("ARG PROFILE=release\n").context("no profile")?;
+        assert!(compiled.starts_with("RUN cargo build --locked --profile \"$PROFILE\""), "{compiled}");
+        Ok(())
+    }
+
+    #[test]
     fn nothing_is_pulled_from_a_registry() {
         let command = recipe(vec![]).build_command(Path::new("/images/pause"));
         assert!(command.get_args().any(|argument| argument == "--pull=never"));
