@@ -13,6 +13,7 @@
 pub mod component;
 pub mod flash_sale;
 pub mod manifest;
+pub mod name;
 pub mod shop;
 
 pub use component::Component;

@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 pub use self::status::{
     CloseOutReport, Difference, FlashSaleStatus, ItemStatus, OrderCounts, Phase, PhaseTime, Totals,
 };
-use crate::component::{self, Component};
+use crate::{
+    component::{self, Component},
+    name,
+};
 
 /// A sale of a fixed number of units in one shop.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -47,16 +50,30 @@ use crate::component::{self, Component};
         .message("the stock of this sale is loaded: spec.items[].perBuyerLimit can no longer change"),
     validation = Rule::new(rules::once_loaded(rules::CURRENCY_STAYS))
         .message("the stock of this sale is loaded: spec.currency can no longer change"),
-    validation = Rule::new(rules::once_loaded(rules::OPENING_STAYS))
+    validation = Rule::new(rules::once_loaded(&rules::opening_stays()))
         .message("the stock of this sale is loaded: spec.opensAt can no longer change"),
-    validation = Rule::new(rules::once_loaded(rules::CLOSING_MOVES_LATER))
+    validation = Rule::new(rules::once_loaded(&rules::closing_moves_later()))
         .message("the stock of this sale is loaded: spec.closesAt can move later but not earlier; \
                   to end the sale now set spec.closeEarly"),
     validation = Rule::new(rules::once_loaded(rules::DEADLINE_STAYS))
         .message("the stock of this sale is loaded: spec.paymentDeadlineSeconds can no longer change"),
+    validation = Rule::new(rules::once_loaded(rules::LEAD_STAYS))
+        .message("the stock of this sale is loaded: spec.preloadLeadSeconds can no longer change"),
+    validation = Rule::new(rules::once_selling_has_ended())
+        .message("this sale sells no more (it drains, or spec.closeEarly ends it): spec.items, spec.closesAt and \
+                  spec.suspend can no longer change"),
     validation = Rule::new(rules::once_ended("self.spec == oldSelf.spec"))
         .message("this sale has ended and can no longer change; make another FlashSale"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(
+        name = "Ready", type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    // The phase again, or what is wrong.
+    printcolumn(
+        name = "Reason", type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
     printcolumn(name = "Opens", type_ = "string", json_path = ".spec.opensAt"),
     printcolumn(name = "Closes", type_ = "string", json_path = ".spec.closesAt"),
     printcolumn(name = "Units", type_ = "integer", json_path = ".status.totals.units"),
@@ -71,8 +88,8 @@ use crate::component::{self, Component};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.closesAt > self.opensAt")
-        .message("closesAt has to be after opensAt").field_path(".closesAt"),
+    validation = Rule::new(rules::closes_after_it_opens())
+        .message("closesAt has to be after opensAt, by a second at least").field_path(".closesAt"),
     validation = Rule::new("!oldSelf.closeEarly || self.closeEarly")
         .message("closeEarly cannot be taken back").field_path(".closeEarly")
 )]
@@ -80,6 +97,8 @@ pub struct FlashSaleSpec {
     /// The shop that sells, by name, in the same namespace.
     #[schemars(length(min = 1, max = 40))]
     #[x_kube(
+        validation = Rule::new(name::is_a_label("self"))
+            .message("shop is the name of a Shop: small letters, digits and hyphens, a letter first and no hyphen last"),
         validation = Rule::new("self == oldSelf")
             .message("a sale stays with its shop; make another FlashSale for the other shop")
     )]
@@ -98,10 +117,23 @@ pub struct FlashSaleSpec {
     )]
     pub currency: String,
 
-    /// When selling starts, by the clock of the shop's Redis.
+    /// When selling starts, by the clock of the shop's Redis: a time of RFC 3339, such as
+    /// `2030-01-01T10:00:00Z`.
+    #[schemars(with = "String", length(max = 64))]
+    #[x_kube(
+        validation = Rule::new(rules::is_a_time())
+            .message("opensAt has to be a time between 2000 and 2099 as RFC 3339 writes it, with capital T and Z and \
+                      at most nine digits of a second: 2030-01-01T10:00:00Z or 2030-01-01T10:00:00.5+09:00")
+    )]
     pub opens_at: Time,
 
-    /// When selling ends, by the same clock.
+    /// When selling ends, by the same clock; at least a second later.
+    #[schemars(with = "String", length(max = 64))]
+    #[x_kube(
+        validation = Rule::new(rules::is_a_time())
+            .message("closesAt has to be a time between 2000 and 2099 as RFC 3339 writes it, with capital T and Z and \
+                      at most nine digits of a second: 2030-01-01T10:00:00Z or 2030-01-01T10:00:00.5+09:00")
+    )]
     pub closes_at: Time,
 
     /// Seconds a buyer has to pay; after that the units go back on sale.

@@ -33,6 +33,24 @@ pub enum Phase {
 }
 
 impl Phase {
+    const ALL: [Self; 10] = [
+        Self::Scheduled,
+        Self::Preloading,
+        Self::Ready,
+        Self::Open,
+        Self::SoldOut,
+        Self::Draining,
+        Self::Closed,
+        Self::Paused,
+        Self::Cancelled,
+        Self::Failed,
+    ];
+
+    /// The phase that has this name.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.to_string() == word)
+    }
+
     /// Whether nothing happens to the sale any more.
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Closed | Self::Cancelled)
@@ -58,9 +76,12 @@ pub struct FlashSaleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// `Ready`: the sale is on its way as declared. `Preloaded`: the stock was loaded, read back and
-    /// matches. `Reconciled`: the close-out found Redis, PostgreSQL and payments in agreement. `Rebuilt`:
-    /// Redis had lost the sale, and it was rebuilt from PostgreSQL; the message says what is unknown since.
+    /// `Ready`: the stock is loaded and verified, and the sale sells in its window by itself (phases `Ready`,
+    /// `Open`, `SoldOut`); its reason is the phase, or, if something is wrong in whatever phase, what it is.
+    /// `Open`: buyers can buy now; `Unknown` while the order service does not answer. `Preloaded`: the stock
+    /// was loaded, read back and matches. `Reconciled`: the close-out found Redis, PostgreSQL and payments in
+    /// agreement, or nothing was ever loaded. `Rebuilt`: Redis had lost the sale, and it was rebuilt from
+    /// PostgreSQL; the message says what is unknown since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -1,5 +1,6 @@
 //! Each rule of the schema, accepting and refusing.
 
+use kube::core::cel::validate_cel_schema;
 use serde_json::{Value, json};
 
 use super::*;
@@ -64,6 +65,8 @@ fn refuses_change(phase: &str, changes: &[(&str, Value)], message: &str) {
 }
 
 const LOADED: [&str; 6] = ["Preloading", "Ready", "Open", "SoldOut", "Draining", "Paused"];
+/// Loaded, and buyers can still buy or will be able to.
+const SELLING: [&str; 5] = ["Preloading", "Ready", "Open", "SoldOut", "Paused"];
 
 #[test]
 fn a_plain_sale_is_accepted_with_defaults_filled_in() {
@@ -93,6 +96,100 @@ fn times_are_compared_as_times_and_not_as_text() {
         ("/spec/opensAt", json!("2030-01-01T10:00:00+09:00")),
         ("/spec/closesAt", json!("2030-01-01T02:00:00Z")),
     ]));
+}
+
+/// The rules' verdict on a sale that opens then, whether or not it can be read (K9, K19).
+fn verdict_on_opening_at(time: &str) -> Result<(), String> {
+    let mut spec = sale()["spec"].take();
+    spec["opensAt"] = json!(time);
+    spec["closesAt"] = json!("2099-12-31T23:59:59Z");
+    validate_cel_schema::<FlashSaleSpec>(&spec, None).map_err(|errors| errors.to_string())
+}
+
+#[test]
+fn a_time_that_is_accepted_is_one_that_everybody_can_read() {
+    for time in [
+        "2000-01-01T00:00:00Z",
+        "2030-01-01T10:00:00.123456789Z",
+        "2030-01-01T10:00:00.5+09:00",
+        "2030-06-30T23:59:59-14:59",
+        "2032-02-29T00:00:00Z",
+        "2000-02-29T00:00:00Z",
+        "2030-12-31T00:00:00-00:00",
+    ] {
+        verdict_on_opening_at(time).unwrap();
+        assert!(serde_json::from_value::<Time>(json!(time)).is_ok(), "{time}");
+    }
+}
+
+#[test]
+fn any_other_time_is_refused_with_a_sentence_that_says_what_a_time_is() {
+    for time in [
+        "",
+        "tomorrow",
+        "9999-12-31T23:59:59Z",
+        "0000-01-01T00:00:00Z",
+        "1999-12-31T23:59:59Z",
+        "2100-01-01T00:00:00Z",
+        "12030-01-01T10:00:00Z",
+        "2030-01-01T10:00:00.1234567890123Z",
+        "2030-01-01T10:00:00.Z",
+        "2030-01-01t10:00:00z",
+        "2030-01-01T10:00:00z",
+        "2030-01-01t10:00:00Z",
+        "2030-01-01 10:00:00Z",
+        "2030-01-01T10:00:00",
+        "2030-01-01T10:00Z",
+        "2030-01-01",
+        "2030-02-29T10:00:00Z",
+        "2030-02-30T10:00:00Z",
+        "2030-04-31T10:00:00Z",
+        "2030-13-01T10:00:00Z",
+        "2030-00-01T10:00:00Z",
+        "2030-01-00T10:00:00Z",
+        "2030-01-01T24:00:00Z",
+        "2030-01-01T23:59:60Z",
+        "2030-01-01T10:00:00+25:00",
+        "2030-01-01T10:00:00+09",
+        "2030-01-01T10:00:00Z\n",
+        " 2030-01-01T10:00:00Z",
+        "２０３０-01-01T10:00:00Z",
+    ] {
+        let said = verdict_on_opening_at(time).expect_err(time);
+        assert!(said.contains("opensAt has to be a time between 2000 and 2099"), "{time}: {said}");
+        assert!(!said.contains("closesAt"), "{time}: {said}");
+    }
+}
+
+#[test]
+fn a_sale_lasts_a_second_at_least() {
+    for (closes_at, lasts) in [("2030-01-01T10:00:00.999Z", false), ("2030-01-01T10:00:01Z", true)] {
+        // Not as the type, which is written without its fraction of a second.
+        let mut spec = sale()["spec"].take();
+        spec["closesAt"] = json!(closes_at);
+        assert_eq!(validate_cel_schema::<FlashSaleSpec>(&spec, None).is_ok(), lasts, "{closes_at}");
+    }
+}
+
+#[test]
+fn the_shop_of_a_sale_is_named_as_a_shop_can_be() {
+    for name in [
+        "a/b",
+        "..",
+        "rocket-mart/status",
+        "rocket-mart?x=1",
+        "my.shop",
+        "2026-shop",
+        "Rocket",
+        "shop-",
+        "-",
+        "로켓",
+    ] {
+        refuses(&sale_with(&[("/spec/shop", json!(name))]), "shop is the name of a Shop");
+    }
+    for name in ["a", "rocket-mart", "shop-2026"] {
+        accepts(&sale_with(&[("/spec/shop", json!(name))]));
+    }
 }
 
 #[test]
@@ -150,7 +247,7 @@ fn until_its_stock_is_loaded_everything_else_may_change() {
 
 #[test]
 fn a_loaded_sale_may_gain_units_and_time_and_be_paused() {
-    for phase in LOADED {
+    for phase in SELLING {
         accepts_change(phase, &[("/spec/items/0/units", json!(101))]);
         accepts_change(phase, &[("/spec/closesAt", json!("2030-01-01T12:00:00Z"))]);
         accepts_change(phase, &[("/spec/suspend", json!(true))]);
@@ -169,7 +266,7 @@ fn a_loaded_sale_cannot_lose_units() {
 #[test]
 fn units_that_were_never_loaded_can_be_taken_back() {
     let loaded = json!({ "sku": "RM-1", "preloaded": 100, "remaining": 7, "reserved": 3, "sold": 90 });
-    for phase in LOADED {
+    for phase in SELLING {
         let status = json!({ "phase": phase, "items": [loaded] });
         let greedy = sale_with(&[("/status", status.clone()), ("/spec/items/0/units", json!(1_000))]);
         let set_to =
@@ -204,6 +301,7 @@ fn a_loaded_sale_keeps_its_terms() {
             ("currency", ("/spec/currency", json!("EUR"))),
             ("opensAt", ("/spec/opensAt", json!("2030-01-01T09:59:00Z"))),
             ("paymentDeadlineSeconds", ("/spec/paymentDeadlineSeconds", json!(10))),
+            ("preloadLeadSeconds", ("/spec/preloadLeadSeconds", json!(10))),
         ] {
             refuses_change(phase, &[value], &format!("spec.{field} can no longer change"));
         }
@@ -226,6 +324,36 @@ fn closing_early_cannot_be_taken_back() {
     let early = in_phase("Draining", &[("/spec/closeEarly", json!(true))]);
     let errors = in_phase("Draining", &[]).validate_cel_update(&early).unwrap_err().to_string();
     assert!(errors.contains("closeEarly cannot be taken back"), "{errors}");
+}
+
+/// K17: such a change would be taken and ignored.
+#[test]
+fn a_sale_that_drains_gains_nothing_any_more() {
+    for change in [
+        ("/spec/items/0/units", json!(101)),
+        ("/spec/closesAt", json!("2030-01-01T12:00:00Z")),
+        ("/spec/suspend", json!(true)),
+    ] {
+        refuses_change("Draining", &[change], "this sale sells no more");
+    }
+    for change in [("/spec/closeEarly", json!(true)), ("/spec/preScale", json!({ "order": 2 }))] {
+        accepts_change("Draining", &[change]);
+    }
+}
+
+#[test]
+fn a_sale_that_is_ended_by_hand_gains_nothing_in_the_same_change_or_before_it_drains() {
+    for change in [
+        ("/spec/items/0/units", json!(101)),
+        ("/spec/closesAt", json!("2030-01-01T12:00:00Z")),
+        ("/spec/suspend", json!(true)),
+    ] {
+        let ended = ("/spec/closeEarly", json!(true));
+        refuses_change("Open", &[ended.clone(), change.clone()], "this sale sells no more");
+        let before = in_phase("Open", std::slice::from_ref(&ended));
+        let errors = in_phase("Open", &[ended, change]).validate_cel_update(&before).unwrap_err().to_string();
+        assert!(errors.contains("this sale sells no more"), "{errors}");
+    }
 }
 
 #[test]

@@ -4,21 +4,31 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::name;
+
 /// A Secret in the namespace of the shop.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(KubeSchema, Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretReference {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(
+        validation = Rule::new(name::is_a_subdomain("self"))
+            .message("name is the name of a Secret: small letters, digits, hyphens and dots between them")
+    )]
     pub name: String,
 }
 
 /// One key of a Secret in the namespace of the shop.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(KubeSchema, Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyReference {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(
+        validation = Rule::new(name::is_a_subdomain("self"))
+            .message("name is the name of a Secret: small letters, digits, hyphens and dots between them")
+    )]
     pub name: String,
 
     /// Key in the Secret's data.

@@ -54,6 +54,24 @@ async fn bad_sales_are_refused_with_a_reason() {
         (with(sale(), "/spec/currency", json!("won")), "spec.currency"),
         (with(sale(), "/spec/preScale", json!({ "orders": 2 })), "a key of spec.preScale is one of"),
         (with(sale(), "/spec/opensAt", json!("tomorrow")), "spec.opensAt"),
+        // K9
+        (
+            with(sale(), "/spec/closesAt", json!("9999-12-31T23:59:59Z")),
+            "closesAt has to be a time between 2000 and 2099",
+        ),
+        (
+            with(sale(), "/spec/opensAt", json!("0000-01-01T00:00:00Z")),
+            "opensAt has to be a time between 2000 and 2099",
+        ),
+        (
+            with(sale(), "/spec/closesAt", json!("2030-01-01T11:00:00.1234567890123Z")),
+            "closesAt has to be a time between 2000 and 2099",
+        ),
+        // K10
+        (with(sale(), "/spec/shop", json!("a/b")), "shop is the name of a Shop"),
+        (with(sale(), "/spec/shop", json!("..")), "shop is the name of a Shop"),
+        (with(sale(), "/spec/shop", json!("rocket-mart/status")), "shop is the name of a Shop"),
+        (with(sale(), "/spec/shop", json!("rocket-mart?x=1")), "shop is the name of a Shop"),
         (with(sale(), "/spec/unknown", json!(1)), "unknown"),
     ] {
         refused(&cluster, object, message).await;
@@ -91,6 +109,50 @@ async fn an_open_sale_loses_neither_units_nor_time_nor_its_price() {
         .apply(with(with(longer, "/spec/items/0/units", json!(101)), "/spec/suspend", json!(true)))
         .await
         .unwrap();
+}
+
+/// K19: `t` and `z` are refused in a sentence of ours alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_in_small_letters_is_refused_by_our_rule_and_not_from_inside_cel() {
+    let cluster = Cluster::new("small-letters").await;
+    for time in ["2030-01-01t10:00:00z", "2030-01-01t10:00:00Z", "2030-01-01T10:00:00z"] {
+        let error = cluster.apply(with(sale(), "/spec/opensAt", json!(time))).await.unwrap_err().to_string();
+        assert!(error.contains("with capital T and Z"), "{error}");
+        assert!(!error.contains("cannot parse") && !error.contains("evaluating"), "{error}");
+    }
+    // Written in another way it is the same moment, also for a sale that is loaded.
+    cluster.apply(sale()).await.unwrap();
+    in_phase(&cluster, "Open").await;
+    cluster.apply(with(sale(), "/spec/opensAt", json!("2030-01-01T19:00:00.000+09:00"))).await.unwrap();
+}
+
+async fn in_phase(cluster: &Cluster, phase: &str) {
+    let status = kube::api::Patch::Merge(json!({ "status": { "phase": phase } }));
+    let api = cluster.api::<rocketmart_crds::FlashSale>();
+    api.patch_status("launch", &kube::api::PatchParams::default(), &status).await.unwrap();
+}
+
+/// K17
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_that_drains_refuses_what_it_would_ignore() {
+    let cluster = Cluster::new("draining-sale").await;
+    cluster.apply(sale()).await.unwrap();
+    in_phase(&cluster, "Draining").await;
+    for (pointer, value) in [
+        ("/spec/items/0/units", json!(101)),
+        ("/spec/closesAt", json!("2030-01-01T12:00:00Z")),
+        ("/spec/suspend", json!(true)),
+    ] {
+        refused(&cluster, with(sale(), pointer, value), "this sale sells no more").await;
+    }
+    refused(
+        &cluster,
+        with(sale(), "/spec/preloadLeadSeconds", json!(5)),
+        "preloadLeadSeconds can no longer change",
+    )
+    .await;
+    cluster.apply(with(sale(), "/spec/preScale", json!({ "order": 2 }))).await.unwrap();
+    cluster.apply(with(sale(), "/spec/closeEarly", json!(true))).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,6 +206,11 @@ async fn bad_shops_are_refused_with_a_reason() {
             "redis.cluster.username needs redis.cluster.passwordSecretRef",
         ),
         (with(shop(), "/spec/host", json!("Not A Host")), "spec.host"),
+        // K10
+        (
+            with(shop(), "/spec/postgresql", json!({ "secretRef": { "name": "a/../b" } })),
+            "name is the name of a Secret",
+        ),
         (with(shop(), "/metadata/name", json!("a".repeat(41))), "at most 40 characters"),
         // K7
         (with(shop(), "/metadata/name", json!("my.shop")), "the name of a shop begins with a letter"),
