@@ -13,6 +13,8 @@ pub const AS_EXPECTED: &str = "AsExpected";
 pub struct Verdict {
     pub kind: &'static str,
     pub status: bool,
+    /// Who could tell does not answer; `status` says nothing then.
+    pub unknown: bool,
     pub reason: String,
     pub message: String,
 }
@@ -21,7 +23,20 @@ impl Verdict {
     pub fn new(kind: &'static str, status: bool, reason: &str, message: impl Into<String>) -> Self {
         // Messages name what other systems said; the status has to stay small.
         let message = message.into().chars().take(2_000).collect();
-        Self { kind, status, reason: reason.to_owned(), message }
+        Self { kind, status, unknown: false, reason: reason.to_owned(), message }
+    }
+
+    pub fn unknown(kind: &'static str, reason: &str, message: impl Into<String>) -> Self {
+        Self { unknown: true, ..Self::new(kind, false, reason, message) }
+    }
+
+    /// As a condition has it.
+    pub fn word(&self) -> &'static str {
+        match (self.unknown, self.status) {
+            (true, _) => "Unknown",
+            (false, true) => "True",
+            (false, false) => "False",
+        }
     }
 }
 
@@ -30,7 +45,7 @@ impl Verdict {
 pub fn merge(old: &[Condition], verdicts: &[Verdict], generation: Option<i64>) -> Vec<Condition> {
     let mut conditions = old.to_vec();
     for verdict in verdicts {
-        let status = if verdict.status { "True" } else { "False" };
+        let status = verdict.word();
         let position = conditions.iter().position(|condition| condition.type_ == verdict.kind);
         let since = position.map(|at| &conditions[at]).filter(|condition| condition.status == status);
         let condition = Condition {
@@ -52,9 +67,14 @@ pub fn merge(old: &[Condition], verdicts: &[Verdict], generation: Option<i64>) -
     conditions
 }
 
+/// The condition of this type.
+pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == kind)
+}
+
 /// Whether the condition of this type is true.
 pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
-    conditions.iter().any(|condition| condition.type_ == kind && condition.status == "True")
+    find(conditions, kind).is_some_and(|condition| condition.status == "True")
 }
 
 /// Times in a status have whole seconds.

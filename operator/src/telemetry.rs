@@ -3,6 +3,8 @@
 //! `kube`'s controllers run each reconcile inside a span that names the object, so every line of a
 //! reconcile says which object it is about.
 
+pub mod of_objects;
+
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -35,6 +37,8 @@ pub const LAG: &str = "rocketmart_operator_lag_messages";
 pub const DRIFT: &str = "rocketmart_operator_invariant_drift_units";
 /// Differences between Redis and PostgreSQL that the order service tells of a sale.
 pub const DIFFERENCES: &str = "rocketmart_operator_sale_differences";
+/// Deleted sales that were let go without settling; their units stay allotted.
+pub const GIVEN_UP: &str = "rocketmart_operator_sales_given_up_total";
 /// 1 for a gate of readiness that is open, by `gate`.
 pub const GATE: &str = "rocketmart_operator_ready_gate";
 
@@ -63,12 +67,13 @@ pub fn init(format: LogFormat) -> anyhow::Result<PrometheusHandle> {
     metrics::describe_gauge!(QUEUE, "Objects that wait for their turn to be reconciled");
     metrics::describe_gauge!(RESIDENT_MEMORY, metrics::Unit::Bytes, "Resident memory of this process");
     metrics::describe_gauge!(LEADER, "1 on the replica that leads");
-    metrics::describe_gauge!(DRIFT, "Units of a sale that are nowhere or counted twice");
-    metrics::describe_gauge!(DIFFERENCES, "Differences between Redis and PostgreSQL");
+    metrics::describe_counter!(GIVEN_UP, "Deleted sales that were let go without settling");
     metrics::describe_gauge!(GATE, "1 for a gate of readiness that is open");
     metrics::describe_gauge!(LAG, "Messages that a consumer group is behind");
     metrics::describe_gauge!(DESIRED_REPLICAS, "Replicas that the autoscaler decided on");
     metrics::describe_gauge!(READY_REPLICAS, "Replicas that are ready");
+    // An alert sees the first one as well.
+    metrics::counter!(GIVEN_UP).increment(0);
     Ok(metrics)
 }
 
@@ -78,7 +83,7 @@ pub fn render(metrics: &PrometheusHandle) -> String {
     if let Some(bytes) = resident_bytes(&status) {
         metrics::gauge!(RESIDENT_MEMORY).set(bytes);
     }
-    metrics.render()
+    metrics.render() + &of_objects::render()
 }
 
 fn resident_bytes(status: &str) -> Option<f64> {

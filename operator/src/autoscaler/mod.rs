@@ -26,6 +26,7 @@ use k8s_openapi::{
 use kube::{
     Resource, ResourceExt,
     api::{Patch, PatchParams},
+    core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
         reflector::{self, ObjectRef, Store},
@@ -89,9 +90,10 @@ struct Scaled {
     last_scale: Option<Time>,
 }
 
+/// A Shop or FlashSale that cannot be read is left out; its controller names it.
 struct Watched {
-    shops: Store<Shop>,
-    sales: Store<FlashSale>,
+    shops: Store<DeserializeGuard<Shop>>,
+    sales: Store<DeserializeGuard<FlashSale>>,
     deployments: Store<Deployment>,
     /// Of the user's.
     autoscalers: Store<HorizontalPodAutoscaler>,
@@ -175,6 +177,7 @@ type Targets = HashMap<Target, Autoscaling>;
 fn wanted(watched: &Watched) -> Targets {
     let mut wanted = HashMap::new();
     for shop in watched.shops.state() {
+        let Ok(shop) = &shop.0 else { continue };
         if shop.spec.suspend || shop.meta().deletion_timestamp.is_some() {
             continue;
         }
@@ -255,22 +258,19 @@ async fn one(
     };
     state.memory.remember(now_ms, partitions.map(|partitions| Look { at_ms: now_ms, partitions, ready }));
 
-    let sales: Vec<Arc<FlashSale>> = watched
-        .sales
-        .state()
-        .into_iter()
-        .filter(|sale| {
+    let (floor, sale_under_way) = {
+        let all = watched.sales.state();
+        let is_of_the_shop = |sale: &&FlashSale| {
             sale.namespace().as_deref() == Some(&target.namespace) && sale.spec.shop == target.shop
-        })
-        .collect();
-    let floors = sale_floor::of(sales.iter().map(AsRef::as_ref), &target.shop);
-    let situation = Situation {
-        now_ms,
-        current,
-        floor: floors.get(&target.component).copied().unwrap_or_default(),
-        sale_under_way: sales.iter().any(|sale| sale_floor::holds_replicas(sale)),
-        pause: Pause::of(deployment.annotations()),
+        };
+        let sales: Vec<&FlashSale> =
+            all.iter().filter_map(|sale| sale.0.as_ref().ok()).filter(is_of_the_shop).collect();
+        let floors = sale_floor::of(sales.iter().copied(), &target.shop);
+        let floor = floors.get(&target.component).copied().unwrap_or_default();
+        (floor, sales.into_iter().any(sale_floor::holds_replicas))
     };
+    let situation =
+        Situation { now_ms, current, floor, sale_under_way, pause: Pause::of(deployment.annotations()) };
     let decision = decide(&mut state.memory, config, situation);
     record(target, &decision, ready);
     if decision.replicas != current {

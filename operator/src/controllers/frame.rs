@@ -1,28 +1,36 @@
-//! What every reconcile is wrapped in.
+//! What every reconcile is wrapped in, and what wakes it.
 //!
-//! An object that does not fit its schema is named in an Event and left alone, so that it never stops
-//! the watch of the others. Time and failures are measured; an object that failed is tried again after
-//! a pause that grows with each failure in a row.
+//! An object that cannot be read is named and left alone ([`unreadable`]), so that it never stops the watch of
+//! the others. Time and failures are measured; an object that failed is tried again after a pause that grows
+//! with each failure in a row.
+//!
+//! A controller is woken by what people declare, not by a status: it writes that itself, and would look again
+//! at once after each look that wrote something.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt::Debug,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use futures::{Stream, TryStreamExt};
 use kube::{
-    Resource,
-    core::DeserializeGuard,
+    Api, Resource,
+    core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{
+        Predicate, PredicateConfig, WatchStreamExt,
         controller::Action,
-        events::EventType,
-        reflector::{ObjectRef, Store},
+        predicates,
+        reflector::{self, ObjectRef, Store},
         utils::Backoff,
+        watcher,
     },
 };
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use super::unreadable;
 use crate::{Context, telemetry};
 
 const WATCH_PAUSE: Duration = Duration::from_millis(500);
@@ -43,12 +51,15 @@ pub(super) struct Frame<K: Resource<DynamicType = ()>> {
     failures: Mutex<HashMap<ObjectRef<Guarded<K>>, u32>>,
 }
 
-impl<K: Resource<DynamicType = ()> + Clone + Debug> Frame<K> {
+impl<K> Frame<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
     pub(super) fn new(controller: &'static str) -> Self {
         Self { controller, failures: Mutex::default() }
     }
 
-    /// Runs one reconcile of a well-formed object.
+    /// Runs one reconcile of an object that can be read.
     pub(super) async fn run<E>(
         &self,
         object: &Guarded<K>,
@@ -59,13 +70,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug> Frame<K> {
         let outcome = match &object.0 {
             // Boxed: what a reconcile holds is large, and there is one per object.
             Ok(valid) => Box::pin(reconcile(valid)).await,
-            Err(invalid) => {
-                let kind = K::kind(&());
-                tracing::error!(error = invalid.error, "a {kind} that does not fit its schema is left alone");
-                let note = format!("the {kind} does not fit its schema: {}", invalid.error);
-                context.tell(&object.object_ref(&()), EventType::Warning, "Malformed", note).await;
-                Ok(Action::await_change())
-            }
+            Err(invalid) => Ok(unreadable::tell::<K>(invalid, context).await),
         };
         metrics::histogram!(telemetry::RECONCILE_SECONDS, "controller" => self.controller)
             .record(started.elapsed().as_secs_f64());
@@ -86,6 +91,73 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug> Frame<K> {
             .increment(1);
         tracing::warn!(%error, attempt = *count, retry_in_ms = delay.as_millis(), "reconcile failed");
         Action::requeue(delay)
+    }
+}
+
+/// The objects of a kind, and those among them whose controller is to look at them: because of a change of
+/// their spec or of an annotation, because they are being deleted, or because they can be read again.
+///
+/// `gone` is told of each object that is gone.
+pub(super) fn watch<K>(
+    api: Api<Guarded<K>>,
+    gone: impl Fn(&ObjectRef<Guarded<K>>) + Send + 'static,
+) -> (Store<Guarded<K>>, impl Stream<Item = watcher::Result<Guarded<K>>> + Send + 'static)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (store, writer) = reflector::store();
+    let mut known = Known::default();
+    let declared = predicates::generation
+        .combine(predicates::annotations)
+        .combine(is_being_deleted)
+        .combine(can_be_read);
+    let touched = watcher(api, watcher::Config::default())
+        .inspect_ok(move |event| known.follow(event).iter().for_each(&gone))
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(declared, PredicateConfig::default());
+    (store, touched)
+}
+
+fn is_being_deleted<K: Resource>(object: &K) -> Option<u64> {
+    Some(u64::from(object.meta().deletion_timestamp.is_some()))
+}
+
+fn can_be_read<K>(object: &Guarded<K>) -> Option<u64> {
+    Some(u64::from(object.0.is_ok()))
+}
+
+/// Which objects there are, by their watch.
+struct Known<K: Resource<DynamicType = ()>> {
+    now: HashSet<ObjectRef<K>>,
+    /// Those of a list that is not through yet.
+    listed: HashSet<ObjectRef<K>>,
+}
+
+impl<K: Resource<DynamicType = ()>> Default for Known<K> {
+    fn default() -> Self {
+        Self { now: HashSet::new(), listed: HashSet::new() }
+    }
+}
+
+impl<K: Resource<DynamicType = ()>> Known<K> {
+    /// Those that are gone with this event.
+    fn follow(&mut self, event: &watcher::Event<K>) -> Vec<ObjectRef<K>> {
+        match event {
+            watcher::Event::Apply(object) => _ = self.now.insert(ObjectRef::from_obj(object)),
+            watcher::Event::Delete(object) => {
+                let object = ObjectRef::from_obj(object);
+                self.now.remove(&object);
+                return vec![object];
+            }
+            watcher::Event::Init => self.listed.clear(),
+            watcher::Event::InitApply(object) => _ = self.listed.insert(ObjectRef::from_obj(object)),
+            watcher::Event::InitDone => {
+                let before = std::mem::replace(&mut self.now, std::mem::take(&mut self.listed));
+                return before.into_iter().filter(|object| !self.now.contains(object)).collect();
+            }
+        }
+        Vec::new()
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod flash_sale;
 mod frame;
 pub mod shop;
+mod unreadable;
 
 use std::sync::Arc;
 

@@ -90,6 +90,10 @@ impl OperatorProcess {
         Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 
+    pub async fn metrics(&self) -> String {
+        self.probe("/metrics").await.map_or_else(String::new, |(_, text)| text)
+    }
+
     async fn until_ready_says(&self, status: u16, said: &str) {
         eventually(&format!("/readyz says {status} {said}"), async || {
             self.probe("/readyz").await == Some((status, said.to_owned()))

@@ -89,7 +89,7 @@ impl<'a> Life<'a> {
                 && status.phase == Some(seen_as)
                 && status.observed_generation == sale.metadata.generation
                 && status.totals.is_some_and(|totals| totals.preloaded == sale.spec.items[0].units)
-                && sale_condition(&sale, "Ready", "True").is_some()
+                && is_as_declared(&sale, seen_as)
         })
         .await;
     }
@@ -176,7 +176,7 @@ fn change(sale: &mut Value, dice: &mut Dice, step: usize) {
 /// Makes the sale one that is refused in every phase, or only once its stock is loaded.
 fn spoil(sale: &mut Value, dice: &mut Dice, loaded: bool) {
     let spec = &mut sale["spec"];
-    match dice.below(if loaded { 13 } else { 6 }) {
+    match dice.below(if loaded { 14 } else { 6 }) {
         0 => spec["closesAt"] = spec["opensAt"].clone(),
         1 => spec["items"][0]["perBuyerLimit"] = json!(1_000_000),
         2 => spec["shop"] = json!("another"),
@@ -189,11 +189,18 @@ fn spoil(sale: &mut Value, dice: &mut Dice, loaded: bool) {
         9 => spec["opensAt"] = json!(from_now(-60)),
         10 => spec["closesAt"] = json!(from_now(600)),
         11 => spec["paymentDeadlineSeconds"] = json!(6),
+        12 => spec["preloadLeadSeconds"] = json!(6),
         _ => {
             let items = spec["items"].as_array_mut().unwrap();
             items.push(json!({ "sku": "ANOTHER", "units": 1, "price": 1 }));
         }
     }
+}
+
+/// Nothing is wrong: the reason of `Ready` is the phase.
+fn is_as_declared(sale: &FlashSale, phase: Phase) -> bool {
+    let mut conditions = sale.status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|it| it.type_ == "Ready" && it.reason == phase.to_string())
 }
 
 /// Whether no term can be taken back any more; between these phases it is the operator's turn.

@@ -102,7 +102,13 @@ async fn a_sale_that_the_catalog_does_not_know_says_so_while_it_is_scheduled() {
         .sale_that("launch", "was refused", |s| sale_condition(s, "Ready", "False").is_some())
         .await;
     supply(&market.service.backing.pool, "PEN", 1).await;
-    market.cluster.sale_that("launch", "recovered", |s| sale_condition(s, "Ready", "True").is_some()).await;
+    market
+        .cluster
+        .sale_that("launch", "recovered", |sale| {
+            sale_condition(sale, "Ready", "False")
+                .is_some_and(|said| said.contains("stock is loaded 2 s before"))
+        })
+        .await;
     operator.stop().await;
 }
 

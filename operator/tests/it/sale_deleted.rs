@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::{
     cluster::sale_condition,
     market::{Market, launch},
+    operators::Operator,
     order_service::{self, Caller, eventually},
 };
 
@@ -79,13 +80,22 @@ async fn a_deleted_sale_stops_selling_settles_and_only_then_goes() {
     operator.stop().await;
 }
 
+/// Loads a sale with one operator and leaves it to another that finds nobody at its shop.
+async fn loaded_and_left_alone(market: &Market, settings: &[&str]) -> Operator {
+    let operator = market.operator(1).await;
+    market.apply(&launch(2, 600, 5)).await.unwrap();
+    market.until(Phase::Open).await;
+    operator.stop().await;
+    // Nobody listens there.
+    let operator = market.cluster.sales_operator_with("http://127.0.0.1:1", settings).await;
+    nobody_answers(market).await;
+    operator
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abandoned_sale_goes_at_once_although_nobody_can_settle_it() {
     let market = Market::open("abandoned").await;
-    // Nobody listens there.
-    let operator = market.cluster.sales_operator("http://127.0.0.1:1", 1).await;
-    market.apply(&launch(3600, 600, 5)).await.unwrap();
-    nobody_answers(&market).await;
+    let operator = loaded_and_left_alone(&market, &[]).await;
     let api = delete(&market).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(api.get_opt("launch").await.unwrap().is_some(), "let go without settling");
@@ -117,10 +127,7 @@ async fn a_deleted_sale_that_does_not_drain_is_let_go_when_its_time_is_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_sale_that_nobody_can_settle_is_let_go_when_its_time_is_over() {
     let market = Market::around(order_service::Shop::with_api_only(), "never-answered").await;
-    // Nobody listens there.
-    let operator = market.cluster.sales_operator_with("http://127.0.0.1:1", SETTLE).await;
-    market.apply(&launch(3600, 600, 5)).await.unwrap();
-    nobody_answers(&market).await;
+    let operator = loaded_and_left_alone(&market, SETTLE).await;
     let api = delete(&market).await;
     let deleted = market.get().await.metadata.deletion_timestamp.unwrap().0;
     gone(&api).await;

@@ -12,6 +12,7 @@ use crate::{
     cluster::sale_condition,
     market::{Market, launch, phases},
     order_service::eventually,
+    quiet::is_quiet,
     sale_deleted::{delete, gone},
 };
 
@@ -164,7 +165,7 @@ async fn books_that_differ_are_listed_beside_the_sale_and_signed_off_once_they_a
         .collect();
     assert_eq!(orders, owners.iter().map(|(order, _)| *order).collect(), "the list is not whole");
     assert_eq!(market.service.backing.standing().await, [100, 30], "units went back although nobody knows");
-    eventually("it is told", async || market.events().await.iter().any(|event| event == "BooksDiffer")).await;
+    is_quiet(&market, "BooksDiffer").await;
 
     let (orders, buyers): (Vec<Uuid>, Vec<Uuid>) = owners.into_iter().unzip();
     sqlx::query(

@@ -2,11 +2,12 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use rocketmart_crds::{FlashSale, Shop};
+use rocketmart_crds::{FlashSale, Shop, name::can_be_a_name};
 
 use super::doors::Doors;
-use super::plan::REBUILDING;
+use super::plan::{REBUILDING, REFUSED};
 use super::side_door::{self, Catalogue, SideDoor, Standing};
+use super::verdicts::Trouble;
 use crate::{Context, controllers::shop::names};
 
 /// The API server did not answer.
@@ -18,8 +19,8 @@ pub enum Error {
     Secret { name: String, source: kube::Error },
 }
 
-/// Why a sale has no way to its order service: reason and message for the condition.
-pub(super) type Obstacle = (&'static str, String);
+/// Reason of a sale without a shop.
+pub(super) const SHOP_NOT_FOUND: &str = "ShopNotFound";
 
 /// What is known beside the spec.
 pub(super) struct Facts {
@@ -37,9 +38,14 @@ pub(super) async fn dereference(
     context: &Context,
     http: &reqwest::Client,
     doors: &Doors,
-) -> Result<Result<Facts, Obstacle>, Error> {
+) -> Result<Result<Facts, Trouble>, Error> {
     let namespace = sale.namespace().unwrap_or_default();
     let shop = sale.spec.shop.clone();
+    if !can_be_a_name(&shop) {
+        // Stored before there was a rule. As part of a path it could mean anything.
+        doors.remove(&namespace, &shop);
+        return Ok(Err((SHOP_NOT_FOUND, format!("spec.shop: there can be no Shop named `{shop}`"))));
+    }
     if let Some(door) = doors.known(&namespace, &shop) {
         match ask(sale, uid, door).await {
             Ok(facts) => return Ok(Ok(facts)),
@@ -52,15 +58,16 @@ pub(super) async fn dereference(
             }
         }
     }
+    // That there is one is enough; it need not be one that can be read.
     let found = context
         .namespaced::<Shop>(&namespace)
-        .get_opt(&shop)
+        .get_metadata_opt(&shop)
         .await
         .map_err(|source| Error::Shop { name: shop.clone(), source })?;
     if found.is_none() {
         doors.remove(&namespace, &shop);
         let message = format!("spec.shop: there is no Shop `{shop}` in namespace `{namespace}`");
-        return Ok(Err(("ShopNotFound", message)));
+        return Ok(Err((SHOP_NOT_FOUND, message)));
     }
     let secret_name = names::operator_token(&shop);
     let secret = context
@@ -88,11 +95,11 @@ async fn ask(sale: &FlashSale, uid: &str, door: SideDoor) -> Result<Facts, side_
 }
 
 /// A failed command or look, as reason and message.
-pub(super) fn obstacle(error: &side_door::Error) -> Obstacle {
+pub(super) fn obstacle(error: &side_door::Error) -> Trouble {
     use side_door::Error;
     let reason = match error {
         Error::Unavailable { .. } => "OrderServiceUnavailable",
-        Error::Refused(_) => "Refused",
+        Error::Refused(_) => REFUSED,
         Error::StaleFence(_) => "SupersededOperator",
         Error::NotDrained => "NotDrained",
         Error::InFlight(_) => REBUILDING,

@@ -15,6 +15,7 @@ use crate::{Context, OPERATOR, controllers::shop::names, telemetry};
 const KEY: &str = "differences.jsonl";
 /// A `ConfigMap` holds a MiB, its own fields included.
 const LARGEST: usize = 900_000;
+const LONGEST_NAME: usize = 253;
 
 /// Writes the list into a `ConfigMap` that goes with the sale, unless it stands there already. Answers its
 /// name.
@@ -34,6 +35,12 @@ pub(super) async fn publish(
     Ok(name)
 }
 
+/// The longest names have no room for more.
+fn name(sale: &FlashSale) -> String {
+    let name = format!("{}-differences", sale.name_any());
+    if name.len() <= LONGEST_NAME { name } else { format!("{}-differences", sale.uid().unwrap_or_default()) }
+}
+
 fn config_map(sale: &FlashSale, differences: &[Difference]) -> ConfigMap {
     let mut list = String::new();
     for difference in differences {
@@ -46,7 +53,7 @@ fn config_map(sale: &FlashSale, differences: &[Difference]) -> ConfigMap {
     }
     ConfigMap {
         metadata: ObjectMeta {
-            name: Some(format!("{}-differences", sale.name_any())),
+            name: Some(name(sale)),
             namespace: sale.namespace(),
             labels: Some([(names::MANAGED_BY.to_owned(), OPERATOR.to_owned())].into()),
             owner_references: Some(sale.controller_owner_ref(&()).into_iter().collect()),
@@ -80,11 +87,15 @@ mod tests {
             sku: None,
             detail: "x".repeat(1_000),
         };
-        let made = config_map(&sale, &vec![difference; 2_000]);
+        let made = config_map(&sale, &vec![difference.clone(); 2_000]);
         assert_eq!(made.name_any(), "launch-differences");
         assert_eq!(made.owner_references()[0].name, "launch");
         let list = &made.data.unwrap()[KEY];
         assert!(list.len() <= LARGEST && list.lines().count() > 800);
         assert!(list.lines().all(|line| line.starts_with("{\"kind\":\"state-differs\"")));
+
+        let mut long = sale;
+        long.metadata.name = Some("a".repeat(253));
+        assert_eq!(config_map(&long, &[difference]).name_any(), "u-differences");
     }
 }

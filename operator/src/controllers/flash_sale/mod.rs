@@ -5,48 +5,53 @@
 //! command out; its answer is the next observation. [`status`] is written before each command and after
 //! the last, so that people see a phase while it lasts. A sale wakes itself at its next deadline.
 //!
-//! Nothing is remembered between reconciles: cut off anywhere, the next one finds the same next step,
-//! and a step that was carried out already changes nothing.
+//! Nothing but pauses is remembered between reconciles: cut off anywhere, the next one finds the same next
+//! step, and a step that was carried out already changes nothing. What the controller writes does not wake it.
 
 mod catalog;
 mod dereference;
 mod differences;
 mod doors;
+mod hold;
+mod patience;
 pub mod plan;
 pub mod side_door;
 mod status;
+mod verdicts;
 
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
 use kube::{
-    Api, Resource, ResourceExt,
-    api::{Patch, PatchParams},
-    runtime::{Controller, controller, controller::Action, events::EventType, watcher},
+    ResourceExt,
+    runtime::{Controller, controller, controller::Action, reflector::ObjectRef},
 };
 use rocketmart_crds::{FlashSale, Phase};
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+pub use self::hold::{ABANDON, FINALIZER};
 use self::{
     doors::Doors,
+    patience::Patience,
     plan::{Plan, plan},
-    side_door::{Answer, Outstanding, Standing},
+    side_door::{Answer, Command, Standing, State as InShop},
     status::{Pace, Progress},
+    verdicts::Trouble,
 };
 use super::frame::{self, Frame, Kind};
-use crate::{Context, telemetry};
+use crate::{Context, telemetry::of_objects};
 
-/// Keeps a FlashSale until its sale is settled.
-pub const FINALIZER: &str = "rocketmart.dev/settle";
-/// Set to `true` on a FlashSale that is being deleted, it lets go at once, settled or not.
-pub const ABANDON: &str = "rocketmart.dev/abandon";
 /// Commands of one reconcile at the most; each leads to another state.
 const STEPS: usize = 6;
-/// A sale that stands in front of an obstacle is looked at again after this time.
+/// A sale that stands in front of an obstacle is looked at again after this time; one that is not loaded, more
+/// and more rarely, but soon enough when its time has come.
 const OBSTRUCTED: Duration = Duration::from_secs(2);
+const OBSTRUCTED_DUE: Duration = Duration::from_secs(10);
+const OBSTRUCTED_FAR_OFF: Duration = Duration::from_secs(30);
+/// Books that differ are compared again this often at the least: somebody mends them.
+const BOOKS_DIFFER: Duration = Duration::from_mins(1);
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// No common limit: sales take turns by shop, see [`doors`].
 const UNLIMITED: u16 = 0;
@@ -87,6 +92,7 @@ struct State {
     stop: CancellationToken,
     frame: Frame<FlashSale>,
     pace: Pace,
+    patience: Patience,
 }
 
 /// Runs until `stop`, then until the reconciles under way are through.
@@ -105,10 +111,11 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         stop: stop.clone(),
         frame: Frame::new("flash-sale"),
         pace: Pace::default(),
+        patience: Patience::default(),
     });
-    let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default());
-    let too_early = frame::stopped_too_early(controller.store(), stop.clone());
-    let work = controller
+    let (sales, touched) = frame::watch(context.watched::<Guarded>(), forgetting(state.clone()));
+    let too_early = frame::stopped_too_early(sales.clone(), stop.clone());
+    let work = Controller::for_stream(touched, sales)
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(UNLIMITED))
         .trigger_backoff(frame::WatchBackoff)
         .graceful_shutdown_on(async move { stop.cancelled().await })
@@ -125,6 +132,14 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
+/// Nothing is known or measured any more of a sale that is gone.
+fn forgetting(state: Arc<State>) -> impl Fn(&ObjectRef<Guarded>) + Send + 'static {
+    move |gone| {
+        of_objects::forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
+        state.patience.forget(gone.extra.uid.as_deref().unwrap_or_default());
+    }
+}
+
 async fn reconcile(sale: Arc<Guarded>, state: Arc<State>) -> Result<Action, Error> {
     // Not among the time it takes; and nothing large is kept for those that wait.
     let _turn = match &sale.0 {
@@ -136,52 +151,66 @@ async fn reconcile(sale: Arc<Guarded>, state: Arc<State>) -> Result<Action, Erro
                 turn = state.doors.turn(&namespace, &sale.spec.shop) => turn,
             }
         }
-        Err(_) => None,
+        Err(invalid) => {
+            if let Some(action) = hold::let_unreadable_go(&sale, invalid, &state.context).await? {
+                return Ok(action);
+            }
+            None
+        }
     };
     state.frame.run(&sale, &state.context, async |sale| reconcile_sale(sale, &state).await).await
 }
 
 async fn reconcile_sale(sale: &FlashSale, state: &State) -> Result<Action, Error> {
     let deleting = sale.metadata.deletion_timestamp.is_some();
-    let held = sale.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-    if deleting && (!held || is_abandoned(sale)) {
-        return release(sale, &state.context, held).await;
-    }
-    if !held {
-        // Before anything is loaded: what holds stock must not vanish without settling it.
-        return hold(sale, &state.context).await;
-    }
-    match sale.status.as_ref().and_then(|status| status.phase) {
-        Some(Phase::Closed) if deleting => return release(sale, &state.context, true).await,
-        Some(phase) if phase.is_over() && !deleting => return Ok(Action::await_change()),
-        _ => {}
-    }
-    let uid = sale.uid().ok_or(Error::Anonymous)?;
+    let is_over = sale.status.as_ref().and_then(|status| status.phase).is_some_and(Phase::is_over);
     let mut progress = Progress::of(sale);
-    let facts = match dereference::dereference(sale, &uid, &state.context, &state.http, &state.doors).await? {
+    if is_over || (deleting && (!hold::is_held(&sale.metadata) || hold::is_abandoned(sale))) {
+        hold::release(&mut progress, &state.context).await?;
+        return Ok(Action::await_change());
+    }
+    match pursue(&mut progress, state).await {
+        // Whatever it is that fails, it does not hold a deleted sale for ever.
+        Err(error) if deleting && hold::has_waited_long(sale, &state.context) => {
+            give_up(&mut progress, &error.to_string(), state).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// Takes the steps that can be taken now.
+async fn pursue(progress: &mut Progress<'_>, state: &State) -> Result<Action, Error> {
+    let (sale, context) = (progress.sale(), &state.context);
+    let deleting = sale.metadata.deletion_timestamp.is_some();
+    let uid = sale.uid().ok_or(Error::Anonymous)?;
+    let facts = match dereference::dereference(sale, &uid, context, &state.http, &state.doors).await? {
         Ok(facts) => facts,
-        Err(obstacle) => return obstructed(progress, &obstacle, deleting, state).await,
+        Err(obstacle) => return obstructed(progress, &obstacle, state).await,
     };
 
     let broken_rules = facts.catalogue.map(|found| catalog::broken_rules(&sale.spec, &found));
     let broken_rules = broken_rules.unwrap_or_default();
     let mut standing = facts.standing;
-    let fence = state.context.fence.token(sale.metadata.generation.unwrap_or_default());
-    let mut next = look(sale, &progress, standing.as_ref(), &broken_rules);
+    let fence = context.fence.token(sale.metadata.generation.unwrap_or_default());
+    let mut next = look(progress, standing.as_ref(), &broken_rules);
+    let mut given = None;
     for _ in 0..STEPS {
         if let Some(standing) = &standing {
             progress.observe(standing, fence);
         }
         progress.enter(next.phase);
-        progress.ready(next.trouble.as_ref());
-        let Some(command) = next.command else { break };
-        if let Err(error) = progress.write(state).await {
+        // One that has changed nothing is given again after a pause.
+        let Some(command) = next.command.filter(|command| given != Some((*command, next.phase))) else {
+            progress.conclude(next.trouble.as_ref());
+            break;
+        };
+        given = Some((command, next.phase));
+        progress.set_out(next.trouble.as_ref());
+        match prepare(progress, command, standing.as_ref(), state).await {
+            Ok(()) => {}
             // The spec changed while stock was about to be loaded from it: look at it again.
-            return if is_conflict(&error) {
-                Ok(Action::requeue(DEBOUNCE))
-            } else {
-                Err(Error::Status(error))
-            };
+            Err(error) if is_conflict(&error) => return Ok(Action::requeue(DEBOUNCE)),
+            Err(error) => return Err(Error::Status(error)),
         }
         tracing::info!(?command, fence, "command");
         match facts.door.command(&uid, command, sale, fence).await {
@@ -190,7 +219,7 @@ async fn reconcile_sale(sale: &FlashSale, state: &State) -> Result<Action, Error
             }
             Ok(Answer::Report(mut report, differences)) => {
                 if differences.len() > side_door::LISTED {
-                    let name = differences::publish(sale, &differences, &state.context).await;
+                    let name = differences::publish(sale, &differences, context).await;
                     report.differences_config_map = Some(name.map_err(Error::Differences)?);
                 }
                 let agreed = report.closed_out_at.is_some();
@@ -198,52 +227,81 @@ async fn reconcile_sale(sale: &FlashSale, state: &State) -> Result<Action, Error
                 if !agreed {
                     let trouble =
                         ("BooksDiffer", "the close-out found differences; see status.report".to_owned());
-                    progress.ready(Some(&trouble));
-                    next.again = Some(OBSTRUCTED);
+                    progress.conclude(Some(&trouble));
+                    next.again = Some(state.patience.pause(sale, OBSTRUCTED, BOOKS_DIFFER));
                     break;
                 }
                 standing = facts.door.look(&uid).await.ok().flatten().or(standing);
             }
-            Err(side_door::Error::NotDrained) => break,
+            Err(side_door::Error::NotDrained) => {
+                progress.conclude(next.trouble.as_ref());
+                break;
+            }
             Err(side_door::Error::InFlight(detail)) => {
-                progress.ready(Some(&(plan::REBUILDING, detail)));
+                progress.conclude(Some(&(plan::REBUILDING, detail)));
                 break;
             }
             Err(side_door::Error::Refused(rules)) => {
                 if standing.is_none() {
                     progress.enter(Phase::Failed);
                 }
-                progress.ready(Some(&("Refused", rules)));
+                progress.conclude(Some(&(plan::REFUSED, rules)));
                 progress.write(state).await.map_err(Error::Status)?;
-                return Ok(Action::requeue(OBSTRUCTED * 2));
+                return Ok(Action::requeue(pause(sale, standing.is_some(), OBSTRUCTED * 2, state)));
             }
-            Err(error) => return obstructed(progress, &dereference::obstacle(&error), deleting, state).await,
+            Err(error) => return obstructed(progress, &dereference::obstacle(&error), state).await,
         }
-        next = look(sale, &progress, standing.as_ref(), &broken_rules);
+        next = look(progress, standing.as_ref(), &broken_rules);
     }
     progress.write(state).await.map_err(Error::Status)?;
-    if next.let_go && deleting {
-        return release(sale, &state.context, true).await;
+    let waits = next.let_go && hold::may_be_on_its_way(progress, standing.as_ref());
+    if next.let_go && !waits {
+        hold::release(progress, context).await?;
+    } else if deleting && hold::has_waited_long(sale, context) {
+        let left = standing.as_ref().map_or_else(String::new, hold::unsettled);
+        return give_up(progress, &left, state).await;
     }
-    if deleting && has_waited_long(sale, &state.context) {
-        let left = standing.as_ref().map_or_else(String::new, unsettled);
-        return give_up(sale, &left, &state.context).await;
-    }
-    Ok(next.again.map_or_else(Action::await_change, Action::requeue))
+    let again = if waits { next.again.or(Some(hold::ON_ITS_WAY)) } else { next.again };
+    let again = match (again, &next.trouble) {
+        (Some(again), Some(_)) if standing.is_none() => Some(pause(sale, false, again, state)),
+        (again, Some(_)) => again,
+        (again, None) if next.phase != Phase::Draining => {
+            state.patience.forget(&uid);
+            again
+        }
+        (again, None) => again,
+    };
+    Ok(again.map_or_else(Action::await_change, Action::requeue))
 }
 
-fn look(
-    sale: &FlashSale,
-    progress: &Progress<'_>,
+/// What comes before a command: the sale is held while its shop may hold units for it, and people see the
+/// phase while it lasts. What did not change is not written; the outcome will be.
+async fn prepare(
+    progress: &mut Progress<'_>,
+    command: Command,
     standing: Option<&Standing>,
-    broken_rules: &[String],
-) -> Plan {
+    state: &State,
+) -> kube::Result<()> {
+    let deleting = progress.sale().metadata.deletion_timestamp.is_some();
+    let holds_units = standing.is_some_and(|standing| standing.state != InShop::ClosedOut);
+    if !deleting && !hold::is_held(&progress.metadata) && (holds_units || command == Command::Load) {
+        hold::take(progress, &state.context).await?;
+    }
+    if progress.has_entered_a_phase() {
+        progress.write(state).await?;
+    }
+    Ok(())
+}
+
+fn look(progress: &Progress<'_>, standing: Option<&Standing>, broken_rules: &[String]) -> Plan {
+    let sale = progress.sale();
     plan(plan::Facts {
         spec: &sale.spec,
         phase: progress.status.phase,
         deleting: sale.metadata.deletion_timestamp.is_some(),
         signed_off: progress.status.report.as_ref().is_some_and(|report| report.closed_out_at.is_some()),
         standing,
+        was_preloading: progress.last_preload().is_some(),
         broken_rules,
         now_ms: Timestamp::now().as_millisecond(),
     })
@@ -253,91 +311,42 @@ fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(response) if response.code == 409)
 }
 
+/// The pause before something that stands in the way is looked at again.
+fn pause(sale: &FlashSale, is_loaded: bool, least: Duration, state: &State) -> Duration {
+    if is_loaded {
+        return least;
+    }
+    let is_due = Timestamp::now().as_millisecond() >= plan::preload_at_ms(&sale.spec);
+    let most = if is_due { OBSTRUCTED_DUE } else { OBSTRUCTED_FAR_OFF };
+    state.patience.pause(sale, least, most)
+}
+
 /// Says what stands in the way and comes back. A deleted sale whose shop is gone, or that does not
 /// settle within its time, is let go: nothing could be returned anywhere.
-async fn obstructed(
-    mut progress: Progress<'_>,
-    obstacle: &dereference::Obstacle,
-    deleting: bool,
-    state: &State,
-) -> Result<Action, Error> {
+async fn obstructed(progress: &mut Progress<'_>, obstacle: &Trouble, state: &State) -> Result<Action, Error> {
     let sale = progress.sale();
-    if deleting && (obstacle.0 == "ShopNotFound" || has_waited_long(sale, &state.context)) {
-        return give_up(sale, &obstacle.1, &state.context).await;
+    let deleting = sale.metadata.deletion_timestamp.is_some();
+    let is_loaded = progress.last_preload().is_some();
+    if deleting && !is_loaded {
+        // Held by an operator of before; nothing was ever loaded.
+        hold::release(progress, &state.context).await?;
+        return Ok(Action::await_change());
+    }
+    if deleting && (obstacle.0 == dereference::SHOP_NOT_FOUND || hold::has_waited_long(sale, &state.context))
+    {
+        return give_up(progress, &obstacle.1, state).await;
     }
     if progress.status.phase.is_none() {
         progress.enter(Phase::Scheduled);
     }
-    progress.ready(Some(obstacle));
+    progress.lose_sight(obstacle);
     progress.write(state).await.map_err(Error::Status)?;
-    Ok(Action::requeue(OBSTRUCTED))
+    Ok(Action::requeue(pause(sale, is_loaded, OBSTRUCTED, state)))
 }
 
-/// What is left of a sale that does not settle, in words.
-fn unsettled(standing: &Standing) -> String {
-    let Outstanding { reservations, stream_entries, outbox, payments_pending } = standing.outstanding;
-    if standing.outstanding == Outstanding::default() {
-        return "its books are not signed off".to_owned();
-    }
-    format!(
-        "outstanding are reservations ({reservations}), payments ({payments_pending}), entries of the stream \
-         ({stream_entries}), messages ({outbox})"
-    )
-}
-
-/// Lets a deleted sale go with something left of it.
-async fn give_up(sale: &FlashSale, left: &str, context: &Context) -> Result<Action, Error> {
-    let note = format!("deleted without settling: {left}");
-    context.tell(&sale.object_ref(&()), EventType::Warning, "NotSettled", note).await;
-    release(sale, context, true).await
-}
-
-/// Whether a deleted sale has had the time to settle: that to pay, and then some.
-fn has_waited_long(sale: &FlashSale, context: &Context) -> bool {
-    let limit = sale.spec.payment_deadline_seconds + i64::from(context.config.settle_seconds);
-    sale.metadata
-        .deletion_timestamp
-        .as_ref()
-        .is_some_and(|since| Timestamp::now().as_second() - since.0.as_second() > limit)
-}
-
-fn is_abandoned(sale: &FlashSale) -> bool {
-    sale.annotations().get(ABANDON).is_some_and(|value| value == "true")
-}
-
-async fn hold(sale: &FlashSale, context: &Context) -> Result<Action, Error> {
-    let finalizers: Vec<&str> = sale.finalizers().iter().map(String::as_str).chain([FINALIZER]).collect();
-    write_finalizers(sale, context, &finalizers).await?;
-    // The write is a change, and a change brings the sale back here.
+async fn give_up(progress: &mut Progress<'_>, left: &str, state: &State) -> Result<Action, Error> {
+    hold::give_up(progress, left, &state.context).await?;
     Ok(Action::await_change())
-}
-
-async fn release(sale: &FlashSale, context: &Context, held: bool) -> Result<Action, Error> {
-    if held {
-        let finalizers: Vec<&str> = sale
-            .finalizers()
-            .iter()
-            .map(String::as_str)
-            .filter(|finalizer| *finalizer != FINALIZER)
-            .collect();
-        write_finalizers(sale, context, &finalizers).await?;
-    }
-    Ok(Action::await_change())
-}
-
-/// Carries the resource version, so that a finalizer somebody else adds meanwhile is not lost.
-async fn write_finalizers(sale: &FlashSale, context: &Context, finalizers: &[&str]) -> Result<(), Error> {
-    let api: Api<FlashSale> = context.namespaced(&sale.namespace().unwrap_or_default());
-    let patch = json!({
-        "metadata": { "finalizers": finalizers, "resourceVersion": sale.resource_version() },
-    });
-    metrics::counter!(telemetry::WRITES, "kind" => "FlashSale", "verb" => "finalizers").increment(1);
-    match api.patch(&sale.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
-        Ok(_) => Ok(()),
-        // Gone already.
-        Err(kube::Error::Api(response)) if response.code == 404 => Ok(()),
-        Err(error) => Err(Error::Finalizer(error)),
-    }
 }
 
 fn on_error(sale: Arc<Guarded>, error: &Error, state: Arc<State>) -> Action {

@@ -27,6 +27,8 @@ const RECHECK: Duration = Duration::from_mins(1);
 
 /// Reason of a sale that waits for its rebuild.
 pub(super) const REBUILDING: &str = "Rebuilding";
+/// Reason of a sale whose terms break a rule.
+pub(super) const REFUSED: &str = "Refused";
 
 /// The sale as it is.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,8 @@ pub struct Facts<'a> {
     pub signed_off: bool,
     /// How the order service says it stands; `None` when it was never loaded.
     pub standing: Option<&'a Standing>,
+    /// Its stock was about to be loaded before.
+    pub was_preloading: bool,
     /// Rules of the catalog that the sale breaks; only known before it is loaded.
     pub broken_rules: &'a [String],
     /// The operator's clock, Unix milliseconds. Only used before a sale is loaded; after that, Redis'.
@@ -94,43 +98,49 @@ pub fn plan(facts: Facts<'_>) -> Plan {
     }
 }
 
+/// Until the command to load is given nothing holds the FlashSale: there is nothing to settle.
 fn before_loading(facts: Facts<'_>) -> Plan {
-    if facts.phase == Some(Phase::Cancelled) {
-        return Plan::phase(Phase::Cancelled).letting_go();
+    let waiting = |phase| Plan::phase(phase).letting_go();
+    if facts.phase == Some(Phase::Cancelled) || facts.deleting || facts.spec.close_early {
+        return waiting(Phase::Cancelled);
     }
-    if facts.deleting || facts.spec.close_early {
-        return Plan::phase(Phase::Cancelled).letting_go();
-    }
-    let opens_at = facts.spec.opens_at.0.as_millisecond();
     if facts.now_ms >= facts.spec.closes_at.0.as_millisecond() {
-        return Plan::phase(Phase::Failed).because(
+        return waiting(Phase::Failed).because(
             "WindowMissed",
             "spec.closesAt passed before the stock could be loaded; make another FlashSale",
         );
     }
-    let load_at = opens_at - facts.spec.preload_lead_seconds * 1_000;
-    if facts.now_ms < load_at {
-        let plan = Plan::phase(Phase::Scheduled);
-        let left = until(load_at, facts.now_ms);
-        return if facts.broken_rules.is_empty() {
-            plan.after(left.min(RECHECK))
-        } else {
-            plan.because("Refused", facts.broken_rules.join("; ")).after(left.min(RETRY))
-        };
+    let load_at = preload_at_ms(facts.spec);
+    let (is_due, left) = (facts.now_ms >= load_at, until(load_at, facts.now_ms));
+    if !facts.broken_rules.is_empty() {
+        // To load it would be refused in the same words.
+        let phase = if is_due { Phase::Failed } else { Phase::Scheduled };
+        let pause = if is_due { RETRY } else { left.min(RETRY) };
+        return waiting(phase).because(REFUSED, facts.broken_rules.join("; ")).after(pause);
     }
-    Plan::phase(loading_phase(facts.phase)).doing(Command::Load)
+    if is_due {
+        return Plan::phase(loading_phase(facts)).doing(Command::Load);
+    }
+    waiting(Phase::Scheduled).after(left.min(RECHECK))
 }
 
-/// A sale that failed stays failed until loading succeeds, instead of going back and forth.
-fn loading_phase(phase: Option<Phase>) -> Phase {
-    if phase == Some(Phase::Failed) { Phase::Failed } else { Phase::Preloading }
+/// When the stock of a sale is to be loaded, Unix milliseconds.
+pub(super) fn preload_at_ms(spec: &FlashSaleSpec) -> i64 {
+    spec.opens_at.0.as_millisecond() - spec.preload_lead_seconds * 1_000
+}
+
+/// A sale whose loading was refused stays failed until it succeeds, instead of going back and forth. One that
+/// never came so far enters the phase in which its terms are held fixed.
+fn loading_phase(facts: Facts<'_>) -> Phase {
+    let was_refused = facts.phase == Some(Phase::Failed) && facts.was_preloading;
+    if was_refused { Phase::Failed } else { Phase::Preloading }
 }
 
 fn loading(facts: Facts<'_>, standing: &Standing) -> Plan {
     if facts.deleting || facts.spec.close_early {
         return Plan::phase(Phase::Draining).doing(Command::Cancel);
     }
-    let plan = Plan::phase(loading_phase(facts.phase)).doing(Command::Load).after(RETRY);
+    let plan = Plan::phase(loading_phase(facts)).doing(Command::Load).after(RETRY);
     match standing.differences.first() {
         Some(found) => {
             plan.because("PreloadNotVerified", format!("the pre-load does not read back: {}", found.detail))
@@ -269,10 +279,8 @@ fn draining(standing: &Standing) -> Plan {
 }
 
 fn closed_out(facts: Facts<'_>) -> Plan {
-    if facts.deleting {
+    if facts.deleting || facts.signed_off {
         Plan::phase(Phase::Closed).letting_go()
-    } else if facts.signed_off {
-        Plan::phase(Phase::Closed)
     } else {
         // The status that held the report was never written, so it is asked for again. Until it is there
         // the sale is not closed: nobody looks at a closed one any more.

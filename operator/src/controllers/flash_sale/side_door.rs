@@ -91,15 +91,15 @@ impl SideDoor {
         if status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        accepted(status, body).and_then(parse).map(Some)
+        self.accepted(status, body).and_then(parse).map(Some)
     }
 
     /// What the catalog has published of the SKUs of a sale.
     pub async fn catalogue(&self, sale: &FlashSale) -> Result<Catalogue, Error> {
-        // The schema allows no character in a SKU that would have to be escaped.
-        let question: Vec<_> = sale.spec.items.iter().map(|item| format!("sku={}", item.sku)).collect();
-        let (status, body) = self.send(Method::GET, &format!("skus?{}", question.join("&")), None).await?;
-        accepted(status, body).and_then(parse)
+        let skus = sale.spec.items.iter().map(|item| ("sku", &item.sku));
+        let question = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(skus).finish();
+        let (status, body) = self.send(Method::GET, &format!("skus?{question}"), None).await?;
+        self.accepted(status, body).and_then(parse)
     }
 
     /// Gives a command; repeating one that was carried out changes nothing.
@@ -121,7 +121,7 @@ impl SideDoor {
             Command::Rebuild => (Method::POST, "/rebuild".to_owned(), fenced),
         };
         let (status, body) = self.send(method, &format!("sales/{uid}{path}"), Some(body)).await?;
-        let body = accepted(status, body)?;
+        let body = self.accepted(status, body)?;
         if command == Command::CloseOut {
             let (report, differences) = close_out::report(parse(body)?);
             return Ok(Answer::Report(report, differences));
@@ -150,24 +150,25 @@ impl SideDoor {
         let text = response.text().await.map_err(unavailable)?;
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
-}
 
-/// The body of a success, or the problem in the words of its `code`.
-fn accepted(status: StatusCode, body: Value) -> Result<Value, Error> {
-    if status.is_success() {
-        return Ok(body);
-    }
-    let detail = body["detail"].as_str().or(body["title"].as_str()).unwrap_or("no detail").to_owned();
-    Err(match (status, body["code"].as_str().unwrap_or_default()) {
-        (_, "stale-fence") => Error::StaleFence(detail),
-        (_, "not-drained") => Error::NotDrained,
-        (_, "events-in-flight" | "rebuild-superseded") => Error::InFlight(detail),
-        (StatusCode::UNPROCESSABLE_ENTITY, _) => Error::Refused(broken_rules(&body).unwrap_or(detail)),
-        (status, code) if status.is_server_error() => {
-            Error::Unavailable { url: code.to_owned(), reason: format!("{status}: {detail}") }
+    /// The body of a success, or the problem in the words of its `code`.
+    fn accepted(&self, status: StatusCode, body: Value) -> Result<Value, Error> {
+        if status.is_success() {
+            return Ok(body);
         }
-        (status, _) => Error::Unexpected(format!("{status}: {body}")),
-    })
+        let detail = body["detail"].as_str().or(body["title"].as_str()).unwrap_or("no detail").to_owned();
+        Err(match (status, body["code"].as_str().unwrap_or_default()) {
+            (_, "stale-fence") => Error::StaleFence(detail),
+            (_, "not-drained") => Error::NotDrained,
+            (_, "events-in-flight" | "rebuild-superseded") => Error::InFlight(detail),
+            (StatusCode::UNPROCESSABLE_ENTITY, _) => Error::Refused(broken_rules(&body).unwrap_or(detail)),
+            (status, code) if status.is_server_error() => {
+                let code = if code.is_empty() { String::new() } else { format!(" ({code})") };
+                Error::Unavailable { url: self.url.clone(), reason: format!("{status}: {detail}{code}") }
+            }
+            (status, _) => Error::Unexpected(format!("{status}: {body}")),
+        })
+    }
 }
 
 /// `items[0].sku: is not known to the catalog (known)`, one per rule.
@@ -240,25 +241,43 @@ mod tests {
         );
     }
 
+    fn answer(status: StatusCode, body: Value) -> Result<Value, Error> {
+        let door = SideDoor::new(client().unwrap(), "http://rocket-order.mart.svc".into(), "token".into());
+        door.accepted(status, body)
+    }
+
     #[test]
     fn a_refusal_names_each_field_and_rule() {
         let body = json!({"code": "validation-failed", "errors": [
             {"field": "items[0].sku", "rule": "known", "detail": "the catalog has published no SKU `X`"}
         ]});
-        let error = accepted(StatusCode::UNPROCESSABLE_ENTITY, body).unwrap_err();
+        let error = answer(StatusCode::UNPROCESSABLE_ENTITY, body).unwrap_err();
         assert_eq!(error.to_string(), "spec.items[0].sku: the catalog has published no SKU `X` (known)");
     }
 
     #[test]
     fn a_server_error_is_an_unknown_outcome() {
-        let error =
-            accepted(StatusCode::SERVICE_UNAVAILABLE, json!({"detail": "Redis is away"})).unwrap_err();
+        let error = answer(StatusCode::SERVICE_UNAVAILABLE, json!({"detail": "Redis is away"})).unwrap_err();
         assert!(matches!(error, Error::Unavailable { .. }));
+    }
+
+    /// K21
+    #[test]
+    fn a_server_error_names_the_address_and_what_the_order_service_said() {
+        let body = json!({"code": "backing-store-unavailable", "detail": "Redis is away"});
+        let error = answer(StatusCode::SERVICE_UNAVAILABLE, body).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the order service at http://rocket-order.mart.svc does not answer: 503 Service Unavailable: Redis is \
+             away (backing-store-unavailable)"
+        );
+        let bare = answer(StatusCode::BAD_GATEWAY, Value::String("upstream".into())).unwrap_err();
+        assert!(bare.to_string().ends_with("does not answer: 502 Bad Gateway: no detail"), "{bare}");
     }
 
     #[test]
     fn a_fence_that_is_too_old_is_told_apart() {
-        let error = accepted(StatusCode::CONFLICT, json!({"code": "stale-fence"})).unwrap_err();
+        let error = answer(StatusCode::CONFLICT, json!({"code": "stale-fence"})).unwrap_err();
         assert!(matches!(error, Error::StaleFence(_)));
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Resource, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{ObjectMeta, Patch, PatchParams},
     runtime::events::EventType,
 };
 use rocketmart_crds::{
@@ -20,37 +20,36 @@ use serde_json::json;
 
 use super::{
     State as Controller,
-    side_door::{Item, Rebuilt, Standing, State},
+    side_door::{Item, Standing},
+    verdicts::{self, REBUILT, Trouble},
 };
 use crate::{
     Context, OPERATOR,
-    conditions::{self, AS_EXPECTED, Verdict},
-    telemetry,
+    conditions::{self, Verdict},
+    telemetry::{self, of_objects},
 };
 
-const READY: &str = "Ready";
-const PRELOADED: &str = "Preloaded";
-const RECONCILED: &str = "Reconciled";
-const REBUILT: &str = "Rebuilt";
 /// A sale can turn between `Open` and `SoldOut` many times.
 const PHASES_LISTED: usize = 60;
 /// Counters alone are written this often at the most, however fast they change.
 const COUNTERS_EVERY: Duration = Duration::from_secs(1);
+/// The same for other words about what stands already.
+const WORDS_EVERY: Duration = Duration::from_secs(10);
 
 /// When the status of each sale was written last, by uid.
 #[derive(Default)]
 pub(super) struct Pace(Mutex<HashMap<String, Instant>>);
 
 impl Pace {
-    fn is_too_fast(&self, uid: &str) -> bool {
+    fn is_within(&self, uid: &str, pause: Duration) -> bool {
         let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.get(uid).is_some_and(|at| at.elapsed() < COUNTERS_EVERY)
+        written.get(uid).is_some_and(|at| at.elapsed() < pause)
     }
 
     fn note(&self, uid: String) {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // What was written long ago holds nothing up.
-        written.retain(|_, at| at.elapsed() < COUNTERS_EVERY);
+        written.retain(|_, at| at.elapsed() < WORDS_EVERY);
         written.insert(uid, Instant::now());
     }
 }
@@ -61,7 +60,7 @@ pub(super) struct Progress<'a> {
     written: FlashSaleStatus,
     pub(super) status: FlashSaleStatus,
     /// Of the sale as it was read, or as it was written last.
-    resource_version: Option<String>,
+    pub(super) metadata: ObjectMeta,
 }
 
 impl<'a> Progress<'a> {
@@ -70,7 +69,7 @@ impl<'a> Progress<'a> {
         let mut status = written.clone();
         status.observed_generation = sale.metadata.generation;
         status.totals.get_or_insert_default().units = sale.spec.items.iter().map(|item| item.units).sum();
-        Self { sale, written, status, resource_version: sale.resource_version() }
+        Self { sale, written, status, metadata: sale.metadata.clone() }
     }
 
     pub(super) fn sale(&self) -> &'a FlashSale {
@@ -121,54 +120,54 @@ impl<'a> Progress<'a> {
         });
         self.measure(standing);
         self.status.fence = Some(self.status.fence.unwrap_or_default().max(fence));
-        let verified = match standing.state {
-            State::Loading => Verdict::new(PRELOADED, false, "NotVerified", "the stock is being loaded"),
-            _ if standing.verified || standing.state == State::ClosedOut => {
-                Verdict::new(PRELOADED, true, "Verified", "the stock was loaded, read back and matches")
-            }
-            _ => Verdict::new(PRELOADED, false, "NotVerified", differences(standing)),
-        };
-        self.judge(&verified);
+        self.judge(&verdicts::preloaded(standing));
         if let Some(found) = &standing.rebuilt {
-            self.judge(&Verdict::new(REBUILT, true, "FromPostgreSQL", rebuilt(found)));
+            self.judge(&verdicts::rebuilt(found));
         }
     }
 
     /// Units that are nowhere, or twice (invariant I1), and differences told by the order service (I7).
     fn measure(&self, standing: &Standing) {
-        let drift: i64 = standing
+        let drift = standing
             .items
             .iter()
             .chain(&standing.ledger)
             .map(|item| (item.preloaded - item.remaining - item.reserved - item.sold).abs())
             .sum();
-        let labels =
-            [("namespace", self.sale.namespace().unwrap_or_default()), ("sale", self.sale.name_any())];
-        #[expect(clippy::cast_precision_loss, reason = "units are far below 2^52")]
-        metrics::gauge!(telemetry::DRIFT, &labels).set(drift as f64);
-        #[expect(clippy::cast_precision_loss, reason = "differences are far below 2^52")]
-        metrics::gauge!(telemetry::DIFFERENCES, &labels).set(standing.differences.len() as f64);
+        let books = of_objects::Books { drift, differences: standing.differences.len() };
+        of_objects::set(&self.sale.namespace().unwrap_or_default(), &self.sale.name_any(), books);
     }
 
     pub(super) fn sign_off(&mut self, report: CloseOutReport) {
-        let verdict = if report.differences_total == 0 && report.closed_out_at.is_some() {
-            let message = format!("Redis, PostgreSQL and payments agree on {} orders", report.matched);
-            Verdict::new(RECONCILED, true, "BooksAgree", message)
-        } else {
-            let message = format!("{} differences; the first are in status.report", report.differences_total);
-            Verdict::new(RECONCILED, false, "BooksDiffer", message)
-        };
-        self.judge(&verdict);
+        self.judge(&verdicts::reconciled(&report));
         self.status.report = Some(report);
     }
 
-    /// `Ready`, with what stands in the way, or with what happens next.
-    pub(super) fn ready(&mut self, trouble: Option<&(&'static str, String)>) {
-        let verdict = match (trouble, self.status.phase) {
-            (Some((reason, message)), _) => Verdict::new(READY, false, reason, message.as_str()),
-            (None, phase) => Verdict::new(READY, true, AS_EXPECTED, next(phase, self.sale)),
-        };
-        self.judge(&verdict);
+    /// What stands in the way, or that nothing does.
+    pub(super) fn conclude(&mut self, trouble: Option<&Trouble>) {
+        self.tell(trouble, None);
+        if self.status.phase == Some(Phase::Cancelled) {
+            self.judge(&verdicts::nothing_to_reconcile());
+        }
+    }
+
+    /// Nobody can tell how the sale stands.
+    pub(super) fn lose_sight(&mut self, obstacle: &Trouble) {
+        self.tell(Some(obstacle), Some(obstacle));
+    }
+
+    /// Before a command. What was wrong stays said until its outcome is known; to take it back with every
+    /// try would tell people each time that all is well, and then that it is not.
+    pub(super) fn set_out(&mut self, trouble: Option<&Trouble>) {
+        if trouble.is_some() || verdicts::trouble(&self.status.conditions).is_none() {
+            self.tell(trouble, None);
+        }
+    }
+
+    fn tell(&mut self, trouble: Option<&Trouble>, unseen: Option<&Trouble>) {
+        let phase = self.status.phase.unwrap_or(Phase::Scheduled);
+        self.judge(&verdicts::ready(phase, trouble, self.sale));
+        self.judge(&verdicts::open(phase, unseen, self.sale));
     }
 
     fn judge(&mut self, verdict: &Verdict) {
@@ -177,6 +176,17 @@ impl<'a> Progress<'a> {
             std::slice::from_ref(verdict),
             self.sale.metadata.generation,
         );
+    }
+
+    /// Whether a phase was entered that nobody was told of yet.
+    pub(super) fn has_entered_a_phase(&self) -> bool {
+        self.status.phase != self.written.phase
+    }
+
+    /// When stock was last about to be loaded; `None`: it never was, so nothing can be allotted.
+    pub(super) fn last_preload(&self) -> Option<Timestamp> {
+        let entered = self.status.phase_times.iter().rfind(|entered| entered.phase == Phase::Preloading);
+        entered.map(|entered| entered.at.0)
     }
 
     /// Writes the status if it differs from what was written last, and says new phases and troubles in
@@ -189,12 +199,12 @@ impl<'a> Progress<'a> {
             return Ok(());
         }
         let uid = self.sale.uid().unwrap_or_default();
-        if self.only_counters_differ() && state.pace.is_too_fast(&uid) {
+        if state.pace.is_within(&uid, self.can_wait()) {
             return Ok(());
         }
         let mut metadata = json!({ "name": self.sale.name_any() });
         if self.status.phase == Some(Phase::Preloading) && self.written.phase != self.status.phase {
-            metadata["resourceVersion"] = json!(self.resource_version);
+            metadata["resourceVersion"] = json!(self.metadata.resource_version);
         }
         let patch = json!({
             "apiVersion": FlashSale::api_version(&()),
@@ -207,91 +217,46 @@ impl<'a> Progress<'a> {
         metrics::counter!(telemetry::WRITES, "kind" => "FlashSale", "verb" => "status").increment(1);
         let params = PatchParams::apply(OPERATOR).force();
         let written = api.patch_status(&self.sale.name_any(), &params, &Patch::Apply(&patch)).await?;
-        self.resource_version = written.resource_version();
+        self.metadata = written.metadata;
         state.pace.note(uid);
         self.announce(context).await;
         self.written = self.status.clone();
         Ok(())
     }
 
-    fn only_counters_differ(&self) -> bool {
+    /// How long what differs can wait.
+    fn can_wait(&self) -> Duration {
         let mut before = self.written.clone();
         before.items.clone_from(&self.status.items);
         before.totals = self.status.totals;
-        before == self.status
+        if before == self.status {
+            return COUNTERS_EVERY;
+        }
+        let said = before.conditions.iter_mut().zip(&self.status.conditions);
+        said.for_each(|(before, now)| before.message.clone_from(&now.message));
+        if before == self.status { WORDS_EVERY } else { Duration::ZERO }
     }
 
     async fn announce(&self, context: &Context) {
         let about = self.sale.object_ref(&());
         for entered in self.status.phase_times.iter().skip(self.written.phase_times.len()) {
             tracing::info!(phase = %entered.phase, "phase");
-            let note = next(Some(entered.phase), self.sale);
+            let note = verdicts::next(entered.phase, self.sale);
             context.tell(&about, EventType::Normal, &entered.phase.to_string(), note).await;
         }
         let rebuilt = |status: &FlashSaleStatus| {
-            let condition = status.conditions.iter().find(|condition| condition.type_ == REBUILT);
-            condition.map(|condition| condition.message.clone())
+            conditions::find(&status.conditions, REBUILT).map(|condition| condition.message.clone())
         };
         if let Some(message) =
             rebuilt(&self.status).filter(|_| rebuilt(&self.status) != rebuilt(&self.written))
         {
             context.tell(&about, EventType::Warning, REBUILT, message).await;
         }
-        let reason = |status: &FlashSaleStatus| {
-            status
-                .conditions
-                .iter()
-                .find(|condition| condition.type_ == READY)
-                .map(|condition| condition.reason.clone())
-        };
-        if reason(&self.status) == reason(&self.written) {
-            return;
+        let [now, before] = [&self.status, &self.written].map(|status| verdicts::trouble(&status.conditions));
+        if let Some(trouble) = now.filter(|now| before.is_none_or(|before| before.reason != now.reason)) {
+            tracing::warn!(reason = trouble.reason, because = trouble.message, "not ready");
+            context.tell(&about, EventType::Warning, &trouble.reason, trouble.message.clone()).await;
         }
-        let condition = self.status.conditions.iter().find(|c| c.type_ == READY && c.status == "False");
-        if let Some(condition) = condition {
-            tracing::warn!(reason = condition.reason, because = condition.message, "not ready");
-            context.tell(&about, EventType::Warning, &condition.reason, condition.message.clone()).await;
-        }
-    }
-}
-
-fn differences(standing: &Standing) -> String {
-    let details: Vec<&str> = standing.differences.iter().map(|found| found.detail.as_str()).collect();
-    details.join("; ")
-}
-
-/// What came of a rebuild, and what nobody can know any more.
-fn rebuilt(found: &Rebuilt) -> String {
-    let Rebuilt { reason, rebuilt_at, orders, parked, unknown_from, unknown_until, late_reservations } =
-        found;
-    format!(
-        "rebuilt at {rebuilt_at} from {orders} orders in PostgreSQL, with {parked} payments that had waited: {reason}. \
-         Purchases acknowledged between {unknown_from} and {unknown_until} that are not among them are unknown; \
-         {late_reservations} of them arrived too late"
-    )
-}
-
-/// What a phase means, and what comes next, in a sentence.
-fn next(phase: Option<Phase>, sale: &FlashSale) -> String {
-    let spec = &sale.spec;
-    match phase {
-        None | Some(Phase::Scheduled) => {
-            format!(
-                "stock is loaded {} s before the opening at {}",
-                spec.preload_lead_seconds, spec.opens_at.0
-            )
-        }
-        Some(Phase::Preloading) => "stock is being loaded and read back".to_owned(),
-        Some(Phase::Ready) => format!("stock is loaded and verified; opens at {}", spec.opens_at.0),
-        Some(Phase::Open) => format!("selling until {}", spec.closes_at.0),
-        Some(Phase::SoldOut) => {
-            "every unit is reserved or sold; unpaid units come back at their deadline".to_owned()
-        }
-        Some(Phase::Draining) => "no longer selling; reservations are paid or expire".to_owned(),
-        Some(Phase::Closed) => "over; the close-out is in status.report".to_owned(),
-        Some(Phase::Paused) => "selling is paused; orders already reserved can still be paid".to_owned(),
-        Some(Phase::Cancelled) => "cancelled before it opened".to_owned(),
-        Some(Phase::Failed) => "cannot go on without a change".to_owned(),
     }
 }
 

@@ -14,7 +14,7 @@ use kube::{
     api::ListParams,
     core::{DeserializeGuard, NamespaceResourceScope},
 };
-use rocketmart_crds::{FlashSale, Shop, ShopSpec};
+use rocketmart_crds::{FlashSale, Shop, ShopSpec, name::can_be_a_name};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
@@ -142,6 +142,10 @@ fn generated(shop: &str) -> BTreeSet<String> {
 async fn read(api: &Api<Secret>, names: BTreeSet<String>) -> Result<BTreeMap<String, Option<Secret>>, Error> {
     let mut secrets = BTreeMap::new();
     for name in names {
+        if !can_be_a_name(&name) {
+            secrets.insert(name, None);
+            continue;
+        }
         let secret =
             api.get_opt(&name).await.map_err(|source| Error::Secret { name: name.clone(), source })?;
         secrets.insert(name, secret);
@@ -201,15 +205,19 @@ async fn live(shop: &str, namespace: &str, context: &Context) -> Result<Live, Er
     })
 }
 
-/// `None` where the cluster has no such kind.
-async fn list_if_installed<K>(api: Api<K>, parameters: &ListParams) -> Result<Option<Vec<K>>, Error>
+/// `None` where the cluster has no such kind. The status of a route is another program's; a route that cannot
+/// be read for it is as if there were none.
+async fn list_if_installed<K>(
+    api: Api<DeserializeGuard<K>>,
+    parameters: &ListParams,
+) -> Result<Option<Vec<K>>, Error>
 where
     K: Resource<Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
     K::DynamicType: Default,
 {
     match list(api, parameters).await {
         Err(Error::List { source: kube::Error::Api(status), .. }) if status.code == 404 => Ok(None),
-        listed => listed.map(Some),
+        listed => listed.map(|all| Some(all.into_iter().filter_map(|it| it.0.ok()).collect())),
     }
 }
 

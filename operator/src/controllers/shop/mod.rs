@@ -105,10 +105,10 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     };
     let state = Arc::new(State { context: context.clone(), frame: Frame::new("shop"), asker });
     let ours = watcher::Config::default().labels(names::MANAGED);
-    let controller = Controller::new(context.watched::<Guarded>(), watcher::Config::default());
+    let (shops, touched) = frame::watch(context.watched::<Guarded>(), |_| {});
     let changes = sale_floor::Changes::default();
-    let too_early = frame::stopped_too_early(controller.store(), stop.clone());
-    let work = controller
+    let too_early = frame::stopped_too_early(shops.clone(), stop.clone());
+    let work = Controller::for_stream(touched, shops)
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
         .owns(context.watched::<Deployment>(), ours.clone())
         .owns(context.watched::<Service>(), ours.clone())
@@ -117,7 +117,8 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         .owns(context.watched::<Ingress>(), ours.clone())
         .owns(context.watched::<NetworkPolicy>(), ours.clone())
         .owns(context.watched::<PodDisruptionBudget>(), ours.clone())
-        .owns(context.watched_once_installed::<HttpRoute>(), ours)
+        // Its status is another program's.
+        .owns(context.watched_once_installed::<DeserializeGuard<HttpRoute>>(), ours)
         // A sale that is about to open raises the floor of replicas.
         .watches(context.watched::<DeserializeGuard<FlashSale>>(), watcher::Config::default(), move |sale| {
             shop_of(sale, &changes)

@@ -36,7 +36,16 @@ fn standing(state: State, now_ms: i64, remaining: i64, sold: i64) -> Standing {
 }
 
 fn facts<'a>(spec: &'a FlashSaleSpec, standing: Option<&'a Standing>, now_ms: i64) -> Facts<'a> {
-    Facts { spec, phase: None, deleting: false, signed_off: false, standing, broken_rules: &[], now_ms }
+    Facts {
+        spec,
+        phase: None,
+        deleting: false,
+        signed_off: false,
+        standing,
+        was_preloading: false,
+        broken_rules: &[],
+        now_ms,
+    }
 }
 
 #[test]
@@ -155,7 +164,7 @@ fn a_report_that_was_lost_is_asked_for_again() {
     // A closed sale is not looked at again: it is not called closed before the report is there.
     assert_eq!((asking.phase, asking.command), (Phase::Draining, Some(Command::CloseOut)));
     let signed = Facts { signed_off: true, ..facts(&spec, Some(&over), 0) };
-    assert_eq!(plan(signed), Plan::phase(Phase::Closed));
+    assert_eq!(plan(signed), Plan::phase(Phase::Closed).letting_go());
 }
 
 #[test]
@@ -271,6 +280,38 @@ fn a_sale_whose_window_passed_unloaded_fails() {
 #[test]
 fn a_refused_sale_stays_failed_while_it_is_tried_again() {
     let spec = spec(json!({}));
-    let failed = Facts { phase: Some(Phase::Failed), ..facts(&spec, None, OPENS - 1_000) };
+    let failed =
+        Facts { phase: Some(Phase::Failed), was_preloading: true, ..facts(&spec, None, OPENS - 1_000) };
     assert_eq!((plan(failed).phase, plan(failed).command), (Phase::Failed, Some(Command::Load)));
+}
+
+/// K1
+#[test]
+fn what_the_catalog_would_refuse_is_not_loaded_and_fails_when_its_time_has_come() {
+    let spec = spec(json!({}));
+    let broken = ["spec.items[0].sku: unknown".to_owned()];
+    let due = Facts { broken_rules: &broken, ..facts(&spec, None, OPENS - 1_000) };
+    let plan_now = plan(due);
+    assert_eq!((plan_now.phase, plan_now.command), (Phase::Failed, None));
+    assert_eq!((plan_now.trouble.unwrap().0, plan_now.again), (REFUSED, Some(RETRY)));
+    // It never came to loading: its terms are to be held fixed first.
+    let mended = plan(Facts { phase: Some(Phase::Failed), ..facts(&spec, None, OPENS - 1_000) });
+    assert_eq!((mended.phase, mended.command), (Phase::Preloading, Some(Command::Load)));
+}
+
+/// K12
+#[test]
+fn nothing_holds_a_sale_that_was_not_loaded_or_is_settled() {
+    let spec = spec(json!({}));
+    let broken = ["spec.items[0].sku: unknown".to_owned()];
+    let far_off = facts(&spec, None, OPENS - 1_000_000);
+    for unloaded in [far_off, Facts { broken_rules: &broken, ..far_off }, facts(&spec, None, CLOSES)] {
+        assert!(plan(unloaded).let_go);
+    }
+    assert!(!plan(facts(&spec, None, OPENS - 1_000)).let_go, "it is about to be loaded");
+    let open = standing(State::Ready, OPENS + 1, 5, 0);
+    assert!(!plan(facts(&spec, Some(&open), 0)).let_go);
+    let over = standing(State::ClosedOut, CLOSES, 0, 10);
+    assert!(!plan(facts(&spec, Some(&over), 0)).let_go, "its report is not written");
+    assert!(plan(Facts { signed_off: true, ..facts(&spec, Some(&over), 0) }).let_go);
 }
