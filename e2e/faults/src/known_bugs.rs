@@ -58,7 +58,8 @@ pub const MISTAKES: [Mistake; 3] = [
     Mistake {
         name: "reply-before-fsync",
         what: "shoppers are answered before what they bought is on the disk",
-        bug: None,
+        // Redis would be refused as it is set.
+        bug: Some("any-redis-settings"),
         appendfsync: "no",
         faults: || vec![Fault::RedisPowerCut],
     },

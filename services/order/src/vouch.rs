@@ -4,6 +4,9 @@
 //! Every process of this service does, as soon as it notices a new run: it compares what Redis has with
 //! what SQL knows to have left Redis. What is missing there is written down as a doubt, which ends with a
 //! rebuild.
+//!
+//! A Redis that is set to lose what it accepts is not vouched for at all. An administrator may set it like that
+//! while it runs: then it decides nothing more until it is set right.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,6 +14,7 @@ use std::time::Duration;
 use rocketmart_kit::pace::Pace;
 use rocketmart_stock::{SaleId, Stock, StockError, VouchOutcome};
 use sqlx::PgPool;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -18,6 +22,8 @@ use crate::store::trust;
 
 /// How soon a new run of Redis is noticed.
 const PERIOD: Duration = Duration::from_millis(250);
+/// How soon it is noticed that Redis was set otherwise.
+const LOOK_AT_SETTINGS: Duration = Duration::from_secs(5);
 const GONE: &str = "Redis does not know the sale any more";
 
 /// What came of a look.
@@ -72,33 +78,82 @@ pub(crate) async fn doubt(
 
 /// Looks at every sale whenever Redis, or a master of a cluster, runs anew, until `stop`.
 pub(crate) async fn keep(pool: PgPool, stock: Stock, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut settled = BTreeSet::new();
+    let mut keeper = Keeper { pool, stock, settled: BTreeSet::new(), settings: Settings::Unknown };
     let mut pace = Pace::every(PERIOD, "cannot vouch for the sales");
-    loop {
-        let looked = look_at_all(&pool, &stock, &mut settled).await;
-        if !pace.rest(looked, &stop).await {
-            break;
-        }
-    }
+    while pace.rest(keeper.look_at_all().await, &stop).await {}
     Ok(())
 }
 
-/// Nothing is to be done in the runs that are `settled`: all sales were looked at in them. A master that is
-/// away for a moment and comes back as it was is none that runs anew.
-async fn look_at_all(pool: &PgPool, stock: &Stock, settled: &mut BTreeSet<String>) -> Result<(), Error> {
-    let session = stock.session().await?;
-    if session.is_subset(settled) {
-        return Ok(());
-    }
-    let mut outcome = Ok(());
-    for sale in trust::all_expected(pool).await? {
-        // One that cannot be looked at does not hold up the others.
-        if let Err(error) = look(pool, stock, sale).await {
-            outcome = Err(error);
+struct Keeper {
+    pool: PgPool,
+    stock: Stock,
+    /// The runs in which nothing is to be done: all sales were looked at in them. A master that is away for a
+    /// moment and comes back as it was is none that runs anew.
+    settled: BTreeSet<String>,
+    settings: Settings,
+}
+
+/// What is known of the settings of Redis.
+enum Settings {
+    Unknown,
+    Safe {
+        seen: Instant,
+    },
+    /// No sale is vouched for any more.
+    Unsafe,
+}
+
+impl Keeper {
+    async fn look_at_all(&mut self) -> Result<(), Error> {
+        self.look_at_settings().await?;
+        let session = self.stock.session().await?;
+        if session.is_subset(&self.settled) {
+            return Ok(());
         }
+        let mut outcome = Ok(());
+        for sale in trust::all_expected(&self.pool).await? {
+            // One that cannot be looked at does not hold up the others.
+            if let Err(error) = look(&self.pool, &self.stock, sale).await {
+                outcome = Err(error);
+            }
+        }
+        if outcome.is_ok() {
+            self.settled = session;
+        }
+        outcome
     }
-    if outcome.is_ok() {
-        *settled = session;
+
+    async fn look_at_settings(&mut self) -> Result<(), Error> {
+        if matches!(self.settings, Settings::Safe { seen } if seen.elapsed() < LOOK_AT_SETTINGS) {
+            return Ok(());
+        }
+        let checked = self.stock.ensure_safe().await;
+        if let Err(StockError::Unsafe(why)) = &checked
+            && !matches!(self.settings, Settings::Unsafe)
+        {
+            tracing::error!(why, "nothing is sold until Redis is set otherwise");
+            for sale in trust::all_expected(&self.pool).await? {
+                self.stock.revoke(SaleId(sale)).await?;
+            }
+            self.settled.clear();
+            self.settings = Settings::Unsafe;
+        }
+        checked?;
+        if matches!(self.settings, Settings::Unknown) {
+            self.say_what_is_not_told().await?;
+        }
+        self.settings = Settings::Safe { seen: Instant::now() };
+        Ok(())
     }
-    outcome
+
+    /// Managed servers keep some of it to themselves: then somebody else has to see to it.
+    async fn say_what_is_not_told(&self) -> Result<(), Error> {
+        for told in self.stock.durability().await? {
+            let (server, settings) = (&told.server, told.unknown());
+            if !settings.is_empty() {
+                tracing::warn!(server, ?settings, "Redis does not tell how it is set: it is taken for safe");
+            }
+        }
+        Ok(())
+    }
 }

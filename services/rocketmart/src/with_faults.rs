@@ -6,12 +6,16 @@
 use rocketmart_kit::failpoint::{self, Sabotage};
 
 const RELEASE_UNCHECKED: &str = "release-unchecked";
+const ANY_REDIS_SETTINGS: &str = "any-redis-settings";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     failpoint::install(Sabotage { reach, has_bug });
     if has_bug(RELEASE_UNCHECKED) {
         rocketmart_stock::release_unchecked();
+    }
+    if has_bug(ANY_REDIS_SETTINGS) {
+        rocketmart_stock::believe_any_settings();
     }
     rocketmart::run().await
 }

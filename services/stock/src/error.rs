@@ -17,6 +17,9 @@ pub enum StockError {
     /// [`Stock::vouch`](crate::Stock::vouch)): nothing was decided.
     #[error("nobody has vouched for the sale since Redis was started")]
     Unvouched,
+    /// Redis is set so that it may lose what it has accepted, in words: nothing is entrusted to it.
+    #[error("{0}")]
+    Unsafe(String),
     /// Too many callers are waiting already; nothing was sent.
     #[error("too many requests are waiting for the stock")]
     Overloaded,

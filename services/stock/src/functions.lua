@@ -25,13 +25,20 @@
 -- hold units for ever. Money that comes later still is given back.
 --
 -- Nothing is decided about a sale that nobody has vouched for since this Redis began to run: it may
--- have come back with less than it had (see `vouch`).
+-- have come back with less than it had (see `vouch`). Nor about a sale of which a key is gone (see
+-- `is_whole`): a limit is nothing without what buyers hold, and a repetition nothing without the keys.
 
 -- Raise with every change of this file; a process replaces only an older library.
-local VERSION = 5
+local VERSION = 6
 
 -- Positions in KEYS, the same for every function.
 local SALE, STOCK, HELD, IDEMPOTENCY, RESERVATIONS, DEADLINES, EVENTS = 1, 2, 3, 4, 5, 6, 7
+
+local NAMES = { 'sale', 'stock', 'held', 'keys', 'reservations', 'deadlines', 'events' }
+
+-- A field, or member, that each key has from the first moment of its sale to the last, so that the key
+-- exists as long as nobody takes it away. No SKU, buyer or order is called like this.
+local ANCHOR = 'anchor'
 
 local OUTSTANDING = { reserved = true, prepared = true, submitted = true }
 
@@ -78,6 +85,64 @@ end
 local function call_in_chunks(command, key, arguments)
   for from = 1, #arguments, CHUNK do
     redis.call(command, key, unpack(arguments, from, math.min(from + CHUNK - 1, #arguments)))
+  end
+end
+
+-- Whole or not -----------------------------------------------------------------------------------
+-- Redis can lose single keys: it evicts them when it is set to, and somebody may delete one. What is gone
+-- is never begun anew: the sale is in doubt, and is rebuilt.
+
+local function exists(key)
+  return redis.call('EXISTS', key) == 1
+end
+
+-- One command, however many purchases a call brings.
+local function is_whole(keys)
+  return redis.call('EXISTS', unpack(keys, SALE, EVENTS)) == EVENTS
+end
+
+local function is_nothing_left(keys)
+  return redis.call('EXISTS', unpack(keys, SALE, EVENTS)) == 0
+end
+
+local function missing(keys)
+  local names = {}
+  for position, name in ipairs(NAMES) do
+    if not exists(keys[position]) then
+      names[#names + 1] = name
+    end
+  end
+  return table.concat(names, ', ')
+end
+
+local function anchor(keys)
+  for _, position in ipairs({ STOCK, HELD, IDEMPOTENCY, RESERVATIONS }) do
+    redis.call('HSET', keys[position], ANCHOR, '1')
+  end
+  redis.call('ZADD', keys[DEADLINES], '+inf', ANCHOR) -- never due
+  if not exists(keys[EVENTS]) then
+    -- The one way to an empty stream.
+    redis.call('XGROUP', 'CREATE', keys[EVENTS], ANCHOR, '0', 'MKSTREAM')
+    redis.call('XGROUP', 'DESTROY', keys[EVENTS], ANCHOR)
+  end
+  redis.call('HSET', keys[SALE], ANCHOR, '1')
+end
+
+-- What shows, if anything, that a key is gone of a sale that was loaded before there were anchors.
+local function lost_without_anchors(keys)
+  local taken = false
+  local stock = redis.call('HGETALL', keys[STOCK])
+  for i = 1, #stock, 2 do
+    local counter = stock[i]:match(':(%a+)$')
+    taken = taken or ((counter == 'reserved' or counter == 'sold') and stock[i + 1] ~= '0')
+  end
+  local outstanding = redis.call('HGET', keys[SALE], 'outstanding') ~= '0'
+  local reservations = exists(keys[RESERVATIONS])
+  if #stock == 0
+    or (taken and not (reservations and exists(keys[HELD])))
+    or (outstanding and not (reservations and exists(keys[DEADLINES])))
+    or (reservations and not (exists(keys[IDEMPOTENCY]) and exists(keys[EVENTS]))) then
+    return missing(keys)
   end
 end
 
@@ -321,18 +386,22 @@ end
 local SALE_FIELDS = { 'name', 'currency', 'opens_at_ms', 'closes_at_ms', 'payment_seconds' }
 
 local function read_sale(key)
-  local row = redis.call('HMGET', key, 'state', 'fence', 'vouched', 'incarnation', unpack(SALE_FIELDS))
+  local row = redis.call('HMGET', key, 'state', 'fence', 'vouched', 'incarnation', ANCHOR, unpack(SALE_FIELDS))
   if not row[1] then
     return nil
   end
   local sale = {
     state = row[1], fence = tonumber(row[2]), vouched = row[3] == this_session(),
-    incarnation = tonumber(row[4] or 0),
+    incarnation = tonumber(row[4] or 0), anchored = row[5] and true,
   }
   for i, field in ipairs(SALE_FIELDS) do
-    sale[field] = row[i + 4]
+    sale[field] = row[i + 5]
   end
   return sale
+end
+
+local function refuse_as_unvouched()
+  error(redis.error_reply('UNVOUCHED nobody has looked yet whether this Redis lost something of the sale'))
 end
 
 -- ARGV: fence, name, currency, opens_at_ms, closes_at_ms or '', payment_seconds,
@@ -346,6 +415,9 @@ local function load_sale(keys, argv)
   end
   if old and new.fence < old.fence then
     return { 'stale_fence', old.fence }
+  end
+  if old and old.anchored and not is_whole(keys) or not old and not is_nothing_left(keys) then
+    refuse_as_unvouched() -- loaded as if it were new, what is left of it would sell its units again
   end
 
   local conflicts, stock, no_limit, named, changed = {}, {}, {}, {}, not old
@@ -409,6 +481,9 @@ local function load_sale(keys, argv)
   end
   call_in_chunks('HDEL', keys[STOCK], no_limit)
   call_in_chunks('HSET', keys[STOCK], stock)
+  if not old then
+    anchor(keys)
+  end
   return { 'loaded' }
 end
 
@@ -490,11 +565,13 @@ local function counters(keys, argv)
   local items, order = {}, {}
   for i = 1, #stock, 2 do
     local sku, counter = stock[i]:match('^(.*):(%a+)$')
-    if not items[sku] then
+    if sku and not items[sku] then
       items[sku] = {}
       order[#order + 1] = sku
     end
-    items[sku][counter] = stock[i + 1]
+    if sku then
+      items[sku][counter] = stock[i + 1]
+    end
   end
   table.sort(order)
   for _, sku in ipairs(order) do
@@ -515,10 +592,14 @@ local function took_over(key, server, follows_another)
   return follows_another and known and known ~= server
 end
 
+local function is_believed(keys, sale)
+  return sale.vouched and is_whole(keys)
+end
+
 local function refuse_unless_vouched(keys)
   local sale = read_sale(keys[SALE])
-  if sale and not sale.vouched then
-    error(redis.error_reply('UNVOUCHED nobody has looked yet whether this Redis lost something of the sale'))
+  if sale and not is_believed(keys, sale) or not sale and not is_nothing_left(keys) then
+    refuse_as_unvouched()
   end
 end
 
@@ -530,6 +611,11 @@ local function vouch(keys, argv)
   end
   if sale.incarnation ~= tonumber(argv[1]) then
     return { 'behind', string.format('it was rebuilt %d times, SQL knows of %d', sale.incarnation, argv[1]) }
+  end
+  local lost = sale.anchored and not is_whole(keys) and missing(keys)
+    or not sale.anchored and lost_without_anchors(keys)
+  if lost then
+    return { 'behind', 'keys of the sale are gone: ' .. lost }
   end
   local last = last_event_id(keys[EVENTS])
   local ms, sequence = last:match('^(%d+)%-(%d+)$')
@@ -544,6 +630,9 @@ local function vouch(keys, argv)
       return { 'behind', 'this Redis took over from another one, which may have had more' }
     end
     redis.call('HSET', keys[SALE], 'vouched', this_session(), 'server', server)
+  end
+  if not sale.anchored then
+    anchor(keys)
   end
   return { 'vouched' }
 end
@@ -709,7 +798,7 @@ end
 local function reserve(keys, argv)
   local work = begin(keys)
   work.sale = sale_for_reserving(keys, argv[1], work.now)
-  if not work.sale or not work.sale.vouched then
+  if not work.sale or not is_believed(keys, work.sale) then
     local answers, refusal = { '' }, { work.sale and 'suspended' or 'unknown_sale' }
     for i = 1, tonumber(argv[2]) do
       answers[i + 1] = refusal
@@ -1006,6 +1095,7 @@ local function restore_swap(keys, argv)
   -- Every entry from now on is younger than any that was lost.
   redis.call('XADD', keys[EVENTS], argv[3] .. '-0', 'e', '[]')
   redis.call('XTRIM', keys[EVENTS], 'MAXLEN', '0')
+  anchor(keys)
   return { 'restored' }
 end
 

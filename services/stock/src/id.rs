@@ -55,8 +55,25 @@ impl OrderId {
 
     /// Whether this may be an id of [`Self::fresh`] for this sale.
     pub fn hints_at(self, sale: SaleId) -> bool {
-        self.0.as_bytes()[14..] == sale.0.as_bytes()[14..]
+        self.ending() == sale.ending()
     }
+
+    /// What an id of [`Self::fresh`] shares with that of its sale.
+    pub fn ending(self) -> [u8; 2] {
+        ending(self.0)
+    }
+}
+
+impl SaleId {
+    /// What the ids of its orders end with.
+    pub fn ending(self) -> [u8; 2] {
+        ending(self.0)
+    }
+}
+
+fn ending(id: Uuid) -> [u8; 2] {
+    let [.., before_last, last] = id.into_bytes();
+    [before_last, last]
 }
 
 id! {

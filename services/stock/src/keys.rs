@@ -5,6 +5,9 @@ use crate::id::SaleId;
 /// Set of the ids of sales that have a stream.
 pub(crate) const SALES: &str = "rm:sales";
 
+/// A field, or member, that each key of a sale has, so that it exists as long as nobody takes it away.
+pub(crate) const ANCHOR: &str = "anchor";
+
 /// How many keys a sale has.
 pub(crate) const COUNT: usize = 7;
 

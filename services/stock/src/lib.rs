@@ -18,6 +18,7 @@
 mod cluster;
 mod coalescer;
 mod connection;
+mod durability;
 mod error;
 mod event;
 mod id;
@@ -38,6 +39,7 @@ mod stock;
 mod sync;
 
 pub use coalescer::{Coalescer, CoalescerLimits};
+pub use durability::{Durability, believe_any_settings};
 pub use error::StockError;
 pub use event::{StreamEntry, StreamEvent, StreamPosition};
 pub use id::{BuyerId, OrderId, SaleId};

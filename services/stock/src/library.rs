@@ -11,7 +11,7 @@ use crate::error::StockError;
 
 const SOURCE: &str = include_str!("functions.lua");
 /// The `VERSION` in the source.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 pub(crate) async fn ensure(connection: &mut MultiplexedConnection) -> Result<(), StockError> {
     let installed =

@@ -8,6 +8,9 @@ use uuid::Uuid;
 
 use crate::books::{Books, Reservation, Units};
 
+/// A field that keeps each key of a sale in being, and says nothing about it.
+const ANCHOR: &str = "anchor";
+
 /// A sale of a million orders takes seconds to be sent in one answer.
 const ANSWER_LIMIT: Duration = Duration::from_mins(2);
 
@@ -16,7 +19,8 @@ pub async fn read(url: &str, sale: Uuid, books: &mut Books) -> Result<()> {
     let patient = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_LIMIT));
     let mut connection =
         client.get_multiplexed_async_connection_with_config(&patient).await.context("connecting to Redis")?;
-    let stock: HashMap<String, i64> = connection.hgetall(format!("rm:{{{sale}}}:stock")).await?;
+    let mut stock: HashMap<String, i64> = connection.hgetall(format!("rm:{{{sale}}}:stock")).await?;
+    stock.remove(ANCHOR);
     for (field, value) in stock {
         let (sku, what) = field.rsplit_once(':').with_context(|| format!("stock field `{field}`"))?;
         let item = books.counters.entry(sku.to_owned()).or_default();
@@ -29,13 +33,16 @@ pub async fn read(url: &str, sale: Uuid, books: &mut Books) -> Result<()> {
             _ => {}
         }
     }
-    let records: HashMap<String, String> = connection.hgetall(format!("rm:{{{sale}}}:reservations")).await?;
+    let mut records: HashMap<String, String> =
+        connection.hgetall(format!("rm:{{{sale}}}:reservations")).await?;
+    records.remove(ANCHOR);
     for (order, record) in records {
         books
             .reservations
             .insert(order.parse()?, parse_record(&record).with_context(|| format!("record `{record}`"))?);
     }
-    let keys: HashMap<String, String> = connection.hgetall(format!("rm:{{{sale}}}:keys")).await?;
+    let mut keys: HashMap<String, String> = connection.hgetall(format!("rm:{{{sale}}}:keys")).await?;
+    keys.remove(ANCHOR);
     for (owner, value) in keys {
         let (buyer, key) = owner.split_once('|').with_context(|| format!("key field `{owner}`"))?;
         let order = value.split('|').next().unwrap_or_default();

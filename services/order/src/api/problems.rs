@@ -18,7 +18,7 @@ pub(super) fn stock(error: StockError) -> Problem {
         StockError::Unavailable(_) => {
             Problem::unavailable("stock-unavailable", "nothing was changed; try again")
         }
-        StockError::Unvouched => sale_paused(),
+        StockError::Unvouched | StockError::Unsafe(_) => sale_paused(),
         StockError::Overloaded => {
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", "Too many requests at once")
                 .detail("nothing was changed; try again")

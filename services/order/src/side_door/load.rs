@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use rocketmart_kit::extract::{Json, Path};
 use rocketmart_kit::list;
 use rocketmart_kit::problem::{FieldError, Problem, Result};
-use rocketmart_stock::{ItemSpec, LoadOutcome, SaleId, SaleSpec};
+use rocketmart_stock::{ItemSpec, LoadOutcome, SaleId, SaleSpec, StockError};
 use serde::Deserialize;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -143,7 +143,12 @@ impl SideDoor {
     /// Loads Redis, reads it back, and makes the sale ready if it reads back equal.
     async fn load(&self, sale: &Sale) -> Result<()> {
         let id = SaleId(sale.id);
-        match self.stock.load(&spec(sale)?).await.map_err(away)? {
+        let loaded = match self.stock.load(&spec(sale)?).await {
+            // A part of it is gone: the status tells, and it is rebuilt.
+            Err(StockError::Unvouched) => return self.look(sale.id).await.map(drop),
+            loaded => loaded.map_err(away)?,
+        };
+        match loaded {
             LoadOutcome::Loaded | LoadOutcome::AlreadyLoaded => {}
             LoadOutcome::StaleFence { seen } => {
                 return Err(stale_fence(i64::try_from(seen).unwrap_or(MAX_FENCE)));

@@ -89,6 +89,7 @@ fn sale_unknown() -> Problem {
 fn away(error: StockError) -> Problem {
     match error {
         StockError::Protocol(_) => Problem::internal(error),
+        StockError::Unsafe(why) => Problem::unavailable("redis-unsafe", why),
         error => Problem::unavailable("backing-store-unavailable", error.to_string()),
     }
 }

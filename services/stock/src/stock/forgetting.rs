@@ -24,12 +24,13 @@ impl Stock {
         let mut command = redis::cmd("HSCAN");
         command.arg(keys::IDEMPOTENCY.of(sale)).arg(cursor).arg("COUNT").arg(count);
         let (next, fields): Page = self.query(sale, &command).await?;
-        let keys = fields.into_iter().map(|(field, value)| {
+        let accepted = fields.into_iter().filter(|(field, _)| field != keys::ANCHOR);
+        let accepted = accepted.map(|(field, value)| {
             let order = value.split('|').next().and_then(|order| order.parse().ok());
             let order: OrderId = order.ok_or_else(|| unexpected("an order id", &value))?;
             Ok(AcceptedKey { order, field })
         });
-        Ok((next, keys.collect::<Result<_>>()?))
+        Ok((next, accepted.collect::<Result<_>>()?))
     }
 
     /// Forgets those of these orders that are decided; how many. Their counters stay as they are. The

@@ -7,12 +7,14 @@
 //!   settlement.rs    confirm, release, cancel, expire     what decides a reservation
 //!   events.rs        read, trim                           what the relay carries on
 //!   vouching.rs      session, vouch, revoke               whether Redis has lost something
+//!   durability.rs    durability                           whether it is set to lose something
 //!   restore.rs       restore                              what a sale that was lost is rebuilt by
 //!   forgetting.rs    scan keys, forget                    what the standing stock outgrows
 //! ```
 //! Each method is one function call and one answer per wish, in order. All of them may be repeated:
 //! a repetition changes nothing and says so.
 
+mod durability;
 mod events;
 mod forgetting;
 mod payments;

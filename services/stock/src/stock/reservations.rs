@@ -78,6 +78,7 @@ impl Stock {
         let currency = currency.unwrap_or_default();
         let reservations = records
             .iter()
+            .filter(|(order, _)| order != keys::ANCHOR)
             .map(|(order, record)| {
                 let order = order.parse().map_err(|_| unexpected("an order id", order))?;
                 parse_record(sale, order, &currency, record)
@@ -86,15 +87,18 @@ impl Stock {
         Ok((next, reservations))
     }
 
-    /// Which of these wishes' idempotency keys Redis knows. Reads only: no function, no write.
+    /// Which of these wishes' idempotency keys Redis knows, or may have known: all of them if it has lost its
+    /// keys. Reads only: no function, no write.
     pub(crate) async fn known_keys(&self, sale: SaleId, wishes: &[Reserve]) -> Result<Vec<bool>> {
         let mut command = redis::cmd("HMGET");
         command.arg(keys::IDEMPOTENCY.of(sale));
         for wish in wishes {
             command.arg(format!("{}|{}", wish.buyer, wish.key));
         }
-        let known = self.query::<Vec<Option<String>>>(sale, &command).await?;
-        Ok(known.iter().map(Option::is_some).collect())
+        command.arg(keys::ANCHOR);
+        let mut known = self.query::<Vec<Option<String>>>(sale, &command).await?;
+        let lost = known.pop().flatten().is_none();
+        Ok(known.iter().map(|known| lost || known.is_some()).collect())
     }
 }
 

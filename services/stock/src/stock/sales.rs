@@ -22,11 +22,14 @@ impl Stock {
     ///
     /// For the standing stock (no end) a load may name some SKUs only, change prices and limits, and
     /// take units off sale that nobody holds or bought.
+    ///
+    /// Nothing is loaded into a Redis that is set to lose it.
     pub async fn load(&self, spec: &SaleSpec) -> Result<LoadOutcome> {
         let conflicts = spec.conflicts();
         if !conflicts.is_empty() {
             return Ok(LoadOutcome::ConflictingSpec(conflicts));
         }
+        self.ensure_safe().await?;
         let mut arguments = Arguments::default().with(spec.fence);
         arguments.push_terms(spec);
         spec.items.iter().for_each(|item| arguments.push_item(item));

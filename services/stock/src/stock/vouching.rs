@@ -47,7 +47,10 @@ impl Stock {
 
     /// Lets Redis decide about the sale if it has all of it: it was rebuilt `incarnation` times, and the
     /// entry at `left` has left Redis. May be repeated; a sale vouched for already is compared again.
+    ///
+    /// A Redis that is set to lose what it accepts is not vouched for.
     pub async fn vouch(&self, sale: SaleId, incarnation: i32, left: StreamPosition) -> Result<VouchOutcome> {
+        self.ensure_safe().await?;
         let arguments = Arguments::default().with(incarnation).with(left.ms).with(left.sequence);
         self.call::<Reply>(VOUCH, sale, arguments).await?.outcome(|name, rest| {
             Ok(Some(match name {

@@ -6,6 +6,7 @@
 mod against_the_model;
 mod cluster;
 mod coalescing;
+mod completeness;
 mod deadlines;
 mod durability;
 mod explored;
