@@ -35,7 +35,7 @@ pub struct Args {
 /// Serves the catalog until told to stop.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let verifier = Verifier::from_jwks_url(&args.auth)?;
-    service(&args, verifier).await?.run().await
+    Service::start(&args.listen, service(&args, verifier)).await
 }
 
 /// The catalog, ready to run, with its schema up to date.
@@ -58,7 +58,7 @@ async fn on_postgres(service: Service, args: &Args, verifier: Verifier) -> anyho
     let readers = Readers::new(&args.kafka, events::TOPIC, &["order-worker"]);
     let store = Arc::new(PostgresStore::new(pool.clone()));
     let database = pool.clone();
-    Ok(common(service, args, store, verifier)
+    Ok(common(service, args, store, verifier)?
         .ready("postgresql", move || {
             let database = database.clone();
             async move {
@@ -72,7 +72,7 @@ async fn on_postgres(service: Service, args: &Args, verifier: Verifier) -> anyho
 async fn on_cassandra(service: Service, args: &Args, verifier: Verifier) -> anyhow::Result<Service> {
     let store = Arc::new(CassandraStore::new(args.store.cassandra.connect().await?));
     let (asked, publisher, kafka) = (Arc::clone(&store), Arc::clone(&store), args.kafka.clone());
-    Ok(common(service, args, store, verifier)
+    Ok(common(service, args, store, verifier)?
         .ready("cassandra", move || {
             let asked = Arc::clone(&asked);
             async move { asked.ready().await }
@@ -81,11 +81,22 @@ async fn on_cassandra(service: Service, args: &Args, verifier: Verifier) -> anyh
 }
 
 /// What does not depend on the store.
-fn common(service: Service, args: &Args, store: Arc<dyn ProductStore>, verifier: Verifier) -> Service {
-    let (told, kafka) = (Arc::clone(&store), args.kafka.clone());
-    service
+fn common(
+    service: Service,
+    args: &Args,
+    store: Arc<dyn ProductStore>,
+    verifier: Verifier,
+) -> anyhow::Result<Service> {
+    let (told, kafka, broker) = (Arc::clone(&store), args.kafka.clone(), args.kafka.producer()?);
+    let service = service
         .api(described().with_state(Catalog { store, verifier }))
-        .task("retelling", move |stop| retelling::retell_loop(told, kafka, stop))
+        // Changes are told once it is back.
+        .degrades("kafka", move || {
+            let broker = broker.clone();
+            async move { broker.ready().await }
+        })
+        .task("retelling", move |stop| retelling::retell_loop(told, kafka, stop));
+    Ok(service)
 }
 
 /// The description of the API.

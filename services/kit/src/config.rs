@@ -12,10 +12,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use sqlx::PgPool;
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::time::timeout;
 use url::Url;
+
+use crate::problem::is_unavailable;
+use crate::startup::wait_for;
 
 pub use self::kafka::{KafkaConfig, KafkaSecurity, SaslMechanism};
 
@@ -41,6 +45,8 @@ pub struct DatabaseConfig {
     pub database_max_connections: u32,
 }
 
+/// The name under which `/readyz` tells of the database.
+const POSTGRESQL: &str = "postgresql";
 /// Longest a statement may run; a runaway query must not hold locks for ever.
 const STATEMENT_TIMEOUT: &str = "30s";
 /// Longest a statement waits for a lock.
@@ -51,7 +57,7 @@ const IDLE_TRANSACTION_TIMEOUT: &str = "60s";
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl DatabaseConfig {
-    /// Opens the pool, waiting with back-off until the server answers; says what it waits for.
+    /// Opens the pool, waiting until the server answers; says what it waits for.
     ///
     /// A malformed URL is an error at once.
     pub async fn connect(&self) -> anyhow::Result<PgPool> {
@@ -69,22 +75,22 @@ impl DatabaseConfig {
             options.get_port(),
             options.get_database().unwrap_or_default()
         );
+        // A connection by itself tells why there is none; the pool would only say that its time is over.
+        wait_for(
+            POSTGRESQL,
+            |_| true,
+            async || {
+                let opening = timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(&options)).await;
+                let opened = opening.map_err(anyhow::Error::from).and_then(|opened| Ok(opened?));
+                anyhow::Ok(opened.with_context(|| place.clone())?.close().await?)
+            },
+        )
+        .await?;
         let pool = PgPoolOptions::new()
             .max_connections(self.database_max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(options);
-
-        let mut pause = Duration::from_millis(100);
-        loop {
-            match sqlx::query("SELECT 1").execute(&pool).await {
-                Ok(_) => return Ok(pool),
-                Err(error) => {
-                    tracing::warn!(database = %place, %error, "waiting for PostgreSQL");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(5));
-                }
-            }
-        }
+        Ok(pool)
     }
 }
 
@@ -100,13 +106,24 @@ impl fmt::Debug for DatabaseConfig {
 
 /// Brings the schema up to date; any number of replicas may do so at once (advisory lock).
 ///
-/// Migrations may run longer than a request may, so they run without the statement time-outs.
+/// Migrations may run longer than a request may, so they run without the statement time-outs. While PostgreSQL
+/// is away they wait.
 pub async fn migrate(pool: &PgPool, migrator: &Migrator) -> anyhow::Result<()> {
-    let mut connection = pool.acquire().await.context("no connection to migrate the schema with")?;
+    let is_away = |error: &MigrateError| match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => is_unavailable(error),
+        _ => false,
+    };
+    wait_for(POSTGRESQL, is_away, || migrate_once(pool, migrator))
+        .await
+        .context("cannot bring the schema up to date")
+}
+
+async fn migrate_once(pool: &PgPool, migrator: &Migrator) -> Result<(), MigrateError> {
+    let mut connection = pool.acquire().await?;
     sqlx::query("SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)")
         .execute(&mut *connection)
         .await?;
-    migrator.run(&mut *connection).await.context("cannot bring the schema up to date")?;
+    migrator.run(&mut *connection).await?;
     // The session's settings were changed: it must not go back to the pool.
     connection.close().await?;
     Ok(())

@@ -35,6 +35,7 @@ pub mod rate_limit;
 pub mod request_limits;
 mod retention;
 pub mod service;
+pub mod startup;
 pub mod telemetry;
 pub mod text;
 pub mod trace;

@@ -266,7 +266,7 @@ impl From<sqlx::Error> for Problem {
 }
 
 /// Whether trying again later can help: no connection, server stopping or starting, too busy.
-fn is_unavailable(error: &sqlx::Error) -> bool {
+pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed

@@ -6,6 +6,9 @@
 //!              └ tasks         consumers, publishers, refreshers
 //! ```
 //!
+//! Probes are answered and signals heard from the first moment: [`Service::start`] waits with them for what
+//! the process needs, however long that is away.
+//!
 //! On SIGTERM readiness fails first, so that traffic goes elsewhere; then the API stops accepting
 //! and finishes what it has, then the tasks are told to stop and finish their batch. A task that
 //! fails ends the process with an error: Kubernetes restarts it, and its back-off is the one
@@ -29,7 +32,7 @@ use axum::Router;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -127,7 +130,18 @@ impl Service {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        self.gates.push(Gate::new(name, check));
+        self.gates.push(Gate::new(name, true, check));
+        self
+    }
+
+    /// Something without which a part of the work goes on: `/readyz` names it while `check` fails, and the
+    /// process stays ready, so that nobody cuts off the rest.
+    pub fn degrades<F, Fut>(mut self, name: &'static str, check: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.gates.push(Gate::new(name, false, check));
         self
     }
 
@@ -141,10 +155,22 @@ impl Service {
         self
     }
 
-    /// Runs until SIGTERM or SIGINT, or until a task fails.
-    pub async fn run(self) -> anyhow::Result<()> {
+    /// Runs what `build` puts together until SIGTERM or SIGINT, or until a task fails. Alive and ready to be
+    /// stopped from the first moment, while `build` still waits for what it needs.
+    pub async fn start(
+        listen: &ListenConfig,
+        build: impl Future<Output = anyhow::Result<Self>>,
+    ) -> anyhow::Result<()> {
         let stop = stop::on_signal()?;
-        self.run_with(stop, DRAIN_DELAY, |_| {}).await
+        let admin = Admin::open(listen, ConnectionLimits::ADMIN).await?;
+        let built = tokio::select! {
+            built = admin.readiness.waiting().during(build) => built?,
+            () = stop.cancelled() => {
+                tracing::info!("told to stop before everything was there");
+                return Ok(());
+            }
+        };
+        built.run_with(admin, stop, DRAIN_DELAY, |_| {}).await
     }
 
     /// Runs until `stop`; `on_bound` is told the addresses, so port 0 works.
@@ -153,24 +179,18 @@ impl Service {
         stop: CancellationToken,
         on_bound: impl FnOnce(Bound),
     ) -> anyhow::Result<()> {
-        self.run_with(stop, Duration::ZERO, on_bound).await
+        let admin = Admin::open(&self.listen, self.admin_connections).await?;
+        self.run_with(admin, stop, Duration::ZERO, on_bound).await
     }
 
     async fn run_with(
         self,
+        admin: Admin,
         stop: CancellationToken,
         drain_delay: Duration,
         on_bound: impl FnOnce(Bound),
     ) -> anyhow::Result<()> {
-        let readiness = Readiness::new(self.gates);
-        let stop_admin = CancellationToken::new();
-        let _stop_admin_at_the_end = stop_admin.clone().drop_guard();
-        tokio::spawn(telemetry::upkeep(stop_admin.clone()));
-        let admin = bind(self.listen.admin_listen, "ADMIN_LISTEN").await?;
-        let admin_address = admin.local_addr()?;
-        let probes = middleware::wrap_plain(admin::router(readiness.clone()));
-        tokio::spawn(rocketmart_server::serve(admin, probes, self.admin_connections, stop_admin.clone()));
-
+        let Admin { address: admin_address, readiness, _stop } = admin;
         let stop_api = CancellationToken::new();
         let mut api_task = JoinSet::new();
         let mut api_address = admin_address;
@@ -195,6 +215,7 @@ impl Service {
             let work = run(stop_tasks.clone());
             tasks.spawn(async move { work.await.with_context(|| format!("task {name} failed")) });
         }
+        readiness.started(self.gates);
         tracing::info!(component = self.component, api = %api_address, admin = %admin_address, "listening");
         on_bound(Bound { api: api_address, admin: admin_address });
 
@@ -212,6 +233,25 @@ impl Service {
         stop_tasks.cancel();
         let batches = stop::all_ended(&mut tasks, DRAIN_TIMEOUT, "tasks").await;
         outcome.and(requests).and(batches)
+    }
+}
+
+/// The listener of probes and metrics; it ends when this is dropped.
+struct Admin {
+    address: SocketAddr,
+    readiness: Readiness,
+    _stop: DropGuard,
+}
+
+impl Admin {
+    async fn open(listen: &ListenConfig, connections: ConnectionLimits) -> anyhow::Result<Self> {
+        let (stop, readiness) = (CancellationToken::new(), Readiness::default());
+        let listener = bind(listen.admin_listen, "ADMIN_LISTEN").await?;
+        let address = listener.local_addr()?;
+        tokio::spawn(telemetry::upkeep(stop.clone()));
+        let probes = middleware::wrap_plain(admin::router(readiness.clone()));
+        tokio::spawn(rocketmart_server::serve(listener, probes, connections, stop.clone()));
+        Ok(Self { address, readiness, _stop: stop.drop_guard() })
     }
 }
 

@@ -92,7 +92,8 @@ pub struct AdminArgs {
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    service(args).await?.run().await
+    let listen = args.listen.clone();
+    Service::start(&listen, service(args)).await
 }
 
 /// The description of the HTTP API (OpenAPI 3.1).
@@ -128,13 +129,18 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
         trusted_proxies: TrustedProxies(args.limits.trusted_proxies),
         doorbell,
     };
-    let gate = pool.clone();
+    let (gate, server) = (pool.clone(), sender.clone());
     Ok(Service::new("member", &args.listen)
         .shop_description(args.shop_description)
         .api(http::router().with_state(app))
         .ready("postgres", move || {
             let pool = gate.clone();
             async move { sqlx::query("SELECT 1").execute(&pool).await.map(drop).map_err(Into::into) }
+        })
+        // Who has signed up already goes on without mails.
+        .degrades("smtp", move || {
+            let server = server.clone();
+            async move { server.ready().await }
         })
         .task("mail", |stop| sender.run(stop))
         .task("sweep", |stop| store::sweep_loop(pool, stop)))

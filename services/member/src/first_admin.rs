@@ -7,9 +7,10 @@ use sqlx::PgPool;
 use crate::domain::email::EmailAddress;
 use crate::domain::password::Password;
 use crate::passwords::Passwords;
-use crate::store::members;
+use crate::store::members::{self, Member};
 
 use rocketmart_kit::auth::Role;
+use rocketmart_kit::startup::wait_for;
 
 /// Any number of replicas and restarts end with the one member; a password changed since is kept.
 pub(crate) async fn ensure(
@@ -20,12 +21,14 @@ pub(crate) async fn ensure(
 ) -> anyhow::Result<()> {
     let email = EmailAddress::parse(email).context("ADMIN_EMAIL")?;
     let password = Password::chosen(password.to_owned(), Some(&email)).context("ADMIN_PASSWORD")?;
-    let present = members::by_email(pool, &email).await.context("looking for the administrator")?;
-    if present.is_some_and(|member| member.roles.contains(&Role::Admin) && member.password_hash.is_some()) {
+    let is_there = |member: Member| member.roles.contains(&Role::Admin) && member.password_hash.is_some();
+    let present = wait_for("postgresql", |_| true, || members::by_email(pool, &email)).await;
+    if present.context("looking for the administrator")?.is_some_and(is_there) {
         return Ok(());
     }
     let hash = passwords.hash(password).await?;
-    members::ensure_administrator(pool, &email, &hash).await.context("adding the administrator")?;
+    let added = wait_for("postgresql", |_| true, || members::ensure_administrator(pool, &email, &hash)).await;
+    added.context("adding the administrator")?;
     tracing::info!(%email, "the administrator is there");
     Ok(())
 }

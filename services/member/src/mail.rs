@@ -92,6 +92,12 @@ impl Sender {
         Ok(Self { pool, smtp, from, links, doorbell })
     }
 
+    /// An error while the server does not answer.
+    pub(crate) async fn ready(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.smtp.test_connection().await?, "the mail server does not answer");
+        Ok(())
+    }
+
     /// Sends what is due until told to stop; then finishes the mails in hand.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         while !stop.is_cancelled() {

@@ -30,7 +30,7 @@ pub struct Args {
 
 /// Serves searches until told to stop.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    service(&args)?.run().await
+    Service::start(&args.listen, async { service(&args) }).await
 }
 
 /// Search, ready to run; ready to be asked once its index is complete.
@@ -41,7 +41,7 @@ pub fn service(args: &Args) -> anyhow::Result<Service> {
     let search = Search { index, feed: Arc::clone(&feed), admission };
 
     let gate = Arc::clone(&feed);
-    let kafka = args.kafka.clone();
+    let (kafka, broker) = (args.kafka.clone(), args.kafka.producer()?);
     Ok(Service::new(COMPONENT, &args.listen)
         .request_limits(&args.limits)
         .api(described().with_state(search))
@@ -55,6 +55,11 @@ pub fn service(args: &Args) -> anyhow::Result<Service> {
                 );
                 Ok(())
             }
+        })
+        // What was indexed is found all the same.
+        .degrades("kafka", move || {
+            let broker = broker.clone();
+            async move { broker.ready().await }
         })
         .task("feed", move |stop| async move {
             let tell = Arc::clone(&feed);

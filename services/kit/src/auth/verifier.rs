@@ -18,6 +18,7 @@ use url::Url;
 use super::Claims;
 use super::keys::Keys;
 use crate::config::AuthConfig;
+use crate::startup::uneven;
 
 /// Tokens remembered at most; about 400 bytes each.
 const REMEMBERED_TOKENS: u64 = 100_000;
@@ -27,6 +28,8 @@ const REMEMBERED_FOR: Duration = Duration::from_mins(15);
 const LEEWAY_SECONDS: u64 = 5;
 /// How often the keys are fetched again.
 const REFRESH_INTERVAL: Duration = Duration::from_mins(5);
+/// And after a failure.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// A token with an unknown key fetches the keys early, but not more often than this.
 const EARLY_REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// Longest wait for the keys.
@@ -145,20 +148,16 @@ impl Verifier {
         Ok(())
     }
 
-    /// Keeps the keys fresh until `stop`. Failures keep the keys at hand and are tried again.
+    /// Keeps the keys fresh until `stop`. Failures keep the keys at hand and are tried again, every second or
+    /// so: who has no keys yet can do nothing without them.
     pub async fn refresh_loop(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Some(source) = &self.shared.source else { return Ok(()) };
-        let mut failures = 0;
         loop {
             let pause = match self.fetch(source).await {
-                Ok(()) => {
-                    failures = 0;
-                    REFRESH_INTERVAL
-                }
+                Ok(()) => REFRESH_INTERVAL,
                 Err(error) => {
                     tracing::warn!(url = %source.url, error = format!("{error:#}"), "cannot fetch the signing keys");
-                    failures = (failures + 1).min(6);
-                    Duration::from_millis(250) * 2_u32.pow(failures)
+                    uneven(RETRY_INTERVAL)
                 }
             };
             tokio::select! {

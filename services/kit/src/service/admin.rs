@@ -1,7 +1,7 @@
 //! `/livez`, `/readyz` and `/metrics`, on a listener that the entrance never routes to.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -13,6 +13,7 @@ use http::{StatusCode, header};
 use serde::Serialize;
 
 use super::BoxFuture;
+use crate::startup::Waiting;
 use crate::telemetry;
 
 /// A gate that takes longer than this counts as closed.
@@ -23,25 +24,27 @@ type Check = Box<dyn Fn() -> BoxFuture<anyhow::Result<()>> + Send + Sync>;
 /// One condition of readiness.
 pub(super) struct Gate {
     name: &'static str,
+    needed: bool,
     check: Check,
 }
 
 impl Gate {
-    pub(super) fn new<F, Fut>(name: &'static str, check: F) -> Self
+    /// `needed`: nothing can be done without it, so the process is not ready while it is missing.
+    pub(super) fn new<F, Fut>(name: &'static str, needed: bool, check: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        Self { name, check: Box::new(move || Box::pin(check())) }
+        Self { name, needed, check: Box::new(move || Box::pin(check())) }
     }
 
-    async fn missing(&self) -> Option<Missing> {
+    async fn missing(&self) -> Option<(bool, Missing)> {
         let reason = match tokio::time::timeout(GATE_TIMEOUT, (self.check)()).await {
             Ok(Ok(())) => return None,
             Ok(Err(error)) => format!("{error:#}"),
             Err(_) => format!("no answer within {} s", GATE_TIMEOUT.as_secs()),
         };
-        Some(Missing { name: self.name, reason })
+        Some((self.needed, Missing { name: self.name, reason }))
     }
 }
 
@@ -56,32 +59,56 @@ struct Missing {
 struct ReadinessReport {
     ready: bool,
     missing: Vec<Missing>,
+    /// What is away as well, and without which a part of the work goes on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    degraded: Vec<Missing>,
 }
 
-/// The gates, and whether the process is on its way out.
-#[derive(Clone)]
+/// What the process waits for while it starts, then its gates, and whether it is on its way out.
+#[derive(Clone, Default)]
 pub(super) struct Readiness {
-    shared: Arc<(Vec<Gate>, AtomicBool)>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    waiting: Waiting,
+    gates: OnceLock<Vec<Gate>>,
+    draining: AtomicBool,
 }
 
 impl Readiness {
-    pub(super) fn new(gates: Vec<Gate>) -> Self {
-        Self { shared: Arc::new((gates, AtomicBool::new(false))) }
+    /// Where what is waited for at the start is noted.
+    pub(super) fn waiting(&self) -> &Waiting {
+        &self.shared.waiting
+    }
+
+    /// The process has started; from now on the gates count.
+    pub(super) fn started(&self, gates: Vec<Gate>) {
+        // Said once.
+        let _ = self.shared.gates.set(gates);
     }
 
     /// From now on the process is not ready.
     pub(super) fn drain(&self) {
-        self.shared.1.store(true, Ordering::Relaxed);
+        self.shared.draining.store(true, Ordering::Relaxed);
     }
 
     async fn report(&self) -> ReadinessReport {
-        let (gates, draining) = &*self.shared;
-        let mut missing: Vec<_> =
-            join_all(gates.iter().map(Gate::missing)).await.into_iter().flatten().collect();
+        let Shared { waiting, gates, draining } = &*self.shared;
+        let (mut missing, mut degraded) = (Vec::new(), Vec::new());
+        if let Some(gates) = gates.get() {
+            for (needed, what) in join_all(gates.iter().map(Gate::missing)).await.into_iter().flatten() {
+                if needed { missing.push(what) } else { degraded.push(what) }
+            }
+        } else {
+            missing.extend(waiting.list().into_iter().map(|(name, reason)| Missing { name, reason }));
+            missing.push(Missing { name: "running", reason: "the process is starting".to_owned() });
+        }
         if draining.load(Ordering::Relaxed) {
             missing.push(Missing { name: "running", reason: "the process is stopping".to_owned() });
         }
-        ReadinessReport { ready: missing.is_empty(), missing }
+        ReadinessReport { ready: missing.is_empty(), missing, degraded }
     }
 }
 

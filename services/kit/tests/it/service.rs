@@ -183,6 +183,21 @@ async fn readiness_names_what_is_missing() {
 }
 
 #[tokio::test]
+async fn what_a_part_of_the_work_waits_for_is_named_and_leaves_the_process_ready() {
+    let running = Running::start(service().degrades("smtp", async || Err(anyhow!("refused")))).await;
+    let (status, body) = running.admin("/readyz").await;
+    assert_eq!(status, 200);
+    let report: Value = serde_json::from_str(&body).unwrap();
+    let degraded = serde_json::json!([{ "name": "smtp", "reason": "refused" }]);
+    assert_eq!(
+        report,
+        serde_json::json!({ "ready": true, "missing": [], "degraded": degraded }),
+        "a client that knows of `missing` alone reads it as before"
+    );
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn requests_are_measured_by_route() {
     rocketmart_kit::telemetry::init("test");
     let running = Running::start(service()).await;

@@ -55,7 +55,8 @@ pub struct Args {
 
 /// Runs until SIGTERM.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    service(args).await?.run().await
+    let listen = args.listen.clone();
+    Service::start(&listen, service(args)).await
 }
 
 /// The process, put together and its schema up to date.

@@ -91,7 +91,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// Runs until SIGTERM.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    service(args).await?.run().await
+    let listen = args.listen.clone();
+    Service::start(&listen, service(args)).await
 }
 
 /// The process, put together and its schema up to date.

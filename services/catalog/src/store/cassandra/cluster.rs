@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures::TryStreamExt;
+use rocketmart_kit::startup::wait_for;
 use scylla::client::caching_session::{CachingSession, CachingSessionBuilder};
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
@@ -90,20 +91,15 @@ impl CassandraConfig {
         Ok(())
     }
 
-    /// Connects, waiting with back-off until a node answers, and brings the schema up to date.
+    /// Connects and brings the schema up to date, waiting until enough nodes answer.
     pub async fn connect(&self) -> anyhow::Result<Cluster> {
         self.check()?;
-        let mut pause = Duration::from_millis(200);
-        let session = loop {
-            match self.session().await {
-                Ok(session) => break session,
-                Err(error) => {
-                    tracing::warn!(nodes = ?self.cassandra_contact_points, %error, "waiting for Cassandra");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(5));
-                }
-            }
-        };
+        wait_for("cassandra", |_| true, || self.try_to_connect()).await
+    }
+
+    async fn try_to_connect(&self) -> anyhow::Result<Cluster> {
+        let nodes = || format!("no node answers of {:?}", self.cassandra_contact_points);
+        let session = self.session().await.with_context(nodes)?;
         migrations::make_keyspace(&session, self).await.context("cannot make the keyspace")?;
         self.use_keyspace(&session).await.context("cannot use the keyspace")?;
         let cluster =
