@@ -47,7 +47,7 @@ struct Shard<K> {
     sweep_at: usize,
 }
 
-impl<K: Hash + Eq> RateLimit<K> {
+impl<K: Hash + Eq + Clone> RateLimit<K> {
     pub fn new(rate: Rate) -> Self {
         let second = nanoseconds(Duration::from_secs(1));
         let interval = second.checked_div(u64::from(rate.per_second)).unwrap_or_default();
@@ -66,19 +66,30 @@ impl<K: Hash + Eq> RateLimit<K> {
         self.admit_at(who, Instant::now())
     }
 
+    /// The same without taking the token: for what is counted only once it turns out to be in vain.
+    pub fn would_admit(&self, who: &K) -> Result<(), Duration> {
+        self.look_at(who, Instant::now(), |_, _| {})
+    }
+
     fn admit_at(&self, who: K, now: Instant) -> Result<(), Duration> {
+        self.look_at(&who, now, |shard, next| {
+            shard.full_at.insert(who.clone(), next);
+        })
+    }
+
+    fn look_at(&self, who: &K, now: Instant, take: impl FnOnce(&mut Shard<K>, u64)) -> Result<(), Duration> {
         if self.interval == 0 {
             return Ok(());
         }
         let now = nanoseconds(now.saturating_duration_since(self.began));
-        let place = usize::try_from(self.hasher.hash_one(&who) % SHARDS as u64).unwrap_or_default();
+        let place = usize::try_from(self.hasher.hash_one(who) % SHARDS as u64).unwrap_or_default();
         let mut shard = self.shards[place].lock().unwrap_or_else(PoisonError::into_inner);
-        let full_at = shard.full_at.get(&who).copied().unwrap_or_default().max(now);
+        let full_at = shard.full_at.get(who).copied().unwrap_or_default().max(now);
         let next = full_at + self.interval;
         if next - now > self.depth {
             return Err(Duration::from_nanos(next - now - self.depth));
         }
-        shard.full_at.insert(who, next);
+        take(&mut shard, next);
         shard.sweep(now);
         Ok(())
     }
@@ -130,6 +141,16 @@ mod tests {
         let much_later = start + Duration::from_hours(1);
         let admitted = (0..100).filter(|_| limit.admit_at(1, much_later).is_ok()).count();
         assert_eq!(admitted, 20);
+    }
+
+    #[test]
+    fn asking_whether_one_would_be_admitted_takes_nothing() {
+        let limit = limit(1, 1);
+        for _ in 0..3 {
+            limit.would_admit(&1).unwrap();
+        }
+        limit.admit(1).unwrap();
+        assert!(limit.would_admit(&1).is_err());
     }
 
     #[test]

@@ -54,18 +54,18 @@ pub(crate) async fn cancel(
 ) -> Result<(StatusCode, Json<OrderView>)> {
     let reason =
         reason::optional(body.reason.as_deref()).map_err(|error| Problem::validation(vec![error]))?;
-    let mut places = app.sales.places_of(OrderId(id));
-    while let Some(sale) = places.next().await {
+    let mut places = app.places_of(id, claims.sub);
+    while let Some(sale) = places.next().await? {
         match app.cancel_in(sale, OrderId(id), BuyerId(claims.sub)).await? {
             InRedis::Cancelled(view) => {
                 tracing::info!(order = %id, reason, "cancelled by the buyer");
                 return Ok((StatusCode::OK, Json(*view)));
             }
-            InRedis::Paid => break,
+            InRedis::Paid => return app.cancel_paid(id, claims.sub, reason, being_booked).await,
             InRedis::Unknown => {}
         }
     }
-    app.cancel_paid(id, claims.sub, reason).await
+    app.cancel_paid(id, claims.sub, reason, problems::sale_paused).await
 }
 
 enum InRedis {
@@ -103,12 +103,14 @@ impl App {
         Ok(cancelled.map_or(InRedis::Unknown, |found| InRedis::Cancelled(Box::new(found.into()))))
     }
 
-    /// Notes the wish and tells delivery, in one transaction.
+    /// Notes the wish and tells delivery, in one transaction. `unpaid` is what to say of an order that is not
+    /// paid for by the books.
     async fn cancel_paid(
         &self,
         id: Uuid,
         buyer: Uuid,
         reason: Option<String>,
+        unpaid: fn() -> Problem,
     ) -> Result<(StatusCode, Json<OrderView>)> {
         let mut tx = self.pool.begin().await?;
         let found = orders::lock(&mut tx, &[id]).await?;
@@ -116,7 +118,7 @@ impl App {
             return Err(problems::order_unknown());
         };
         if order.state == OrderState::Reserved {
-            return Err(not_cancellable("its payment is being booked; try again in a moment"));
+            return Err(unpaid());
         }
         if order.state == OrderState::Expired {
             return Err(Problem::conflict("order-expired", "the time to pay has passed already"));
@@ -136,6 +138,11 @@ impl App {
         let status = if view.state == OrderState::Cancelled { StatusCode::OK } else { StatusCode::ACCEPTED };
         Ok((status, Json(view)))
     }
+}
+
+/// Redis says that it is paid.
+fn being_booked() -> Problem {
+    not_cancellable("its payment is being booked; try again in a moment")
 }
 
 fn not_cancellable(detail: impl Into<String>) -> Problem {

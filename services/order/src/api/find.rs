@@ -1,18 +1,23 @@
 //! Finding an order by its id.
 //!
-//! What a buyer does to an order (pay, cancel) is decided by Redis. An order id hints at its sale, which
-//! is asked first; another one could share the hint, so the others are asked as well until one knows
-//! the order. What a buyer reads comes from PostgreSQL, and from Redis while the worker has not caught
-//! up (or PostgreSQL is away).
+//! What a buyer does to an order (pay, cancel) is decided by Redis, in the one sale that the order's id points
+//! to. Should it point to none, or that sale not know the order, PostgreSQL is asked once where it is; that is
+//! counted, since anybody can invent ids. What a buyer reads comes from PostgreSQL, and from Redis while the
+//! worker has not caught up (or PostgreSQL is away). While Redis is away what is booked is told.
+
+use std::time::Duration;
 
 use rocketmart_kit::problem::{Problem, Result};
-use rocketmart_stock::OrderId;
+use rocketmart_stock::{OrderId, SaleId};
 use uuid::Uuid;
 
 use super::view::OrderView;
 use super::{App, problems};
 use crate::domain::state::OrderState;
-use crate::store::orders;
+use crate::store::{orders, sales};
+
+/// How long Redis is waited for by one who reads an order that is booked already.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl App {
     /// The order if it is this buyer's; anybody else's is as unknown as one that does not exist.
@@ -21,6 +26,7 @@ impl App {
     /// a buyer who has just paid or cancelled reads that back. A payment that failed is told once
     /// PostgreSQL knows why.
     pub(super) async fn find_order(&self, id: Uuid, buyer: Uuid) -> Result<OrderView> {
+        self.look_ups.allow(buyer)?;
         let booked = orders::find(&self.pool, &[id]).await;
         let booked = match booked {
             Ok(mut found) => found.pop().map(|order| (order.buyer_id, OrderView::from(order))),
@@ -30,10 +36,14 @@ impl App {
             }
         };
         match booked {
-            Some((owner, _)) if owner != buyer => Err(problems::order_unknown()),
+            Some((owner, _)) if owner != buyer => {
+                self.look_ups.count(buyer)?;
+                Err(problems::order_unknown())
+            }
             Some((_, view)) if view.state != OrderState::Reserved => Ok(view),
             Some((_, view)) => {
-                let held = self.held_order(id, buyer).await?;
+                let held = tokio::time::timeout(PATIENCE, self.held_order(id, buyer)).await;
+                let held = held.ok().and_then(|held| held.unwrap_or_default());
                 Ok(held.filter(|held| held.state != OrderState::PaymentFailed).unwrap_or(view))
             }
             None => self.held_order(id, buyer).await?.ok_or_else(problems::order_unknown),
@@ -42,8 +52,8 @@ impl App {
 
     /// The order as Redis keeps it.
     pub(super) async fn held_order(&self, id: Uuid, buyer: Uuid) -> Result<Option<OrderView>> {
-        let mut places = self.sales.places_of(OrderId(id));
-        while let Some(sale) = places.next().await {
+        let mut places = self.places_of(id, buyer);
+        while let Some(sale) = places.next().await? {
             let found = self.stock.get(sale, OrderId(id)).await.map_err(problems::stock)?;
             if let Some(reservation) = found {
                 return Ok((reservation.buyer.0 == buyer).then(|| reservation.into()));
@@ -52,16 +62,42 @@ impl App {
         Ok(None)
     }
 
-    /// What to answer about an order that no loaded sale knows: it is over, or it never was.
-    pub(super) async fn not_in_redis(&self, id: Uuid, buyer: Uuid, code: &'static str) -> Problem {
-        match orders::find(&self.pool, &[id]).await {
-            Err(error) => error.into(),
-            Ok(found) => match found.into_iter().find(|order| order.buyer_id == buyer) {
-                // Redis has lost it.
-                Some(order) if order.state == OrderState::Reserved => problems::sale_paused(),
-                Some(order) => Problem::conflict(code, format!("the order is {}", order.state)),
-                None => problems::order_unknown(),
-            },
+    /// Sales in which an order may be found in Redis, to be looked at one after the other.
+    pub(super) fn places_of(&self, order: Uuid, buyer: Uuid) -> Places<'_> {
+        Places {
+            app: self,
+            order,
+            buyer,
+            sales: self.sales.places_of(OrderId(order)),
+            next: 0,
+            looked_up: false,
         }
+    }
+}
+
+/// The sale that an order's id points to, then where PostgreSQL says that it is.
+pub(super) struct Places<'a> {
+    app: &'a App,
+    order: Uuid,
+    buyer: Uuid,
+    sales: Vec<SaleId>,
+    next: usize,
+    looked_up: bool,
+}
+
+impl Places<'_> {
+    /// The next sale to ask; `None` when all there are were asked.
+    pub(super) async fn next(&mut self) -> Result<Option<SaleId>> {
+        if self.next == self.sales.len() && !self.looked_up {
+            self.looked_up = true;
+            self.app.look_ups.count(self.buyer)?;
+            let found = sales::places_of(&self.app.pool, self.order).await?;
+            let new = found.into_iter().map(SaleId).filter(|sale| !self.sales.contains(sale));
+            let new: Vec<_> = new.collect();
+            self.sales.extend(new);
+        }
+        let sale = self.sales.get(self.next).copied();
+        self.next += 1;
+        Ok(sale)
     }
 }

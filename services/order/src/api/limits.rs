@@ -1,4 +1,5 @@
-//! How many purchases may be asked for, by one member and from one network address.
+//! How many purchases may be asked for, by one member and from one network address; and how many orders and
+//! sales may be looked for that memory does not know, which anybody can invent.
 //!
 //! Counted in the memory of each replica, before anything is asked of Redis: a refusal has taken
 //! nothing. A repetition counts as well, since it costs as much as a first try. A limit per member
@@ -52,6 +53,18 @@ impl Default for LimitArgs {
     }
 }
 
+impl LimitArgs {
+    fn per_member(&self) -> Arc<RateLimit<Uuid>> {
+        let rate = Rate { per_second: self.purchases_per_member, burst: self.purchase_burst_per_member };
+        Arc::new(RateLimit::new(rate))
+    }
+
+    fn per_address(&self) -> Arc<RateLimit<IpAddr>> {
+        let rate = Rate { per_second: self.purchases_per_address, burst: self.purchase_burst_per_address };
+        Arc::new(RateLimit::new(rate))
+    }
+}
+
 /// The limits with what they have counted; clones count together.
 #[derive(Clone)]
 pub(super) struct PurchaseLimits {
@@ -61,9 +74,7 @@ pub(super) struct PurchaseLimits {
 
 impl PurchaseLimits {
     pub(super) fn new(args: &LimitArgs) -> Self {
-        let member = Rate { per_second: args.purchases_per_member, burst: args.purchase_burst_per_member };
-        let address = Rate { per_second: args.purchases_per_address, burst: args.purchase_burst_per_address };
-        Self { per_member: Arc::new(RateLimit::new(member)), per_address: Arc::new(RateLimit::new(address)) }
+        Self { per_member: args.per_member(), per_address: args.per_address() }
     }
 
     /// Counts one purchase; 429 `too-many-requests` when that is one too many.
@@ -73,5 +84,35 @@ impl PurchaseLimits {
             Problem::too_many_requests(pause)
                 .detail("nothing was changed; try again with the same Idempotency-Key")
         })
+    }
+}
+
+/// Looks for what is not known, counted by themselves at the rates of purchases: one who has looked in vain too
+/// often is refused before anything is asked for. What is found where its id points costs nothing.
+#[derive(Clone)]
+pub(super) struct LookUps {
+    per_member: Arc<RateLimit<Uuid>>,
+    per_address: Arc<RateLimit<IpAddr>>,
+}
+
+impl LookUps {
+    pub(super) fn new(args: &LimitArgs) -> Self {
+        Self { per_member: args.per_member(), per_address: args.per_address() }
+    }
+
+    /// Whether this member may look for anything; 429 `too-many-requests` if not.
+    pub(super) fn allow(&self, member: Uuid) -> Result<()> {
+        self.per_member.would_admit(&member).map_err(Problem::too_many_requests)
+    }
+
+    /// Counts one for a member.
+    pub(super) fn count(&self, member: Uuid) -> Result<()> {
+        self.per_member.admit(member).map_err(Problem::too_many_requests)
+    }
+
+    /// Counts one for an address, of somebody who need not be a member.
+    pub(super) fn count_address(&self, ClientAddress(address): ClientAddress) -> Result<()> {
+        let admitted = address.map_or(Ok(()), |address| self.per_address.admit(network(address)));
+        admitted.map_err(Problem::too_many_requests)
     }
 }

@@ -6,6 +6,7 @@
 mod cancel;
 mod cart;
 mod find;
+mod find_sale;
 mod limits;
 mod orders;
 mod payments;
@@ -36,7 +37,7 @@ use utoipa_axum::routes;
 use crate::side_door::{self, SideDoor};
 use crate::{MIGRATOR, ReturnsConfig, StockConfig, vouch};
 pub use limits::LimitArgs;
-use limits::PurchaseLimits;
+use limits::{LookUps, PurchaseLimits};
 use sale_list::SaleList;
 
 const COMPONENT: &str = "order";
@@ -77,6 +78,7 @@ pub(crate) struct Shared {
     /// For how long after delivery something may be returned.
     return_window: time::Duration,
     limits: PurchaseLimits,
+    look_ups: LookUps,
     trusted_proxies: TrustedProxies,
     verifier: Verifier,
 }
@@ -152,6 +154,7 @@ pub async fn service_with(args: Args, verifier: Verifier) -> anyhow::Result<Serv
         sales: sales.clone(),
         return_window: args.returns.window(),
         limits: PurchaseLimits::new(&args.limits),
+        look_ups: LookUps::new(&args.limits),
         trusted_proxies: TrustedProxies(args.limits.trusted_proxies),
         verifier: verifier.clone(),
     }));

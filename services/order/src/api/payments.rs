@@ -19,6 +19,9 @@ use uuid::Uuid;
 
 use super::view::OrderView;
 use super::{App, problems};
+use crate::domain::order::Order;
+use crate::domain::state::OrderState;
+use crate::store::orders;
 
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -97,17 +100,44 @@ enum Step {
     Submit(Option<PaymentDetails>),
 }
 
+impl Step {
+    /// Whether the order was paid for as this step says. What it leaves out it leaves to the shop.
+    fn is_as(self, order: &Order) -> bool {
+        let (Self::Prepare(details) | Self::Submit(Some(details))) = self else { return true };
+        let same = |said: Option<Uuid>, done| said.is_none() || said == done;
+        same(details.payment_method_id, order.payment.method_id)
+            && same(details.delivery_address_id, order.delivery_address_id)
+    }
+}
+
 impl App {
     async fn advance(&self, id: Uuid, buyer: Uuid, step: Step) -> Result<(StatusCode, Json<OrderView>)> {
-        let mut places = self.sales.places_of(OrderId(id));
-        while let Some(sale) = places.next().await {
+        let mut places = self.places_of(id, buyer);
+        while let Some(sale) = places.next().await? {
             let outcome =
                 self.try_in(sale, OrderId(id), BuyerId(buyer), step).await.map_err(problems::stock)?;
             if let Some(decided) = decided(outcome) {
                 return Ok((StatusCode::ACCEPTED, Json(decided?.into())));
             }
         }
-        Err(self.not_in_redis(id, buyer, "order-not-payable").await)
+        self.advanced(id, buyer, step).await.map(|order| (StatusCode::ACCEPTED, Json(order.into())))
+    }
+
+    /// The order that Redis does not know any more, if this step was taken before: a repetition is answered
+    /// as the first one was, however long ago that is.
+    async fn advanced(&self, id: Uuid, buyer: Uuid, step: Step) -> Result<Order> {
+        let found = orders::find(&self.pool, &[id]).await?.into_iter().find(|order| order.buyer_id == buyer);
+        let order = found.ok_or_else(problems::order_unknown)?;
+        match order.state {
+            // Redis has lost it.
+            OrderState::Reserved => Err(problems::sale_paused()),
+            OrderState::Expired => Err(expired()),
+            _ if order.was_paid() && step.is_as(&order) => Ok(order),
+            _ if order.was_paid() => {
+                Err(Problem::conflict("order-not-payable", "the order was paid for in another way"))
+            }
+            state => Err(Problem::conflict("order-not-payable", format!("the order is {state}"))),
+        }
     }
 
     async fn try_in(
@@ -132,15 +162,17 @@ impl App {
     }
 }
 
+fn expired() -> Problem {
+    Problem::conflict("order-expired", "the time to pay has passed; the units went back on sale")
+}
+
 /// `None` when this sale does not know the order.
 fn decided(outcome: PaymentOutcome) -> Option<Result<Reservation>> {
     Some(match outcome {
         PaymentOutcome::Prepared(reservation)
         | PaymentOutcome::Submitted(reservation)
         | PaymentOutcome::AlreadySubmitted(reservation) => Ok(reservation),
-        PaymentOutcome::Released(ReleaseReason::Expired) => {
-            Err(Problem::conflict("order-expired", "the time to pay has passed; the units went back on sale"))
-        }
+        PaymentOutcome::Released(ReleaseReason::Expired) => Err(expired()),
         PaymentOutcome::Released(reason) => {
             Err(Problem::conflict("order-not-payable", format!("the order is {}", reason.as_str())))
         }

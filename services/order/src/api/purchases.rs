@@ -16,11 +16,14 @@ use rocketmart_stock::{BuyerId, Line, OrderId, Reservation, Reserve, ReserveOutc
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
+use super::find_sale::Seller;
 use super::sales::SalePhase;
 use super::view::OrderView;
 use super::{App, problems};
 use crate::store::clock::at;
+use crate::store::{orders, rebuild};
 
 /// Tries of one wish whose outcome stays unknown.
 const TRIES: u32 = 3;
@@ -67,12 +70,16 @@ pub(crate) async fn purchase(
 ) -> Result<(StatusCode, Json<OrderView>)> {
     check(&body)?;
     app.limits.admit(claims.sub, address).inspect_err(|problem| count(problem.code))?;
-    let sale = app.sales.resolve(&sale).ok_or_else(problems::sale_unknown)?;
+    let request_hash = fingerprint(&body);
+    let sale = match app.seller(&sale).await? {
+        Seller::Redis(sale) => sale,
+        Seller::Books(sale) => return bought_before(&app, sale, claims.sub, &key.0, &request_hash).await,
+    };
     let wish = Reserve {
         sale,
         order: OrderId::fresh(sale),
         buyer: BuyerId(claims.sub),
-        request_hash: fingerprint(&body),
+        request_hash,
         lines: vec![Line::new(body.sku, body.quantity)],
         key: key.0,
         traceparent: trace::current().map(|context| context.to_string()),
@@ -80,6 +87,24 @@ pub(crate) async fn purchase(
     let outcome = reserve(&app, wish).await.inspect_err(|_| count("no-answer")).map_err(problems::stock)?;
     let reservation = accepted(&app, sale, outcome).inspect_err(|problem| count(problem.code))?;
     Ok((StatusCode::CREATED, Json(reservation.into())))
+}
+
+/// What a purchase comes to in a sale whose books are signed off: the order that the same key made, and
+/// nothing new.
+async fn bought_before(
+    app: &App,
+    sale: SaleId,
+    buyer: Uuid,
+    key: &str,
+    request_hash: &str,
+) -> Result<(StatusCode, Json<OrderView>)> {
+    let made = rebuild::wish(&app.pool, sale.0, buyer, key).await?.ok_or_else(closed)?;
+    if made.request_hash != request_hash {
+        return Err(key_reused());
+    }
+    let order = orders::find(&app.pool, &[made.order_id]).await?.pop().ok_or_else(closed)?;
+    count("duplicate");
+    Ok((StatusCode::CREATED, Json(order.into())))
 }
 
 /// Asks Redis, and asks again while the outcome is unknown: the key makes the same wish safe to
@@ -138,7 +163,7 @@ pub(super) fn accepted(app: &App, sale: SaleId, outcome: ReserveOutcome) -> Resu
         }
         ReserveOutcome::PriceChanged { .. } => conflict("price-changed", "The price has changed"),
         ReserveOutcome::NotOpen { opens_at_ms } => not_open(opens_at_ms),
-        ReserveOutcome::Closed => conflict("sale-closed", "The sale is closed"),
+        ReserveOutcome::Closed => closed(),
         ReserveOutcome::Suspended => suspended(app, sale),
         ReserveOutcome::UnknownSale => not_loaded(app, sale),
         ReserveOutcome::UnknownSku { sku } => Problem::new(
@@ -147,12 +172,7 @@ pub(super) fn accepted(app: &App, sale: SaleId, outcome: ReserveOutcome) -> Resu
             "The sale does not sell this SKU",
         )
         .field("sku", "in-sale", format!("{sku} is not part of this sale")),
-        ReserveOutcome::KeyReused => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "idempotency-key-reused",
-            "The Idempotency-Key was used with another body",
-        )
-        .detail("a new purchase needs a new key"),
+        ReserveOutcome::KeyReused => key_reused(),
         ReserveOutcome::Invalid { field, rule } => {
             Problem::validation(vec![FieldError::new(field, "invalid", rule)])
         }
@@ -163,6 +183,19 @@ pub(super) fn sold_out(sku: String, remaining: u32) -> Problem {
     Problem::new(StatusCode::CONFLICT, "sold-out", "Sold out").with("sku", sku).with("remaining", remaining)
 }
 
+fn closed() -> Problem {
+    Problem::new(StatusCode::CONFLICT, "sale-closed", "The sale is closed")
+}
+
+fn key_reused() -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "idempotency-key-reused",
+        "The Idempotency-Key was used with another body",
+    )
+    .detail("a new purchase needs a new key")
+}
+
 fn not_open(opens_at_ms: i64) -> Problem {
     let opens_at = at(opens_at_ms).format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
     Problem::new(StatusCode::CONFLICT, "sale-not-open", "The sale is not open yet").with("opens_at", opens_at)
@@ -170,7 +203,7 @@ fn not_open(opens_at_ms: i64) -> Problem {
 
 fn suspended(app: &App, sale: SaleId) -> Problem {
     // A sale that was loaded and not yet verified is suspended as well.
-    match app.sales.get(sale) {
+    match app.sales.get(sale).map(|listed| listed.view) {
         Some(view) if view.state == SalePhase::Scheduled => not_open(crate::store::clock::ms(view.opens_at)),
         _ => problems::sale_paused(),
     }
@@ -178,10 +211,8 @@ fn suspended(app: &App, sale: SaleId) -> Problem {
 
 /// Redis does not know the sale: it was never loaded, or it is long over.
 fn not_loaded(app: &App, sale: SaleId) -> Problem {
-    match app.sales.get(sale) {
-        Some(view) if view.state == SalePhase::Closed => {
-            Problem::new(StatusCode::CONFLICT, "sale-closed", "The sale is closed")
-        }
+    match app.sales.get(sale).map(|listed| listed.view) {
+        Some(view) if view.state == SalePhase::Closed => closed(),
         Some(view) if view.state == SalePhase::Scheduled => not_open(crate::store::clock::ms(view.opens_at)),
         Some(_) => problems::sale_paused(),
         None => problems::sale_unknown(),

@@ -1,14 +1,22 @@
-//! Sales as shoppers see them, from the list in memory.
+//! Sales as shoppers see them: from the list in memory, and behind its end from PostgreSQL.
+
+use std::collections::HashMap;
 
 use axum::extract::State;
-use rocketmart_kit::extract::{Json, Path};
+use rocketmart_kit::client_address::ClientAddress;
+use rocketmart_kit::extract::{Json, Path, Query};
+use rocketmart_kit::page::{Page, PageQuery};
 use rocketmart_kit::problem::{Problem, Result};
+use rocketmart_stock::SaleCounters;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{App, problems};
+use super::{App, problems, sale_list};
+use crate::domain::sale::SaleState;
+use crate::store::clock::at;
+use crate::store::sales::Sale;
 
 /// A flash sale.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -55,16 +63,68 @@ pub(crate) enum SalePhase {
     Closed,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct SaleListView {
-    pub data: Vec<SaleView>,
+impl SaleView {
+    /// Redis' counters and clock where there are any, the ledger where there are not.
+    pub(super) fn of(sale: Sale, counters: Option<&SaleCounters>) -> Self {
+        let left: HashMap<&str, i64> = counters
+            .iter()
+            .flat_map(|counters| &counters.items)
+            .map(|item| (item.sku.as_str(), i64::from(item.remaining)))
+            .collect();
+        let items: Vec<_> = sale
+            .items
+            .into_iter()
+            .map(|item| SaleItemView {
+                remaining: left.get(item.sku.as_str()).copied().unwrap_or(item.ledger.remaining),
+                sku: item.sku,
+                title: item.title,
+                price: item.price,
+                per_buyer_limit: item.per_buyer_limit,
+                units: item.ledger.preloaded,
+            })
+            .collect();
+        let state = match counters {
+            _ if sale.state.is_over() => SalePhase::Closed,
+            Some(counters) if counters.now_ms >= sale.closes_at_ms => SalePhase::Closed,
+            _ if sale.state == SaleState::Suspended => SalePhase::Paused,
+            Some(counters) if counters.now_ms < sale.opens_at_ms => SalePhase::Scheduled,
+            // Redis has lost it; it goes on once it is rebuilt.
+            None if sale.loaded => SalePhase::Paused,
+            None => SalePhase::Scheduled,
+            Some(_) if items.iter().all(|item| item.remaining == 0) => SalePhase::SoldOut,
+            Some(_) => SalePhase::Open,
+        };
+        Self {
+            id: sale.id,
+            name: sale.name,
+            state,
+            opens_at: at(sale.opens_at_ms),
+            closes_at: at(sale.closes_at_ms),
+            payment_seconds: sale.payment_seconds,
+            currency: sale.currency,
+            items,
+        }
+    }
 }
 
-/// The newest sales.
+/// The sales, the one that opens last first.
 #[utoipa::path(get, path = "/api/v1/sales", tag = "sales", operation_id = "listSales",
-    responses((status = 200, description = "The newest sales, at most a second old", body = SaleListView)))]
-pub(crate) async fn list(State(app): State<App>) -> Json<SaleListView> {
-    Json(SaleListView { data: app.sales.all() })
+    params(PageQuery),
+    responses(
+        (status = 200, description = "A page of sales, those that are not over at most a second old", body = Page<SaleView>),
+        (status = 400, description = "`cursor-invalid`, `query-invalid`", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`validation-failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`too-many-requests`: too many pages of sales that are long over, with `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`database-unavailable`: this page is of sales that are long over", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    address: ClientAddress,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<Page<SaleView>>> {
+    let limit = page.limit()?;
+    let found = app.sales_behind(page.after()?, limit + 1, address).await?;
+    Ok(Json(Page::from_rows(found, limit, sale_list::place)))
 }
 
 /// One sale, by its id or its name.
@@ -73,8 +133,13 @@ pub(crate) async fn list(State(app): State<App>) -> Json<SaleListView> {
     responses(
         (status = 200, description = "The sale, at most a second old", body = SaleView),
         (status = 404, description = "`sale-unknown`", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`too-many-requests`: too many sales that are long over or unknown, with `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`database-unavailable`: the sale is none of those that go on", body = Problem, content_type = "application/problem+json"),
     ))]
-pub(crate) async fn one(State(app): State<App>, Path(named): Path<String>) -> Result<Json<SaleView>> {
-    let known = app.sales.resolve(&named).and_then(|id| app.sales.get(id));
-    known.map(Json).ok_or_else(problems::sale_unknown)
+pub(crate) async fn one(
+    State(app): State<App>,
+    address: ClientAddress,
+    Path(named): Path<String>,
+) -> Result<Json<SaleView>> {
+    app.find_sale(&named, address).await?.map(Json).ok_or_else(problems::sale_unknown)
 }

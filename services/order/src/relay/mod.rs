@@ -153,7 +153,7 @@ impl Relay {
         let expected = trust::all_expected(&self.pool).await?.into_iter().map(SaleId);
         let mut sales: HashSet<_> = expected.collect();
         match self.list(&sales).await {
-            Ok(listed) => sales.extend(listed),
+            Ok(listed) => sales.extend(self.not_signed_off(listed).await?),
             Err(error) => tracing::warn!(%error, "the list of sales cannot be read, or not be completed"),
         }
         Ok((session, sales))
@@ -166,6 +166,14 @@ impl Relay {
         for sale in missing {
             self.stock.enlist(*sale).await?;
         }
+        Ok(listed)
+    }
+
+    /// Of sales whose books are signed off nothing is left to carry on, or to expire.
+    async fn not_signed_off(&self, mut listed: Vec<SaleId>) -> sqlx::Result<Vec<SaleId>> {
+        let ids: Vec<_> = listed.iter().map(|sale| sale.0).collect();
+        let signed_off = sales::signed_off(&self.pool, &ids).await?;
+        listed.retain(|sale| !signed_off.contains(&sale.0));
         Ok(listed)
     }
 

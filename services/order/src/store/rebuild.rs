@@ -47,6 +47,20 @@ pub async fn note_wishes(tx: &mut PgConnection, wishes: &[Wish]) -> sqlx::Result
     Ok(())
 }
 
+/// The wish of this buyer that the sale has an order for under this key.
+pub async fn wish(pool: &PgPool, sale: Uuid, buyer: Uuid, key: &str) -> sqlx::Result<Option<Wish>> {
+    let row: Option<(Uuid, String, String)> = sqlx::query_as(
+        "SELECT order_id, idempotency_key, request_hash FROM wishes JOIN orders ON orders.id = order_id
+         WHERE sale_id = $1 AND buyer_id = $2 AND idempotency_key = $3",
+    )
+    .bind(sale)
+    .bind(buyer)
+    .bind(key)
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|(order_id, idempotency_key, request_hash)| Wish { order_id, idempotency_key, request_hash }))
+}
+
 /// An incarnation that has begun.
 #[derive(Clone, Debug)]
 pub struct Begun {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::clock::{at, ms};
@@ -74,14 +75,76 @@ async fn one(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Sal
     Ok(with_items(connection, row.into_iter().collect()).await?.pop())
 }
 
-/// The newest `limit` sales with a window, newest first.
-pub async fn newest(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Sale>> {
+/// All sales with a window whose books are not signed off, however many there are, and of the others those
+/// `finished` that opened last. The one that opens last comes first.
+pub async fn current(pool: &PgPool, finished: i64) -> sqlx::Result<Vec<Sale>> {
     let mut connection = pool.acquire().await?;
-    let rows = sqlx::query("SELECT * FROM sales WHERE NOT standing ORDER BY opens_at DESC, id LIMIT $1")
-        .bind(limit)
-        .fetch_all(&mut *connection)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT * FROM sales WHERE NOT standing AND state <> 'closed_out'
+         UNION ALL
+         (SELECT * FROM sales WHERE NOT standing AND state = 'closed_out'
+          ORDER BY opens_at DESC, id DESC LIMIT $1)
+         ORDER BY opens_at DESC, id DESC",
+    )
+    .bind(finished)
+    .fetch_all(&mut *connection)
+    .await?;
     with_items(&mut connection, rows).await
+}
+
+/// Up to `limit` sales with a window in the same order, behind `after`.
+pub async fn page(
+    pool: &PgPool,
+    after: Option<(OffsetDateTime, Uuid)>,
+    limit: i64,
+) -> sqlx::Result<Vec<Sale>> {
+    let mut connection = pool.acquire().await?;
+    let (opens_at, id) = after.unzip();
+    let rows = sqlx::query(
+        "SELECT * FROM sales WHERE NOT standing AND ($1::timestamptz IS NULL OR (opens_at, id) < ($1, $2))
+         ORDER BY opens_at DESC, id DESC LIMIT $3",
+    )
+    .bind(opens_at)
+    .bind(id)
+    .bind(limit)
+    .fetch_all(&mut *connection)
+    .await?;
+    with_items(&mut connection, rows).await
+}
+
+/// Of the sales with a window and this name the one that opens last.
+pub async fn named(pool: &PgPool, name: &str) -> sqlx::Result<Option<Sale>> {
+    let mut connection = pool.acquire().await?;
+    let row = sqlx::query(
+        "SELECT * FROM sales WHERE name = $1 AND NOT standing ORDER BY opens_at DESC, id DESC LIMIT 1",
+    )
+    .bind(name)
+    .fetch_optional(&mut *connection)
+    .await?;
+    Ok(with_items(&mut connection, row.into_iter().collect()).await?.pop())
+}
+
+/// The sales in which Redis may know this order: the one that SQL has it in, and those whose ids end as
+/// its own does, if SQL has not heard of it yet. Nearly always one, or none.
+pub async fn places_of(pool: &PgPool, order: Uuid) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "SELECT sales.id FROM sales JOIN orders ON sale_id = sales.id
+         WHERE orders.id = $1 AND loaded AND sales.state <> 'closed_out'
+         UNION
+         SELECT id FROM sales
+         WHERE right(id::text, 4) = right($1::uuid::text, 4) AND loaded AND state <> 'closed_out'",
+    )
+    .bind(order)
+    .fetch_all(pool)
+    .await
+}
+
+/// Those of `sales` whose books are signed off.
+pub async fn signed_off(pool: &PgPool, sales: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar("SELECT id FROM sales WHERE id = ANY($1) AND state = 'closed_out'")
+        .bind(sales)
+        .fetch_all(pool)
+        .await
 }
 
 /// The sale, locked until the transaction ends, also while it does not exist yet: whoever changes a
@@ -185,7 +248,7 @@ pub async fn close_out(
 /// Sales signed off longer than `age` ago, with their fences: Redis may forget them.
 pub async fn closed_out_before(pool: &PgPool, age: time::Duration) -> sqlx::Result<Vec<(Uuid, i64)>> {
     sqlx::query_as("SELECT id, fence FROM sales WHERE state = 'closed_out' AND closed_out_at < $1")
-        .bind(time::OffsetDateTime::now_utc() - age)
+        .bind(OffsetDateTime::now_utc() - age)
         .fetch_all(pool)
         .await
 }
