@@ -24,6 +24,7 @@
 pub mod api;
 pub mod domain;
 pub mod events;
+mod readiness;
 pub mod relay;
 mod reservations;
 mod side_door;

@@ -35,7 +35,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::side_door::{self, SideDoor};
-use crate::{MIGRATOR, ReturnsConfig, StockConfig, vouch};
+use crate::{MIGRATOR, ReturnsConfig, StockConfig, readiness, vouch};
 pub use limits::LimitArgs;
 use limits::{LookUps, PurchaseLimits};
 use sale_list::SaleList;
@@ -160,7 +160,9 @@ pub async fn service_with(args: Args, verifier: Verifier) -> anyhow::Result<Serv
     }));
     let side_door = SideDoor::new(pool.clone(), stock.clone());
     let (trusting, standing) = ((pool.clone(), stock.clone()), side_door.clone());
-    let (keys, ready_list, redis) = (verifier.clone(), sales.clone(), stock.clone());
+    let (keys, ready_list) = (verifier.clone(), sales.clone());
+    let stores = (pool.clone(), stock.clone());
+    let (either, database, redis, settings) = (stores.clone(), stores.0.clone(), stores.1.clone(), stores.1);
     Ok(Service::new(COMPONENT, &args.listen)
         .request_timeout(REQUEST_TIMEOUT)
         .api(
@@ -172,9 +174,21 @@ pub async fn service_with(args: Args, verifier: Verifier) -> anyhow::Result<Serv
             let keys = keys.clone();
             async move { keys.ready().await }
         })
-        .ready("redis", move || {
+        .ready("stores", move || {
+            let (pool, stock) = either.clone();
+            async move { readiness::a_store(&pool, &stock).await }
+        })
+        .ready("redis-settings", move || {
+            let redis = settings.clone();
+            async move { readiness::redis_settings(&redis).await }
+        })
+        .degrades("redis", move || {
             let redis = redis.clone();
             async move { Ok(redis.ping().await?) }
+        })
+        .degrades("postgresql", move || {
+            let pool = database.clone();
+            async move { readiness::postgresql(&pool).await }
         })
         .ready("sales", move || std::future::ready(ready_list.ready()))
         .task("signing-keys", move |stop| verifier.refresh_loop(stop))

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::events::{DELIVERIES, PAYMENTS, RESERVATIONS};
 use crate::store::{sales, trust};
-use crate::{GraceConfig, MIGRATOR, StockConfig, vouch, worker};
+use crate::{GraceConfig, MIGRATOR, StockConfig, readiness, vouch, worker};
 
 const COMPONENT: &str = "order-relay";
 /// How soon a new sale is noticed; it is loaded well before it opens.
@@ -72,10 +72,15 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let booked = GroupProgress::new(&args.kafka, worker::COMPONENT, &[RESERVATIONS, PAYMENTS, DELIVERIES])?;
     let relay = Relay { pool, stock, producer, grace, in_hand: Arc::default() };
     let (forget, drain, trusting) = (relay.clone(), relay.clone(), relay.clone());
+    let database = relay.pool.clone();
     Ok(Service::new(COMPONENT, &args.listen)
+        .ready("postgresql", move || {
+            let pool = database.clone();
+            async move { readiness::postgresql(&pool).await }
+        })
         .ready("redis", move || {
             let redis = redis.clone();
-            async move { Ok(redis.ping().await?) }
+            async move { readiness::redis(&redis).await }
         })
         .ready("kafka", move || {
             let kafka = kafka.clone();

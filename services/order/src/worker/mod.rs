@@ -24,7 +24,7 @@ pub use handle::Worker;
 use crate::events::{DELIVERIES, ORDERS, PAYMENTS, PRODUCTS, RESERVATIONS};
 use crate::standing::Standing;
 use crate::store::books;
-use crate::{GraceConfig, MIGRATOR, OrdinaryConfig, ReturnsConfig, StockConfig, vouch};
+use crate::{GraceConfig, MIGRATOR, OrdinaryConfig, ReturnsConfig, StockConfig, readiness, vouch};
 
 pub(crate) const COMPONENT: &str = "order-worker";
 /// Events in one transaction.
@@ -72,8 +72,21 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let worker = Arc::new(Worker::new(pool.clone(), stock.clone(), args.grace.to_charge()));
     let (inbox, delivered, window) = (pool.clone(), pool.clone(), args.returns.window());
     let (parked, waiting, trusting) = (Arc::clone(&worker), Arc::clone(&worker), pool.clone());
+    let (database, redis, broker) = (pool.clone(), stock.clone(), producer.clone());
     Ok(Service::new(COMPONENT, &args.listen)
-        .ready("kafka", consumer.gate())
+        .ready("postgresql", move || {
+            let pool = database.clone();
+            async move { readiness::postgresql(&pool).await }
+        })
+        .ready("redis", move || {
+            let redis = redis.clone();
+            async move { readiness::redis(&redis).await }
+        })
+        .ready("kafka", move || {
+            let broker = broker.clone();
+            async move { broker.ready().await }
+        })
+        .ready("events", consumer.gate())
         .task("events", move |stop| consumer.run(worker, stop))
         .task("parked", move |stop| parked::run(parked, stop))
         .task("waiting", move |stop| waiting::run(waiting, stop))

@@ -4,7 +4,7 @@ use rocketmart_harness::backing::{Kafka, Postgres, Redis};
 use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Producer, TopicSpec, create_topics};
-use rocketmart_kit::service::Service;
+use rocketmart_kit::service::{Bound, Service};
 use rocketmart_order::{
     GraceConfig, MIGRATOR, OrdinaryConfig, ReturnsConfig, StockConfig, api, events, relay, worker,
 };
@@ -72,16 +72,26 @@ impl Backing {
 
     /// Runs a service until the guard is dropped; answers where its API listens.
     pub async fn run(service: Service) -> (String, DropGuard) {
+        let (at, guard) = Self::run_at(service).await;
+        (format!("http://{}", at.api), guard)
+    }
+
+    /// The same; answers all that it listens on.
+    pub async fn run_at(service: Service) -> (Bound, DropGuard) {
         let stop = CancellationToken::new();
         let (bound, is_bound) = oneshot::channel();
         let running = service.run_until(stop.clone(), |at| {
             let _ = bound.send(at);
         });
         tokio::spawn(async move { running.await.unwrap() });
-        (format!("http://{}", is_bound.await.unwrap().api), stop.drop_guard())
+        (is_bound.await.unwrap(), stop.drop_guard())
     }
 
     pub async fn run_api(&self) -> (String, DropGuard) {
+        Self::run(self.api().await).await
+    }
+
+    pub async fn api(&self) -> Service {
         let (auth, verifier) = people::verifier();
         let args = api::Args {
             listen: any_port(),
@@ -92,10 +102,14 @@ impl Backing {
             limits: self.limits,
             operator_token: OPERATOR_TOKEN.parse().unwrap(),
         };
-        Self::run(api::service_with(args, verifier).await.unwrap()).await
+        api::service_with(args, verifier).await.unwrap()
     }
 
     pub async fn run_relay(&self) -> DropGuard {
+        Self::run(self.relay().await).await.1
+    }
+
+    pub async fn relay(&self) -> Service {
         let args = relay::Args {
             listen: any_port(),
             database: self.database.clone(),
@@ -103,10 +117,14 @@ impl Backing {
             kafka: self.kafka.clone(),
             grace: self.grace.clone(),
         };
-        Self::run(relay::service(args).await.unwrap()).await.1
+        relay::service(args).await.unwrap()
     }
 
     pub async fn run_worker(&self) -> DropGuard {
+        Self::run(self.worker().await).await.1
+    }
+
+    pub async fn worker(&self) -> Service {
         let args = worker::Args {
             listen: any_port(),
             database: self.database.clone(),
@@ -116,7 +134,7 @@ impl Backing {
             ordinary: self.ordinary.clone(),
             grace: self.grace.clone(),
         };
-        Self::run(worker::service(args).await.unwrap()).await.1
+        worker::service(args).await.unwrap()
     }
 
     /// A number of the database.
