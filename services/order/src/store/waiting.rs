@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use rocketmart_kit::event::Event;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
 use super::column;
@@ -18,17 +18,27 @@ pub async fn keep(tx: &mut PgConnection, events: &[Parked<'_>]) -> sqlx::Result<
     parked::insert(tx, parked::insert_into!("waiting_events"), events).await
 }
 
-/// Up to `limit` events that wait, in the order they came. Those that were booked by another copy are
-/// forgotten.
-pub async fn ready(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Event>> {
+/// Forgets those that were booked by another copy.
+pub async fn forget_booked(pool: &PgPool) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM waiting_events USING inbox WHERE waiting_events.id = inbox.id")
         .execute(pool)
         .await?;
-    let rows = sqlx::query("SELECT * FROM waiting_events WHERE refused IS NULL ORDER BY position LIMIT $1")
-        .bind(limit)
-        .fetch_all(pool)
-        .await?;
-    rows.iter().map(parked::read).collect()
+    Ok(())
+}
+
+/// Up to `limit` events that wait, in the order they came, behind the position `after`; and the position of
+/// the last of them.
+pub async fn page(pool: &PgPool, after: i64, limit: i64) -> sqlx::Result<Option<(i64, Vec<Event>)>> {
+    let rows = sqlx::query(
+        "SELECT * FROM waiting_events WHERE refused IS NULL AND position > $1 ORDER BY position LIMIT $2",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    let Some(last) = rows.last() else { return Ok(None) };
+    let last = last.try_get("position")?;
+    Ok(Some((last, rows.iter().map(parked::read).collect::<sqlx::Result<_>>()?)))
 }
 
 /// Those of `ids` that are here and that nobody else books; nobody else will until the transaction ends.

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Delivery, HandleError};
 use rocketmart_kit::outbox;
 use rocketmart_kit::pace::Pace;
@@ -82,10 +83,21 @@ impl Worker {
 
     /// Books what waits and whose units have come, once.
     pub async fn book_waiting(&self) -> anyhow::Result<()> {
-        let events = waiting::ready(&self.pool, AT_ONCE).await?;
-        if events.is_empty() {
-            return Ok(());
+        waiting::forget_booked(&self.pool).await?;
+        let mut after = i64::MIN;
+        // All of them: what waits for units of one sale must not hide what could be booked in another.
+        while let Some((last, events)) = waiting::page(&self.pool, after, AT_ONCE).await? {
+            self.book_some(events).await;
+            after = last;
         }
+        for event in waiting::refuse(&self.pool, PATIENCE).await? {
+            tracing::error!(event, "the books refuse an event: the units did not come");
+            metrics::counter!("order_worker_violations_total").increment(1);
+        }
+        Ok(())
+    }
+
+    async fn book_some(&self, events: Vec<Event>) {
         let deliveries: Vec<_> = events
             .into_iter()
             .map(|event| Delivery { topic: RESERVATIONS.to_owned(), partition: 0, offset: 0, event })
@@ -100,11 +112,6 @@ impl Worker {
                 }
             }
         }
-        for event in waiting::refuse(&self.pool, PATIENCE).await? {
-            tracing::error!(event, "the books refuse an event: the units did not come");
-            metrics::counter!("order_worker_violations_total").increment(1);
-        }
-        Ok(())
     }
 
     async fn handle_waiting(&self, events: &[Delivery]) -> Result<(), HandleError> {
