@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use rocketmart_kit::auth::Verifier;
 use rocketmart_kit::config::{self, AuthConfig, KafkaConfig, ListenConfig};
+use rocketmart_kit::kafka;
 use rocketmart_kit::outbox::{self, Readers};
 use rocketmart_kit::request_limits::RequestLimitArgs;
 use rocketmart_kit::service::Service;
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::availability::Availability;
 use crate::events;
 use crate::http::{self, Catalog};
 use crate::retelling;
@@ -88,12 +90,18 @@ fn common(
     verifier: Verifier,
 ) -> anyhow::Result<Service> {
     let (told, kafka, broker) = (Arc::clone(&store), args.kafka.clone(), args.kafka.producer()?);
+    let (levels, availability) = (args.kafka.clone(), Arc::new(Availability::default()));
+    let shown = Arc::clone(&availability);
     let service = service
-        .api(described().with_state(Catalog { store, verifier }))
+        .api(described().with_state(Catalog { store, availability: shown, verifier }))
         // Changes are told once it is back.
         .degrades("kafka", move || {
             let broker = broker.clone();
             async move { broker.ready().await }
+        })
+        .task("stock-levels", move |stop| async move {
+            kafka::read_all_then_follow(&levels, COMPONENT, events::STOCK_LEVELS, availability, || (), stop)
+                .await
         })
         .task("retelling", move |stop| retelling::retell_loop(told, kafka, stop));
     Ok(service)

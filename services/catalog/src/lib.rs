@@ -3,6 +3,7 @@
 //! ```text
 //!   HTTP ──▶ domain (what becomes of a product) ──▶ store ──┬─▶ products
 //!                                                           └─▶ events ──▶ topic `products`
+//!   topic `stock-levels` ──▶ availability (beside what products show)
 //! ```
 //!
 //! [`domain`] knows the life of a product and its rules and does no I/O. [`store`] keeps products
@@ -11,6 +12,7 @@
 //! process.
 
 pub mod api;
+mod availability;
 pub mod domain;
 pub mod events;
 mod http;

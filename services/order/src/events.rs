@@ -212,7 +212,14 @@ impl ProductState {
 pub struct Variant {
     pub sku: String,
     pub price: i64,
+    /// Units on hand as the seller counted last, corrected by differences since.
     pub quantity: i64,
+    /// Of two products that had the SKU, the later has the greater number. Older catalogs told none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<i64>,
+    /// The version in which the quantity was counted. Older catalogs told none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_in: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -97,6 +97,8 @@ pub(crate) fn table() -> Vec<Row> {
         row("DELETE /api/v1/products/{id}", Seller),
         row("POST /api/v1/products/{id}/publish", Seller),
         row("POST /api/v1/products/{id}/withdraw", Seller),
+        row("POST /api/v1/products/{id}/stock-adjustments", Seller)
+            .json(json!({"sku": "MUG", "difference": 1, "reason": "found"})),
         row("GET /api/v1/likes", Buyer),
         row("PUT /api/v1/likes/{product_id}", Buyer),
         row("DELETE /api/v1/likes/{product_id}", Buyer).unknown(204),

@@ -1,10 +1,12 @@
 //! What a product is and what may happen to it; no I/O.
 
+mod adjustment;
 mod picture;
 mod product;
 mod rules;
 
-pub use product::{Content, Edit, NotPublished, Product, State, Variant};
+pub use adjustment::Adjustment;
+pub use product::{Content, Edit, NotPublished, Product, State, Variant, VariantEdit};
 pub use rules::{MAX_PRICE, MAX_QUANTITY};
 
 /// Now, in the precision every store keeps (milliseconds).

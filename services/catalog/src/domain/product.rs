@@ -4,7 +4,7 @@
 //! that would change nothing returns the same version. Whoever stores the result does so only if
 //! the version before is still the stored one, which is all the locking there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rocketmart_kit::list;
 use rocketmart_kit::validation::Violations;
@@ -39,10 +39,11 @@ impl State {
 }
 
 /// One thing to buy: a choice of options, with its own price and quantity.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
-    /// Unique in the whole shop: 1–64 letters, digits, `.`, `_`, `-`, starting with a letter or digit.
+    /// On one published product of the whole shop: 1–64 letters, digits, `.`, `_`, `-`, starting with a letter or
+    /// digit. A draft may name any.
     #[schema(
         example = "MUG-BLUE-300",
         min_length = 1,
@@ -53,12 +54,24 @@ pub struct Variant {
     /// Minor units of the product's currency.
     #[schema(example = 12_900, minimum = 0, maximum = 1_000_000_000_000_i64)]
     pub price: i64,
-    /// Units the seller has.
+    /// Units the seller has on hand: those that nobody has paid for.
     #[schema(example = 50, minimum = 0, maximum = 1_000_000_000)]
     pub quantity: i64,
     /// What distinguishes it from its siblings, such as `{"colour": "blue"}`.
     #[serde(default, deserialize_with = "list::entries_at_most::<10, _, _>")]
     pub options: BTreeMap<String, String>,
+    /// Units that can be had now as ordinary stock, a few seconds old: neither held by a buyer nor promised to a
+    /// flash sale. Missing while nobody has told.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    #[schema(read_only, nullable = false, minimum = 0)]
+    pub available: Option<i64>,
+    /// Which publication took the SKU for this product: of two products that had it, the later has the greater
+    /// number. The store gives it; `None` while the SKU is not held.
+    #[serde(skip)]
+    pub claim: Option<i64>,
+    /// The version in which `quantity` was counted last. `None`: by a version of the catalog that did not note it.
+    #[serde(skip)]
+    pub counted_in: Option<i64>,
 }
 
 /// What a seller says about a product.
@@ -112,7 +125,30 @@ pub struct Edit {
     pub pictures: Option<Vec<String>>,
     #[serde(default, deserialize_with = "list::given_at_most::<100, _, _>")]
     #[schema(nullable = false, min_items = 1, max_items = 100)]
-    pub variants: Option<Vec<Variant>>,
+    pub variants: Option<Vec<VariantEdit>>,
+}
+
+/// A variant as it is to be. Whoever names a quantity has counted; without one the stock stays as it is.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VariantEdit {
+    #[schema(
+        example = "MUG-BLUE-300",
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$"
+    )]
+    pub sku: String,
+    /// Minor units of the product's currency.
+    #[schema(example = 12_900, minimum = 0, maximum = 1_000_000_000_000_i64)]
+    pub price: i64,
+    /// Units on hand as counted now: those that nobody has paid for. May be left out for a SKU that the product
+    /// has already.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, example = 50, minimum = 0, maximum = 1_000_000_000)]
+    pub quantity: Option<i64>,
+    #[serde(default, deserialize_with = "list::entries_at_most::<10, _, _>")]
+    pub options: BTreeMap<String, String>,
 }
 
 /// A field that may be left out but not be `null`.
@@ -121,15 +157,55 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
 }
 
 impl Edit {
-    fn onto(self, content: Content) -> Content {
-        Content {
+    /// The content as it will be at `version`, and the rules that only a change can break.
+    fn onto(self, content: Content, version: i64) -> (Content, Violations) {
+        let mut uncounted = Violations::default();
+        let variants = match self.variants {
+            None => content.variants,
+            Some(edits) => {
+                let known: HashMap<&str, &Variant> =
+                    content.variants.iter().map(|variant| (variant.sku.as_str(), variant)).collect();
+                let onto = |(i, edit): (usize, VariantEdit)| {
+                    let before = known.get(edit.sku.as_str()).copied();
+                    if edit.quantity.is_none() && before.is_none() {
+                        uncounted.rule(
+                            format!("variants[{i}].quantity"),
+                            "required",
+                            "must be given for a SKU that is new to the product",
+                        );
+                    }
+                    edit.onto(before, version)
+                };
+                edits.into_iter().enumerate().map(onto).collect()
+            }
+        };
+        let content = Content {
             title: self.title.unwrap_or(content.title),
             description: self.description.unwrap_or(content.description),
             currency: self.currency.unwrap_or(content.currency),
             categories: self.categories.unwrap_or(content.categories),
             tags: self.tags.unwrap_or(content.tags),
             pictures: self.pictures.unwrap_or(content.pictures),
-            variants: self.variants.unwrap_or(content.variants),
+            variants,
+        };
+        (content, uncounted)
+    }
+}
+
+impl VariantEdit {
+    fn onto(self, before: Option<&Variant>, version: i64) -> Variant {
+        let (quantity, counted_in) = match self.quantity {
+            Some(counted) => (counted, Some(version)),
+            None => before.map_or((0, None), |before| (before.quantity, before.counted_in)),
+        };
+        Variant {
+            sku: self.sku,
+            price: self.price,
+            quantity,
+            options: self.options,
+            available: None,
+            claim: before.and_then(|before| before.claim),
+            counted_in,
         }
     }
 }
@@ -160,21 +236,34 @@ pub struct NotPublished;
 impl Product {
     /// A new draft. Its id is time-ordered, which lists rely on.
     pub fn draft(seller_id: Uuid, content: Content, now: OffsetDateTime) -> Result<Self, Violations> {
-        Ok(Self {
-            id: Uuid::now_v7(),
+        Ok(Self::first(Uuid::now_v7(), seller_id, content.validated()?, now))
+    }
+
+    /// The first version: all that it names is counted.
+    pub(crate) fn first(id: Uuid, seller_id: Uuid, mut content: Content, now: OffsetDateTime) -> Self {
+        for variant in &mut content.variants {
+            variant.counted_in = Some(1);
+        }
+        Self {
+            id,
             seller_id,
             version: 1,
             state: State::Draft,
-            content: content.validated()?,
+            content,
             likes: 0,
             created_at: now,
             updated_at: now,
-        })
+        }
     }
 
+    /// A count is a change, even one that finds what was said before.
     pub fn edit(self, edit: Edit, now: OffsetDateTime) -> Result<Self, Violations> {
         edit.check_prices(&self.content)?;
-        let content = edit.onto(self.content.clone()).validated()?;
+        let (content, uncounted) = edit.onto(self.content.clone(), self.version + 1);
+        let content = content.validated()?;
+        if !uncounted.is_empty() {
+            return Err(uncounted);
+        }
         Ok(if content == self.content { self } else { Self { content, ..self }.next_version(now) })
     }
 
@@ -193,11 +282,16 @@ impl Product {
         }
     }
 
+    /// Its SKUs, in the order of its variants.
+    pub fn skus(&self) -> impl Iterator<Item = &str> {
+        self.content.variants.iter().map(|variant| variant.sku.as_str())
+    }
+
     pub fn is_published(&self) -> bool {
         self.state == State::Published
     }
 
-    fn next_version(self, now: OffsetDateTime) -> Self {
+    pub(super) fn next_version(self, now: OffsetDateTime) -> Self {
         Self { version: self.version + 1, updated_at: now.max(self.updated_at), ..self }
     }
 }
@@ -215,7 +309,7 @@ mod tests {
             categories: Vec::new(),
             tags: Vec::new(),
             pictures: Vec::new(),
-            variants: vec![Variant { sku: "MUG".into(), price: 1, quantity: 0, options: BTreeMap::new() }],
+            variants: vec![Variant { sku: "MUG".into(), price: 1, ..Variant::default() }],
         };
         Product::draft(Uuid::nil(), content, now()).unwrap()
     }
@@ -259,6 +353,34 @@ mod tests {
     #[test]
     fn a_draft_cannot_be_withdrawn() {
         assert!(draft().withdraw(now()).is_err());
+    }
+
+    fn edit(variants: &serde_json::Value) -> Edit {
+        serde_json::from_value(serde_json::json!({ "variants": variants })).unwrap()
+    }
+
+    #[test]
+    fn naming_a_quantity_is_a_count_even_of_the_same_number_s5() {
+        let product = draft().publish(now());
+        let counted =
+            product.edit(edit(&serde_json::json!([{ "sku": "MUG", "price": 1, "quantity": 0 }])), now());
+        let counted = counted.unwrap();
+        assert_eq!((counted.version, counted.content.variants[0].counted_in), (3, Some(3)));
+        let dearer = counted.edit(edit(&serde_json::json!([{ "sku": "MUG", "price": 2 }])), now()).unwrap();
+        let mug = &dearer.content.variants[0];
+        assert_eq!((dearer.version, mug.price, mug.quantity, mug.counted_in), (4, 2, 0, Some(3)));
+    }
+
+    #[test]
+    fn a_sku_that_is_new_to_its_product_has_to_be_counted() {
+        let broken =
+            draft().edit(edit(&serde_json::json!([{ "sku": "CUP", "price": 1 }])), now()).unwrap_err();
+        let broken = broken.finish().unwrap_err().errors;
+        assert_eq!((broken[0].field.as_str(), broken[0].rule.as_str()), ("variants[0].quantity", "required"));
+        assert!(
+            serde_json::from_str::<Edit>(r#"{"variants": [{"sku": "A", "price": 1, "quantity": null}]}"#)
+                .is_err()
+        );
     }
 
     #[test]

@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn variant(sku: &str) -> Variant {
-        Variant { sku: sku.into(), price: 100, quantity: 1, options: BTreeMap::new() }
+        Variant { sku: sku.into(), price: 100, quantity: 1, ..Variant::default() }
     }
 
     fn broken(change: impl FnOnce(&mut Content)) -> Vec<(String, String)> {

@@ -101,7 +101,10 @@ async fn list(
 ) -> Result<Json<Page<Noted>>> {
     let limit = query.limit()?;
     let after = query.after()?.map(|(marked_at, product_id)| MarkPlace { marked_at, product_id });
-    let marks = catalog.store.marks(kind, member.0.sub, after, limit + 1).await.map_err(refusal)?;
+    let mut marks = catalog.store.marks(kind, member.0.sub, after, limit + 1).await.map_err(refusal)?;
+    for mark in &mut marks {
+        mark.product = mark.product.take().map(|product| catalog.availability.of(product));
+    }
     Ok(Json(
         Page::from_rows(marks, limit, |mark| (mark.place.marked_at, mark.place.product_id)).map(Noted::from),
     ))

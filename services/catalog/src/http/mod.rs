@@ -16,12 +16,14 @@ use rocketmart_kit::problem::Problem;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::availability::Availability;
 use crate::store::{self, ProductStore, StoreError};
 
 /// What the handlers share.
 #[derive(Clone)]
 pub struct Catalog {
     pub store: Arc<dyn ProductStore>,
+    pub availability: Arc<Availability>,
     pub verifier: Verifier,
 }
 
@@ -38,6 +40,7 @@ pub(crate) fn routes() -> OpenApiRouter<Catalog> {
         .routes(routes!(products::show, products::edit, products::delete))
         .routes(routes!(products::publish))
         .routes(routes!(products::withdraw))
+        .routes(routes!(products::adjust_stock))
         .routes(routes!(marks::likes))
         .routes(routes!(marks::like, marks::unlike))
         .routes(routes!(marks::wishlist))

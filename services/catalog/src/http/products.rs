@@ -3,6 +3,8 @@
 //! What a caller may not see is answered as if it were not there: drafts and withdrawn products of
 //! others, and any change to another seller's product.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
@@ -12,6 +14,7 @@ use rocketmart_kit::idempotency;
 use rocketmart_kit::page::{Page, PageQuery};
 use rocketmart_kit::precondition::{IfMatch, IfNoneMatch};
 use rocketmart_kit::problem::{FieldError, Problem, Result};
+use rocketmart_kit::validation::Violations;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
@@ -19,7 +22,7 @@ use uuid::Uuid;
 use super::etag::{etag, still};
 use super::viewer::Viewer;
 use super::{Catalog, product_unknown, refusal};
-use crate::domain::{self, Content, Edit, Product};
+use crate::domain::{self, Adjustment, Content, Edit, Product};
 use crate::store::{self, Listing, Once, StoreError};
 
 /// Attempts to publish or withdraw while somebody else keeps changing the product.
@@ -70,6 +73,7 @@ pub(super) async fn list(
     let page = PageQuery { cursor: query.cursor, limit: query.limit };
     let limit = page.limit()?;
     let products = catalog.store.list(listing, page.after()?, limit + 1).await.map_err(refusal)?;
+    let products = products.into_iter().map(|product| catalog.availability.of(product)).collect();
     Ok(Json(Page::from_rows(products, limit, |product| product.id)))
 }
 
@@ -95,10 +99,10 @@ pub(super) async fn show(
         .map_err(refusal)?
         .filter(|product| product.is_published() || viewer == Some(product.seller_id))
         .ok_or_else(product_unknown)?;
-    Ok(known.or_not_modified(etag(&product), Json(product)))
+    Ok(known.or_not_modified(etag(&product), Json(catalog.availability.of(product))))
 }
 
-/// Create a product as a draft
+/// Create a product as a draft, which takes no SKU
 #[utoipa::path(post, path = "/api/v1/products", tag = "products", request_body = Content,
     params(("Idempotency-Key" = String, Header, description = "the same for every repetition of this request")),
     responses((status = 201, body = Product, headers(("ETag" = String, description = "the version"),
@@ -119,7 +123,7 @@ pub(super) async fn create(
 
 /// The answer to a creation; a repetition is given the same one.
 fn created(product: Product, outcome: store::Result<()>) -> Result<Response> {
-    outcome.map_err(|error| refusal_of_skus(error, &product.content))?;
+    outcome.map_err(refusal)?;
     let location = [(header::LOCATION, format!("/api/v1/products/{}", product.id))];
     Ok((location, answer(StatusCode::CREATED, product)).into_response())
 }
@@ -145,7 +149,7 @@ pub(super) async fn edit(
     if product.version != version {
         catalog.store.replace(&product).await.map_err(|error| refusal_of_skus(error, &product.content))?;
     }
-    Ok(answer(StatusCode::OK, product))
+    Ok(answer(StatusCode::OK, catalog.availability.of(product)))
 }
 
 /// Delete a product in any state; its SKUs are free again
@@ -166,11 +170,12 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Show a product to everyone; a published one stays as it is
+/// Show a product to everyone; a published one stays as it is. It takes its SKUs, unless another published product
+/// has one or another seller withdrew a product with one
 #[utoipa::path(post, path = "/api/v1/products/{id}/publish", tag = "products", params(("id" = Uuid, Path)),
     responses((status = 200, body = Product, headers(("ETag" = String, description = "the version"))),
         (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
-        (status = 412, body = Problem)),
+        (status = 409, body = Problem), (status = 412, body = Problem)),
     security(("bearer" = [])))]
 pub(super) async fn publish(
     State(catalog): State<Catalog>,
@@ -199,6 +204,38 @@ pub(super) async fn withdraw(
     .await
 }
 
+/// Correct the stock of a SKU by a difference; to count it anew, change the product
+#[utoipa::path(post, path = "/api/v1/products/{id}/stock-adjustments", tag = "products", request_body = Adjustment,
+    params(("id" = Uuid, Path),
+        ("Idempotency-Key" = String, Header, description = "the same for every repetition of this request")),
+    responses((status = 200, body = Product, headers(("ETag" = String, description = "the version"))),
+        (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem), (status = 412, body = Problem),
+        (status = 422, body = Problem)),
+    security(("bearer" = [])))]
+pub(super) async fn adjust_stock(
+    State(catalog): State<Catalog>,
+    Seller(seller): Seller,
+    Path(id): Path<Uuid>,
+    key: IdempotencyKey,
+    Json(adjustment): Json<Adjustment>,
+) -> Result<Response> {
+    owned(&catalog, id, seller.sub).await?;
+    let once = Once { owner: seller.sub, key, request_hash: idempotency::request_hash(&adjustment) };
+    let step = move |product: Product| {
+        let adjusted = product.adjust(&adjustment, domain::now()).map_err(broken)?;
+        let Adjustment { sku, difference, reason } = &adjustment;
+        tracing::info!(product = %adjusted.id, sku, difference, ?reason, "a seller corrected the stock");
+        Ok(adjusted)
+    };
+    catalog.store.change_once(id, once, Arc::new(step), |product| answer(StatusCode::OK, product)).await
+}
+
+/// What was broken, as the answer that names it.
+fn broken(violations: Violations) -> Problem {
+    violations.finish().err().unwrap_or_else(|| Problem::internal(anyhow::anyhow!("no rule was broken")))
+}
+
 /// Moves a product to another state, whatever version it has: a caller who publishes or withdraws
 /// means the product, not one version of it.
 async fn transition(
@@ -212,12 +249,12 @@ async fn transition(
         let version = product.version;
         let product = step(product)?;
         if product.version == version {
-            return Ok(answer(StatusCode::OK, product));
+            return Ok(answer(StatusCode::OK, catalog.availability.of(product)));
         }
         match catalog.store.replace(&product).await {
-            Ok(()) => return Ok(answer(StatusCode::OK, product)),
+            Ok(()) => return Ok(answer(StatusCode::OK, catalog.availability.of(product))),
             Err(StoreError::VersionConflict) => {}
-            Err(error) => return Err(refusal(error)),
+            Err(error) => return Err(refusal_of_skus(error, &product.content)),
         }
     }
     Err(refusal(StoreError::VersionConflict))
@@ -232,11 +269,11 @@ async fn owned(catalog: &Catalog, id: Uuid, seller: Uuid) -> Result<Product> {
 /// [`refusal`] that names the field of each taken SKU.
 fn refusal_of_skus(error: StoreError, content: &Content) -> Problem {
     let StoreError::SkusTaken(taken) = error else { return refusal(error) };
-    let mut problem = Problem::conflict("sku-taken", "another product has this SKU already");
+    let mut problem = Problem::conflict("sku-taken", "another product is published with this SKU");
     for (i, variant) in
         content.variants.iter().enumerate().filter(|(_, variant)| taken.contains(&variant.sku))
     {
-        let detail = format!("{} belongs to another product", variant.sku);
+        let detail = format!("another product is published with {}", variant.sku);
         problem = problem.field(format!("variants[{i}].sku"), "taken", detail);
     }
     problem

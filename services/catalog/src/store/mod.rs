@@ -1,7 +1,7 @@
 //! Where products live. [`ProductStore`] is all the rest of the service knows about it.
 //!
-//! A store keeps three promises: a product is replaced only by its next version, a SKU belongs to
-//! one product in the whole shop, and every change of a product leaves its event behind, both or
+//! A store keeps three promises: a product is replaced only by its next version, a SKU is on one published
+//! product in the whole shop, and every change of a product leaves its event behind, both or
 //! neither. Publishing the events is the store's business too, since only it knows where they wait.
 //!
 //! There are two: [`PostgresStore`] and [`cassandra::CassandraStore`]. One test-suite runs on both.
@@ -9,6 +9,9 @@
 pub mod cassandra;
 mod config;
 mod postgres;
+mod stored;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::response::Response;
@@ -30,7 +33,7 @@ pub enum StoreError {
     /// Somebody changed the product since it was read.
     #[error("the product has another version by now")]
     VersionConflict,
-    /// SKUs that belong to another product.
+    /// SKUs that another product is published with.
     #[error("SKUs taken by another product: {0:?}")]
     SkusTaken(Vec<String>),
     #[error(transparent)]
@@ -89,7 +92,7 @@ fn unavailable(error: &anyhow::Error) -> Problem {
 
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// What makes two requests to create a product the same one.
+/// What makes two requests to create a product, or to change it once, the same one.
 #[derive(Clone, Debug)]
 pub struct Once {
     pub owner: Uuid,
@@ -97,6 +100,12 @@ pub struct Once {
     /// Of the body: the same key with another body is refused.
     pub request_hash: [u8; 32],
 }
+
+/// What becomes of a product as it is now; or why nothing does.
+pub type Step = Arc<dyn Fn(Product) -> problem::Result<Product> + Send + Sync>;
+
+/// Turns a changed product into the answer that is stored for repetitions.
+pub type Changed = fn(Product) -> Response;
 
 /// Turns the outcome of a creation into the answer that is stored for repetitions.
 pub type Answer = fn(Product, Result<()>) -> problem::Result<Response>;
@@ -149,6 +158,16 @@ pub trait ProductStore: Send + Sync + 'static {
 
     /// Replaces the version before `product`'s, with its event.
     async fn replace(&self, product: &Product) -> Result<()>;
+
+    /// Replaces the product as it is now by what `step` makes of it, with its event and the answer, all or nothing; a
+    /// repetition is given the stored answer and changes nothing.
+    async fn change_once(
+        &self,
+        id: Uuid,
+        once: Once,
+        step: Step,
+        answer: Changed,
+    ) -> problem::Result<Response>;
 
     /// Deletes the product and its marks if it still has this version, and leaves a tombstone.
     async fn delete(&self, id: Uuid, version: i64) -> Result<()>;

@@ -62,7 +62,7 @@ async fn replicas_that_start_at_the_same_time_make_one_schema() {
     let args = args_on_cassandra(shared_kafka().await).await;
     let shops = join_all((0..4).map(|_| Shop::open(args.clone()))).await;
     let session = behind(&shops[0]).await;
-    assert_eq!(count(&session, "SELECT number FROM migrations", ()).await, 1);
+    assert_eq!(count(&session, "SELECT number FROM migrations", ()).await, 2);
     let id = shops[0].seller().published(&mug()).await.id();
     for shop in &shops {
         shop.stranger().get(&format!("/api/v1/products/{id}")).await.expect(200);
@@ -70,7 +70,7 @@ async fn replicas_that_start_at_the_same_time_make_one_schema() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sku_claimed_by_a_creation_that_died_is_free_after_its_lease() {
+async fn a_sku_claimed_by_a_publication_that_died_is_free_after_its_lease() {
     let shop = Shop::on_cassandra().await;
     let session = behind(&shop).await;
     let seller = shop.seller();
@@ -79,9 +79,10 @@ async fn a_sku_claimed_by_a_creation_that_died_is_free_after_its_lease() {
     run(&session, insert, (&young, Uuid::now_v7(), Uuid::new_v4(), ago(1))).await;
     run(&session, insert, (&old, lost, Uuid::new_v4(), ago(3600))).await;
 
-    seller.create(&selling(&young)).await.refused(409, "sku-taken");
-    seller.create(&selling(&old)).await.expect(201);
-    // Had the creation only been asleep, it would find that it cannot be done any more.
+    let draft = seller.create(&selling(&young)).await.expect(201);
+    seller.publish(&draft.id()).await.refused(409, "sku-taken");
+    seller.published(&selling(&old)).await;
+    // Had the write only been asleep, it would find that it cannot be done any more.
     assert_eq!(
         count(&session, "SELECT id FROM products WHERE id = ? AND state = 'void' ALLOW FILTERING", (lost,))
             .await,
@@ -95,7 +96,7 @@ async fn a_sku_that_an_edit_dropped_without_giving_it_up_is_free_and_one_in_use_
     let session = behind(&shop).await;
     let (first, second) = (shop.seller(), shop.seller());
     let (dropped, used) = (sku(), sku());
-    let holder = first.create(&selling(&used)).await.expect(201);
+    let holder = first.published(&selling(&used)).await;
     let holder_id: Uuid = holder.id().parse().unwrap();
     run(
         &session,
@@ -105,11 +106,12 @@ async fn a_sku_that_an_edit_dropped_without_giving_it_up_is_free_and_one_in_use_
     .await;
     run(&session, "UPDATE skus SET claimed_at = ? WHERE sku = ? IF EXISTS", (ago(3600), &used)).await;
 
-    second.create(&selling(&used)).await.refused(409, "sku-taken");
-    second.create(&selling(&dropped)).await.expect(201);
+    let draft = second.create(&selling(&used)).await.expect(201);
+    second.publish(&draft.id()).await.refused(409, "sku-taken");
+    second.published(&selling(&dropped)).await;
     // The holder was fenced on the way; that is no version, and its seller notices nothing.
     let edited = first.edit(&holder.id(), &holder.etag, &json!({ "title": "Still mine" })).await.expect(200);
-    assert_eq!(edited.etag, "\"2\"");
+    assert_eq!(edited.etag, "\"3\"");
     first.edit(&holder.id(), &edited.etag, &selling_variants(&dropped)).await.refused(409, "sku-taken");
 }
 

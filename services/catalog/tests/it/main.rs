@@ -39,3 +39,4 @@ mod marks;
 mod outages;
 mod products;
 mod shop;
+mod stock;

@@ -87,23 +87,19 @@ async fn of_many_changes_for_one_version_exactly_one_wins(shop: Shop) {
     assert_eq!(seller.get(&format!("/api/v1/products/{id}")).await.body["version"], 2);
 }
 
-async fn a_sku_belongs_to_one_product_and_is_free_after_deletion(shop: Shop) {
+async fn a_sku_belongs_to_one_published_product_and_is_free_after_deletion(shop: Shop) {
     let (first, second) = (shop.seller(), shop.seller());
     let taken = sku();
-    let with = |variants: Vec<Value>| {
-        let mut product = mug();
-        product["variants"] = variants.into();
-        product
-    };
-    let owner = first.create(&with(vec![variant(&taken, 1)])).await.expect(201);
+    let owner = first.published(&with(vec![variant(&taken, 1)])).await;
 
-    let refused =
-        second.create(&with(vec![variant(&sku(), 1), variant(&taken, 1)])).await.refused(409, "sku-taken");
+    let draft = second.create(&with(vec![variant(&sku(), 1), variant(&taken, 1)])).await.expect(201);
+    let refused = second.publish(&draft.id()).await.refused(409, "sku-taken");
     assert_eq!(refused.body["errors"][0]["field"], "variants[1].sku");
     assert_eq!(refused.body["errors"][0]["rule"], "taken");
     assert_eq!(refused.body["errors"].as_array().unwrap().len(), 1);
+    assert!(refused.body["errors"][0]["detail"].as_str().unwrap().contains(&taken));
 
-    let other = second.create(&mug()).await.expect(201);
+    let other = second.published(&mug()).await;
     let grab = json!({ "variants": [variant(&taken, 1)] });
     second.edit(&other.id(), &other.etag, &grab).await.refused(409, "sku-taken");
     let unchanged = second.get(&format!("/api/v1/products/{}", other.id())).await;
@@ -111,6 +107,58 @@ async fn a_sku_belongs_to_one_product_and_is_free_after_deletion(shop: Shop) {
 
     first.delete(&format!("/api/v1/products/{}", owner.id()), Some(&owner.etag)).await.expect(204);
     second.edit(&other.id(), &other.etag, &grab).await.expect(200);
+    second.publish(&draft.id()).await.refused(409, "sku-taken");
+}
+
+async fn a_draft_takes_no_sku_whether_it_is_left_or_deleted_s2(shop: Shop) {
+    let (rightful, hostile) = (shop.seller(), shop.seller());
+    let (left, deleted) = (sku(), sku());
+    hostile.create(&with(vec![variant(&left, 1)])).await.expect(201);
+    let draft = hostile.create(&with(vec![variant(&deleted, 1)])).await.expect(201);
+    hostile.delete(&format!("/api/v1/products/{}", draft.id()), Some(&draft.etag)).await.expect(204);
+
+    let product = rightful.published(&with(vec![variant(&left, 1), variant(&deleted, 1)])).await;
+    assert_eq!(product.body["state"], "published");
+    let mine = hostile.get("/api/v1/products?seller=me").await.expect(200);
+    assert_eq!(mine.each("variants").len(), 1, "the draft that was left stays as it is");
+}
+
+async fn a_sku_that_was_published_and_deleted_by_somebody_else_is_free_s2(shop: Shop) {
+    let (rightful, hostile) = (shop.seller(), shop.seller());
+    let wanted = sku();
+    for _ in 0..2 {
+        let squatting = hostile.published(&with(vec![variant(&wanted, 1)])).await;
+        let path = format!("/api/v1/products/{}", squatting.id());
+        hostile.delete(&path, Some(&squatting.etag)).await.expect(204);
+    }
+    rightful.published(&with(vec![variant(&wanted, 1)])).await;
+}
+
+async fn a_withdrawn_product_keeps_its_sku_from_others_and_leaves_it_to_its_seller_s2(shop: Shop) {
+    let (seller, other) = (shop.seller(), shop.seller());
+    let (wanted, kept) = (sku(), sku());
+    let first = seller.published(&with(vec![variant(&kept, 7), variant(&wanted, 1)])).await;
+    seller.post(&format!("/api/v1/products/{}/withdraw", first.id())).await.expect(200);
+    let theirs = other.create(&with(vec![variant(&wanted, 1)])).await.expect(201);
+    other.publish(&theirs.id()).await.refused(409, "sku-taken");
+
+    let second = seller.published(&with(vec![variant(&wanted, 2)])).await;
+    let refused = seller.publish(&first.id()).await.refused(409, "sku-taken");
+    assert_eq!(refused.body["errors"][0]["field"], "variants[1].sku");
+    let withdrawn = seller.get(&format!("/api/v1/products/{}", first.id())).await.expect(200);
+    assert_eq!(withdrawn.each_variant("sku"), [json!(kept), json!(wanted)], "it is as it was");
+    let theirs = other.create(&with(vec![variant(&kept, 1)])).await.expect(201);
+    other.publish(&theirs.id()).await.refused(409, "sku-taken");
+
+    seller.delete(&format!("/api/v1/products/{}", second.id()), Some(&second.etag)).await.expect(204);
+    let again = seller.publish(&first.id()).await.expect(200);
+    assert_eq!(again.each_variant("price"), [json!(7), json!(1)]);
+}
+
+fn with(variants: Vec<Value>) -> Value {
+    let mut product = mug();
+    product["variants"] = variants.into();
+    product
 }
 
 async fn a_repeated_creation_answers_as_the_first_and_creates_nothing(shop: Shop) {
@@ -158,7 +206,10 @@ crate::on_both_stores![
     another_sellers_product_cannot_be_changed,
     a_change_made_for_an_older_version_is_refused,
     of_many_changes_for_one_version_exactly_one_wins,
-    a_sku_belongs_to_one_product_and_is_free_after_deletion,
+    a_sku_belongs_to_one_published_product_and_is_free_after_deletion,
+    a_draft_takes_no_sku_whether_it_is_left_or_deleted_s2,
+    a_sku_that_was_published_and_deleted_by_somebody_else_is_free_s2,
+    a_withdrawn_product_keeps_its_sku_from_others_and_leaves_it_to_its_seller_s2,
     a_repeated_creation_answers_as_the_first_and_creates_nothing,
     lists_page_newest_first_and_show_drafts_to_their_seller_only,
 ];

@@ -196,6 +196,11 @@ impl Answer {
         self.body["id"].as_str().unwrap().to_owned()
     }
 
+    /// One member of each variant of a product.
+    pub(crate) fn each_variant(&self, member: &str) -> Vec<Value> {
+        self.body["variants"].as_array().unwrap().iter().map(|variant| variant[member].clone()).collect()
+    }
+
     /// One member of each entry of a page.
     pub(crate) fn each(&self, member: &str) -> Vec<Value> {
         self.body["data"].as_array().unwrap().iter().map(|entry| entry[member].clone()).collect()
@@ -243,10 +248,14 @@ impl Caller {
         self.send(reqwest::Method::DELETE, path, &if_match, None).await
     }
 
+    pub(crate) async fn publish(&self, id: &str) -> Answer {
+        self.post(&format!("/api/v1/products/{id}/publish")).await
+    }
+
     /// A product of this seller that everyone sees.
     pub(crate) async fn published(&self, product: &Value) -> Answer {
         let id = self.create(product).await.expect(201).id();
-        self.post(&format!("/api/v1/products/{id}/publish")).await.expect(200)
+        self.publish(&id).await.expect(200)
     }
 
     pub(crate) async fn send(

@@ -5,8 +5,8 @@
 //! [`batch`] applies a batch of events in their order and gathers everything that must be written
 //! together. [`sale`] checks the terms of a sale. [`close_out`] compares the books at its end. [`rebuild`] is
 //! what Redis must hold, if it lost it.
-//! [`standing`] is what is for sale beside the sales: ordinary stock; [`cart`] is what a buyer means to
-//! buy of it.
+//! [`supply`] is what sellers say they have. [`standing`] is what of it is for sale beside the sales: ordinary
+//! stock; [`cart`] is what a buyer means to buy of it.
 
 pub mod batch;
 pub mod cancellation;
@@ -22,3 +22,4 @@ pub mod returns;
 pub mod sale;
 pub mod standing;
 pub mod state;
+pub mod supply;

@@ -41,10 +41,8 @@ pub struct Sku {
     pub published: bool,
     pub currency: String,
     pub price: i64,
-    /// Units supplied so far.
-    pub supplied: i64,
-    /// A smaller supply the seller declared and that could not be followed yet.
-    pub wanted_supply: Option<i64>,
+    /// Units on hand that the seller does not have ([`supply`](super::supply)).
+    pub surplus: i64,
     pub on_hand: i64,
     pub allocated: i64,
     pub shelved: i64,
@@ -54,11 +52,6 @@ impl Sku {
     /// Units on hand that are neither promised to a flash sale nor on a shelf.
     pub fn unoffered(&self) -> i64 {
         self.on_hand - self.allocated - self.shelved
-    }
-
-    /// Units the seller wants back.
-    fn wanted_back(&self) -> i64 {
-        self.wanted_supply.map_or(0, |wanted| (self.supplied - wanted).max(0))
     }
 }
 
@@ -75,9 +68,9 @@ pub struct Shelf {
 pub struct Plan {
     /// Units to take off shelves, as far as they are still free in Redis, by currency.
     pub take_off: Vec<(String, i64)>,
-    /// Unoffered units that go back to the seller.
+    /// Unoffered units that are taken away as surplus.
     pub cut: i64,
-    /// Whether what is taken off goes back to the seller too.
+    /// Whether what is taken off is surplus too.
     pub cut_what_is_taken_off: bool,
     pub offer: Option<Offer>,
     /// Buyers hold units that may come back to a shelf where they should not stay.
@@ -104,10 +97,10 @@ pub fn plan(sku: &Sku, shelves: &[Shelf]) -> Plan {
     let is_own = |shelf: &Shelf| sku.published && shelf.currency == sku.currency;
     let own = shelves.iter().find(|shelf| is_own(shelf));
 
-    plan.cut = sku.wanted_back().min(sku.unoffered());
-    let still_wanted = sku.wanted_back() - plan.cut;
-    if let Some(own) = own.filter(|_| still_wanted > 0) {
-        let from_shelf = still_wanted.min(own.units.remaining);
+    plan.cut = sku.surplus.min(sku.unoffered());
+    let surplus = sku.surplus - plan.cut;
+    if let Some(own) = own.filter(|_| surplus > 0) {
+        let from_shelf = surplus.min(own.units.remaining);
         if from_shelf > 0 {
             plan.take_off.push((own.currency.clone(), from_shelf));
             plan.cut_what_is_taken_off = true;
@@ -120,7 +113,7 @@ pub fn plan(sku: &Sku, shelves: &[Shelf]) -> Plan {
         }
         plan.waits |= wrong.units.reserved > 0;
     }
-    // What comes off a wrong shelf and what goes back to the seller are not one thing at a time.
+    // What comes off a wrong shelf and what is surplus are not one thing at a time.
     plan.cut_what_is_taken_off &= plan.take_off.len() == 1;
 
     let units = sku.unoffered() - plan.cut;
@@ -141,8 +134,7 @@ mod tests {
             published: true,
             currency: "EUR".into(),
             price: 500,
-            supplied: 10,
-            wanted_supply: None,
+            surplus: 0,
             on_hand: 10,
             allocated: 0,
             shelved: 0,
@@ -188,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_is_sold_out_stays_on_its_shelf_for_what_comes_back() {
-        let sold_out = Sku { on_hand: 0, supplied: 0, ..sku() };
+        let sold_out = Sku { on_hand: 0, ..sku() };
         assert_eq!(plan(&sold_out, &[]), offer(0), "it may be put into a cart and be refused as sold out");
         assert!(planned(with(sold_out, 0, 0)).is_settled());
     }
@@ -219,8 +211,8 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_supply_takes_what_is_free_and_waits_for_what_buyers_hold() {
-        let less = |wanted| Sku { wanted_supply: Some(wanted), ..sku() };
+    fn a_surplus_is_taken_from_what_is_free_and_waits_for_what_buyers_hold() {
+        let less = |wanted: i64| Sku { surplus: 10 - wanted, ..sku() };
         let back = |cut, shelf, waits| Plan {
             cut,
             take_off: if shelf > 0 { off(shelf) } else { Vec::new() },
@@ -232,7 +224,7 @@ mod tests {
         assert_eq!(planned(with(less(1), 8, 2)), back(0, 8, true), "a buyer holds two");
         assert_eq!(planned(with(less(9), 8, 0)), Plan { offer: offer(1).offer, ..back(1, 0, false) });
         assert_eq!(planned(with(less(4), 5, 2)), back(3, 3, true), "unoffered units go first");
-        let promised = Sku { allocated: 10, wanted_supply: Some(4), ..sku() };
+        let promised = Sku { allocated: 10, surplus: 6, ..sku() };
         assert!(planned(with(promised, 0, 0)).is_settled(), "until the flash sale gives units back");
     }
 
@@ -240,8 +232,9 @@ mod tests {
     fn following_the_plan_ends_and_loses_no_unit() {
         for wanted in [None, Some(0), Some(4), Some(9)] {
             for (published, reserved) in [(true, 0), (true, 3), (false, 0), (false, 3)] {
-                let (mut sku, mut shelves) =
-                    with(Sku { published, wanted_supply: wanted, ..sku() }, 4, reserved);
+                let surplus = wanted.map_or(0, |wanted| 10 - wanted);
+                let (mut sku, mut shelves) = with(Sku { published, surplus, ..sku() }, 4, reserved);
+                let has = sku.on_hand - sku.surplus;
                 for _ in 0..4 {
                     let plan = plan(&sku, &shelves);
                     let off: i64 = plan.take_off.iter().map(|(_, units)| units).sum();
@@ -250,9 +243,9 @@ mod tests {
                     shelves[0].units.remaining += more - off;
                     shelves[0].units.preloaded += more - off;
                     (sku.shelved, sku.on_hand) = (sku.shelved + more - off, sku.on_hand - cut);
-                    sku.supplied -= cut;
+                    sku.surplus -= cut;
                 }
-                assert_eq!(sku.on_hand, sku.supplied);
+                assert_eq!(sku.on_hand - sku.surplus, has);
                 assert!(sku.unoffered() >= 0 && shelves[0].units.balanced(), "{sku:?} {shelves:?}");
                 let now = plan(&sku, &shelves);
                 assert_eq!(Plan { waits: false, ..now.clone() }, Plan::default(), "{sku:?} {shelves:?}");

@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use shelf::{NotTaken, take};
 
 use crate::domain::standing::{Offer, Plan, plan};
+use crate::store::heirs;
 use crate::store::standing::{self, Found, Units};
 
 /// How soon a change of the stock is offered.
@@ -71,6 +72,7 @@ impl Standing {
     /// Brings some SKUs in line that something has happened to, and compares some shelves with Redis.
     /// Says whether there are more of the former.
     async fn look(&mut self) -> anyhow::Result<bool> {
+        heirs::let_in(&self.pool).await?;
         if let Some(tx) = self.alone().await? {
             self.follow_plans(tx).await?;
         }
@@ -110,7 +112,7 @@ impl Standing {
                 offers.push((sku, offer));
             }
         }
-        standing::cut_supply(&mut tx, &cut).await?;
+        standing::cut_surplus(&mut tx, &cut).await?;
         standing::offer(&mut tx, &offers).await?;
         tx.commit().await?;
         Ok(())

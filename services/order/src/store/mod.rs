@@ -1,7 +1,7 @@
 //! The order service's tables.
 //!
 //! [`orders`], [`returns`] and [`ledger`] are written together by [`write`], a batch at a time; [`sales`] and the
-//! allocation of stock by the side door; [`skus`] by the worker from `products` events; [`standing`] by
+//! allocation of stock by the side door; [`skus`] and [`heirs`] by the worker from `products` events; [`standing`] by
 //! whoever keeps the shelves of the ordinary stock; [`cart`] by its buyer. [`trust`] says
 //! whether Redis is believed, [`parked`] keeps what waits for it, [`rebuild`] is what it is rebuilt from;
 //! [`waiting`] keeps what came before the units it needs. Rows are
@@ -10,6 +10,7 @@
 pub mod books;
 pub mod cart;
 pub mod clock;
+pub mod heirs;
 pub mod ledger;
 pub mod orders;
 mod outcome;

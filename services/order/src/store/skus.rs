@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::heirs;
 use crate::domain::sale::KnownSku;
-use crate::events::{ProductChanged, Variant};
+use crate::domain::supply::{Books, Said};
+use crate::events::{ProductChanged, ProductState, Variant};
 
 /// A SKU for whoever plans a sale of it.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -27,7 +29,7 @@ pub struct Sku {
 pub async fn find(pool: &PgPool, skus: &[String]) -> sqlx::Result<Vec<Sku>> {
     sqlx::query_as(
         "SELECT sku, product_id, seller_id, title, state, price, currency,
-             on_hand - allocated - held_on_shelf(sku) AS available
+             greatest(on_hand - allocated - held_on_shelf(sku) - surplus, 0) AS available
          FROM skus JOIN stock USING (sku) WHERE sku = ANY($1) ORDER BY sku",
     )
     .bind(skus)
@@ -38,7 +40,7 @@ pub async fn find(pool: &PgPool, skus: &[String]) -> sqlx::Result<Vec<Sku>> {
 /// The same for planning inside a transaction: their stock is locked until it ends.
 pub async fn lock(tx: &mut PgConnection, skus: &[String]) -> sqlx::Result<BTreeMap<String, KnownSku>> {
     let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
-        "SELECT sku, state, currency, on_hand - allocated - held_on_shelf(sku)
+        "SELECT sku, state, currency, greatest(on_hand - allocated - held_on_shelf(sku) - surplus, 0)
          FROM stock JOIN skus USING (sku) WHERE sku = ANY($1) ORDER BY sku FOR UPDATE OF stock",
     )
     .bind(skus)
@@ -75,13 +77,15 @@ pub async fn allocate(tx: &mut PgConnection, units: &BTreeMap<String, i64>) -> s
     Ok(())
 }
 
-/// Follows a change of a product: what it sells, for how much, and how many the seller supplies.
+/// Follows a change of a product: what it sells, for how much, and how many units its seller has.
 ///
-/// Older versions than the one known are ignored. The number supplied changes the stock by its
-/// difference to the number supplied before. Units that are on a shelf or promised already cannot be
-/// taken away here: such a change is recorded, and followed as soon as units are free
-/// ([`standing`](super::standing)).
+/// A SKU follows the product that took it last. Of that product, older versions than the one known are ignored;
+/// versions of two products are not compared. A draft sells nothing and takes nothing.
 pub async fn follow(tx: &mut PgConnection, product: &ProductChanged) -> sqlx::Result<()> {
+    heirs::forget(tx, product.product_id, product.version).await?;
+    if product.state == ProductState::Draft {
+        return Ok(());
+    }
     let mut variants: Vec<&Variant> = product.variants.iter().collect();
     variants.sort_by(|a, b| a.sku.cmp(&b.sku));
     for variant in &variants {
@@ -100,9 +104,10 @@ pub async fn follow(tx: &mut PgConnection, product: &ProductChanged) -> sqlx::Re
     Ok(())
 }
 
-/// Follows the deletion of a product: its SKUs cannot go on sale any more. Stock stays, and so do
-/// promises.
+/// Follows the deletion of a product: its SKUs cannot go on sale any more, until another product takes them. Stock
+/// stays, and so do promises.
 pub async fn withdraw(tx: &mut PgConnection, product_id: Uuid) -> sqlx::Result<()> {
+    heirs::forget(tx, product_id, i64::MAX).await?;
     sqlx::query(
         "UPDATE skus SET state = 'withdrawn', updated_at = now(), unsettled = true WHERE product_id = $1",
     )
@@ -112,50 +117,123 @@ pub async fn withdraw(tx: &mut PgConnection, product_id: Uuid) -> sqlx::Result<(
     Ok(())
 }
 
-async fn follow_variant(
+/// A SKU as it is known, with its stock locked.
+#[derive(FromRow)]
+struct Known {
+    product_id: Uuid,
+    seller_id: Uuid,
+    version: i64,
+    claim: i64,
+    on_hand: i64,
+    allocated: i64,
+    shelved: i64,
+    /// Of those on shelves, the ones that buyers hold.
+    held: i64,
+    surplus: i64,
+    told: i64,
+    counted_in: i64,
+}
+
+impl Known {
+    fn books(&self) -> Books {
+        Books {
+            on_hand: self.on_hand,
+            unoffered: self.on_hand - self.allocated - self.shelved,
+            surplus: self.surplus,
+            told: self.told,
+            counted_in: self.counted_in,
+        }
+    }
+
+    /// Nothing of it is on offer or promised.
+    fn is_free(&self) -> bool {
+        self.allocated == 0 && self.shelved == 0
+    }
+}
+
+pub(super) async fn follow_variant(
     tx: &mut PgConnection,
     product: &ProductChanged,
     variant: &Variant,
 ) -> sqlx::Result<()> {
-    // Stock before its SKU, as everybody: freed stock touches its SKU.
-    let known: Option<(Uuid, i64, i64, i64, i64)> = sqlx::query_as(
-        "SELECT product_id, version, supplied, on_hand - allocated, shelved
-         FROM stock JOIN skus USING (sku) WHERE sku = $1 FOR UPDATE OF stock",
-    )
-    .bind(&variant.sku)
-    .fetch_optional(&mut *tx)
-    .await?;
-    let (supplied, available, shelved) = match known {
-        None => (0, 0, 0),
-        Some((owner, ..)) if owner != product.product_id => {
-            tracing::warn!(sku = variant.sku, %owner, product = %product.product_id, "SKU belongs to another product");
-            metrics::counter!("order_sku_conflicts_total").increment(1);
+    let said = Said { quantity: variant.quantity, counted_in: variant.counted_in };
+    let claim = variant.claim.unwrap_or_default();
+    let Some(known) = find_locked(tx, &variant.sku).await? else {
+        let books = Books::default().hand_over(said, 0);
+        put(tx, product, variant, claim, books).await?;
+        sqlx::query("INSERT INTO stock (sku, on_hand) VALUES ($1, $2)")
+            .bind(&variant.sku)
+            .bind(books.on_hand)
+            .execute(tx)
+            .await?;
+        return Ok(());
+    };
+    let (books, claim) = if known.product_id == product.product_id {
+        if known.version >= product.version {
             return Ok(());
         }
-        Some((_, version, ..)) if version >= product.version => return Ok(()),
-        Some((_, _, supplied, available, shelved)) => (supplied, available, shelved),
+        (known.books().follow(said), claim.max(known.claim))
+    } else if product.state != ProductState::Published || claim <= known.claim {
+        // What another product has taken since, or never had: told late, or by a catalog that knew no claims.
+        tracing::debug!(sku = variant.sku, product = %product.product_id, "SKU belongs to another product");
+        return Ok(());
+    } else if known.seller_id == product.seller_id || known.is_free() {
+        (known.books().hand_over(said, known.allocated + known.held), claim)
+    } else {
+        return heirs::wait(tx, product, variant, claim).await;
     };
-    let change = variant.quantity - supplied;
-    let not_yet = change < -(available - shelved);
-    if change < -available {
+    heirs::outdate(tx, &variant.sku, claim).await?;
+    put(tx, product, variant, claim, books).await?;
+    sqlx::query("UPDATE stock SET on_hand = $2 WHERE sku = $1")
+        .bind(&variant.sku)
+        .bind(books.on_hand)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Stock before its SKU, as everybody: freed stock touches its SKU. What a version before refused to take away, and
+/// noted as such, is surplus.
+async fn find_locked(tx: &mut PgConnection, sku: &str) -> sqlx::Result<Option<Known>> {
+    sqlx::query_as(
+        "SELECT product_id, seller_id, version, claim, on_hand, allocated, shelved, held_on_shelf(sku) AS held,
+             surplus + greatest(supplied - coalesce(refused_supply, supplied), 0) AS surplus,
+             coalesce(refused_supply, supplied) AS told, counted_in
+         FROM stock JOIN skus USING (sku) WHERE sku = $1 FOR UPDATE OF stock",
+    )
+    .bind(sku)
+    .fetch_optional(tx)
+    .await
+}
+
+/// A product that is waited for sells no more, whatever is heard of it late.
+async fn put(
+    tx: &mut PgConnection,
+    product: &ProductChanged,
+    variant: &Variant,
+    claim: i64,
+    books: Books,
+) -> sqlx::Result<()> {
+    if books.surplus > 0 {
         tracing::warn!(
             sku = variant.sku,
             wanted = variant.quantity,
-            supplied,
-            available,
-            "refused to take away units that are promised to a sale"
+            surplus = books.surplus,
+            "units that are promised or on offer cannot be taken away at once"
         );
         metrics::counter!("order_supply_refused_total").increment(1);
     }
-    let change = if not_yet { 0 } else { change };
     sqlx::query(
-        "INSERT INTO skus (sku, product_id, seller_id, title, state, price, currency, supplied, refused_supply, version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        "INSERT INTO skus (sku, product_id, seller_id, title, state, price, currency, supplied, counted_in, surplus,
+             claim, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (sku) DO UPDATE SET
-             seller_id = excluded.seller_id, title = excluded.title, state = excluded.state,
+             product_id = excluded.product_id, seller_id = excluded.seller_id, title = excluded.title,
+             state = CASE WHEN EXISTS (SELECT FROM sku_heirs WHERE sku_heirs.sku = excluded.sku)
+                 THEN 'withdrawn' ELSE excluded.state END,
              price = excluded.price, currency = excluded.currency, supplied = excluded.supplied,
-             refused_supply = excluded.refused_supply, version = excluded.version, updated_at = now(),
-             unsettled = true",
+             counted_in = excluded.counted_in, surplus = excluded.surplus, refused_supply = NULL,
+             claim = excluded.claim, version = excluded.version, updated_at = now(), unsettled = true",
     )
     .bind(&variant.sku)
     .bind(product.product_id)
@@ -164,17 +242,12 @@ async fn follow_variant(
     .bind(product.state.as_str())
     .bind(variant.price)
     .bind(&product.currency)
-    .bind(supplied + change)
-    .bind(not_yet.then_some(variant.quantity))
+    .bind(books.told)
+    .bind(books.counted_in)
+    .bind(books.surplus)
+    .bind(claim)
     .bind(product.version)
-    .execute(&mut *tx)
+    .execute(tx)
     .await?;
-    // Not an upsert: PostgreSQL checks the row to be inserted first, and a change may be negative.
-    let query = if known.is_some() {
-        sqlx::query("UPDATE stock SET on_hand = on_hand + $2 WHERE sku = $1")
-    } else {
-        sqlx::query("INSERT INTO stock (sku, on_hand) VALUES ($1, $2)")
-    };
-    query.bind(&variant.sku).bind(change).execute(tx).await?;
     Ok(())
 }

@@ -51,8 +51,7 @@ struct SkuRow {
     published: bool,
     currency: String,
     price: i64,
-    supplied: i64,
-    refused_supply: Option<i64>,
+    surplus: i64,
     on_hand: i64,
     allocated: i64,
     shelved: i64,
@@ -62,7 +61,8 @@ struct SkuRow {
 /// all of it locked until the transaction ends.
 pub async fn unsettled(tx: &mut PgConnection, after: &str, limit: i64) -> sqlx::Result<Vec<Found>> {
     let rows: Vec<SkuRow> = sqlx::query_as(
-        "SELECT sku, state = 'published' AS published, currency, price, supplied, refused_supply,
+        "SELECT sku, state = 'published' AS published, currency, price,
+             surplus + greatest(supplied - coalesce(refused_supply, supplied), 0) AS surplus,
              on_hand, allocated, shelved
          FROM skus JOIN stock USING (sku) WHERE unsettled AND sku > $1
          ORDER BY sku LIMIT $2 FOR UPDATE SKIP LOCKED",
@@ -102,8 +102,7 @@ pub async fn unsettled(tx: &mut PgConnection, after: &str, limit: i64) -> sqlx::
             published: row.published,
             currency: row.currency,
             price: row.price,
-            supplied: row.supplied,
-            wanted_supply: row.refused_supply,
+            surplus: row.surplus,
             on_hand: row.on_hand,
             allocated: row.allocated,
             shelved: row.shelved,
@@ -197,8 +196,8 @@ async fn shelve(tx: &mut PgConnection, units: &Units) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Gives units back to their sellers: the smaller supply that was declared is followed so far.
-pub async fn cut_supply(tx: &mut PgConnection, units: &Units) -> sqlx::Result<()> {
+/// Takes away units that their sellers do not have.
+pub async fn cut_surplus(tx: &mut PgConnection, units: &Units) -> sqlx::Result<()> {
     if units.is_empty() {
         return Ok(());
     }
@@ -206,8 +205,9 @@ pub async fn cut_supply(tx: &mut PgConnection, units: &Units) -> sqlx::Result<()
     let skus = column(&rows, |(sku, _)| sku.as_str());
     let units = column(&rows, |(_, units)| **units);
     sqlx::query(
-        "UPDATE skus SET supplied = supplied - cut.units,
-             refused_supply = nullif(refused_supply, supplied - cut.units)
+        "UPDATE skus
+         SET surplus = surplus + greatest(supplied - coalesce(refused_supply, supplied), 0) - cut.units,
+             supplied = coalesce(refused_supply, supplied), refused_supply = NULL
          FROM unnest($1::text[], $2::bigint[]) AS cut (sku, units) WHERE skus.sku = cut.sku",
     )
     .bind(&skus)

@@ -29,4 +29,5 @@ mod settlement;
 mod shelves;
 mod shop;
 mod side_door;
+mod skus;
 mod waiting;

@@ -132,7 +132,7 @@ async fn the_standing_stock_follows_the_seller_but_never_below_what_is_promised(
     assert_eq!(change(120, 2).await, [120, 60]);
     assert_eq!(change(70, 1).await, [120, 60], "an older version changes nothing");
     assert_eq!(change(60, 3).await, [60, 60]);
-    assert_eq!(change(59, 4).await, [60, 60], "refused");
-    assert_eq!(shop.backing.number("SELECT refused_supply FROM skus").await, 59);
-    assert_eq!(change(65, 5).await, [65, 60], "counted from what was last accepted");
+    assert_eq!(change(59, 4).await, [60, 60], "all are promised");
+    assert_eq!(shop.backing.number("SELECT surplus FROM skus").await, 1);
+    assert_eq!(change(65, 5).await, [65, 60], "six more than the seller said last");
 }

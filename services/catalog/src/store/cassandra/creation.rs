@@ -2,7 +2,7 @@
 //! off anywhere.
 //!
 //! ```text
-//!  key + product ──▶ note, list entries ──▶ claims on SKUs ──▶ product with its event ──▶ answer
+//!  key + product ──▶ note, list entries ──▶ product with its event ──▶ answer
 //! ```
 //!
 //! The first step decides which product the key stands for; from there on whoever repeats the request
@@ -19,16 +19,14 @@ use uuid::Uuid;
 
 use super::cluster::Cluster;
 use super::conditional::Verdict;
+use super::lists;
 use super::pending::{Note, PendingEvent};
-use super::rows::{self, Kept};
-use super::{lists, skus};
-use crate::domain::{self, Content, Product, State};
+use super::rows::{self, ANSWER_SECONDS, Kept};
+use crate::domain::{self, Content, Product};
 use crate::events;
 use crate::http::refusal;
 use crate::store::{Answer, Once, Result, StoreError};
 
-/// Seconds an answer stays to be repeated.
-const ANSWER_SECONDS: i32 = 7 * 24 * 3600;
 /// After this a request without an answer is no longer running: a request takes ten seconds at most.
 const LEASE: time::Duration = time::Duration::seconds(15);
 const ATTEMPTS: usize = 3;
@@ -64,16 +62,7 @@ impl Draft {
     }
 
     fn into_product(self) -> Product {
-        Product {
-            id: self.id,
-            seller_id: self.seller_id,
-            version: 1,
-            state: State::Draft,
-            content: self.content,
-            likes: 0,
-            created_at: self.created_at,
-            updated_at: self.created_at,
-        }
+        Product::first(self.id, self.seller_id, self.content, self.created_at)
     }
 }
 
@@ -111,9 +100,9 @@ pub(super) async fn create(
             Ok(response)
         }
         // Not done, and never will be by itself: the key may be used again.
-        Err(error @ StoreError::SkusTaken(_)) => {
+        Err(error @ StoreError::Unavailable(_)) => {
             forget(cluster, &once, started_at).await;
-            answer(*product, Err(error))
+            Err(refusal(error))
         }
         // Perhaps done: a repetition goes on from here.
         Err(error) => Err(refusal(error)),
@@ -185,24 +174,14 @@ async fn make(cluster: &Cluster, product: &Product) -> Result<()> {
     let event = PendingEvent::of(&events::changed(product))?;
     let note = Note::leave(cluster, product.id, product.version).await?;
     lists::enter(cluster, product).await?;
-    let wanted = product.content.variants.iter().map(|variant| variant.sku.clone()).collect();
-    let claims = match skus::claim_all(cluster, product.id, wanted).await {
-        Ok(claims) => claims,
-        Err(failed) => {
-            if matches!(failed.error, StoreError::SkusTaken(_)) {
-                skus::release(cluster, product.id, failed.made).await;
-            }
-            return Err(failed.error);
-        }
-    };
     if !rows::make(cluster, product, &event).await?.is_applied() {
         match rows::find_settled(cluster, product.id).await? {
             Kept::Live(_) | Kept::Deleted => {}
-            // Somebody who wanted a SKU of ours took this attempt for given up.
             Kept::Nothing | Kept::Void => {
-                let skus = claims.iter().map(|claim| claim.sku.clone()).collect();
-                skus::release(cluster, product.id, claims).await;
-                return Err(StoreError::SkusTaken(skus));
+                let id = product.id;
+                return Err(StoreError::unavailable(anyhow::anyhow!(
+                    "product {id} was given up before it was made"
+                )));
             }
         }
     }

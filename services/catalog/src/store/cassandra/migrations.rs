@@ -18,7 +18,10 @@ use uuid::Uuid;
 use super::cluster::{CassandraConfig, Cluster};
 
 /// Only ever appended to; a file that was released is never edited.
-const MIGRATIONS: [(i32, &str); 1] = [(1, include_str!("../../../migrations/cassandra/0001_catalog.cql"))];
+const MIGRATIONS: [(i32, &str); 2] = [
+    (1, include_str!("../../../migrations/cassandra/0001_catalog.cql")),
+    (2, include_str!("../../../migrations/cassandra/0002_claims_and_counts.cql")),
+];
 
 const LOCK_TABLE: &str = "migration_lock (name text PRIMARY KEY, holder uuid)";
 const LOG_TABLE: &str = "migrations (number int PRIMARY KEY, checksum text, applied_at timestamp)";

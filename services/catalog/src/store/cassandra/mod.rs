@@ -1,7 +1,7 @@
 //! Products in Cassandra: what a transaction does in PostgreSQL, without one.
 //!
 //! ```text
-//!              ┌ creation ─┐                       ┌ skus     one product per SKU
+//!              ┌ creation ─┐                       ┌ skus     one published product per SKU
 //!  requests ───┤           ├── rows (a product with its unpublished events)
 //!              └ replace … ┘                       ├ lists    what is where, newest first
 //!                                                  └ pending  notes ──▶ publisher ──▶ topic `products`
@@ -18,6 +18,7 @@ mod creation;
 mod lists;
 mod marks;
 mod migrations;
+mod once;
 mod pending;
 mod publisher;
 mod retelling;
@@ -42,7 +43,10 @@ pub(in crate::store) use self::conditional::is_refusal;
 use self::lists::Walk;
 use self::pending::{Note, PendingEvent};
 use self::rows::{Kept, Live};
-use super::{Answer, Listing, Mark, MarkKind, MarkPlace, Once, ProductStore, Result, StoreError};
+use self::skus::{Claim, Claimant};
+use super::{
+    Answer, Changed, Listing, Mark, MarkKind, MarkPlace, Once, ProductStore, Result, Step, StoreError,
+};
 use crate::domain::{Product, State};
 use crate::events;
 
@@ -101,20 +105,28 @@ impl CassandraStore {
     }
 
     /// One attempt to write `product` in the place of `before`; false when only the fence refused.
-    async fn try_replace(&self, before: &Live, product: &Product, event: &PendingEvent) -> Result<bool> {
+    async fn try_replace(&self, before: &Live, product: &Product) -> Result<bool> {
         let (cluster, id) = (&*self.cluster, product.id);
-        let skus = |product: &Product| -> HashSet<String> {
-            product.content.variants.iter().map(|variant| variant.sku.clone()).collect()
+        let (old, new): (HashSet<&str>, HashSet<&str>) =
+            (before.product.skus().collect(), product.skus().collect());
+        let owned = |skus: Vec<&&str>| skus.into_iter().map(|sku| (*sku).to_owned()).collect();
+        let dropped = skus::claims_of(cluster, id, owned(old.difference(&new).collect())).await?;
+        let wanted = match (product.state, before.product.state) {
+            (State::Published, State::Published) => owned(new.difference(&old).collect()),
+            // What was withdrawn may have lost its claims, and claims all of them anew.
+            (State::Published, State::Draft | State::Withdrawn) => owned(new.iter().collect()),
+            (State::Draft | State::Withdrawn, _) => Vec::new(),
         };
-        let (old, new) = (skus(&before.product), skus(product));
-        let dropped = skus::claims_of(cluster, id, old.difference(&new).cloned().collect()).await?;
-        let claimed = match skus::claim_all(cluster, id, new.difference(&old).cloned().collect()).await {
+        let claimant = Claimant { product_id: id, seller_id: product.seller_id };
+        let claimed = match skus::claim_all(cluster, claimant, wanted).await {
             Ok(claimed) => claimed,
             Err(failed) => {
                 skus::release(cluster, id, failed.made).await;
                 return Err(failed.error);
             }
         };
+        let product = &with_claims(product, &claimed);
+        let event = &PendingEvent::of(&events::changed(product))?;
         let write_id = Uuid::new_v4();
         let verdict = rows::replace(cluster, before, product, write_id, event).await?;
         if verdict.is_applied() {
@@ -145,6 +157,17 @@ impl CassandraStore {
     }
 }
 
+/// The product with the numbers of claims it made just now; others it has keep theirs.
+fn with_claims(product: &Product, claimed: &[Claim]) -> Product {
+    let mut product = product.clone();
+    for variant in &mut product.content.variants {
+        if let Some(claim) = claimed.iter().find(|claim| claim.sku == variant.sku) {
+            variant.claim = Some(claim.number);
+        }
+    }
+    product
+}
+
 #[async_trait]
 impl ProductStore for CassandraStore {
     async fn create(&self, product: Product, once: Once, answer: Answer) -> problem::Result<Response> {
@@ -157,13 +180,16 @@ impl ProductStore for CassandraStore {
     }
 
     async fn replace(&self, product: &Product) -> Result<()> {
-        let event = PendingEvent::of(&events::changed(product))?;
         let note = Note::leave(&self.cluster, product.id, product.version).await?;
         lists::enter(&self.cluster, product).await?;
         for _ in 0..ATTEMPTS {
             let before = self.at_version(product.id, product.version - 1).await?;
-            if self.try_replace(&before, product, &event).await? {
+            if self.try_replace(&before, product).await? {
                 note.renew_if_late(&self.cluster).await?;
+                if product.state == State::Withdrawn && before.product.is_published() {
+                    let skus = product.skus().map(str::to_owned).collect();
+                    skus::settle(&self.cluster, product.id, skus).await;
+                }
                 if product.state != State::Published {
                     lists::leave_published(&self.cluster, product.id, product.version).await?;
                 }
@@ -173,12 +199,22 @@ impl ProductStore for CassandraStore {
         Err(StoreError::VersionConflict)
     }
 
+    async fn change_once(
+        &self,
+        id: Uuid,
+        once: Once,
+        step: Step,
+        answer: Changed,
+    ) -> problem::Result<Response> {
+        once::change(&self.cluster, id, &once, &step, answer).await
+    }
+
     async fn delete(&self, id: Uuid, version: i64) -> Result<()> {
         let event = PendingEvent::of(&events::deleted(id))?;
         let note = Note::leave(&self.cluster, id, version + 1).await?;
         for _ in 0..ATTEMPTS {
             let before = self.at_version(id, version).await?;
-            let skus = before.product.content.variants.iter().map(|variant| variant.sku.clone()).collect();
+            let skus = before.product.skus().map(str::to_owned).collect();
             let claims = skus::claims_of(&self.cluster, id, skus).await?;
             let verdict = rows::delete(&self.cluster, &before, &event).await?;
             let is_gone = verdict.is_applied()

@@ -4,23 +4,28 @@
 //! same row. Changing the fence makes writes fail that were begun before: that is how [`super::skus`]
 //! knows that a product will not come to hold a SKU after all.
 
+use std::collections::BTreeMap;
+
 use scylla::DeserializeRow;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::cluster::Cluster;
 use super::conditional::Verdict;
 use super::pending::PendingEvent;
-use crate::domain::{Content, Product, State};
+use crate::domain::{Content, Product, State, Variant};
 use crate::store::{Result, StoreError};
 
 /// Seconds a deleted product is remembered: longer than a repetition of its creation can come.
 pub(super) const GRAVE_SECONDS: i32 = 8 * 24 * 3600;
+/// Seconds an answer stays to be repeated.
+pub(super) const ANSWER_SECONDS: i32 = 7 * 24 * 3600;
 const DELETED: &str = "deleted";
 /// Of a product that was never made and never will be.
 const VOID: &str = "void";
 
-const SELECT: &str = "SELECT id, version, state, seller_id, content, created_at, updated_at, write_id, fence \
+const SELECT: &str = "SELECT id, version, state, seller_id, content, supply, created_at, updated_at, write_id, fence \
                       FROM products WHERE id = ?";
 
 #[derive(DeserializeRow)]
@@ -30,6 +35,7 @@ struct ProductRow {
     state: Option<String>,
     seller_id: Option<Uuid>,
     content: Option<String>,
+    supply: Option<String>,
     created_at: Option<OffsetDateTime>,
     updated_at: Option<OffsetDateTime>,
     write_id: Option<Uuid>,
@@ -56,8 +62,14 @@ pub(super) struct Live {
 }
 
 impl Live {
+    /// Whether it holds the SKU, if it has claimed it.
     pub(super) fn holds(&self, sku: &str) -> bool {
-        self.product.content.variants.iter().any(|variant| variant.sku == sku)
+        self.product.state != State::Draft && self.product.skus().any(|listed| listed == sku)
+    }
+
+    /// The same, and not for another product of this seller to take over.
+    pub(super) fn keeps_from(&self, seller_id: Uuid, sku: &str) -> bool {
+        self.holds(sku) && (self.product.is_published() || self.product.seller_id != seller_id)
     }
 }
 
@@ -80,9 +92,12 @@ impl Kept {
             VOID => return Ok(Self::Void),
             name => State::from_name(name).ok_or_else(|| incomplete("a known state"))?,
         };
-        let content: Content =
+        let mut content: Content =
             serde_json::from_str(row.content.as_deref().ok_or_else(|| incomplete("content"))?)
                 .map_err(StoreError::unreadable)?;
+        if let Some(supply) = &row.supply {
+            supplied(&mut content, supply)?;
+        }
         Ok(Self::Live(Box::new(Live {
             product: Product {
                 id: row.id,
@@ -114,16 +129,17 @@ pub(super) async fn find_settled(cluster: &Cluster, id: Uuid) -> Result<Kept> {
 
 /// Makes the first version, unless there is anything under its id.
 pub(super) async fn make(cluster: &Cluster, product: &Product, event: &PendingEvent) -> Result<Verdict> {
-    let content = json(&product.content)?;
+    let (content, supply) = (json(&product.content)?, supply(&product.content)?);
     cluster
         .conditionally(
-            "UPDATE products SET version = ?, state = ?, seller_id = ?, content = ?, created_at = ?, updated_at = ?, \
-             write_id = ?, pending[?] = ? WHERE id = ? IF version = null",
+            "UPDATE products SET version = ?, state = ?, seller_id = ?, content = ?, supply = ?, created_at = ?, \
+             updated_at = ?, write_id = ?, pending[?] = ? WHERE id = ? IF version = null",
             (
                 product.version,
                 product.state.as_str(),
                 product.seller_id,
                 &content,
+                &supply,
                 product.created_at,
                 product.updated_at,
                 Uuid::new_v4(),
@@ -143,15 +159,16 @@ pub(super) async fn replace(
     write_id: Uuid,
     event: &PendingEvent,
 ) -> Result<Verdict> {
-    let content = json(&product.content)?;
+    let (content, supply) = (json(&product.content)?, supply(&product.content)?);
     cluster
         .conditionally(
-            "UPDATE products SET version = ?, state = ?, content = ?, updated_at = ?, write_id = ?, pending[?] = ? \
-             WHERE id = ? IF version = ? AND fence = ?",
+            "UPDATE products SET version = ?, state = ?, content = ?, supply = ?, updated_at = ?, write_id = ?, \
+             pending[?] = ? WHERE id = ? IF version = ? AND fence = ?",
             (
                 product.version,
                 product.state.as_str(),
                 &content,
+                &supply,
                 product.updated_at,
                 write_id,
                 product.version,
@@ -159,6 +176,42 @@ pub(super) async fn replace(
                 product.id,
                 before.product.version,
                 before.fence,
+            ),
+        )
+        .await
+}
+
+/// The same, and notes beside it by which key, with what answer.
+pub(super) async fn replace_once(
+    cluster: &Cluster,
+    before: &Live,
+    product: &Product,
+    event: &PendingEvent,
+    (key, made): (&str, &str),
+) -> Result<Verdict> {
+    let (content, supply) = (json(&product.content)?, supply(&product.content)?);
+    let seen = before.product.version;
+    cluster
+        .all_conditionally(
+            &[
+                "UPDATE products SET version = ?, content = ?, supply = ?, updated_at = ?, write_id = ?, \
+                 pending[?] = ? WHERE id = ? IF version = ? AND fence = ?",
+                "UPDATE products USING TTL ? SET adjusted[?] = ? WHERE id = ? IF version = ?",
+            ],
+            (
+                (
+                    product.version,
+                    &content,
+                    &supply,
+                    product.updated_at,
+                    Uuid::new_v4(),
+                    product.version,
+                    &event.to_json()?,
+                    product.id,
+                    seen,
+                    before.fence,
+                ),
+                (ANSWER_SECONDS, key, made, product.id, seen),
             ),
         )
         .await
@@ -180,7 +233,7 @@ pub(super) async fn delete(cluster: &Cluster, before: &Live, event: &PendingEven
     let version = before.product.version + 1;
     cluster
         .conditionally(
-            "UPDATE products SET version = ?, state = 'deleted', content = null, pending[?] = ? \
+            "UPDATE products SET version = ?, state = 'deleted', content = null, supply = null, pending[?] = ? \
              WHERE id = ? IF version = ? AND fence = ?",
             (version, version, &event.to_json()?, before.product.id, before.product.version, before.fence),
         )
@@ -221,6 +274,34 @@ pub(super) async fn bury(cluster: &Cluster, id: Uuid, version: i64) -> Result<()
             (GRAVE_SECONDS, version, id, version),
         )
         .await?;
+    Ok(())
+}
+
+/// What only the shop knows of a variant. Beside the content, which a process of the version before reads as well.
+#[derive(Serialize, Deserialize)]
+struct Supply {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    claim: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    counted_in: Option<i64>,
+}
+
+fn supply(content: &Content) -> Result<String> {
+    let of = |variant: &Variant| {
+        (variant.sku.clone(), Supply { claim: variant.claim, counted_in: variant.counted_in })
+    };
+    let supply: BTreeMap<String, Supply> = content.variants.iter().map(of).collect();
+    serde_json::to_string(&supply).map_err(StoreError::unreadable)
+}
+
+fn supplied(content: &mut Content, supply: &str) -> Result<()> {
+    let mut supply: BTreeMap<String, Supply> =
+        serde_json::from_str(supply).map_err(StoreError::unreadable)?;
+    for variant in &mut content.variants {
+        if let Some(Supply { claim, counted_in }) = supply.remove(&variant.sku) {
+            (variant.claim, variant.counted_in) = (claim, counted_in);
+        }
+    }
     Ok(())
 }
 

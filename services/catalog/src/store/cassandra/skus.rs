@@ -1,12 +1,16 @@
-//! One product per SKU in the whole shop, though no write spans two rows.
+//! One published product per SKU in the whole shop, though no write spans two rows.
 //!
-//! A writer first *claims* a SKU for its product, then writes the product. What must hold: whenever a
-//! product holds a SKU, the claim on it is that product's. A claim whose product does not hold the
-//! SKU is one of three: its write is still to come, was given up half-way, or it is left over from a
-//! version before. Time alone cannot tell these apart, so whoever wants to end such a claim first
-//! *fences* the product as it was seen without the SKU: a write that is still to come then fails, and
-//! only after that the claim is taken over or removed, if it is still the same claim. A product
-//! claiming again for itself makes a new claim, so the two cannot be confused.
+//! A writer first *claims* a SKU for its product, then writes the product as published. What must hold: whenever
+//! a published product lists a SKU, the claim on it is that product's. A withdrawn product keeps its claims against
+//! other sellers; another product of its own seller may take them over. A draft has none.
+//!
+//! A claim whose product does not hold the SKU is one of three: its write is still to come, was given up half-way,
+//! or it is left over from a version before. Time alone cannot tell these apart, so whoever wants to end such a
+//! claim first *fences* the product as it was seen without the SKU: a write that is still to come then fails, and
+//! only after that the claim is taken over or given up, if it is still the same claim. A product claiming again for
+//! itself makes a new claim, so the two cannot be confused.
+//!
+//! The row of a SKU stays when it is given up, with nobody's id: the numbers of its claims only ever grow.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use scylla::DeserializeRow;
@@ -25,18 +29,38 @@ const ATTEMPTS: usize = 5;
 /// SKUs claimed at the same time.
 const AT_ONCE: usize = 16;
 
+/// In the place of a product's id in the row of a SKU that was given up.
+const NOBODY: Uuid = Uuid::nil();
+
 #[derive(DeserializeRow)]
 struct ClaimRow {
     product_id: Option<Uuid>,
     claim: Option<Uuid>,
     claimed_at: Option<OffsetDateTime>,
+    number: Option<i64>,
 }
 
 /// A claim as it was made or found.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub(super) sku: String,
+    /// Of two claims on a SKU the later has the greater.
+    pub(super) number: i64,
     claim: Uuid,
+}
+
+/// A claim and whose it is.
+struct Found {
+    claim: Claim,
+    owner: Uuid,
+    claimed_at: OffsetDateTime,
+}
+
+/// For whom SKUs are claimed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claimant {
+    pub(super) product_id: Uuid,
+    pub(super) seller_id: Uuid,
 }
 
 /// Claims all of the SKUs for the product, or names every one that another product has.
@@ -44,11 +68,11 @@ pub(super) struct Claim {
 /// [`StoreError::SkusTaken`] leaves the claims that were made; [`release`] them.
 pub(super) async fn claim_all(
     cluster: &Cluster,
-    product_id: Uuid,
+    claimant: Claimant,
     skus: Vec<String>,
 ) -> Result<Vec<Claim>, Failed> {
     let outcomes: Vec<_> = stream::iter(skus)
-        .map(async |sku| claim(cluster, product_id, &sku).await.map(|made| (sku, made)))
+        .map(async |sku| claim(cluster, claimant, &sku).await.map(|made| (sku, made)))
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
@@ -75,37 +99,41 @@ pub(super) struct Failed {
 }
 
 /// Claims one SKU; `None` when another product has it.
-async fn claim(cluster: &Cluster, product_id: Uuid, sku: &str) -> Result<Option<Claim>> {
-    let mine = Claim { sku: sku.to_owned(), claim: Uuid::new_v4() };
+async fn claim(cluster: &Cluster, claimant: Claimant, sku: &str) -> Result<Option<Claim>> {
+    let Claimant { product_id, seller_id } = claimant;
+    let id = Uuid::new_v4();
     for _ in 0..ATTEMPTS {
+        let mine = Claim { sku: sku.to_owned(), number: number_after(0), claim: id };
         let made = cluster
             .conditionally(
-                "INSERT INTO skus (sku, product_id, claim, claimed_at) VALUES (?, ?, ?, ?) IF NOT EXISTS",
-                (sku, product_id, mine.claim, domain::now()),
+                "INSERT INTO skus (sku, product_id, claim, claimed_at, number) VALUES (?, ?, ?, ?, ?) IF NOT EXISTS",
+                (sku, product_id, id, domain::now(), mine.number),
             )
             .await?;
         if made.is_applied() {
             return Ok(Some(mine));
         }
-        let Some((owner, found, claimed_at)) = find(cluster, sku).await? else { continue };
-        if found == mine.claim {
-            return Ok(Some(mine));
+        let Some(Found { claim: found, owner, claimed_at }) = find(cluster, sku).await? else { continue };
+        if found.claim == id {
+            return Ok(Some(found));
         }
-        if owner != product_id {
+        if owner != product_id && owner != NOBODY {
             let holder = rows::find_settled(cluster, owner).await?;
+            let may_be_writing = domain::now() - claimed_at < LEASE;
             match &holder {
-                Kept::Live(live) if live.holds(sku) => return Ok(None),
-                Kept::Live(_) | Kept::Nothing if domain::now() - claimed_at < LEASE => return Ok(None),
+                Kept::Live(live) if live.keeps_from(seller_id, sku) => return Ok(None),
+                Kept::Live(_) | Kept::Nothing if may_be_writing => return Ok(None),
                 _ => {}
             }
             if !rows::fence(cluster, owner, &holder).await? {
                 continue;
             }
         }
+        let mine = Claim { number: number_after(found.number), ..mine };
         let taken_over = cluster
             .conditionally(
-                "UPDATE skus SET product_id = ?, claim = ?, claimed_at = ? WHERE sku = ? IF claim = ?",
-                (product_id, mine.claim, domain::now(), sku, found),
+                "UPDATE skus SET product_id = ?, claim = ?, claimed_at = ?, number = ? WHERE sku = ? IF claim = ?",
+                (product_id, id, domain::now(), mine.number, sku, found.claim),
             )
             .await?;
         if taken_over.is_applied() {
@@ -116,11 +144,20 @@ async fn claim(cluster: &Cluster, product_id: Uuid, sku: &str) -> Result<Option<
     Ok(None)
 }
 
-/// The product a SKU is claimed for, the claim, and when it was made.
-async fn find(cluster: &Cluster, sku: &str) -> Result<Option<(Uuid, Uuid, OffsetDateTime)>> {
-    let rows: Vec<ClaimRow> =
-        cluster.read_settled("SELECT product_id, claim, claimed_at FROM skus WHERE sku = ?", (sku,)).await?;
-    Ok(rows.into_iter().next().and_then(|row| Some((row.product_id?, row.claim?, row.claimed_at?))))
+/// The number of a claim that comes after this one: the time in microseconds, wherever clocks agree.
+fn number_after(before: i64) -> i64 {
+    let now = i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX);
+    now.max(before + 1)
+}
+
+async fn find(cluster: &Cluster, sku: &str) -> Result<Option<Found>> {
+    let rows: Vec<ClaimRow> = cluster
+        .read_settled("SELECT product_id, claim, claimed_at, number FROM skus WHERE sku = ?", (sku,))
+        .await?;
+    Ok(rows.into_iter().next().and_then(|row| {
+        let claim = Claim { sku: sku.to_owned(), number: row.number.unwrap_or_default(), claim: row.claim? };
+        Some(Found { claim, owner: row.product_id?, claimed_at: row.claimed_at? })
+    }))
 }
 
 /// The claims of a product on these SKUs, as they are now.
@@ -128,7 +165,7 @@ pub(super) async fn claims_of(cluster: &Cluster, product_id: Uuid, skus: Vec<Str
     stream::iter(skus)
         .map(async |sku| {
             let found = find(cluster, &sku).await?;
-            Ok(found.filter(|(owner, ..)| *owner == product_id).map(|(_, claim, _)| Claim { sku, claim }))
+            Ok(found.filter(|found| found.owner == product_id).map(|found| found.claim))
         })
         .buffer_unordered(AT_ONCE)
         .try_filter_map(async |claim| Ok(claim))
@@ -148,6 +185,26 @@ pub(super) async fn release(cluster: &Cluster, product_id: Uuid, claims: Vec<Cla
     }
 }
 
+/// Says that no write of these claims is under way any more: whoever may take them over need not wait.
+///
+/// Without this it takes [`LEASE`]: an error is no more than logged.
+pub(super) async fn settle(cluster: &Cluster, product_id: Uuid, skus: Vec<String>) {
+    let settled = async {
+        for claim in claims_of(cluster, product_id, skus).await? {
+            cluster
+                .conditionally(
+                    "UPDATE skus SET claimed_at = ? WHERE sku = ? IF claim = ?",
+                    (OffsetDateTime::UNIX_EPOCH, &claim.sku, claim.claim),
+                )
+                .await?;
+        }
+        Ok::<_, StoreError>(())
+    };
+    if let Err(error) = settled.await {
+        tracing::warn!(%product_id, %error, "SKUs of a withdrawn product stay claimed for a while");
+    }
+}
+
 async fn try_release(cluster: &Cluster, product_id: Uuid, claims: Vec<Claim>) -> Result<()> {
     for _ in 0..ATTEMPTS {
         let seen = rows::find_settled(cluster, product_id).await?;
@@ -159,7 +216,10 @@ async fn try_release(cluster: &Cluster, product_id: Uuid, claims: Vec<Claim>) ->
         if rows::fence(cluster, product_id, &seen).await? {
             for claim in unused {
                 cluster
-                    .conditionally("DELETE FROM skus WHERE sku = ? IF claim = ?", (&claim.sku, claim.claim))
+                    .conditionally(
+                        "UPDATE skus SET product_id = ? WHERE sku = ? IF claim = ?",
+                        (NOBODY, &claim.sku, claim.claim),
+                    )
                     .await?;
             }
             return Ok(());

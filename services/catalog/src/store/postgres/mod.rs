@@ -1,8 +1,12 @@
 //! Products in PostgreSQL.
 //!
+//! Their variants and who holds which SKU are written by [`skus`].
+//!
 //! The row of a product is locked by its own conditional UPDATE or DELETE, so the events of one
 //! product enter the outbox in the order of its versions. Lists walk an index from where the page
 //! before ended.
+
+mod skus;
 
 use async_trait::async_trait;
 use axum::response::Response;
@@ -14,12 +18,18 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Answer, Listing, Mark, MarkKind, MarkPlace, Once, ProductStore, Result, StoreError};
-use crate::domain::{Content, Product, State, Variant};
+use super::stored::StoredVariant;
+use super::{
+    Answer, Changed, Listing, Mark, MarkKind, MarkPlace, Once, ProductStore, Result, Step, StoreError,
+};
+use crate::domain::{Content, Product, State};
 use crate::events;
+use crate::http::refusal;
 
 /// Under which stored answers to creations are kept.
 const CREATION: &str = "POST /api/v1/products";
+/// Under which stored answers to changes are kept, with the product's id.
+const CHANGE: &str = "POST /api/v1/products/{id}/stock-adjustments";
 /// Products told again in one transaction, and locked by it.
 const TOLD_AT_ONCE: i64 = 500;
 
@@ -41,9 +51,11 @@ macro_rules! select_products {
         concat!(
             "SELECT p.id, p.seller_id, p.version, p.state, p.title, p.description, p.currency, p.categories, \
              p.tags, p.pictures, p.likes, p.created_at, p.updated_at, \
+             CASE WHEN p.set_aside_version = p.version THEN p.set_aside ELSE \
              (SELECT jsonb_agg(jsonb_build_object('sku', v.sku, 'price', v.price, 'quantity', v.quantity, \
-                                                  'options', v.options) ORDER BY v.place) \
-              FROM variants v WHERE v.product_id = p.id) AS variants \
+                                                  'options', v.options, 'claim', v.claim, \
+                                                  'counted_in', v.counted_in) ORDER BY v.place) \
+              FROM variants v WHERE v.product_id = p.id) END AS variants \
              FROM products p ",
             $tail
         )
@@ -65,7 +77,7 @@ struct ProductRow {
     likes: i64,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
-    variants: Json<Vec<Variant>>,
+    variants: Json<Vec<StoredVariant>>,
 }
 
 impl TryFrom<ProductRow> for Product {
@@ -86,7 +98,7 @@ impl TryFrom<ProductRow> for Product {
                 categories: row.categories,
                 tags: row.tags,
                 pictures: row.pictures,
-                variants: row.variants.0,
+                variants: skus::variants(row.variants.0),
             },
             likes: row.likes,
             created_at: row.created_at,
@@ -119,31 +131,26 @@ impl ProductStore for PostgresStore {
 
     async fn replace(&self, product: &Product) -> Result<()> {
         let mut tx = self.pool.begin().await?;
-        let content = &product.content;
-        let replaced = sqlx::query(
-            "UPDATE products SET version = $2, state = $3, title = $4, description = $5, currency = $6, \
-             categories = $7, tags = $8, pictures = $9, updated_at = $10 WHERE id = $1 AND version = $2 - 1",
-        )
-        .bind(product.id)
-        .bind(product.version)
-        .bind(product.state.as_str())
-        .bind(&content.title)
-        .bind(&content.description)
-        .bind(&content.currency)
-        .bind(&content.categories)
-        .bind(&content.tags)
-        .bind(&content.pictures)
-        .bind(product.updated_at)
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
-        if replaced == 0 {
-            return Err(missing_or_changed(&mut tx, product.id).await?);
-        }
-        sqlx::query("DELETE FROM variants WHERE product_id = $1").bind(product.id).execute(&mut *tx).await?;
-        insert_variants(&mut tx, product).await?;
-        announce(&mut tx, events::changed(product)).await?;
+        replace(&mut tx, product).await?;
         Ok(tx.commit().await?)
+    }
+
+    async fn change_once(
+        &self,
+        id: Uuid,
+        once: Once,
+        step: Step,
+        answer: Changed,
+    ) -> problem::Result<Response> {
+        let route = format!("{CHANGE} {id}");
+        idempotency::once(&self.pool, once.owner, &route, &once.key, once.request_hash, move |connection| {
+            Box::pin(async move {
+                let product = step(lock(connection, id).await.map_err(refusal)?)?;
+                replace(connection, &product).await.map_err(refusal)?;
+                Ok(answer(product))
+            })
+        })
+        .await
     }
 
     async fn delete(&self, id: Uuid, version: i64) -> Result<()> {
@@ -315,34 +322,47 @@ async fn insert(tx: &mut PgConnection, product: &Product) -> Result<()> {
     .bind(product.updated_at)
     .execute(&mut *tx)
     .await?;
-    insert_variants(tx, product).await?;
+    skus::set_aside(tx, product).await?;
     announce(tx, events::changed(product)).await
 }
 
-/// Takes the SKUs for the product; those another product has are reported, all of them.
-async fn insert_variants(tx: &mut PgConnection, product: &Product) -> Result<()> {
-    let variants = &product.content.variants;
-    // Sorted, so that two sellers who take the same SKUs wait in one order.
-    let mut order: Vec<usize> = (0..variants.len()).collect();
-    order.sort_by_key(|&i| &variants[i].sku);
-    let in_order = || order.iter().map(|&i| &variants[i]);
-    let taken: Vec<String> = sqlx::query_scalar(
-        "WITH wanted AS (SELECT * FROM UNNEST($2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::jsonb[]) \
-                         AS w (sku, place, price, quantity, options)), \
-         added AS (INSERT INTO variants (sku, product_id, place, price, quantity, options) \
-                   SELECT sku, $1, place, price, quantity, options FROM wanted \
-                   ON CONFLICT (sku) DO NOTHING RETURNING sku) \
-         SELECT sku FROM wanted EXCEPT SELECT sku FROM added ORDER BY sku",
+/// The product as it is, until the transaction ends.
+async fn lock(tx: &mut PgConnection, id: Uuid) -> Result<Product> {
+    // Locked first and read then: see `tell_all`.
+    sqlx::query("SELECT FROM products WHERE id = $1 FOR UPDATE").bind(id).execute(&mut *tx).await?;
+    let row: Option<ProductRow> =
+        sqlx::query_as(select_products!("WHERE p.id = $1")).bind(id).fetch_optional(tx).await?;
+    Ok(Product::try_from(row.ok_or(StoreError::Unknown)?)?)
+}
+
+/// Replaces the version before `product`'s, with its event.
+async fn replace(tx: &mut PgConnection, product: &Product) -> Result<()> {
+    skus::lock_holders(tx, product).await?;
+    let content = &product.content;
+    let replaced = sqlx::query(
+        "UPDATE products SET version = $2, state = $3, title = $4, description = $5, currency = $6, \
+         categories = $7, tags = $8, pictures = $9, updated_at = $10 WHERE id = $1 AND version = $2 - 1",
     )
     .bind(product.id)
-    .bind(in_order().map(|variant| variant.sku.as_str()).collect::<Vec<_>>())
-    .bind(order.iter().map(|&i| i32::try_from(i).unwrap_or(i32::MAX)).collect::<Vec<_>>())
-    .bind(in_order().map(|variant| variant.price).collect::<Vec<_>>())
-    .bind(in_order().map(|variant| variant.quantity).collect::<Vec<_>>())
-    .bind(in_order().map(|variant| Json(&variant.options)).collect::<Vec<_>>())
-    .fetch_all(tx)
-    .await?;
-    if taken.is_empty() { Ok(()) } else { Err(StoreError::SkusTaken(taken)) }
+    .bind(product.version)
+    .bind(product.state.as_str())
+    .bind(&content.title)
+    .bind(&content.description)
+    .bind(&content.currency)
+    .bind(&content.categories)
+    .bind(&content.tags)
+    .bind(&content.pictures)
+    .bind(product.updated_at)
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    if replaced == 0 {
+        return Err(missing_or_changed(tx, product.id).await?);
+    }
+    let mut product = product.clone();
+    skus::write(tx, &mut product).await?;
+    announce(tx, events::changed(&product)).await?;
+    Ok(())
 }
 
 /// Why a conditional write met no row.
