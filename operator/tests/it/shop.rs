@@ -95,7 +95,7 @@ async fn topics_are_made_with_the_shops_partitions_and_grow_with_it() {
 
 /// A broker learns of new topics and partitions a moment after the controller made them.
 async fn topics_have(kafka: &Kafka, partitions: i32) {
-    let names = ["deliveries", "orders", "payments", "products", "reservations"];
+    let names = ["deliveries", "orders", "payments", "products", "reservations", "stock-levels"];
     let dead_letters = ["order-worker", "payment-worker", "delivery-worker"];
     let dead_letters = dead_letters.map(|name| (format!("topics.rocket.{name}.dead-letters"), 1));
     let expected = names

@@ -14,6 +14,8 @@ use crate::domain::order::{Line, Units};
 pub const RESERVATIONS: &str = "reservations";
 /// Topic of what became of orders, written through the outbox.
 pub const ORDERS: &str = "orders";
+/// Compacted topic of how many units of each SKU can be had.
+pub const STOCK_LEVELS: &str = "stock-levels";
 /// Topics of the neighbours.
 pub const PAYMENTS: &str = "payments";
 pub const DELIVERIES: &str = "deliveries";
@@ -30,6 +32,7 @@ pub mod types {
     pub const REFUND_REQUESTED: &str = "rocketmart.order.refund_requested.v1";
     pub const CANCEL_REQUESTED: &str = "rocketmart.order.cancel_requested.v1";
     pub const RETURN_REQUESTED: &str = "rocketmart.order.return_requested.v1";
+    pub const STOCK_LEVEL_CHANGED: &str = "rocketmart.stock.level_changed.v1";
     pub const PAYMENT_SUCCEEDED: &str = "rocketmart.payment.succeeded.v1";
     pub const PAYMENT_FAILED: &str = "rocketmart.payment.failed.v1";
     pub const PAYMENT_REFUNDED: &str = "rocketmart.payment.refunded.v1";
@@ -287,6 +290,18 @@ pub struct ReturnRequested {
     pub reason: String,
 }
 
+/// How many units of a SKU can be had as ordinary stock: neither promised to a flash sale nor held by a buyer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StockLevel {
+    pub sku: String,
+    /// Whose the SKU is. What is told of another product's does not count.
+    pub product_id: Uuid,
+    #[schema(minimum = 0)]
+    pub available: i64,
+    /// Of two levels of a SKU the later has the greater.
+    pub version: i64,
+}
+
 /// What the order service tells the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OrderEvent {
@@ -350,6 +365,7 @@ pub fn published() -> Vec<Published> {
         Published::of::<RefundRequested>(types::REFUND_REQUESTED, ORDERS, ORDER_ID, worker),
         Published::of::<CancelRequested>(types::CANCEL_REQUESTED, ORDERS, ORDER_ID, worker),
         Published::of::<ReturnRequested>(types::RETURN_REQUESTED, ORDERS, ORDER_ID, worker),
+        Published::of::<StockLevel>(types::STOCK_LEVEL_CHANGED, STOCK_LEVELS, "sku", worker),
     ]
 }
 

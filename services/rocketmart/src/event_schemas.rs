@@ -32,6 +32,7 @@ pub(crate) fn published() -> Vec<Published> {
 
 pub(crate) fn read() -> Vec<Read> {
     [
+        rocketmart_catalog::events::read(),
         rocketmart_delivery::events::read(),
         rocketmart_order::events::read(),
         rocketmart_payment::events::read(),

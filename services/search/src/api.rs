@@ -13,6 +13,7 @@ use crate::admission::{Admission, AdmissionArgs};
 use crate::feed::{self, Feed};
 use crate::http::{self, Search};
 use crate::index::ProductIndex;
+use crate::stock::{self, Levels, Stock};
 
 const COMPONENT: &str = "search";
 
@@ -36,12 +37,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 /// Search, ready to run; ready to be asked once its index is complete.
 pub fn service(args: &Args) -> anyhow::Result<Service> {
     let index = Arc::new(ProductIndex::in_memory()?);
-    let feed = Arc::new(Feed::new(Arc::clone(&index)));
+    let stock = Arc::new(Stock::new(Arc::clone(&index)));
+    let shelves = Arc::new(Levels(Arc::clone(&stock)));
+    let feed = Arc::new(Feed::new(Arc::clone(&index), stock));
     let admission = Arc::new(Admission::new(args.admission));
     let search = Search { index, feed: Arc::clone(&feed), admission };
 
     let gate = Arc::clone(&feed);
-    let (kafka, broker) = (args.kafka.clone(), args.kafka.producer()?);
+    let (kafka, levels, broker) = (args.kafka.clone(), args.kafka.clone(), args.kafka.producer()?);
     Ok(Service::new(COMPONENT, &args.listen)
         .request_limits(&args.limits)
         .api(described().with_state(search))
@@ -60,6 +63,9 @@ pub fn service(args: &Args) -> anyhow::Result<Service> {
         .degrades("kafka", move || {
             let broker = broker.clone();
             async move { broker.ready().await }
+        })
+        .task("stock-levels", move |stop| async move {
+            kafka::read_all_then_follow(&levels, COMPONENT, stock::TOPIC, shelves, || (), stop).await
         })
         .task("feed", move |stop| async move {
             let tell = Arc::clone(&feed);

@@ -18,23 +18,25 @@ use uuid::Uuid;
 
 use crate::index::{Change, ProductIndex};
 use crate::product::ProductSnapshot;
+use crate::stock::{self, Stock, StockLevel};
 
 pub(crate) const TOPIC: &str = "products";
 const CHANGED: &str = "rocketmart.product.changed.v1";
 
 /// What search reads, by type.
 pub fn read() -> Vec<Read> {
-    vec![Read::of::<ProductSnapshot>(CHANGED, "search")]
+    vec![Read::of::<ProductSnapshot>(CHANGED, "search"), Read::of::<StockLevel>(stock::CHANGED, "search")]
 }
 
 pub(crate) struct Feed {
     index: Arc<ProductIndex>,
+    stock: Arc<Stock>,
     caught_up: AtomicBool,
 }
 
 impl Feed {
-    pub(crate) fn new(index: Arc<ProductIndex>) -> Self {
-        Self { index, caught_up: AtomicBool::new(false) }
+    pub(crate) fn new(index: Arc<ProductIndex>, stock: Arc<Stock>) -> Self {
+        Self { index, stock, caught_up: AtomicBool::new(false) }
     }
 
     /// All that was in the topic at the start can be found now.
@@ -59,8 +61,8 @@ impl Handler for Feed {
                 Err(error) => return Err(HandleError::Poison { index, error }),
             }
         }
-        let index = Arc::clone(&self.index);
-        tokio::task::spawn_blocking(move || index.apply(&changes))
+        let stock = Arc::clone(&self.stock);
+        tokio::task::spawn_blocking(move || stock.follow(changes))
             .await
             .context("indexing panicked")?
             .context("cannot write to the index")?;

@@ -1,11 +1,12 @@
 //! Search: what shoppers look for among the published products.
 //!
 //! ```text
-//!   topic `products` ──▶ feed ──▶ index (in memory) ◀── http ◀── shoppers
+//!   topic `products` ──────▶ feed ──▶ stock ──▶ index (in memory) ◀── http ◀── shoppers
+//!   topic `stock-levels` ──────────────┘
 //! ```
 //!
-//! The topic is the only source: it is compacted, so it holds every product there is, and a replica
-//! builds its whole index from it on start ([`feed`]). Until that is done it is not ready. Nothing
+//! The topics are the only source: they are compacted, so they hold every product there is, and a replica
+//! builds its whole index from them on start ([`feed`]). Until that is done it is not ready. Nothing
 //! is kept on disk, replicas know nothing of each other, and one more is one more reader. A replica takes as many
 //! searches at once as it can answer soon ([`admission`]).
 
@@ -15,3 +16,4 @@ pub mod feed;
 mod http;
 mod index;
 mod product;
+mod stock;

@@ -41,6 +41,7 @@ pub(crate) enum State {
 pub(crate) struct Variant {
     pub sku: String,
     pub price: i64,
+    /// Units that can be had: as the seller says, until order has told how many are left ([`stock`](crate::stock)).
     pub quantity: i64,
 }
 

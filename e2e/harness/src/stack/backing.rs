@@ -10,7 +10,9 @@ use crate::{
     ports,
 };
 
-const TOPICS: [&str; 5] = ["reservations", "orders", "payments", "deliveries", "products"];
+const TOPICS: [&str; 6] = ["reservations", "orders", "payments", "deliveries", "products", "stock-levels"];
+/// Of these, the ones that keep the last event of each key for ever.
+const COMPACTED: [&str; 2] = ["products", "stock-levels"];
 const PARTITIONS: i32 = 3;
 
 /// The three stores of one shop; each can be killed, signalled and restarted by itself.
@@ -62,7 +64,7 @@ impl Backing {
         self.kafka.create_topics(&TOPICS.map(|name| Topic {
             name,
             partitions: PARTITIONS,
-            compacted: name == "products",
+            compacted: COMPACTED.contains(&name),
         }))
     }
 }

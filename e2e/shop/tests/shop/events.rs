@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::kafka::{self, Raw};
 use crate::schemas::{self, Case};
 
-const TOPICS: [&str; 5] = ["reservations", "orders", "payments", "deliveries", "products"];
+const TOPICS: [&str; 6] = ["reservations", "orders", "payments", "deliveries", "products", "stock-levels"];
 
 /// Types that a shop in good order need not have written: whether the carrier or a cancellation is
 /// faster is not for a test to say, and the provider refuses no refund.

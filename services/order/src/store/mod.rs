@@ -2,7 +2,8 @@
 //!
 //! [`orders`], [`returns`] and [`ledger`] are written together by [`write`], a batch at a time; [`sales`] and the
 //! allocation of stock by the side door; [`skus`] and [`heirs`] by the worker from `products` events; [`standing`] by
-//! whoever keeps the shelves of the ordinary stock; [`cart`] by its buyer. [`trust`] says
+//! whoever keeps the shelves of the ordinary stock; [`cart`] by its buyer; [`levels`] by whoever
+//! tells what can be had. [`trust`] says
 //! whether Redis is believed, [`parked`] keeps what waits for it, [`rebuild`] is what it is rebuilt from;
 //! [`waiting`] keeps what came before the units it needs. Rows are
 //! always locked in the order of their keys, so that concurrent batches queue and do not deadlock.
@@ -12,6 +13,7 @@ pub mod cart;
 pub mod clock;
 pub mod heirs;
 pub mod ledger;
+pub mod levels;
 pub mod orders;
 mod outcome;
 pub mod parked;

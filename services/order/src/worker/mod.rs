@@ -3,6 +3,7 @@
 
 mod completion;
 mod handle;
+mod levels;
 mod parked;
 mod read;
 mod verdicts;
@@ -68,6 +69,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let readers = Readers::new(&args.kafka, ORDERS, &["payment-worker", "delivery-worker"]);
     let topics = [RESERVATIONS, PAYMENTS, DELIVERIES, PRODUCTS];
     let consumer = Consumer::new(&args.kafka, COMPONENT, &topics).batch(BATCH, LINGER);
+    let levels = levels::Levels::new(pool.clone(), &args.kafka)?;
     let standing = Standing::new(pool.clone(), stock.clone(), args.ordinary.ordinary_payment_seconds);
     let worker = Arc::new(Worker::new(pool.clone(), stock.clone(), args.grace.to_charge()));
     let (inbox, delivered, window) = (pool.clone(), pool.clone(), args.returns.window());
@@ -93,6 +95,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
         .task("vouch", move |stop| vouch::keep(trusting, stock, stop))
         .task("completion", move |stop| completion::run(delivered, window, stop))
         .task("standing", move |stop| standing.run(stop))
+        .task("stock-levels", move |stop| levels.run(stop))
         .task("inbox", move |stop| forget_loop(inbox, stop))
         .task("outbox", move |stop| outbox::publish_loop(pool, producer, readers, stop)))
 }

@@ -14,6 +14,7 @@ mod crowd;
 mod deliveries;
 mod failover;
 mod finding;
+mod levels;
 mod limits;
 mod lost_keys;
 mod ordinary;

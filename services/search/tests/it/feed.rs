@@ -27,6 +27,25 @@ async fn a_change_is_found_soon_and_its_freshness_is_measured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_sold_out_is_not_in_stock_and_what_came_back_is_s4() {
+    let shop = Shop::open().await;
+    let (lamp, desk) = (product("Lamp", 1), product("Desk", 2));
+    shop.level(&lamp, 0, 10).await;
+    shop.announce(&[lamp.clone(), desk.clone()]).await;
+    let search = shop.ready_search().await;
+    search.finds(&[("in_stock", "true"), ("sort", "price")], &["Desk"]).await;
+    shop.level(&desk, 0, 11).await;
+    search.finds(&[("in_stock", "true")], &[]).await;
+    shop.level(&lamp, 1, 12).await;
+    search.finds(&[("in_stock", "true")], &["Lamp"]).await;
+    let page = search.page(&[("q", "desk")]).await;
+    assert_eq!(page["data"][0]["in_stock"], false, "{page}");
+    // A new replica learns the same from the topics alone.
+    let another = shop.ready_search().await;
+    another.finds(&[("in_stock", "true")], &["Lamp"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tombstone_removes_the_product() {
     let shop = Shop::open().await;
     let lamp = product("Desk lamp", 100);

@@ -18,6 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 const CHANGED: &str = "rocketmart.product.changed.v1";
+const LEVEL_CHANGED: &str = "rocketmart.stock.level_changed.v1";
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A product topic of its own.
@@ -30,9 +31,9 @@ impl Shop {
     pub async fn open() -> Self {
         let brokers = tokio::task::spawn_blocking(|| Kafka::shared().unwrap().brokers()).await.unwrap();
         let kafka = KafkaConfig::open(brokers, format!("{}.", Uuid::new_v4()));
-        create_topics(&kafka, &[TopicSpec { name: "products", partitions: 3, compacted: true }])
-            .await
-            .unwrap();
+        let topics =
+            ["products", "stock-levels"].map(|name| TopicSpec { name, partitions: 3, compacted: true });
+        create_topics(&kafka, &topics).await.unwrap();
         let producer = kafka.producer().unwrap();
         Self { kafka, producer }
     }
@@ -44,6 +45,15 @@ impl Shop {
         };
         let events: Vec<_> = products.iter().map(event).collect();
         self.producer.send_all("products", &events).await.unwrap();
+    }
+
+    /// What order would say of a SKU of this product.
+    pub async fn level(&self, product: &Value, available: i64, version: i64) {
+        let sku = product["variants"][0]["sku"].as_str().unwrap();
+        let level = json!({ "sku": sku, "product_id": product["product_id"], "available": available,
+            "version": version });
+        let event = Event::new("/rocketmart/order-worker", LEVEL_CHANGED, sku, &level);
+        self.producer.send_all("stock-levels", &[event]).await.unwrap();
     }
 
     pub async fn delete(&self, product: &Value) {

@@ -7,8 +7,8 @@ use crate::{controllers::shop::validate::ValidatedShop, kafka::Topic};
 
 /// Events that are worked off and then forgotten.
 const EVENTS: [&str; 4] = ["reservations", "orders", "payments", "deliveries"];
-/// The last state of each product, kept for ever.
-const COMPACTED: &str = "products";
+/// The last state of each product, and how many units of each SKU can be had, kept for ever.
+const COMPACTED: [&str; 2] = ["products", "stock-levels"];
 /// Milliseconds for which a message that a component could not handle is kept: 14 days.
 const DEAD_LETTERS_KEPT: i64 = 14 * 24 * 60 * 60 * 1_000;
 
@@ -28,6 +28,7 @@ pub(super) fn build(shop: &ValidatedShop) -> Vec<Topic> {
         ..topic(&format!("{component}.dead-letters"), false)
     };
     let consumers = Component::ALL.into_iter().filter(|component| component.has_consumer_group());
-    let events = EVENTS.iter().map(|name| topic(name, false)).chain([topic(COMPACTED, true)]);
+    let events = EVENTS.iter().map(|name| topic(name, false));
+    let events = events.chain(COMPACTED.iter().map(|name| topic(name, true)));
     events.chain(consumers.map(dead_letters)).collect()
 }

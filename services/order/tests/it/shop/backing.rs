@@ -54,8 +54,14 @@ impl Backing {
         let pool = database.connect().await.unwrap();
         config::migrate(&pool, &MIGRATOR).await.unwrap();
         let kafka = KafkaConfig::open(kafka_brokers, format!("{}.", Uuid::now_v7().simple()));
-        let topics =
-            [events::RESERVATIONS, events::ORDERS, events::PAYMENTS, events::DELIVERIES, events::PRODUCTS];
+        let topics = [
+            events::RESERVATIONS,
+            events::ORDERS,
+            events::PAYMENTS,
+            events::DELIVERIES,
+            events::PRODUCTS,
+            events::STOCK_LEVELS,
+        ];
         let topics = topics.map(|name| TopicSpec { name, partitions: 2, compacted: false });
         create_topics(&kafka, &topics).await.unwrap();
         let stock_config = StockConfig::of_url(redis.url());

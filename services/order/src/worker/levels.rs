@@ -1,0 +1,100 @@
+//! Tells the rest of the shop how many units of each SKU can be had: the compacted topic `stock-levels`.
+//!
+//! The books are looked through about once a second, and what has changed since it was told last is told, one level
+//! per SKU however many orders there were in between. So the way of an order is no longer for it, and the load does
+//! not grow with sales. Looking takes its time with the number of SKUs: it may take a twentieth of all time and no
+//! more. Levels are sent first and noted afterwards; cut short in between they are told again, with a higher version.
+
+use std::time::{Duration, Instant};
+
+use rocketmart_kit::config::KafkaConfig;
+use rocketmart_kit::event::Event;
+use rocketmart_kit::kafka::{Producer, TopicMark};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::events::{STOCK_LEVELS, types};
+use crate::store::levels;
+
+const SOURCE: &str = "/rocketmart/order-worker";
+/// The name of the mark on the topic, as of a consumer group: a topic without it has lost what it held.
+const MARK: &str = "stock-levels-told";
+const PERIOD: Duration = Duration::from_secs(1);
+const MARK_PERIOD: Duration = Duration::from_secs(10);
+/// Of all time, the part that looking may take.
+const SHARE: u32 = 20;
+/// After something went wrong.
+const ERROR_PAUSE: Duration = Duration::from_secs(5);
+/// Levels told at once.
+const AT_ONCE: i64 = 1_000;
+
+pub(super) struct Levels {
+    pool: PgPool,
+    producer: Producer,
+    mark: TopicMark,
+    marked_at: Option<Instant>,
+    /// How long the last look through the books took.
+    looked_for: Duration,
+}
+
+impl Levels {
+    pub(super) fn new(pool: PgPool, kafka: &KafkaConfig) -> anyhow::Result<Self> {
+        // Its own: trouble with this topic is none of the outbox.
+        let producer = kafka.producer()?;
+        Ok(Self {
+            pool,
+            producer,
+            mark: TopicMark::new(kafka, MARK, STOCK_LEVELS)?,
+            marked_at: None,
+            looked_for: Duration::ZERO,
+        })
+    }
+
+    /// Tells until `stop`; of all processes that run it one works at a time.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        while !stop.is_cancelled() {
+            let pause = match stop.run_until_cancelled(self.look()).await {
+                None => break,
+                Some(Ok(true)) => self.looked_for * SHARE,
+                Some(Ok(false)) => PERIOD.max(self.looked_for * SHARE),
+                Some(Err(error)) => {
+                    tracing::warn!(error = format!("{error:#}"), "cannot tell how much is in stock");
+                    ERROR_PAUSE
+                }
+            };
+            stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+        }
+        Ok(())
+    }
+
+    /// Says whether there may be more to tell at once.
+    async fn look(&mut self) -> anyhow::Result<bool> {
+        let mut tx = self.pool.begin().await?;
+        if !levels::try_lock(&mut tx).await? {
+            return Ok(false);
+        }
+        if self.marked_at.is_none_or(|at| at.elapsed() >= MARK_PERIOD) {
+            if self.mark.is_missing().await? {
+                levels::forget(&mut tx).await?;
+                self.mark.set().await?;
+            }
+            self.marked_at = Some(Instant::now());
+        }
+        let begun = Instant::now();
+        let changed = levels::changed(&mut tx, AT_ONCE).await?;
+        self.looked_for = begun.elapsed();
+        if changed.is_empty() {
+            tx.commit().await?;
+            return Ok(false);
+        }
+        let events: Vec<Event> = changed
+            .iter()
+            .map(|level| Event::new(SOURCE, types::STOCK_LEVEL_CHANGED, &level.sku, level))
+            .collect();
+        self.producer.send_all(STOCK_LEVELS, &events).await?;
+        levels::note(&mut tx, &changed).await?;
+        tx.commit().await?;
+        metrics::counter!("order_stock_levels_told_total").increment(changed.len() as u64);
+        Ok(i64::try_from(changed.len()) == Ok(AT_ONCE))
+    }
+}
