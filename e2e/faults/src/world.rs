@@ -102,6 +102,8 @@ impl World {
             .env(Component::Member, "ACCESS_TOKEN_SECONDS", TOKEN_SECONDS)
             // Few members stand for many.
             .env(Component::Order, "PURCHASES_PER_MEMBER", "0")
+            .env(Component::Order, "UNPAID_ORDERS_PER_MEMBER", "0")
+            .env(Component::Order, "UNPAID_UNITS_PER_MEMBER", "0")
             .env(Component::PaymentWorker, "PAYMENT_PROVIDER_TIMEOUT_MS", PROVIDER_TIMEOUT_MS);
         let sql = backing.postgres.port();
         let mut edges = Edges::new();

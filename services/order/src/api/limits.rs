@@ -1,7 +1,8 @@
-//! How many purchases may be asked for, by one member and from one network address; and how many orders and
-//! sales may be looked for that memory does not know, which anybody can invent.
+//! How many purchases may be asked for, by one member and from one network address; how many orders and
+//! sales may be looked for that memory does not know, which anybody can invent; and how much a member may hold
+//! unpaid.
 //!
-//! Counted in the memory of each replica, before anything is asked of Redis: a refusal has taken
+//! The former are counted in the memory of each replica, before anything is asked of Redis: a refusal has taken
 //! nothing. A repetition counts as well, since it costs as much as a first try. A limit per member
 //! stops scripts; one per address stops a flood of many members from one machine, and is wide, for a
 //! whole company may shop from one address.
@@ -14,11 +15,15 @@ use rocketmart_kit::problem::{Problem, Result};
 use rocketmart_kit::rate_limit::{Rate, RateLimit};
 use uuid::Uuid;
 
+use crate::domain::cart::UnpaidLimits;
+
 const PER_MEMBER: u32 = 10;
 const BURST_PER_MEMBER: u32 = 20;
 const PER_ADDRESS: u32 = 5_000;
 const BURST_PER_ADDRESS: u32 = 10_000;
 const TRUSTED_PROXIES: usize = 1;
+const UNPAID_ORDERS: u32 = 10;
+const UNPAID_UNITS: u32 = 100;
 
 /// Against floods.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -39,6 +44,21 @@ pub struct LimitArgs {
     /// come directly and their addresses are not looked at.
     #[arg(long, env = "TRUSTED_PROXIES", default_value_t = TRUSTED_PROXIES)]
     pub trusted_proxies: usize,
+    /// Open unpaid orders of ordinary stock a member may have; 0: any number.
+    #[arg(long, env = "UNPAID_ORDERS_PER_MEMBER", default_value_t = UNPAID_ORDERS)]
+    pub unpaid_orders_per_member: u32,
+    /// Units a member may hold in such orders; 0: any number.
+    #[arg(long, env = "UNPAID_UNITS_PER_MEMBER", default_value_t = UNPAID_UNITS)]
+    pub unpaid_units_per_member: u32,
+}
+
+impl LimitArgs {
+    pub(super) fn unpaid(&self) -> UnpaidLimits {
+        UnpaidLimits {
+            orders: self.unpaid_orders_per_member.into(),
+            units: self.unpaid_units_per_member.into(),
+        }
+    }
 }
 
 impl Default for LimitArgs {
@@ -49,6 +69,8 @@ impl Default for LimitArgs {
             purchases_per_address: PER_ADDRESS,
             purchase_burst_per_address: BURST_PER_ADDRESS,
             trusted_proxies: TRUSTED_PROXIES,
+            unpaid_orders_per_member: UNPAID_ORDERS,
+            unpaid_units_per_member: UNPAID_UNITS,
         }
     }
 }

@@ -34,6 +34,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::domain::cart::UnpaidLimits;
 use crate::side_door::{self, SideDoor};
 use crate::{MIGRATOR, ReturnsConfig, StockConfig, readiness, vouch};
 pub use limits::LimitArgs;
@@ -79,6 +80,7 @@ pub(crate) struct Shared {
     return_window: time::Duration,
     limits: PurchaseLimits,
     look_ups: LookUps,
+    unpaid_limits: UnpaidLimits,
     trusted_proxies: TrustedProxies,
     verifier: Verifier,
 }
@@ -155,6 +157,7 @@ pub async fn service_with(args: Args, verifier: Verifier) -> anyhow::Result<Serv
         return_window: args.returns.window(),
         limits: PurchaseLimits::new(&args.limits),
         look_ups: LookUps::new(&args.limits),
+        unpaid_limits: args.limits.unpaid(),
         trusted_proxies: TrustedProxies(args.limits.trusted_proxies),
         verifier: verifier.clone(),
     }));

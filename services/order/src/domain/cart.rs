@@ -51,6 +51,28 @@ impl CartLine {
     }
 }
 
+/// What a member holds without having paid for it: open orders of ordinary stock, and their units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unpaid {
+    pub orders: i64,
+    pub units: i64,
+}
+
+/// How much a member may hold so at a time, so that nobody takes the shop off sale by not paying. 0: any number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnpaidLimits {
+    pub orders: i64,
+    pub units: i64,
+}
+
+impl UnpaidLimits {
+    /// Whether one more order of so many units is within the limits.
+    pub fn admit(self, unpaid: Unpaid, units: i64) -> bool {
+        let within = |limit: i64, wanted: i64| limit == 0 || wanted <= limit;
+        within(self.orders, unpaid.orders + 1) && within(self.units, unpaid.units + units)
+    }
+}
+
 /// What a cart costs, by currency.
 pub fn totals(lines: &[CartLine]) -> BTreeMap<&str, i64> {
     let mut totals = BTreeMap::new();
@@ -85,6 +107,18 @@ pub fn merge(cart: &mut BTreeMap<String, i64>, sku: &str, quantity: i64) -> Merg
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_member_holds_unpaid_is_bounded_in_orders_and_in_units_s6() {
+        let limits = UnpaidLimits { orders: 2, units: 10 };
+        assert!(limits.admit(Unpaid::default(), 10) && !limits.admit(Unpaid::default(), 11));
+        assert!(
+            limits.admit(Unpaid { orders: 1, units: 4 }, 6)
+                && !limits.admit(Unpaid { orders: 1, units: 5 }, 6)
+        );
+        assert!(!limits.admit(Unpaid { orders: 2, units: 2 }, 1));
+        assert!(UnpaidLimits { orders: 0, units: 0 }.admit(Unpaid { orders: 99, units: 99_999 }, 99_900));
+    }
 
     #[test]
     fn quantities_add_up_to_the_limit_and_no_further() {

@@ -2,7 +2,7 @@
 //!
 //! [`orders`], [`returns`] and [`ledger`] are written together by [`write`], a batch at a time; [`sales`] and the
 //! allocation of stock by the side door; [`skus`] and [`heirs`] by the worker from `products` events; [`standing`] by
-//! whoever keeps the shelves of the ordinary stock; [`cart`] by its buyer; [`levels`] by whoever
+//! whoever keeps the shelves of the ordinary stock; [`cart`] and [`checkouts`] by their buyer; [`levels`] by whoever
 //! tells what can be had. [`trust`] says
 //! whether Redis is believed, [`parked`] keeps what waits for it, [`rebuild`] is what it is rebuilt from;
 //! [`waiting`] keeps what came before the units it needs. Rows are
@@ -10,6 +10,7 @@
 
 pub mod books;
 pub mod cart;
+pub mod checkouts;
 pub mod clock;
 pub mod heirs;
 pub mod ledger;

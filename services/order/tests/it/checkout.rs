@@ -203,3 +203,39 @@ async fn an_order_is_cancelled_before_and_after_its_payment_and_its_units_come_b
     shelf_becomes(&shop, PEN, [2, 1, 0, 1]).await;
     assert_eq!(shop.backing.stock_of(PEN).await, [1, 0, 1], "one unit, as ever");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_holds_so_many_unpaid_orders_and_units_and_no_more_s6() {
+    let shop = with_pens(500).await;
+    let (buyer, other) = (shop.buyer(), shop.buyer());
+    let (status, refused) = buy(&buyer, &[(PEN, 101)]).await;
+    assert_eq!((status, refused["code"].as_str()), (409, Some("unpaid-limit-exceeded")), "{refused}");
+    assert_eq!(refused["limits"], json!({ "orders": 10, "units": 100 }));
+    shelf_becomes(&shop, PEN, [500, 500, 0, 0]).await;
+
+    // Ten orders, whether the books have heard of the others or not.
+    let mut orders = Vec::new();
+    for n in 0..12 {
+        fill(&buyer, &[(PEN, 5)]).await;
+        let (status, answer) = check_out(&buyer, &format!("order {n}"), &agreed(&[(PEN, 5)])).await;
+        if status == 201 {
+            orders.push(answer);
+        } else {
+            assert_eq!((status, answer["code"].as_str()), (409, Some("unpaid-limit-exceeded")), "{answer}");
+            assert_eq!(answer["unpaid"], json!({ "orders": 10, "units": 50 }));
+        }
+    }
+    assert_eq!(orders.len(), 10);
+    let again = check_out(&buyer, "order 0", &agreed(&[(PEN, 5)])).await;
+    assert_eq!((again.0, &again.1["id"]), (201, &orders[0]["id"]), "a repetition is no new order");
+    assert_eq!(buy(&other, &[(PEN, 100)]).await.0, 201, "others have limits of their own");
+
+    let id = orders[3]["id"].as_str().unwrap();
+    shop.until_booked(id, "reserved").await;
+    assert_eq!(buyer.post(&format!("/api/v1/orders/{id}/cancel"), &json!({})).await.0, 200);
+    shop.until_booked(id, "cancelled").await;
+    fill(&buyer, &[(PEN, 50)]).await;
+    assert_eq!(check_out(&buyer, "after all", &agreed(&[(PEN, 50)])).await.0, 201);
+    fill(&buyer, &[(PEN, 1)]).await;
+    assert_eq!(check_out(&buyer, "too much", &agreed(&[(PEN, 1)])).await.0, 409);
+}

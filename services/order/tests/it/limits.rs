@@ -18,6 +18,8 @@ const NONE: LimitArgs = LimitArgs {
     purchases_per_address: 0,
     purchase_burst_per_address: 0,
     trusted_proxies: 1,
+    unpaid_orders_per_member: 0,
+    unpaid_units_per_member: 0,
 };
 
 async fn sale(shop: &Shop) -> Uuid {

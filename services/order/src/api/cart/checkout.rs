@@ -28,7 +28,7 @@ use crate::api::{problems, purchases};
 use crate::domain::cart::CartLine;
 use crate::domain::sale::MAX_PRICE;
 use crate::domain::standing::sale_id;
-use crate::store::cart;
+use crate::store::{cart, checkouts, clock};
 
 const ROUTE: &str = "POST /api/v1/cart/checkout";
 
@@ -70,7 +70,7 @@ pub(crate) struct AgreedLine {
         (status = 201, description = "The units are reserved, and the lines have left the cart", body = OrderView),
         (status = 400, description = "`malformed-json`, `idempotency-key-missing`, `idempotency-key-invalid`", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`price-changed`, `cart-changed`, `not-for-sale` (each with `lines`), `sold-out` (with `sku` and `remaining`), `request-in-progress`", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`price-changed`, `cart-changed`, `not-for-sale` (each with `lines`), `sold-out` (with `sku` and `remaining`), `unpaid-limit-exceeded` (with `limits` and `unpaid`, each `{orders, units}`), `request-in-progress`", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported-media-type`", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "`validation-failed`, `idempotency-key-reused`", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`overloaded`, `too-many-requests` (this member or this address, with `Retry-After`): nothing was changed", body = Problem, content_type = "application/problem+json"),
@@ -91,9 +91,13 @@ pub(crate) async fn check_out(
     let answer = idempotency::once(&pool, claims.sub, ROUTE, &key, hash, move |tx| {
         async move {
             let cart = expect_in_cart(tx, claims.sub, &wish).await?;
+            let units = wish.lines.iter().map(|line| line.quantity).sum();
+            app.expect_within_limits(tx, claims.sub, &reserve_key, units).await?;
             let reservation = app.reserve_all(claims.sub, reserve_key, &wish, hash, &cart).await?;
             let skus: Vec<&str> = wish.lines.iter().map(|line| line.sku.as_str()).collect();
             cart::remove(&mut *tx, claims.sub, &skus).await?;
+            let pay_by = clock::at(reservation.pay_by_ms);
+            checkouts::note(tx, reservation.order.0, claims.sub, units, pay_by).await?;
             Ok((StatusCode::CREATED, Json(OrderView::from(reservation))).into_response())
         }
         .boxed()
@@ -135,6 +139,28 @@ async fn expect_in_cart(tx: &mut PgConnection, buyer: Uuid, wish: &CheckOut) -> 
 }
 
 impl App {
+    /// Refuses what would be more unpaid than a member may hold.
+    async fn expect_within_limits(
+        &self,
+        tx: &mut PgConnection,
+        buyer: Uuid,
+        key: &str,
+        units: i64,
+    ) -> Result<()> {
+        let (limits, unpaid) = (self.unpaid_limits, checkouts::unpaid(tx, buyer, key).await?);
+        if limits.admit(unpaid, units) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            StatusCode::CONFLICT,
+            "unpaid-limit-exceeded",
+            "Too much is held without having been paid",
+        )
+        .detail("nothing was changed; pay for or cancel an open order, or wait until it expires")
+        .with("limits", json!({ "orders": limits.orders, "units": limits.units }))
+        .with("unpaid", json!({ "orders": unpaid.orders, "units": unpaid.units })))
+    }
+
     /// Reserves all lines at the prices the buyer saw, or nothing.
     async fn reserve_all(
         &self,
