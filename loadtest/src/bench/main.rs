@@ -94,6 +94,7 @@ impl ServeArgs {
             auth_issuer: "rocketmart".to_owned(),
             auth_audience: "rocketmart".to_owned(),
             auth_jwks_url: Some(self.jwks_url.clone()),
+            auth_revocations_url: None,
         }
     }
 }

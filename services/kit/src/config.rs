@@ -141,6 +141,9 @@ pub struct AuthConfig {
     /// Where the signing keys are published.
     #[arg(long, env = "AUTH_JWKS_URL")]
     pub auth_jwks_url: Option<Url>,
+    /// Where the sessions that ended before their tokens are told.
+    #[arg(long, env = "AUTH_REVOCATIONS_URL")]
+    pub auth_revocations_url: Option<Url>,
 }
 
 #[cfg(test)]

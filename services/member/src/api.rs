@@ -15,6 +15,7 @@ use crate::domain::limit::Limits;
 use crate::http::{self, App};
 use crate::mail::{Doorbell, Links, Sender};
 use crate::passwords::Passwords;
+use crate::store::sessions::Lifetimes;
 use crate::tokens::Issuer;
 use crate::{first_admin, store};
 
@@ -124,7 +125,10 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
         passwords,
         issuer: Arc::new(issuer),
         verifier,
-        refresh_lifetime: time::Duration::seconds(args.tokens.refresh_token_seconds.into()),
+        lifetimes: Lifetimes {
+            access: access_lifetime,
+            refresh: time::Duration::seconds(args.tokens.refresh_token_seconds.into()),
+        },
         limits: Limits { per_address: args.limits.attempts_per_address },
         trusted_proxies: TrustedProxies(args.limits.trusted_proxies),
         doorbell,
@@ -132,7 +136,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let (gate, server) = (pool.clone(), sender.clone());
     Ok(Service::new("member", &args.listen)
         .shop_description(args.shop_description)
-        .api(http::router().with_state(app))
+        .api(http::routes().with_state(app))
         .ready("postgres", move || {
             let pool = gate.clone();
             async move { sqlx::query("SELECT 1").execute(&pool).await.map(drop).map_err(Into::into) }

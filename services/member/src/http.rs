@@ -7,6 +7,7 @@ mod jwks;
 mod me;
 mod members;
 mod password_resets;
+mod revocations;
 mod session;
 mod sessions;
 mod validate;
@@ -26,6 +27,7 @@ use crate::domain::limit::{Limit, Limits};
 use crate::mail::Doorbell;
 use crate::passwords::Passwords;
 use crate::store::attempts;
+use crate::store::sessions::Lifetimes;
 use crate::tokens::Issuer;
 
 /// What handlers work with.
@@ -35,7 +37,7 @@ pub(crate) struct App {
     pub(crate) passwords: Passwords,
     pub(crate) issuer: Arc<Issuer>,
     pub(crate) verifier: Verifier,
-    pub(crate) refresh_lifetime: time::Duration,
+    pub(crate) lifetimes: Lifetimes,
     pub(crate) limits: Limits,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) doorbell: Doorbell,
@@ -76,6 +78,11 @@ impl FromRef<App> for Verifier {
     )
 )]
 struct Description;
+
+/// The described API and, beside it, the door of the other services.
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    router().merge(OpenApiRouter::from(revocations::router()))
+}
 
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Description::openapi())

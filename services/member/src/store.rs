@@ -5,6 +5,7 @@ pub(crate) mod attempts;
 pub(crate) mod mails;
 pub(crate) mod members;
 pub(crate) mod password_resets;
+pub(crate) mod revocations;
 pub(crate) mod sessions;
 pub(crate) mod sign_ups;
 mod sweep;

@@ -103,7 +103,12 @@ mod tests {
     }
 
     fn issuer(pem: &str) -> anyhow::Result<Issuer> {
-        let auth = AuthConfig { auth_issuer: "us".into(), auth_audience: "them".into(), auth_jwks_url: None };
+        let auth = AuthConfig {
+            auth_issuer: "us".into(),
+            auth_audience: "them".into(),
+            auth_jwks_url: None,
+            auth_revocations_url: None,
+        };
         Issuer::new(pem, &auth, Duration::minutes(15))
     }
 

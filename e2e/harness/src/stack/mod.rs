@@ -159,6 +159,10 @@ impl Recipe {
             ("REDIS_URL", stack.backing.redis.url()),
             ("KAFKA_BROKERS", stack.backing.kafka.brokers()),
             ("AUTH_JWKS_URL", format!("{}/.well-known/jwks.json", url(first(Component::Member).api))),
+            (
+                "AUTH_REVOCATIONS_URL",
+                format!("{}/internal/v1/revocations", url(first(Component::Member).api)),
+            ),
             ("OPERATOR_TOKEN", OPERATOR_TOKEN.into()),
             ("INTERNAL_TOKEN", INTERNAL_TOKEN.into()),
             ("PAYMENT_URL", url(first(Component::Payment).api)),

@@ -1,6 +1,6 @@
 //! Rows 6, 14 and the profile of row 18: members, their mails, their sessions.
 
-use rocketmart_shop::{PASSWORD, Shop, unique};
+use rocketmart_shop::{PASSWORD, Shop, eventually, unique};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,4 +73,23 @@ async fn row_18_members_see_and_change_their_profile() {
     assert_eq!((&me["id"], &me["email"]), (&json!(member.id), &json!(member.email)));
     shop.patch("/api/v1/me").by(&member).json(&json!({"name": "그레이스"})).await.expect(200);
     assert_eq!(shop.get("/api/v1/me").by(&member).await.expect(200)["name"], "그레이스");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m1_no_service_takes_a_token_seconds_after_its_member_has_logged_out_everywhere() {
+    let shop = Shop::open().await;
+    let member = shop.sign_up("seller").await;
+    let paths =
+        ["/api/v1/me", "/api/v1/likes", "/api/v1/orders", "/api/v1/payment-methods", "/api/v1/addresses"];
+    for path in paths {
+        shop.get(path).by(&member).await.expect(200);
+    }
+    shop.delete("/api/v1/sessions").by(&member).await.expect(204);
+    for path in paths {
+        eventually(&format!("{path} refuses the token"), async || {
+            (shop.get(path).by(&member).await.status == 401).then_some(())
+        })
+        .await;
+        shop.get(path).by(&member).await.refused(401, "session-ended");
+    }
 }

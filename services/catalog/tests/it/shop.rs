@@ -157,6 +157,7 @@ fn args(catalog_store: StoreKind, kafka_brokers: String) -> Args {
             auth_issuer: "rocketmart".into(),
             auth_audience: "rocketmart".into(),
             auth_jwks_url: None,
+            auth_revocations_url: None,
         },
         limits: RequestLimitArgs::default(),
     }

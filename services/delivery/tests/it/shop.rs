@@ -132,6 +132,7 @@ impl Shop {
                 auth_issuer: "rocketmart".into(),
                 auth_audience: "rocketmart".into(),
                 auth_jwks_url: Some(tokens::publish_keys().await),
+                auth_revocations_url: None,
             },
             limits,
             internal_token: Some(INTERNAL_TOKEN.parse().unwrap()),

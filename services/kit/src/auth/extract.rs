@@ -10,7 +10,7 @@ use super::{AuthError, Claims, Role, Verifier};
 use crate::problem::Problem;
 use crate::request_limits::MemberLimit;
 
-/// Any member; 401 `unauthenticated` without a valid token.
+/// Any member; 401 `unauthenticated` without a valid token, 401 `session-ended` after a log-out.
 #[derive(Clone, Debug)]
 pub struct Member(pub Arc<Claims>);
 
@@ -26,6 +26,7 @@ impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         match error {
             AuthError::KeysUnavailable => Problem::unavailable("keys-unavailable", error.to_string()),
+            AuthError::SessionEnded => session_ended(),
             AuthError::Invalid | AuthError::Expired => unauthenticated().detail(error.to_string()),
         }
     }
@@ -33,6 +34,11 @@ impl From<AuthError> for Problem {
 
 fn unauthenticated() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "A valid access token is required")
+}
+
+/// 401 `session-ended`: the token is one of ours and no longer anybody's.
+pub fn session_ended() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "session-ended", "The session has ended; log in again")
 }
 
 async fn claims<S>(parts: &Parts, state: &S) -> Result<Arc<Claims>, Problem>

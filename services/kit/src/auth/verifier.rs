@@ -17,6 +17,7 @@ use url::Url;
 
 use super::Claims;
 use super::keys::Keys;
+use super::revocations::Revocations;
 use crate::config::AuthConfig;
 use crate::startup::uneven;
 
@@ -44,6 +45,9 @@ pub enum AuthError {
     /// Was valid once.
     #[error("the access token has expired")]
     Expired,
+    /// Its session has ended: a log-out, a new password, a deleted account.
+    #[error("the session of the access token has ended; log in again")]
+    SessionEnded,
     /// The signing keys could not be fetched, so nothing can be said about the token.
     #[error("the signing keys are not available")]
     KeysUnavailable,
@@ -73,6 +77,7 @@ struct Shared {
     keys: ArcSwap<Keys>,
     verified: Remembered,
     source: Option<Source>,
+    revocations: Revocations,
 }
 
 /// Where the keys come from, and when they were last asked for.
@@ -83,32 +88,49 @@ struct Source {
 }
 
 impl Verifier {
-    /// Verifies with the keys published at `AUTH_JWKS_URL`; run [`Self::refresh_loop`] beside it.
+    /// Verifies with the keys published at `AUTH_JWKS_URL`, and refuses the sessions that
+    /// `AUTH_REVOCATIONS_URL` tells of; run [`Self::refresh_loop`] beside it.
     pub fn from_jwks_url(config: &AuthConfig) -> anyhow::Result<Self> {
         let url = config.auth_jwks_url.clone().context("AUTH_JWKS_URL is not set")?;
         crate::telemetry::install_crypto_provider();
         let http = reqwest::Client::builder().timeout(FETCH_TIMEOUT).build()?;
-        Ok(Self::new(config, Keys::default(), Some(Source { url, http, last_fetch: Mutex::new(None) })))
+        let revocations = match config.auth_revocations_url.clone() {
+            Some(url) => Revocations::from_url(url, http.clone()),
+            None => {
+                tracing::warn!(
+                    "AUTH_REVOCATIONS_URL is not set: a token outlives its session until it expires"
+                );
+                Revocations::none()
+            }
+        };
+        let source = Source { url, http, last_fetch: Mutex::new(None) };
+        Ok(Self::new(config, Keys::default(), Some(source), revocations))
     }
 
     /// Verifies with a fixed set of keys.
     pub fn from_jwks(config: &AuthConfig, jwks: &JwkSet) -> Self {
-        Self::new(config, Keys::from_set(jwks), None)
+        Self::new(config, Keys::from_set(jwks), None, Revocations::none())
     }
 
-    fn new(config: &AuthConfig, keys: Keys, source: Option<Source>) -> Self {
+    fn new(config: &AuthConfig, keys: Keys, source: Option<Source>, revocations: Revocations) -> Self {
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[&config.auth_issuer]);
         validation.set_audience(&[&config.auth_audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.leeway = LEEWAY_SECONDS;
         let verified = remembered(REMEMBERED_TOKENS);
-        let shared = Shared { validation, keys: ArcSwap::from_pointee(keys), verified, source };
+        let keys = ArcSwap::from_pointee(keys);
+        let shared = Shared { validation, keys, verified, source, revocations };
         Self { shared: Arc::new(shared) }
     }
 
-    /// The claims of a token that is ours and has not expired.
+    /// The claims of a token that is ours, has not expired, and whose session has not ended.
     pub async fn verify(&self, token: &str) -> Result<Arc<Claims>, AuthError> {
+        let claims = self.verify_token(token).await?;
+        if self.shared.revocations.has_ended(claims.sid) { Err(AuthError::SessionEnded) } else { Ok(claims) }
+    }
+
+    async fn verify_token(&self, token: &str) -> Result<Arc<Claims>, AuthError> {
         let hash: [u8; 32] = Sha256::digest(token).into();
         if let Some(claims) = self.shared.verified.get(&hash) {
             return if is_expired(&claims) { Err(AuthError::Expired) } else { Ok(claims) };
@@ -142,15 +164,23 @@ impl Verifier {
         }
     }
 
-    /// An error while there are no keys to verify with.
+    /// An error while there are no keys to verify with, or nobody has been asked which sessions have ended.
     pub async fn ready(&self) -> anyhow::Result<()> {
         anyhow::ensure!(!self.shared.keys.load().is_empty(), "no signing keys have been fetched yet");
+        anyhow::ensure!(self.shared.revocations.asked(), "nobody was asked yet which sessions have ended");
         Ok(())
     }
 
-    /// Keeps the keys fresh until `stop`. Failures keep the keys at hand and are tried again, every second or
-    /// so: who has no keys yet can do nothing without them.
+    /// Keeps the keys and the list of ended sessions fresh until `stop`.
     pub async fn refresh_loop(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let revocations = self.shared.revocations.follow(stop.clone());
+        let (keys, ()) = tokio::join!(self.refresh_keys(stop), revocations);
+        keys
+    }
+
+    /// Failures keep the keys at hand and are tried again, every second or so: who has no keys yet can do nothing
+    /// without them.
+    async fn refresh_keys(&self, stop: CancellationToken) -> anyhow::Result<()> {
         let Some(source) = &self.shared.source else { return Ok(()) };
         loop {
             let pause = match self.fetch(source).await {

@@ -45,7 +45,7 @@ impl Signer {
     }
 }
 
-fn set(signers: &[&Signer]) -> JwkSet {
+pub(crate) fn set(signers: &[&Signer]) -> JwkSet {
     JwkSet { keys: signers.iter().map(|signer| signer.jwk()).collect() }
 }
 

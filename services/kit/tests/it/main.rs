@@ -14,6 +14,7 @@ mod outbox;
 mod reader;
 mod recreated;
 mod requests;
+mod revocations;
 mod secured;
 mod service;
 mod support;

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use rocketmart_kit::auth::Role;
+use rocketmart_kit::auth::{Role, session_ended};
 use rocketmart_kit::client_address::ClientAddress;
 use rocketmart_kit::extract::Json;
 use rocketmart_kit::list;
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::App;
-use super::session::{Caller, session_ended};
+use super::session::Caller;
 use super::validate::Fields;
 use crate::domain::RuleBroken;
 use crate::domain::email::EmailAddress;

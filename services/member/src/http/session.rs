@@ -1,13 +1,12 @@
 //! The caller as this service knows them: an access token whose session has not ended.
 //!
-//! Other services believe a token until it expires. Here, where passwords change and accounts end,
-//! one look into the database makes a log-out count at once.
+//! Other services learn within seconds that a session has ended. Here, where passwords change and
+//! accounts end, one look into the database makes a log-out count at once.
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use rocketmart_kit::auth;
-use rocketmart_kit::auth::Role;
+use rocketmart_kit::auth::{self, Role, session_ended};
 use rocketmart_kit::problem::Problem;
 use uuid::Uuid;
 
@@ -45,8 +44,4 @@ impl FromRequestParts<App> for Administrator {
             Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "Only administrators may do this"))
         }
     }
-}
-
-pub(super) fn session_ended() -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, "session-ended", "The session has ended; log in again")
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::App;
+use super::session::Caller;
 use super::validate::Fields;
 use crate::domain::email::EmailAddress;
 use crate::domain::password::Password;
@@ -87,13 +88,8 @@ pub(super) async fn log_in(
 
     attempts::forgive(&app.pool, &limits).await?;
     let refresh = Secret::random();
-    let opened = sessions::open(
-        &app.pool,
-        member.id,
-        member.password_hash.as_deref(),
-        refresh.hash(),
-        app.refresh_lifetime,
-    );
+    let opened =
+        sessions::open(&app.pool, member.id, member.password_hash.as_deref(), refresh.hash(), app.lifetimes);
     let session = opened.await?.ok_or_else(wrong_credentials)?;
     metrics::counter!("member_log_ins_total", "outcome" => "opened").increment(1);
     let bearer = Bearer { member: member.id, session, roles: &member.roles };
@@ -123,7 +119,7 @@ pub(super) struct Refresh {
 pub(super) async fn refresh(State(app): State<App>, Json(body): Json<Refresh>) -> Result<Json<Tokens>> {
     let presented = secret::hash(&body.refresh_token);
     let replacement = Secret::random();
-    match sessions::refresh(&app.pool, presented, replacement.hash(), app.refresh_lifetime).await? {
+    match sessions::refresh(&app.pool, presented, replacement.hash(), app.lifetimes).await? {
         Refreshed::Renewed(issued) => {
             let bearer = Bearer { member: issued.member, session: issued.session, roles: &issued.roles };
             Ok(Json(Tokens::new(&app, &bearer, &replacement)?))
@@ -145,7 +141,7 @@ fn refresh_token_invalid() -> Problem {
     )
 }
 
-/// Log out here.
+/// Log out here. The session's access tokens are refused at once, within seconds by every service.
 #[utoipa::path(
     delete, path = "/api/v1/sessions/current", tag = "sessions", security(("bearer" = [])),
     responses(
@@ -158,7 +154,7 @@ pub(super) async fn log_out(State(app): State<App>, Member(claims): Member) -> R
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Log out everywhere.
+/// Log out everywhere. Access tokens are refused at once, within seconds by every service.
 #[utoipa::path(
     delete, path = "/api/v1/sessions", tag = "sessions", security(("bearer" = [])),
     responses(
@@ -166,7 +162,7 @@ pub(super) async fn log_out(State(app): State<App>, Member(claims): Member) -> R
         (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn log_out_everywhere(State(app): State<App>, Member(claims): Member) -> Result<StatusCode> {
-    sessions::end_all(&app.pool, claims.sub).await?;
+pub(super) async fn log_out_everywhere(State(app): State<App>, caller: Caller) -> Result<StatusCode> {
+    sessions::end_all(&app.pool, caller.member.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -10,6 +10,13 @@ use super::seconds;
 use crate::domain::rotation::{self, Presented, Verdict};
 use crate::domain::secret::SecretHash;
 
+/// How long what a session gives out is good for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lifetimes {
+    pub(crate) access: Duration,
+    pub(crate) refresh: Duration,
+}
+
 /// Opens a session with its first refresh token. `None`: the member was deleted meanwhile, or
 /// `password_hash` is no longer theirs, so that a log-in racing a reset does not survive it.
 pub(crate) async fn open(
@@ -17,23 +24,24 @@ pub(crate) async fn open(
     member: Uuid,
     password_hash: Option<&str>,
     refresh: SecretHash,
-    lifetime: Duration,
+    lifetimes: Lifetimes,
 ) -> sqlx::Result<Option<Uuid>> {
     let mut tx = pool.begin().await?;
     let session: Option<Uuid> = sqlx::query_scalar(
-        "INSERT INTO sessions (id, member_id, expires_at)
-         SELECT $2, id, now() + make_interval(secs => $3) FROM members
-         WHERE id = $1 AND password_hash IS NOT DISTINCT FROM $4 FOR SHARE
+        "INSERT INTO sessions (id, member_id, expires_at, tokens_until)
+         SELECT $2, id, now() + make_interval(secs => $3), now() + make_interval(secs => $4) FROM members
+         WHERE id = $1 AND password_hash IS NOT DISTINCT FROM $5 FOR SHARE
          RETURNING id",
     )
     .bind(member)
     .bind(Uuid::new_v4())
-    .bind(seconds(lifetime))
+    .bind(seconds(lifetimes.refresh))
+    .bind(seconds(lifetimes.access))
     .bind(password_hash)
     .fetch_optional(&mut *tx)
     .await?;
     if let Some(session) = session {
-        put_refresh_token(&mut tx, session, refresh, None, lifetime).await?;
+        put_refresh_token(&mut tx, session, refresh, None, lifetimes.refresh).await?;
     }
     tx.commit().await?;
     Ok(session)
@@ -73,8 +81,8 @@ pub(crate) async fn open_for_each(
     }
     if issued.iter().all(Option::is_some) {
         sqlx::query(
-            "INSERT INTO sessions (id, member_id, expires_at)
-             SELECT session, member, now() + make_interval(secs => $3)
+            "INSERT INTO sessions (id, member_id, expires_at, tokens_until)
+             SELECT session, member, now() + make_interval(secs => $3), now() + make_interval(secs => $3)
              FROM unnest($1::uuid[], $2::uuid[]) AS new (session, member)",
         )
         .bind(&sessions)
@@ -110,7 +118,7 @@ pub(crate) async fn refresh(
     pool: &PgPool,
     presented: SecretHash,
     replacement: SecretHash,
-    lifetime: Duration,
+    lifetimes: Lifetimes,
 ) -> sqlx::Result<Refreshed> {
     let mut tx = pool.begin().await?;
     // Locking the session makes uses of its tokens take turns, on every replica.
@@ -152,12 +160,14 @@ pub(crate) async fn refresh(
                 .bind(now)
                 .execute(&mut *tx)
                 .await?;
-            put_refresh_token(&mut tx, session, replacement, Some(presented), lifetime).await?;
+            put_refresh_token(&mut tx, session, replacement, Some(presented), lifetimes.refresh).await?;
             sqlx::query(
-                "UPDATE sessions SET expires_at = greatest(expires_at, now() + make_interval(secs => $2)) WHERE id = $1",
+                "UPDATE sessions SET expires_at = greatest(expires_at, now() + make_interval(secs => $2)),
+                     tokens_until = greatest(tokens_until, now() + make_interval(secs => $3)) WHERE id = $1",
             )
             .bind(session)
-            .bind(seconds(lifetime))
+            .bind(seconds(lifetimes.refresh))
+            .bind(seconds(lifetimes.access))
             .execute(&mut *tx)
             .await?;
             Refreshed::Renewed(Issued { member: row.try_get("id")?, session, roles: roles(&row)? })

@@ -14,7 +14,7 @@ const BATCH: i64 = 1_000;
 
 /// What goes, and the statement that removes up to `$1` of it. An expired row is already without
 /// effect wherever it is read; this only frees its space.
-const SWEEPS: [(&str, &str); 7] = [
+const SWEEPS: [(&str, &str); 8] = [
     (
         "sign-up-tokens",
         "DELETE FROM sign_up_tokens WHERE hash IN (SELECT hash FROM sign_up_tokens
@@ -39,6 +39,11 @@ const SWEEPS: [(&str, &str); 7] = [
         "refresh-tokens",
         "DELETE FROM refresh_tokens WHERE hash IN (SELECT hash FROM refresh_tokens
          WHERE expires_at <= now() LIMIT $1 FOR UPDATE SKIP LOCKED)",
+    ),
+    (
+        "revocations",
+        "DELETE FROM revocations WHERE position IN (SELECT position FROM revocations
+         WHERE tokens_until <= now() LIMIT $1 FOR UPDATE SKIP LOCKED)",
     ),
     (
         "attempts",

@@ -11,6 +11,7 @@ mod limits;
 mod mails;
 mod openapi;
 mod password_resets;
+mod revocations;
 mod rotation;
 mod shop;
 mod sign_up;

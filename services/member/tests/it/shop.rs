@@ -260,7 +260,12 @@ async fn start(args: Args, stop: CancellationToken) -> String {
 }
 
 pub(crate) fn auth() -> AuthConfig {
-    AuthConfig { auth_issuer: "rocketmart".into(), auth_audience: "rocketmart".into(), auth_jwks_url: None }
+    AuthConfig {
+        auth_issuer: "rocketmart".into(),
+        auth_audience: "rocketmart".into(),
+        auth_jwks_url: None,
+        auth_revocations_url: None,
+    }
 }
 
 /// PKCS#8 of an Ed25519 key (RFC 8410) is this prefix and the 32 bytes of the key.

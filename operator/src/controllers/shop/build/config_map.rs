@@ -25,6 +25,7 @@ fn variables(shop: &ValidatedShop, component: Component) -> BTreeMap<&'static st
     if profile.serves_http() {
         let member = names::of_component(&shop.name, Component::Member);
         variables.insert("AUTH_JWKS_URL", format!("http://{member}/.well-known/jwks.json"));
+        variables.insert("AUTH_REVOCATIONS_URL", format!("http://{member}/internal/v1/revocations"));
     }
     if profile::database(component, spec).is_some() {
         variables.insert("DATABASE_MAX_CONNECTIONS", spec.postgresql.max_connections.to_string());

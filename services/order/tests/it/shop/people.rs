@@ -98,6 +98,7 @@ pub fn verifier() -> (AuthConfig, Verifier) {
         auth_issuer: "rocketmart".into(),
         auth_audience: "rocketmart".into(),
         auth_jwks_url: None,
+        auth_revocations_url: None,
     };
     let jwks = serde_json::from_value(json!({ "keys": [
         { "kty": "OKP", "crv": "Ed25519", "kid": "test", "alg": "EdDSA", "use": "sig", "x": PUBLIC_KEY }
