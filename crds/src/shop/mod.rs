@@ -191,6 +191,11 @@ pub struct Tokens {
     #[serde(default = "refresh_seconds")]
     #[schemars(range(min = 60, max = 31_536_000))]
     pub refresh_seconds: i64,
+
+    /// Seconds after a log-in at which its session ends, however often it is refreshed.
+    #[serde(default = "session_seconds")]
+    #[schemars(range(min = 60, max = 315_360_000))]
+    pub session_seconds: i64,
 }
 
 const fn access_seconds() -> i64 {
@@ -201,9 +206,17 @@ const fn refresh_seconds() -> i64 {
     1_209_600
 }
 
+const fn session_seconds() -> i64 {
+    7_776_000
+}
+
 impl Default for Tokens {
     fn default() -> Self {
-        Self { access_seconds: access_seconds(), refresh_seconds: refresh_seconds() }
+        Self {
+            access_seconds: access_seconds(),
+            refresh_seconds: refresh_seconds(),
+            session_seconds: session_seconds(),
+        }
     }
 }
 

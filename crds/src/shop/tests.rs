@@ -50,7 +50,8 @@ fn refuses_change(pointer: &str, value: Value, message: &str) {
 fn a_plain_shop_is_accepted_with_defaults_filled_in() {
     let shop: Shop = serde_json::from_value(shop()).unwrap();
     shop.validate_cel().unwrap();
-    assert_eq!(shop.spec.tokens, Tokens { access_seconds: 900, refresh_seconds: 1_209_600 });
+    let tokens = Tokens { access_seconds: 900, refresh_seconds: 1_209_600, session_seconds: 7_776_000 };
+    assert_eq!(shop.spec.tokens, tokens);
     assert_eq!(shop.spec.catalog.store, CatalogStore::Postgres);
     assert_eq!(shop.spec.postgresql.max_connections, 8);
 }

@@ -54,6 +54,9 @@ pub struct TokenArgs {
     /// Lifetime of a refresh token; using it starts the next one's.
     #[arg(long, env = "REFRESH_TOKEN_SECONDS", default_value_t = 1_209_600, value_parser = clap::value_parser!(u32).range(1..))]
     pub refresh_token_seconds: u32,
+    /// A session ends so long after its log-in, however often it is refreshed.
+    #[arg(long, env = "SESSION_SECONDS", default_value_t = 7_776_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub session_seconds: u32,
 }
 
 /// How mails get out and what their links look like.
@@ -128,6 +131,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
         lifetimes: Lifetimes {
             access: access_lifetime,
             refresh: time::Duration::seconds(args.tokens.refresh_token_seconds.into()),
+            session: time::Duration::seconds(args.tokens.session_seconds.into()),
         },
         limits: Limits { per_address: args.limits.attempts_per_address },
         trusted_proxies: TrustedProxies(args.limits.trusted_proxies),

@@ -1,10 +1,12 @@
-//! Access tokens: signed here with Ed25519, verified everywhere against the keys published here.
+//! Access tokens: signed here with Ed25519, verified everywhere against the keys published here. And
+//! tokens of known devices, which nobody else believes: they are for another audience.
 
 use anyhow::Context;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use rocketmart_kit::auth::{Claims, Role};
 use rocketmart_kit::config::AuthConfig;
+use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -13,6 +15,29 @@ pub(crate) struct Bearer<'a> {
     pub(crate) member: Uuid,
     pub(crate) session: Uuid,
     pub(crate) roles: &'a [Role],
+    /// A token does not outlive its session.
+    pub(crate) ends_at: OffsetDateTime,
+}
+
+/// A signed token and how long it is good for.
+pub(crate) struct AccessToken {
+    pub(crate) token: String,
+    pub(crate) lifetime: Duration,
+}
+
+/// How long a device is remembered after its member last logged in from it.
+pub(crate) const DEVICE_LIFETIME: Duration = Duration::days(180);
+
+/// A device that a member has logged in from. It opens nothing; it only has tries of its own.
+#[derive(Serialize, Deserialize)]
+struct Device {
+    /// The member.
+    sub: Uuid,
+    /// The device, the same each time.
+    jti: Uuid,
+    exp: i64,
+    iss: String,
+    aud: String,
 }
 
 pub(crate) struct Issuer {
@@ -54,8 +79,9 @@ impl Issuer {
         self.lifetime
     }
 
-    pub(crate) fn issue(&self, bearer: &Bearer<'_>) -> anyhow::Result<String> {
+    pub(crate) fn issue(&self, bearer: &Bearer<'_>) -> anyhow::Result<AccessToken> {
         let now = OffsetDateTime::now_utc();
+        let lifetime = self.lifetime.min(bearer.ends_at - now);
         let claims = Claims {
             iss: self.iss.clone(),
             aud: self.aud.clone(),
@@ -63,10 +89,38 @@ impl Issuer {
             sid: bearer.session,
             jti: Uuid::new_v4(),
             iat: now.unix_timestamp(),
-            exp: (now + self.lifetime).unix_timestamp(),
+            exp: (now + lifetime).unix_timestamp(),
             roles: bearer.roles.to_vec(),
         };
-        encode(&self.header, &claims, &self.key).context("cannot sign an access token")
+        let token = encode(&self.header, &claims, &self.key).context("cannot sign an access token")?;
+        Ok(AccessToken { token, lifetime })
+    }
+
+    /// For a device that `member` has just logged in from.
+    pub(crate) fn issue_device(&self, member: Uuid, device: Uuid) -> anyhow::Result<String> {
+        let claims = Device {
+            sub: member,
+            jti: device,
+            exp: (OffsetDateTime::now_utc() + DEVICE_LIFETIME).unix_timestamp(),
+            iss: self.iss.clone(),
+            aud: self.device_audience(),
+        };
+        encode(&self.header, &claims, &self.key).context("cannot sign a device's token")
+    }
+
+    /// The device that `token` is of, if that is one of `member`'s.
+    pub(crate) fn device(&self, token: &str, member: Uuid) -> Option<Uuid> {
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_issuer(&[&self.iss]);
+        validation.set_audience(&[self.device_audience()]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        let keys = self.published.keys.iter().filter_map(|jwk| DecodingKey::from_jwk(jwk).ok());
+        let claims = keys.into_iter().find_map(|key| decode::<Device>(token, &key, &validation).ok())?.claims;
+        (claims.sub == member).then_some(claims.jti)
+    }
+
+    fn device_audience(&self) -> String {
+        format!("{}/device", self.aud)
     }
 }
 
@@ -128,6 +182,34 @@ mod tests {
         let issuer = issuer(&format!("{}{}", pem([1; 32]), pem([2; 32]))).unwrap();
         assert_eq!(issuer.published().keys.len(), 2);
         assert_eq!(issuer.header.kid, issuer.published().keys[0].common.key_id);
+    }
+
+    #[test]
+    fn a_device_is_known_to_its_member_alone_and_opens_nothing_m4() {
+        let issuer = issuer(&pem([1; 32])).unwrap();
+        let (member, device) = (Uuid::new_v4(), Uuid::new_v4());
+        let token = issuer.issue_device(member, device).unwrap();
+        assert_eq!(issuer.device(&token, member), Some(device));
+        assert_eq!(issuer.device(&token, Uuid::new_v4()), None);
+        assert_eq!(issuer.device("made up", member), None);
+        let ends_at = OffsetDateTime::now_utc() + Duration::HOUR;
+        let access = issuer
+            .issue(&Bearer { member, session: Uuid::new_v4(), roles: &[Role::Buyer], ends_at })
+            .unwrap();
+        assert_eq!(issuer.device(&access.token, member), None, "an access token is no device's");
+        assert_eq!(super::tests::issuer(&pem([2; 32])).unwrap().device(&token, member), None);
+    }
+
+    #[test]
+    fn an_access_token_does_not_outlive_its_session_m3() {
+        let issuer = issuer(&pem([1; 32])).unwrap();
+        let signed = |left: Duration| {
+            let ends_at = OffsetDateTime::now_utc() + left;
+            let bearer = Bearer { member: Uuid::nil(), session: Uuid::nil(), roles: &[], ends_at };
+            issuer.issue(&bearer).unwrap().lifetime
+        };
+        assert_eq!(signed(Duration::DAY), Duration::minutes(15));
+        assert!(signed(Duration::MINUTE) <= Duration::MINUTE);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 /// 256 random bits: beyond guessing, so one fast hash without salt is enough to store it.
@@ -13,9 +14,21 @@ pub(crate) struct Secret(String);
 /// What is stored of a [`Secret`].
 pub(crate) type SecretHash = [u8; 32];
 
+/// What is stored so that a successor can be given again.
+pub(crate) type Salt = [u8; 32];
+
 impl Secret {
     pub(crate) fn random() -> Self {
         Self(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
+    }
+
+    /// The one that follows `presented`, always the same for the same salt. Either alone says nothing
+    /// about it: who has stolen the database lacks the token, who has stolen the token the salt.
+    pub(crate) fn successor(presented: &str, salt: &Salt) -> Self {
+        // HMAC takes a key of any length.
+        let Ok(mac) = Hmac::<Sha256>::new_from_slice(presented.as_bytes()) else { return Self::random() };
+        let bytes = mac.chain_update(salt).finalize().into_bytes();
+        Self(URL_SAFE_NO_PAD.encode(bytes))
     }
 
     /// For its one receiver.
@@ -49,5 +62,14 @@ mod tests {
         assert_eq!(secret.reveal().len(), 43);
         assert_eq!(hash(secret.reveal()), secret.hash());
         assert_ne!(Secret::random().hash(), secret.hash());
+    }
+
+    #[test]
+    fn a_successor_follows_from_token_and_salt_together_m2() {
+        let of = |token: &str, salt: u8| Secret::successor(token, &[salt; 32]).reveal().to_owned();
+        assert_eq!(of("a", 1), of("a", 1));
+        assert_eq!(of("a", 1).len(), 43);
+        assert_ne!(of("a", 1), of("b", 1));
+        assert_ne!(of("a", 1), of("a", 2));
     }
 }

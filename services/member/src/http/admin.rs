@@ -143,9 +143,9 @@ pub(super) async fn issue_tokens(
     let signed = tokio::task::spawn_blocking(move || {
         opened
             .iter()
-            .map(|Issued { member, session, roles }| {
-                let access_token = issuer.issue(&Bearer { member: *member, session: *session, roles })?;
-                Ok(IssuedToken { member_id: *member, access_token })
+            .map(|Issued { member, session, roles, ends_at }| {
+                let bearer = Bearer { member: *member, session: *session, roles, ends_at: *ends_at };
+                Ok(IssuedToken { member_id: *member, access_token: issuer.issue(&bearer)?.token })
             })
             .collect::<anyhow::Result<Vec<_>>>()
     });

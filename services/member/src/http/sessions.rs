@@ -14,8 +14,8 @@ use super::session::Caller;
 use super::validate::Fields;
 use crate::domain::email::EmailAddress;
 use crate::domain::password::Password;
-use crate::domain::secret::{self, Secret};
-use crate::store::sessions::{self, Refreshed};
+use crate::domain::secret::Secret;
+use crate::store::sessions::{self, Issued, Refreshed};
 use crate::store::{attempts, members};
 use crate::tokens::Bearer;
 
@@ -51,10 +51,11 @@ pub(super) struct Tokens {
 
 impl Tokens {
     fn new(app: &App, bearer: &Bearer<'_>, refresh: &Secret) -> Result<Self> {
+        let access = app.issuer.issue(bearer)?;
         Ok(Self {
-            access_token: app.issuer.issue(bearer)?,
+            access_token: access.token,
             token_type: "Bearer",
-            expires_in: app.issuer.lifetime().whole_seconds(),
+            expires_in: access.lifetime.whole_seconds(),
             refresh_token: refresh.reveal().to_owned(),
         })
     }
@@ -90,9 +91,10 @@ pub(super) async fn log_in(
     let refresh = Secret::random();
     let opened =
         sessions::open(&app.pool, member.id, member.password_hash.as_deref(), refresh.hash(), app.lifetimes);
-    let session = opened.await?.ok_or_else(wrong_credentials)?;
+    let opened = opened.await?.ok_or_else(wrong_credentials)?;
     metrics::counter!("member_log_ins_total", "outcome" => "opened").increment(1);
-    let bearer = Bearer { member: member.id, session, roles: &member.roles };
+    let bearer =
+        Bearer { member: member.id, session: opened.session, roles: &member.roles, ends_at: opened.ends_at };
     Ok((StatusCode::CREATED, Json(Tokens::new(&app, &bearer, &refresh)?)))
 }
 
@@ -107,8 +109,10 @@ pub(super) struct Refresh {
     refresh_token: String,
 }
 
-/// Trade a refresh token for new tokens. The old one stays good for ten seconds, for answers that
-/// got lost; used later, it ends the session, since somebody else must have a copy.
+/// Trade a refresh token for new tokens. For ten seconds the old one gets the same successor again,
+/// since answers get lost; used later, or once the successor was used, it ends the session, since
+/// somebody else must have a copy. A session ends at the latest 90 days after its log-in, or what the
+/// shop sets.
 #[utoipa::path(
     post, path = "/api/v1/sessions/refresh", tag = "sessions", request_body = Refresh,
     responses(
@@ -117,12 +121,9 @@ pub(super) struct Refresh {
     )
 )]
 pub(super) async fn refresh(State(app): State<App>, Json(body): Json<Refresh>) -> Result<Json<Tokens>> {
-    let presented = secret::hash(&body.refresh_token);
-    let replacement = Secret::random();
-    match sessions::refresh(&app.pool, presented, replacement.hash(), app.lifetimes).await? {
-        Refreshed::Renewed(issued) => {
-            let bearer = Bearer { member: issued.member, session: issued.session, roles: &issued.roles };
-            Ok(Json(Tokens::new(&app, &bearer, &replacement)?))
+    match sessions::refresh(&app.pool, &body.refresh_token, app.lifetimes).await? {
+        Refreshed::Renewed { issued: Issued { member, session, roles, ends_at }, refresh } => {
+            Ok(Json(Tokens::new(&app, &Bearer { member, session, roles: &roles, ends_at }, &refresh)?))
         }
         Refreshed::Revoked { session } => {
             tracing::warn!(%session, "an old refresh token came back; its session was ended");

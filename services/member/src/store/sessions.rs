@@ -8,13 +8,33 @@ use uuid::Uuid;
 use super::members::roles;
 use super::seconds;
 use crate::domain::rotation::{self, Presented, Verdict};
-use crate::domain::secret::SecretHash;
+use crate::domain::secret::{self, Salt, Secret, SecretHash};
 
-/// How long what a session gives out is good for.
+/// How long a session and what it gives out are good for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lifetimes {
     pub(crate) access: Duration,
+    /// Of each refresh token; using it starts the next one's.
     pub(crate) refresh: Duration,
+    /// From the log-in on, however often it is refreshed.
+    pub(crate) session: Duration,
+}
+
+/// For whom an access token may now be signed.
+#[derive(Debug, Clone)]
+pub(crate) struct Issued {
+    pub(crate) member: Uuid,
+    pub(crate) session: Uuid,
+    pub(crate) roles: Vec<Role>,
+    /// No token of the session outlives it.
+    pub(crate) ends_at: OffsetDateTime,
+}
+
+/// A session that was opened just now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Opened {
+    pub(crate) session: Uuid,
+    pub(crate) ends_at: OffsetDateTime,
 }
 
 /// Opens a session with its first refresh token. `None`: the member was deleted meanwhile, or
@@ -25,31 +45,32 @@ pub(crate) async fn open(
     password_hash: Option<&str>,
     refresh: SecretHash,
     lifetimes: Lifetimes,
-) -> sqlx::Result<Option<Uuid>> {
+) -> sqlx::Result<Option<Opened>> {
     let mut tx = pool.begin().await?;
-    let session: Option<Uuid> = sqlx::query_scalar(
+    let lifetime = lifetimes.refresh.min(lifetimes.session);
+    let row = sqlx::query(
         "INSERT INTO sessions (id, member_id, expires_at, tokens_until)
          SELECT $2, id, now() + make_interval(secs => $3), now() + make_interval(secs => $4) FROM members
          WHERE id = $1 AND password_hash IS NOT DISTINCT FROM $5 FOR SHARE
-         RETURNING id",
+         RETURNING id, expires_at",
     )
     .bind(member)
     .bind(Uuid::new_v4())
-    .bind(seconds(lifetimes.refresh))
-    .bind(seconds(lifetimes.access))
+    .bind(seconds(lifetime))
+    .bind(seconds(lifetimes.access.min(lifetime)))
     .bind(password_hash)
     .fetch_optional(&mut *tx)
     .await?;
-    if let Some(session) = session {
-        put_refresh_token(&mut tx, session, refresh, None, lifetimes.refresh).await?;
-    }
+    let Some(row) = row else { return Ok(None) };
+    let opened = Opened { session: row.try_get("id")?, ends_at: row.try_get("expires_at")? };
+    put_refresh_token(&mut tx, opened, refresh, None).await?;
     tx.commit().await?;
-    Ok(session)
+    Ok(Some(opened))
 }
 
-/// Opens a session for each member, to last as long as one access token and without a refresh
-/// token. In the order given; `None` for ids that are no member's, and for administrators, in whose
-/// name nobody else acts.
+/// Opens a session for each member, to last as long as one access token (and a minute, for clocks
+/// that differ) and without a refresh token. In the order given; `None` for ids that are no member's,
+/// and for administrators, in whose name nobody else acts.
 pub(crate) async fn open_for_each(
     pool: &PgPool,
     members: &[Uuid],
@@ -58,13 +79,14 @@ pub(crate) async fn open_for_each(
     let sessions: Vec<Uuid> = members.iter().map(|_| Uuid::new_v4()).collect();
     let mut tx = pool.begin().await?;
     let rows = sqlx::query(
-        "SELECT position, session, m.id, m.roles
+        "SELECT position, session, m.id, m.roles, now() + make_interval(secs => $3) AS ends_at
          FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS given (id, session, position)
          JOIN members m USING (id) WHERE NOT 'admin' = ANY (m.roles)
          ORDER BY m.id FOR KEY SHARE OF m",
     )
     .bind(members)
     .bind(&sessions)
+    .bind(seconds(lifetime + Duration::MINUTE))
     .fetch_all(&mut *tx)
     .await?;
     let mut issued = vec![None; members.len()];
@@ -76,6 +98,7 @@ pub(crate) async fn open_for_each(
                 member: row.try_get("id")?,
                 session: row.try_get("session")?,
                 roles: roles(row)?,
+                ends_at: row.try_get("ends_at")?,
             });
         }
     }
@@ -87,7 +110,7 @@ pub(crate) async fn open_for_each(
         )
         .bind(&sessions)
         .bind(members)
-        .bind(seconds(lifetime))
+        .bind(seconds(lifetime + Duration::MINUTE))
         .execute(&mut *tx)
         .await?;
     }
@@ -95,17 +118,13 @@ pub(crate) async fn open_for_each(
     Ok(issued)
 }
 
-/// For whom an access token may now be signed.
-#[derive(Debug, Clone)]
-pub(crate) struct Issued {
-    pub(crate) member: Uuid,
-    pub(crate) session: Uuid,
-    pub(crate) roles: Vec<Role>,
-}
-
 #[derive(Debug)]
 pub(crate) enum Refreshed {
-    Renewed(Issued),
+    Renewed {
+        issued: Issued,
+        /// The one living refresh token of the session.
+        refresh: Secret,
+    },
     Refused,
     /// An old token came back: its session has been ended.
     Revoked {
@@ -113,31 +132,30 @@ pub(crate) enum Refreshed {
     },
 }
 
-/// Takes `presented` and, if the rules of rotation allow it, makes `replacement` valid instead.
-pub(crate) async fn refresh(
-    pool: &PgPool,
-    presented: SecretHash,
-    replacement: SecretHash,
-    lifetimes: Lifetimes,
-) -> sqlx::Result<Refreshed> {
+/// Takes `presented` and, if the rules of rotation allow it, gives its successor, which is the same
+/// each time.
+pub(crate) async fn refresh(pool: &PgPool, presented: &str, lifetimes: Lifetimes) -> sqlx::Result<Refreshed> {
+    let hash = secret::hash(presented);
     let mut tx = pool.begin().await?;
     // Locking the session makes uses of its tokens take turns, on every replica.
     let session: Option<Uuid> = sqlx::query_scalar(
         "SELECT s.id FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE t.hash = $1 FOR UPDATE OF s",
     )
-    .bind(presented)
+    .bind(hash)
     .fetch_optional(&mut *tx)
     .await?;
     let Some(session) = session else { return Ok(Refreshed::Refused) };
     // Read after the lock was granted: a statement of its own sees what the one before us committed.
     let row = sqlx::query(
-        "SELECT t.expires_at, t.replaced_at, clock_timestamp() AS now, m.id, m.roles,
+        "SELECT least(t.expires_at, s.created_at + make_interval(secs => $2)) AS expires_at, t.replaced_at,
+                t.successor_salt, clock_timestamp() AS now, m.id, m.roles,
                 EXISTS (SELECT FROM refresh_tokens c WHERE c.parent = t.hash AND c.replaced_at IS NOT NULL)
                     AS successor_used
          FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id JOIN members m ON m.id = s.member_id
          WHERE t.hash = $1",
     )
-    .bind(presented)
+    .bind(hash)
+    .bind(seconds(lifetimes.session))
     .fetch_optional(&mut *tx)
     .await?;
     let Some(row) = row else { return Ok(Refreshed::Refused) };
@@ -147,53 +165,75 @@ pub(crate) async fn refresh(
         successor_used: row.try_get("successor_used")?,
     };
     let now: OffsetDateTime = row.try_get("now")?;
-    let outcome = match rotation::judge(token, now) {
-        Verdict::Expired => Refreshed::Refused,
+    let successor = match rotation::judge(token, now) {
+        Verdict::Expired => None,
         Verdict::Reused => {
             end(&mut *tx, session).await?;
-            Refreshed::Revoked { session }
+            tx.commit().await?;
+            return Ok(Refreshed::Revoked { session });
         }
-        Verdict::Rotate => {
-            // The first replacement starts the grace; a repeat does not prolong it.
-            sqlx::query("UPDATE refresh_tokens SET replaced_at = coalesce(replaced_at, $2) WHERE hash = $1")
-                .bind(presented)
-                .bind(now)
-                .execute(&mut *tx)
-                .await?;
-            put_refresh_token(&mut tx, session, replacement, Some(presented), lifetimes.refresh).await?;
-            sqlx::query(
-                "UPDATE sessions SET expires_at = greatest(expires_at, now() + make_interval(secs => $2)),
-                     tokens_until = greatest(tokens_until, now() + make_interval(secs => $3)) WHERE id = $1",
-            )
-            .bind(session)
-            .bind(seconds(lifetimes.refresh))
-            .bind(seconds(lifetimes.access))
+        // The version before gave a successor that nobody can give again.
+        Verdict::Repeat => row.try_get::<Option<Salt>, _>("successor_salt")?.map(|salt| (salt, false)),
+        Verdict::Rotate => Some((rand::random::<Salt>(), true)),
+    };
+    let Some((salt, new)) = successor else { return Ok(Refreshed::Refused) };
+    let refresh = Secret::successor(presented, &salt);
+    let opened = prolong(&mut tx, session, lifetimes, new).await?;
+    if new {
+        sqlx::query("UPDATE refresh_tokens SET replaced_at = $2, successor_salt = $3 WHERE hash = $1")
+            .bind(hash)
+            .bind(now)
+            .bind(salt)
             .execute(&mut *tx)
             .await?;
-            Refreshed::Renewed(Issued { member: row.try_get("id")?, session, roles: roles(&row)? })
-        }
-    };
+        put_refresh_token(&mut tx, opened, refresh.hash(), Some(hash)).await?;
+    }
     tx.commit().await?;
-    Ok(outcome)
+    let issued = Issued { member: row.try_get("id")?, session, roles: roles(&row)?, ends_at: opened.ends_at };
+    Ok(Refreshed::Renewed { issued, refresh })
 }
 
-async fn put_refresh_token(
+/// Lets the session live on for as long as its new refresh token does, but not beyond its end, and
+/// notes the access token that is about to be signed.
+async fn prolong(
     tx: &mut PgConnection,
     session: Uuid,
+    lifetimes: Lifetimes,
+    new_token: bool,
+) -> sqlx::Result<Opened> {
+    let expires_at: OffsetDateTime = sqlx::query_scalar(
+        "UPDATE sessions s SET expires_at = n.expires_at,
+             tokens_until = greatest(tokens_until, least(now() + make_interval(secs => $5), n.expires_at))
+         FROM (SELECT least(CASE WHEN $2 THEN greatest(expires_at, now() + make_interval(secs => $3))
+                                 ELSE expires_at END,
+                            created_at + make_interval(secs => $4)) AS expires_at
+               FROM sessions WHERE id = $1) n
+         WHERE s.id = $1 RETURNING s.expires_at",
+    )
+    .bind(session)
+    .bind(new_token)
+    .bind(seconds(lifetimes.refresh))
+    .bind(seconds(lifetimes.session))
+    .bind(seconds(lifetimes.access))
+    .fetch_one(tx)
+    .await?;
+    Ok(Opened { session, ends_at: expires_at })
+}
+
+/// A refresh token lives as long as its session does if nobody uses it.
+async fn put_refresh_token(
+    tx: &mut PgConnection,
+    of: Opened,
     hash: SecretHash,
     parent: Option<SecretHash>,
-    lifetime: Duration,
 ) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO refresh_tokens (hash, session_id, parent, expires_at)
-         VALUES ($1, $2, $3, now() + make_interval(secs => $4))",
-    )
-    .bind(hash)
-    .bind(session)
-    .bind(parent)
-    .bind(seconds(lifetime))
-    .execute(tx)
-    .await?;
+    sqlx::query("INSERT INTO refresh_tokens (hash, session_id, parent, expires_at) VALUES ($1, $2, $3, $4)")
+        .bind(hash)
+        .bind(of.session)
+        .bind(parent)
+        .bind(of.ends_at)
+        .execute(tx)
+        .await?;
     Ok(())
 }
 

@@ -3,13 +3,65 @@ use reqwest::Method;
 use crate::shop::{Session, Shop};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_response_is_forgiven_for_a_moment() {
+async fn a_lost_response_is_given_again_for_a_moment_m2() {
     let shop = Shop::open().await;
     let first = shop.join("ada@example.com").await;
     let lost = Session::from(&shop.refresh(&first.refresh).await.expect(200));
     let repeated = Session::from(&shop.refresh(&first.refresh).await.expect(200));
-    assert_ne!(lost.refresh, repeated.refresh);
+    assert_eq!(lost.refresh, repeated.refresh, "one chain, not two");
+    let (other, _stop) = shop.another_replica().await;
+    let body = serde_json::json!({"refresh_token": first.refresh});
+    let elsewhere = reqwest::Client::new().post(format!("{other}/api/v1/sessions/refresh")).json(&body);
+    let elsewhere = Session::from(&crate::shop::answer(elsewhere).await.expect(200));
+    assert_eq!(lost.refresh, elsewhere.refresh, "whichever replica is asked");
+    shop.get("/api/v1/me", &repeated.access).await.expect(200);
     shop.refresh(&repeated.refresh).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_family_has_one_living_refresh_token_and_none_is_stored_m2() {
+    let shop = Shop::open().await;
+    let first = shop.join("ada@example.com").await;
+    let mut newest = first.refresh.clone();
+    for _ in 0..3 {
+        let (one, two) = tokio::join!(shop.refresh(&newest), shop.refresh(&newest));
+        newest = Session::from(&one.expect(200)).refresh;
+        assert_eq!(newest, Session::from(&two.expect(200)).refresh);
+    }
+    let living: Vec<(Vec<u8>,)> = sqlx::query_as("SELECT hash FROM refresh_tokens WHERE replaced_at IS NULL")
+        .fetch_all(&shop.db)
+        .await
+        .unwrap();
+    assert_eq!(living.len(), 1);
+    let (stored,): (String,) = sqlx::query_as("SELECT string_agg(t::text, ' ') FROM refresh_tokens t")
+        .fetch_one(&shop.db)
+        .await
+        .unwrap();
+    assert!(!stored.contains(&newest), "what is stored opens nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_however_often_it_is_refreshed_m3() {
+    let shop = Shop::open().await;
+    let first = shop.join("ada@example.com").await;
+    // Ten seconds before its 90 days are over: nothing given out now outlives them.
+    shop.execute(
+        "UPDATE sessions SET created_at = now() - interval '90 days' + interval '10 seconds', tokens_until = now()",
+    )
+    .await;
+    let renewed = shop.refresh(&first.refresh).await.expect(200);
+    assert!(renewed["expires_in"].as_i64().unwrap() <= 10, "{renewed}");
+    let (within,): (bool,) = sqlx::query_as(
+        "SELECT bool_and(expires_at <= now() + interval '10 seconds' AND tokens_until <= expires_at) FROM sessions",
+    )
+    .fetch_one(&shop.db)
+    .await
+    .unwrap();
+    assert!(within);
+    shop.execute("UPDATE sessions SET created_at = now() - interval '90 days'").await;
+    let renewed = Session::from(&renewed);
+    shop.refresh(&renewed.refresh).await.expect_problem(401, "refresh-token-invalid");
+    shop.log_in("ada@example.com").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

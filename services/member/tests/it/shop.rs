@@ -153,6 +153,7 @@ impl Shop {
                 signing_key_file: key_file.path().to_owned(),
                 access_token_seconds: 900,
                 refresh_token_seconds: 3600,
+                session_seconds: 7_776_000,
             },
             mail: MailArgs {
                 public_url: "https://shop.example".parse().unwrap(),

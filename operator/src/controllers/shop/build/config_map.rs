@@ -59,6 +59,7 @@ fn variables(shop: &ValidatedShop, component: Component) -> BTreeMap<&'static st
             variables.insert("MAIL_FROM", spec.smtp.from.clone());
             variables.insert("ACCESS_TOKEN_SECONDS", spec.tokens.access_seconds.to_string());
             variables.insert("REFRESH_TOKEN_SECONDS", spec.tokens.refresh_seconds.to_string());
+            variables.insert("SESSION_SECONDS", spec.tokens.session_seconds.to_string());
             if let Some(url) = &spec.smtp.url {
                 variables.insert("SMTP_URL", url.clone());
             }
