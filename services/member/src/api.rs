@@ -136,6 +136,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
         limits: Limits { per_address: args.limits.attempts_per_address },
         trusted_proxies: TrustedProxies(args.limits.trusted_proxies),
         doorbell,
+        public_url,
     };
     let (gate, server) = (pool.clone(), sender.clone());
     Ok(Service::new("member", &args.listen)

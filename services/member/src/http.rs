@@ -1,6 +1,7 @@
 //! The HTTP API: one file per resource. A handler reads *authorize, load, act*.
 
 mod admin;
+mod device;
 mod form;
 pub(crate) mod html;
 mod jwks;
@@ -19,14 +20,17 @@ use rocketmart_kit::auth::Verifier;
 use rocketmart_kit::client_address::TrustedProxies;
 use rocketmart_kit::problem::{Problem, Result};
 use sqlx::PgPool;
+use url::Url;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::limit::{Limit, Limits};
+use crate::domain::email::EmailAddress;
+use crate::domain::limit::{Guesser, Limit, Limits};
+use crate::domain::password::Password;
 use crate::mail::Doorbell;
 use crate::passwords::Passwords;
-use crate::store::attempts;
+use crate::store::attempts::{self, Admitted};
 use crate::store::sessions::Lifetimes;
 use crate::tokens::Issuer;
 
@@ -41,14 +45,34 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) doorbell: Doorbell,
+    pub(crate) public_url: Url,
 }
 
 impl App {
-    /// Counts one attempt; 429 `too-many-requests` when that is one too many.
-    async fn admit(&self, limits: &[Limit]) -> Result<()> {
-        match attempts::count(&self.pool, limits).await? {
-            None => Ok(()),
-            Some(wait) => Err(Problem::too_many_requests(wait)),
+    /// Counts one attempt; 429 `too-many-requests` when that would be one too many.
+    async fn admit(&self, limits: &[Limit]) -> Result<Admitted> {
+        attempts::admit(&self.pool, limits).await?.map_err(Problem::too_many_requests)
+    }
+
+    /// Whether `password` belongs to `stored`, the hash of whoever has the address `email`, if anybody
+    /// has. A wrong one counts against whoever tries it.
+    async fn try_password(
+        &self,
+        email: &EmailAddress,
+        guesser: Guesser,
+        password: Password,
+        stored: Option<String>,
+    ) -> Result<bool> {
+        let attempt = self.admit(&self.limits.password(email, guesser)).await?;
+        match self.passwords.verify(password, stored).await {
+            Ok(false) => match attempt.failed(&self.pool, self.limits.per_address).await? {
+                None => Ok(false),
+                Some(wait) => Err(Problem::too_many_requests(wait)),
+            },
+            right_or_unknown => {
+                attempt.take_back(&self.pool).await?;
+                Ok(right_or_unknown?)
+            }
         }
     }
 }

@@ -82,7 +82,7 @@ pub(crate) fn table() -> Vec<Row> {
         row("DELETE /api/v1/sessions/current", Buyer),
         row("GET /api/v1/me", Buyer),
         row("PATCH /api/v1/me", Buyer).json(json!({"name": "Ada", "roles": ["buyer"]})),
-        row("DELETE /api/v1/me", Buyer),
+        row("DELETE /api/v1/me", Buyer).json(json!({"password": password})).opaque(&["password"]),
         row("PUT /api/v1/me/password", Buyer)
             .json(json!({"current_password": password, "new_password": "another fine pass phrase"}))
             .opaque(&["current_password"]),

@@ -1,12 +1,22 @@
 //! How often something may be tried, per e-mail address and per network address.
 //!
-//! Every attempt counts before anything is looked up, whether or not the e-mail is known, so that a
-//! refusal says nothing about who is a member.
+//! ```text
+//! a password is tried from
+//!   a device its member has logged in from ─▶ device         10 in 15 minutes
+//!   anywhere else ─▶ this account from this address          10 in 15 minutes
+//!                    this account from all such places      100 an hour
+//!                    accounts tried in vain from this address, each once
+//! ```
+//!
+//! An address that guesses locks out itself; others, and known devices from anywhere, get in, and a new
+//! password lifts everything (docs/adr/0029). What is refused does not count. Every attempt counts
+//! whether or not the e-mail is known, so that a refusal says nothing about who is a member.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use rocketmart_kit::client_address::network;
+use uuid::Uuid;
 
 use super::email::EmailAddress;
 use super::secret;
@@ -14,20 +24,58 @@ use super::secret;
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
+/// Tries in vain of one account, from one place.
+const OF_ONE_PLACE: &str = "log-in/both";
+/// Accounts tried in vain from one address.
+const OF_ONE_ADDRESS: &str = "log-in/address";
+/// From so many times the limit of an address on, even a right password is not looked at there. Below
+/// that, whoever shares the address with somebody who guesses gets in.
+const PATIENCE_WITH_ADDRESSES: u32 = 10;
+
 /// At most `allowed` attempts by `subject` within `window`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limit {
     pub(crate) scope: &'static str,
     /// SHA-256 of what is limited.
     pub(crate) subject: [u8; 32],
+    /// SHA-256 of the e-mail address whose password is tried.
+    pub(crate) account: Option<[u8; 32]>,
     pub(crate) allowed: u32,
     pub(crate) window: Duration,
 }
 
 impl Limit {
     fn new(scope: &'static str, subject: &str, allowed: u32, window: Duration) -> Self {
-        Self { scope, subject: secret::hash(subject), allowed, window }
+        Self { scope, subject: secret::hash(subject), account: None, allowed, window }
     }
+
+    fn of(self, email: &EmailAddress) -> Self {
+        Self { account: Some(account(email)), ..self }
+    }
+
+    /// Whether it counts accounts, not tries.
+    pub(crate) fn counts_accounts(&self) -> bool {
+        self.scope == OF_ONE_ADDRESS
+    }
+
+    /// Whether `count` tries were made of one account from one place.
+    pub(crate) fn is_of_one_place(&self) -> bool {
+        self.scope == OF_ONE_PLACE
+    }
+}
+
+/// What attempts on an account are found by.
+pub(crate) fn account(email: &EmailAddress) -> [u8; 32] {
+    secret::hash(email.as_str())
+}
+
+/// Who tries a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guesser {
+    /// A device its member has logged in from before, or a session of the member's.
+    Known(Uuid),
+    /// Somebody at an address, if that is known.
+    Stranger(Option<IpAddr>),
 }
 
 /// The limits of this deployment. Limits of one e-mail address are fixed; how many people share a
@@ -42,23 +90,29 @@ impl Limits {
     /// Both mails that a stranger can make us send count alike: nobody's mailbox is flooded.
     pub(crate) fn sign_up(self, email: &EmailAddress, address: Option<IpAddr>) -> Vec<Limit> {
         let mine = Limit::new("sign-up/email", email.as_str(), 5, HOUR);
-        self.with_address(vec![mine], "sign-up/address", address)
+        self.with_address(vec![mine], "sign-up/address", address, 1)
     }
 
     pub(crate) fn password_reset(self, email: &EmailAddress, address: Option<IpAddr>) -> Vec<Limit> {
         let mine = Limit::new("reset/email", email.as_str(), 3, HOUR);
-        self.with_address(vec![mine], "reset/address", address)
+        self.with_address(vec![mine], "reset/address", address, 1)
     }
 
-    /// Failed log-ins. Tight for one e-mail from one place; wider for one e-mail from anywhere, so
-    /// that a stranger cannot easily lock its owner out.
-    pub(crate) fn log_in(self, email: &EmailAddress, address: Option<IpAddr>) -> Vec<Limit> {
-        let from = address.map(|address| network(address).to_string()).unwrap_or_default();
-        let mine = vec![
-            Limit::new("log-in/both", &format!("{email} {from}"), 10, 15 * MINUTE),
-            Limit::new("log-in/email", email.as_str(), 100, HOUR),
-        ];
-        self.with_address(mine, "log-in/address", address)
+    /// Tries of a password that turn out to be wrong.
+    pub(crate) fn password(self, email: &EmailAddress, guesser: Guesser) -> Vec<Limit> {
+        match guesser {
+            Guesser::Known(device) => {
+                vec![Limit::new("log-in/device", &format!("{email} {device}"), 10, 15 * MINUTE).of(email)]
+            }
+            Guesser::Stranger(address) => {
+                let from = address.map(|address| network(address).to_string()).unwrap_or_default();
+                let mine = vec![
+                    Limit::new(OF_ONE_PLACE, &format!("{email} {from}"), 10, 15 * MINUTE).of(email),
+                    Limit::new("log-in/email", email.as_str(), 100, HOUR).of(email),
+                ];
+                self.with_address(mine, OF_ONE_ADDRESS, address, PATIENCE_WITH_ADDRESSES)
+            }
+        }
     }
 
     fn with_address(
@@ -66,11 +120,13 @@ impl Limits {
         mut limits: Vec<Limit>,
         scope: &'static str,
         address: Option<IpAddr>,
+        times: u32,
     ) -> Vec<Limit> {
         if let Some(address) = address
             && self.per_address > 0
         {
-            limits.push(Limit::new(scope, &network(address).to_string(), self.per_address, HOUR));
+            let allowed = self.per_address.saturating_mul(times);
+            limits.push(Limit::new(scope, &network(address).to_string(), allowed, HOUR));
         }
         limits
     }
@@ -93,6 +149,17 @@ mod tests {
         assert_eq!(reset(9, "2001:db8::1"), reset(9, "2001:db8::2"));
         assert_ne!(reset(9, "2001:db8::1"), reset(9, "2001:db8:0:1::1"));
         assert_eq!(reset(9, "::ffff:10.0.0.1"), reset(9, "10.0.0.1"));
+    }
+
+    #[test]
+    fn a_known_device_shares_no_limit_with_strangers_m4() {
+        let limits = Limits { per_address: 9 };
+        let address = Some("10.0.0.1".parse().unwrap());
+        let strangers = limits.password(&email(), Guesser::Stranger(address));
+        let device = limits.password(&email(), Guesser::Known(Uuid::nil()));
+        assert!(device.iter().all(|limit| strangers.iter().all(|other| other.scope != limit.scope)));
+        let lifted = strangers.iter().chain(&device).filter(|limit| limit.account == Some(account(&email())));
+        assert_eq!(lifted.count(), 3, "what is about the account is lifted with its password");
     }
 
     #[test]

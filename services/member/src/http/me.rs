@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use rocketmart_kit::auth::{Role, session_ended};
-use rocketmart_kit::client_address::ClientAddress;
 use rocketmart_kit::extract::Json;
 use rocketmart_kit::list;
 use rocketmart_kit::problem::{Problem, Result};
@@ -13,14 +12,13 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::App;
-use super::session::Caller;
+use super::session::{Caller, wrong_password};
 use super::validate::Fields;
 use crate::domain::RuleBroken;
 use crate::domain::email::EmailAddress;
 use crate::domain::name::Name;
 use crate::domain::password::Password;
 use crate::domain::role::{self, ChosenRole};
-use crate::store::attempts;
 use crate::store::members::{self, Change, Member};
 
 #[derive(Serialize, ToSchema)]
@@ -100,15 +98,33 @@ pub(super) async fn change(
     Ok(Json(member.into()))
 }
 
-/// Delete the account. Orders keep the id they were made under and nothing else.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Deletion {
+    #[schema(max_length = 128)]
+    password: String,
+}
+
+/// Delete the account: the password is asked for. Orders keep the id they were made under and nothing
+/// else.
 #[utoipa::path(
-    delete, path = "/api/v1/me", tag = "me", security(("bearer" = [])),
+    delete, path = "/api/v1/me", tag = "me", security(("bearer" = [])), request_body = Deletion,
     responses(
         (status = 204, description = "Deleted; a last mail says so"),
         (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn delete(State(app): State<App>, caller: Caller) -> Result<StatusCode> {
+pub(super) async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    Json(body): Json<Deletion>,
+) -> Result<StatusCode> {
+    let mut fields = Fields::default();
+    let Some(password) = fields.check("password", Password::given(body.password)) else {
+        return Err(fields.into_problem());
+    };
+    let email = EmailAddress::stored(caller.member.email.clone());
+    caller.confirm_password(&app, &email, password).await?;
     members::delete(&app.pool, &caller.member).await?;
     app.doorbell.ring();
     Ok(StatusCode::NO_CONTENT)
@@ -134,12 +150,10 @@ pub(super) struct PasswordChange {
 )]
 pub(super) async fn change_password(
     State(app): State<App>,
-    ClientAddress(address): ClientAddress,
     caller: Caller,
     Json(body): Json<PasswordChange>,
 ) -> Result<StatusCode> {
-    let email = EmailAddress::parse(&caller.member.email)
-        .map_err(|broken| Problem::internal(anyhow::Error::new(broken).context("a stored e-mail address")))?;
+    let email = EmailAddress::stored(caller.member.email.clone());
     let mut fields = Fields::default();
     let current = fields.check("current_password", Password::given(body.current_password));
     let new = fields.check("new_password", Password::chosen(body.new_password, Some(&email)));
@@ -147,21 +161,11 @@ pub(super) async fn change_password(
         return Err(fields.into_problem());
     };
 
-    // A stolen access token must not become a way to guess the password: this counts as a log-in.
-    let limits = app.limits.log_in(&email, address);
-    app.admit(&limits).await?;
-    if !app.passwords.verify(current, caller.member.password_hash.clone()).await? {
-        return Err(wrong_password());
-    }
-    attempts::forgive(&app.pool, &limits).await?;
+    caller.confirm_password(&app, &email, current).await?;
     let hash = app.passwords.hash(new).await?;
     if !members::change_password(&app.pool, &caller.member, &hash, caller.session).await? {
         return Err(wrong_password());
     }
     app.doorbell.ring();
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn wrong_password() -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, "password-wrong", "The current password is wrong")
 }

@@ -8,11 +8,12 @@ use rocketmart_kit::extract::{Json, Query};
 use rocketmart_kit::problem::{Problem, Result};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use super::form::FormOrJson;
 use super::members::link_invalid;
 use super::validate::Fields;
-use super::{App, html};
+use super::{App, device, html};
 use crate::domain::email::EmailAddress;
 use crate::domain::password::Password;
 use crate::domain::secret;
@@ -98,22 +99,26 @@ pub(super) async fn confirm(
     headers: HeaderMap,
     FormOrJson(body): FormOrJson<NewPassword>,
 ) -> Response {
-    html::outcome(&headers, set_password(&app, body).await, "Your new password is set")
+    let set = set_password(&app, body).await;
+    // Whoever reads the member's mails may log in from here, whatever strangers are up to.
+    let cookie = set.as_ref().ok().and_then(|member| device::remember(&app, *member, None).ok());
+    let mut response = html::outcome(&headers, set.map(drop), "Your new password is set");
+    response.headers_mut().extend(cookie);
+    response
 }
 
-async fn set_password(app: &App, body: NewPassword) -> Result<()> {
+/// The member whose password it is.
+async fn set_password(app: &App, body: NewPassword) -> Result<Uuid> {
     let link = secret::hash(&body.token);
     // Looked up first: a made-up link must not cost a hash, nor a weak password the link.
     let owner = password_resets::owner(&app.pool, link).await?.ok_or_else(link_invalid)?;
     let mut fields = Fields::default();
-    let chosen = Password::chosen(body.password, EmailAddress::parse(&owner).ok().as_ref());
+    let chosen = Password::chosen(body.password, Some(&EmailAddress::stored(owner)));
     let Some(password) = fields.check("password", chosen) else {
         return Err(fields.into_problem());
     };
     let hash = app.passwords.hash(password).await?;
-    if !password_resets::confirm(&app.pool, link, &hash).await? {
-        return Err(link_invalid());
-    }
+    let member = password_resets::confirm(&app.pool, link, &hash).await?.ok_or_else(link_invalid)?;
     app.doorbell.ring();
-    Ok(())
+    Ok(member)
 }

@@ -11,6 +11,9 @@ use rocketmart_kit::problem::Problem;
 use uuid::Uuid;
 
 use super::App;
+use crate::domain::email::EmailAddress;
+use crate::domain::limit::Guesser;
+use crate::domain::password::Password;
 use crate::store::members::{self, Member};
 
 /// 401 `unauthenticated` without a token, 401 `session-ended` after a log-out.
@@ -21,6 +24,28 @@ pub(super) struct Caller {
 
 /// A caller who is an administrator now, whatever the token says; 403 `forbidden` otherwise.
 pub(super) struct Administrator;
+
+impl Caller {
+    /// 403 `password-wrong` unless `password` is the member's. A stolen access token must not become a
+    /// way to guess it: wrong ones count against the session.
+    pub(super) async fn confirm_password(
+        &self,
+        app: &App,
+        email: &EmailAddress,
+        password: Password,
+    ) -> Result<(), Problem> {
+        let stored = self.member.password_hash.clone();
+        if app.try_password(email, Guesser::Known(self.session), password, stored).await? {
+            Ok(())
+        } else {
+            Err(wrong_password())
+        }
+    }
+}
+
+pub(super) fn wrong_password() -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "password-wrong", "The current password is wrong")
+}
 
 impl FromRequestParts<App> for Caller {
     type Rejection = Problem;

@@ -1,7 +1,7 @@
 //! `/api/v1/sessions`: logging in and out, and trading a refresh token for new tokens.
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use rocketmart_kit::auth::Member;
 use rocketmart_kit::client_address::ClientAddress;
 use rocketmart_kit::extract::Json;
@@ -9,14 +9,15 @@ use rocketmart_kit::problem::{Problem, Result};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::App;
 use super::session::Caller;
 use super::validate::Fields;
+use super::{App, device};
 use crate::domain::email::EmailAddress;
+use crate::domain::limit::Guesser;
 use crate::domain::password::Password;
 use crate::domain::secret::Secret;
+use crate::store::members;
 use crate::store::sessions::{self, Issued, Refreshed};
-use crate::store::{attempts, members};
 use crate::tokens::Bearer;
 
 #[derive(Deserialize, ToSchema)]
@@ -62,7 +63,8 @@ impl Tokens {
 }
 
 /// Log in. A wrong password, an unknown address and one that is not yet confirmed are answered
-/// alike: any difference would tell strangers who has an account.
+/// alike: any difference would tell strangers who has an account. The answer sets a cookie by which
+/// this device is known: while strangers who guess are locked out, it gets in.
 #[utoipa::path(
     post, path = "/api/v1/sessions", tag = "sessions", request_body = Credentials,
     responses(
@@ -73,21 +75,20 @@ impl Tokens {
 pub(super) async fn log_in(
     State(app): State<App>,
     ClientAddress(address): ClientAddress,
+    headers: HeaderMap,
     Json(body): Json<Credentials>,
-) -> Result<(StatusCode, Json<Tokens>)> {
+) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<Tokens>)> {
     let (email, password) = body.parse()?;
-    let limits = app.limits.log_in(&email, address);
-    app.admit(&limits).await?;
-
     let member = members::by_email(&app.pool, &email).await?;
+    let device = member.as_ref().and_then(|member| device::presented(&app, &headers, member.id));
+    let guesser = device.map_or(Guesser::Stranger(address), Guesser::Known);
     let stored = member.as_ref().and_then(|member| member.password_hash.clone());
-    let matches = app.passwords.verify(password, stored).await?;
-    let Some(member) = member.filter(|_| matches) else {
+    let matches = app.try_password(&email, guesser, password, stored).await;
+    let Some(member) = member.filter(|_| matches!(matches, Ok(true))) else {
         metrics::counter!("member_log_ins_total", "outcome" => "refused").increment(1);
-        return Err(wrong_credentials());
+        return Err(matches.err().unwrap_or_else(wrong_credentials));
     };
 
-    attempts::forgive(&app.pool, &limits).await?;
     let refresh = Secret::random();
     let opened =
         sessions::open(&app.pool, member.id, member.password_hash.as_deref(), refresh.hash(), app.lifetimes);
@@ -95,7 +96,8 @@ pub(super) async fn log_in(
     metrics::counter!("member_log_ins_total", "outcome" => "opened").increment(1);
     let bearer =
         Bearer { member: member.id, session: opened.session, roles: &member.roles, ends_at: opened.ends_at };
-    Ok((StatusCode::CREATED, Json(Tokens::new(&app, &bearer, &refresh)?)))
+    let cookie = device::remember(&app, member.id, device)?;
+    Ok((StatusCode::CREATED, [cookie], Json(Tokens::new(&app, &bearer, &refresh)?)))
 }
 
 fn wrong_credentials() -> Problem {

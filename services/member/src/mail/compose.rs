@@ -67,9 +67,9 @@ impl Letter {
     pub(super) fn account_deleted() -> Self {
         Self {
             subject: "Your account was deleted",
-            opening: "Your Rocket Mart account and everything it held about you here was deleted.".into(),
+            opening: "Your Rocket Mart account was deleted: your name, your address, your password, and every session.".into(),
             link: None,
-            closing: "This is the last mail you get from us.".into(),
+            closing: "What belongs to orders you made is kept with them. This is the last mail you get from us.".into(),
         }
     }
 

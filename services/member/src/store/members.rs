@@ -6,10 +6,11 @@ use sqlx::{FromRow, PgConnection, PgPool, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::attempts;
 use super::mails::{self, Notice};
 use crate::domain::email::EmailAddress;
 use crate::domain::name::Name;
-use crate::domain::role;
+use crate::domain::{limit, role};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
@@ -110,8 +111,8 @@ pub(crate) async fn change_password(
     Ok(true)
 }
 
-/// What a new password brings with it, however it came: links to set another one stop working,
-/// sessions end, the owner is told.
+/// What a new password brings with it, however it came: links to set another one stop working, what
+/// guessing the old one has locked is open, sessions end, the owner is told.
 pub(super) async fn after_new_password(
     tx: &mut PgConnection,
     member: Uuid,
@@ -122,6 +123,7 @@ pub(super) async fn after_new_password(
         .bind(member)
         .execute(&mut *tx)
         .await?;
+    attempts::lift(tx, limit::account(&EmailAddress::stored(email.to_owned()))).await?;
     mails::forget(tx, Notice::PasswordReset, member).await?;
     sqlx::query("DELETE FROM sessions WHERE member_id = $1 AND id IS DISTINCT FROM $2")
         .bind(member)
@@ -131,11 +133,20 @@ pub(super) async fn after_new_password(
     mails::to_member(tx, Notice::PasswordChanged, member, email).await
 }
 
-/// Removes the member with sessions, links and waiting mails; a last mail says so.
+/// Removes the member with sessions, links and waiting mails, sign-ups that nobody has confirmed, and what
+/// was counted about the address; a last mail says so.
 pub(crate) async fn delete(pool: &PgPool, member: &Member) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
     let deleted = sqlx::query("DELETE FROM members WHERE id = $1").bind(member.id).execute(&mut *tx).await?;
     if deleted.rows_affected() > 0 {
+        let email = EmailAddress::stored(member.email.clone());
+        attempts::lift(&mut tx, limit::account(&email)).await?;
+        sqlx::query(
+            "DELETE FROM sign_ups WHERE id IN (SELECT id FROM sign_ups WHERE email = $1 FOR UPDATE SKIP LOCKED)",
+        )
+        .bind(email.as_str())
+        .execute(&mut *tx)
+        .await?;
         mails::to_nobody(&mut tx, Notice::AccountDeleted, &member.email).await?;
     }
     tx.commit().await

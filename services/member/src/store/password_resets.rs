@@ -43,9 +43,13 @@ pub(crate) async fn owner(pool: &PgPool, hash: SecretHash) -> sqlx::Result<Optio
     .await
 }
 
-/// Uses the link up: sets the password, ends every session, tells the member. `false`: the link is
-/// unknown, used or expired.
-pub(crate) async fn confirm(pool: &PgPool, hash: SecretHash, password_hash: &str) -> sqlx::Result<bool> {
+/// Uses the link up: sets the password, ends every session, tells the member, whose id it returns.
+/// `None`: the link is unknown, used or expired.
+pub(crate) async fn confirm(
+    pool: &PgPool,
+    hash: SecretHash,
+    password_hash: &str,
+) -> sqlx::Result<Option<Uuid>> {
     let mut tx = pool.begin().await?;
     // The member's row first, as everywhere: two links used at once take turns on it, and the second
     // finds its token gone.
@@ -58,14 +62,14 @@ pub(crate) async fn confirm(pool: &PgPool, hash: SecretHash, password_hash: &str
     .bind(password_hash)
     .fetch_optional(&mut *tx)
     .await?;
-    let Some(member) = member else { return Ok(false) };
+    let Some(member) = member else { return Ok(None) };
     let used =
         sqlx::query("DELETE FROM password_reset_tokens WHERE hash = $1").bind(hash).execute(&mut *tx).await?;
     if used.rows_affected() == 0 {
-        return Ok(false);
+        return Ok(None);
     }
-    let email: String = member.try_get("email")?;
-    members::after_new_password(&mut tx, member.try_get("id")?, &email, None).await?;
+    let (id, email): (Uuid, String) = (member.try_get("id")?, member.try_get("email")?);
+    members::after_new_password(&mut tx, id, &email, None).await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(Some(id))
 }

@@ -52,7 +52,27 @@ async fn a_new_role_is_in_the_next_access_token() {
 async fn a_deleted_account_is_gone_and_its_address_free() {
     let shop = Shop::open().await;
     let session = shop.join("ada@example.com").await;
-    shop.send(Method::DELETE, "/api/v1/me", Some(&session.access), None).await.expect(204);
+    let delete =
+        async |body| shop.send(Method::DELETE, "/api/v1/me", Some(&session.access), Some(body)).await;
+    // M6: it asks for the password.
+    delete(json!({})).await.expect_problem(422, "validation-failed");
+    delete(json!({"password": "not the right one"})).await.expect_problem(403, "password-wrong");
+    shop.get("/api/v1/me", &session.access).await.expect(200);
+    // A sign-up that nobody confirmed, and a failed log-in, are about the same person.
+    shop.execute(
+        "INSERT INTO sign_ups (id, email, name, roles, password_hash, expires_at)
+         VALUES (gen_random_uuid(), 'ada@example.com', 'Ada', ARRAY['buyer'], '', now() + interval '1 hour')",
+    )
+    .await;
+    shop.log_in_with("ada@example.com", "a wrong guess").await.expect(401);
+    delete(json!({"password": PASSWORD})).await.expect(204);
+    let (left,): (i64,) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM sign_ups) + (SELECT count(*) FROM attempts WHERE account IS NOT NULL)",
+    )
+    .fetch_one(&shop.db)
+    .await
+    .unwrap();
+    assert_eq!(left, 0, "all that this service knew of them is gone");
     shop.mail.wait_for("ada@example.com", "Your account was deleted").await;
     shop.get("/api/v1/me", &session.access).await.expect_problem(401, "session-ended");
     shop.refresh(&session.refresh).await.expect_problem(401, "refresh-token-invalid");

@@ -8,6 +8,7 @@ mod administrators;
 mod bad_input;
 mod forged_tokens;
 mod limits;
+mod lock_outs;
 mod mails;
 mod openapi;
 mod password_resets;

@@ -94,7 +94,8 @@ async fn a_session_that_ends_in_whatever_way_is_refused_elsewhere_within_seconds
     // A deleted account.
     let last = shop.log_in("ada@example.com").await;
     elsewhere.accepts(&last).await;
-    shop.send(Method::DELETE, "/api/v1/me", Some(&last.access), None).await.expect(204);
+    let body = json!({"password": PASSWORD});
+    shop.send(Method::DELETE, "/api/v1/me", Some(&last.access), Some(body)).await.expect(204);
     elsewhere.refuses_soon(&last).await;
 }
 
