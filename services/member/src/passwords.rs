@@ -79,9 +79,13 @@ impl Passwords {
     pub(crate) async fn verify(&self, password: Password, stored: Option<String>) -> Result<bool, Error> {
         let nobody = self.nobody.clone();
         self.in_turn(move |memory| {
-            let known = stored.is_some();
-            let matches = verify(password.as_bytes(), stored.as_deref().unwrap_or(&nobody), memory)?;
-            Ok(known && matches)
+            let (known, stored) = (stored.is_some(), stored.as_deref().unwrap_or(&nobody));
+            for spelling in password.spellings() {
+                if verify(spelling, stored, memory)? {
+                    return Ok(known);
+                }
+            }
+            Ok(false)
         })
         .await
     }
@@ -176,6 +180,22 @@ mod tests {
         let stored = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
         assert!(passwords.verify(password("password"), Some(stored.to_owned())).await.unwrap());
         assert!(!passwords.verify(password("Password"), Some(stored.to_owned())).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn however_a_keyboard_composes_a_password_it_is_the_same_and_older_hashes_hold_m8() {
+        let passwords = Passwords::new().unwrap();
+        let (composed, decomposed) = (
+            "\u{c0ac}\u{b791}\u{d574} caf\u{e9}",
+            "\u{1109}\u{1161}\u{1105}\u{1161}\u{11bc}\u{1112}\u{1162} cafe\u{301}",
+        );
+        let hash = passwords.hash(password(decomposed)).await.unwrap();
+        assert!(passwords.verify(password(composed), Some(hash.clone())).await.unwrap());
+        assert!(passwords.verify(password(decomposed), Some(hash)).await.unwrap());
+        // As an earlier release hashed it: as it was typed.
+        let earlier = super::hash(decomposed.as_bytes(), &mut Memory::new()).unwrap();
+        assert!(passwords.verify(password(decomposed), Some(earlier.clone())).await.unwrap());
+        assert!(!passwords.verify(password("cafe\u{301}"), Some(earlier)).await.unwrap());
     }
 
     #[tokio::test]
