@@ -48,11 +48,16 @@ pub(super) fn wanted(headers: &HeaderMap) -> bool {
     accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim_start().starts_with("text/html"))
 }
 
+/// A page that says that something is done.
+pub(super) fn done(what: &str) -> Response {
+    response(StatusCode::OK, what, "<p>You can close this page and log in.</p>")
+}
+
 /// The answer to a form: 204 or a problem for a program, a page saying the same for a person.
 pub(super) fn outcome(headers: &HeaderMap, result: Result<(), Problem>, done: &str) -> Response {
     match result {
         result if !wanted(headers) => result.map(|()| StatusCode::NO_CONTENT).into_response(),
-        Ok(()) => response(StatusCode::OK, done, "<p>You can close this page and log in.</p>"),
+        Ok(()) => self::done(done),
         Err(problem) => {
             let rules = problem.errors.iter().map(|error| format!("{} {}", error.field, error.detail));
             let details: Vec<String> = problem.detail.clone().into_iter().chain(rules).collect();

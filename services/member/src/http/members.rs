@@ -18,7 +18,7 @@ use crate::domain::name::Name;
 use crate::domain::password::Password;
 use crate::domain::role::{self, ChosenRole};
 use crate::domain::{RuleBroken, secret};
-use crate::store::sign_ups::{self, SignUp};
+use crate::store::sign_ups::{self, Followed, SignUp};
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -108,16 +108,23 @@ pub(super) struct Verification {
         (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn verification_page(Query(link): Query<Link>) -> Response {
+pub(super) async fn verification_page(State(app): State<App>, Query(link): Query<Link>) -> Result<Response> {
+    if sign_ups::was_followed(&app.pool, secret::hash(&link.token)).await? {
+        return Ok(html::done(CONFIRMED_BEFORE));
+    }
     let form = format!(
         "<form action=\"verify\" method=\"post\"><input type=\"hidden\" name=\"token\" value=\"{}\">\
          <button>Confirm my address</button></form>",
         html::escape(&link.token)
     );
-    html::response(StatusCode::OK, "Confirm your e-mail address", &form)
+    Ok(html::response(StatusCode::OK, "Confirm your e-mail address", &form))
 }
 
-/// Confirm the address: the sign-up becomes an account. Browsers get a page instead of 204.
+const CONFIRMED: &str = "Your address is confirmed";
+const CONFIRMED_BEFORE: &str = "Your address is confirmed already";
+
+/// Confirm the address: the sign-up becomes an account. Browsers get a page instead of 204. Pressed
+/// again within a day, the answer is the same.
 #[utoipa::path(
     post, path = "/api/v1/members/verify", tag = "members",
     request_body(content((Verification = "application/json"), (Verification = "application/x-www-form-urlencoded"))),
@@ -132,17 +139,22 @@ pub(super) async fn verify(
     headers: HeaderMap,
     FormOrJson(body): FormOrJson<Verification>,
 ) -> Response {
-    html::outcome(&headers, confirm(&app, &body.token).await, "Your address is confirmed")
+    match confirm(&app, &body.token).await {
+        Ok(done) => html::outcome(&headers, Ok(()), done),
+        Err(problem) => html::outcome(&headers, Err(problem), CONFIRMED),
+    }
 }
 
-async fn confirm(app: &App, token: &str) -> Result<()> {
+/// What the person is told.
+async fn confirm(app: &App, token: &str) -> Result<&'static str> {
     match sign_ups::confirm(&app.pool, secret::hash(token)).await? {
-        Some(member) => {
+        Followed::Joined(member) => {
             tracing::info!(%member, "a member joined");
             metrics::counter!("member_joined_total").increment(1);
-            Ok(())
+            Ok(CONFIRMED)
         }
-        None => Err(link_invalid()),
+        Followed::Again => Ok(CONFIRMED_BEFORE),
+        Followed::Invalid => Err(link_invalid()),
     }
 }
 

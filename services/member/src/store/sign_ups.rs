@@ -72,21 +72,39 @@ pub(crate) async fn put_token(pool: &PgPool, sign_up: Uuid, hash: SecretHash) ->
     Ok(put.rows_affected() > 0)
 }
 
-/// Follows a link: the sign-up becomes a member, all others for its address end. `None`: the link
-/// is unknown, used, expired, or its address got an account meanwhile.
-pub(crate) async fn confirm(pool: &PgPool, hash: SecretHash) -> sqlx::Result<Option<Uuid>> {
+/// What following a link came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Followed {
+    /// The sign-up became this member.
+    Joined(Uuid),
+    /// It had done so before.
+    Again,
+    /// The link is unknown or expired, or its address got an account in another way.
+    Invalid,
+}
+
+/// Follows a link: the sign-up becomes a member, all others for its address end.
+pub(crate) async fn confirm(pool: &PgPool, hash: SecretHash) -> sqlx::Result<Followed> {
     let mut tx = pool.begin().await?;
+    // The links of a sign-up go with it: what is read beside its removal is what was there before.
     let sign_up = sqlx::query(
-        "DELETE FROM sign_ups WHERE id =
-             (SELECT sign_up_id FROM sign_up_tokens WHERE hash = $1 AND expires_at > now())
-         RETURNING email, name, roles, password_hash",
+        "WITH gone AS (
+             DELETE FROM sign_ups WHERE id =
+                 (SELECT sign_up_id FROM sign_up_tokens WHERE hash = $1 AND expires_at > now())
+             RETURNING id, email, name, roles, password_hash)
+         SELECT email, name, roles, password_hash,
+                ARRAY (SELECT t.hash FROM sign_up_tokens t WHERE t.sign_up_id = gone.id) AS links
+         FROM gone",
     )
     .bind(hash)
     .fetch_optional(&mut *tx)
     .await?;
-    let Some(sign_up) = sign_up else { return Ok(None) };
+    let Some(sign_up) = sign_up else {
+        tx.rollback().await?;
+        return Ok(if was_followed(pool, hash).await? { Followed::Again } else { Followed::Invalid });
+    };
     let email: String = sign_up.try_get("email")?;
-    let member = sqlx::query_scalar(
+    let member: Option<Uuid> = sqlx::query_scalar(
         "INSERT INTO members (id, email, name, roles, password_hash) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (email) DO UPDATE SET name = excluded.name, password_hash = excluded.password_hash
          WHERE members.password_hash IS NULL
@@ -107,6 +125,25 @@ pub(crate) async fn confirm(pool: &PgPool, hash: SecretHash) -> sqlx::Result<Opt
     .bind(&email)
     .execute(&mut *tx)
     .await?;
+    if let Some(member) = member {
+        sqlx::query(
+            "INSERT INTO followed_links (hash, member_id, expires_at)
+             SELECT hash, $2, now() + make_interval(secs => $3) FROM unnest($1::bytea[]) AS links (hash)",
+        )
+        .bind(sign_up.try_get::<Vec<Vec<u8>>, _>("links")?)
+        .bind(member)
+        .bind(seconds(LINK_LIFETIME))
+        .execute(&mut *tx)
+        .await?;
+    }
     tx.commit().await?;
-    Ok(member)
+    Ok(member.map_or(Followed::Invalid, Followed::Joined))
+}
+
+/// Whether a link made a member not long ago.
+pub(crate) async fn was_followed(pool: &PgPool, hash: SecretHash) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM followed_links WHERE hash = $1 AND expires_at > now())")
+        .bind(hash)
+        .fetch_one(pool)
+        .await
 }

@@ -14,7 +14,7 @@ const BATCH: i64 = 1_000;
 
 /// What goes, and the statement that removes up to `$1` of it. An expired row is already without
 /// effect wherever it is read; this only frees its space.
-const SWEEPS: [(&str, &str); 8] = [
+const SWEEPS: [(&str, &str); 9] = [
     (
         "sign-up-tokens",
         "DELETE FROM sign_up_tokens WHERE hash IN (SELECT hash FROM sign_up_tokens
@@ -23,6 +23,11 @@ const SWEEPS: [(&str, &str); 8] = [
     (
         "sign-ups",
         "DELETE FROM sign_ups WHERE id IN (SELECT id FROM sign_ups
+         WHERE expires_at <= now() LIMIT $1 FOR UPDATE SKIP LOCKED)",
+    ),
+    (
+        "followed-links",
+        "DELETE FROM followed_links WHERE hash IN (SELECT hash FROM followed_links
          WHERE expires_at <= now() LIMIT $1 FOR UPDATE SKIP LOCKED)",
     ),
     (

@@ -38,7 +38,7 @@ async fn a_person_signs_up_follows_the_link_logs_in_refreshes_and_logs_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_works_once_and_not_after_it_expired() {
+async fn a_link_makes_one_member_however_often_it_is_pressed_and_not_after_it_expired_m12() {
     let shop = Shop::open().await;
     shop.sign_up("ada@example.com").await.expect(202);
     let token = token_in(&shop.mail.wait_for("ada@example.com", CONFIRM).await);
@@ -48,6 +48,17 @@ async fn a_link_works_once_and_not_after_it_expired() {
     verify(&token).await.expect_problem(410, "link-invalid");
     shop.execute("UPDATE sign_up_tokens SET expires_at = now() + interval '1 hour'").await;
     verify(&token).await.expect(204);
+    verify(&token).await.expect(204);
+    let (members,): (i64,) = sqlx::query_as("SELECT count(*) FROM members WHERE email = 'ada@example.com'")
+        .fetch_one(&shop.db)
+        .await
+        .unwrap();
+    assert_eq!(members, 1);
+    // For a while, and not for an account that is gone.
+    shop.execute("UPDATE followed_links SET expires_at = now()").await;
+    verify(&token).await.expect_problem(410, "link-invalid");
+    shop.execute("UPDATE followed_links SET expires_at = now() + interval '1 hour'").await;
+    shop.execute("DELETE FROM members WHERE email = 'ada@example.com'").await;
     verify(&token).await.expect_problem(410, "link-invalid");
     verify("made-up").await.expect_problem(410, "link-invalid");
 }
@@ -78,9 +89,28 @@ async fn the_page_behind_the_link_confirms_by_a_form_and_answers_browsers_with_a
     let done = answer(press()).await;
     assert_eq!(done.status, 200);
     assert!(done.body.contains("Your address is confirmed"), "{}", done.body);
+    // M12: pressed twice, it is done; so says the page behind the link as well.
     let again = answer(press()).await;
-    assert_eq!(again.status, 410);
-    assert!(again.body.contains("unknown, used or expired"), "{}", again.body);
+    assert_eq!(again.status, 200);
+    assert!(again.body.contains("Your address is confirmed already"), "{}", again.body);
+    let page = answer(shop.request(Method::GET, &format!("/api/v1/members/verify?token={token}"))).await;
+    assert!(page.body.contains("Your address is confirmed already"), "{}", page.body);
+    assert!(!page.body.contains("<button>"), "{}", page.body);
+    let made_up = shop.request(Method::POST, "/api/v1/members/verify").header("accept", "text/html");
+    let made_up = answer(made_up.form(&[("token", "made-up")])).await;
+    assert_eq!(made_up.status, 410);
+    assert!(made_up.body.contains("unknown, used or expired"), "{}", made_up.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_presses_at_once_are_both_told_that_it_is_done_m12() {
+    let shop = Shop::open().await;
+    shop.sign_up("ada@example.com").await.expect(202);
+    let token = token_in(&shop.mail.wait_for("ada@example.com", CONFIRM).await);
+    let presses = (0..4).map(|_| shop.post("/api/v1/members/verify", json!({"token": token})));
+    for press in futures::future::join_all(presses).await {
+        press.expect(204);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
