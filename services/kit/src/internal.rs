@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::problem::Problem;
+use crate::security_log::{self, Entry, Outcome};
 
 const SHORTEST_TOKEN: usize = 16;
 
@@ -54,8 +55,12 @@ async fn holders_only(State(token): State<Token>, request: Request, next: Next) 
     let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     match shown.and_then(|value| value.strip_prefix("Bearer ")) {
         Some(shown) if token.is(shown) => next.run(request).await,
-        _ => Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "The token of this door is required")
-            .into_response(),
+        _ => {
+            let (outcome, reason) = (Outcome::Refused, Some("internal-token"));
+            security_log::record(Entry { event: "access", outcome, reason, ..Entry::default() });
+            Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "The token of this door is required")
+                .into_response()
+        }
     }
 }
 

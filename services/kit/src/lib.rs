@@ -34,6 +34,7 @@ pub mod problem;
 pub mod rate_limit;
 pub mod request_limits;
 mod retention;
+pub mod security_log;
 pub mod service;
 pub mod startup;
 pub mod telemetry;

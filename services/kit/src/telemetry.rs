@@ -12,8 +12,10 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
 use tracing_subscriber::fmt::format;
 
+use crate::security_log;
 pub(crate) use request::Request;
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -72,7 +74,14 @@ pub(crate) async fn upkeep(stop: CancellationToken) {
 }
 
 fn init_logging() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info"));
+    let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info"));
+    // Who wants to see less of the process still wants to know who got in.
+    let asked = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    if !asked.contains(security_log::TARGET)
+        && let Ok(always) = format!("{}=info", security_log::TARGET).parse::<Directive>()
+    {
+        filter = filter.add_directive(always);
+    }
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
     // An error says that there is one already: this is not the first call, or a test has brought its own.
     let _already_installed = if std::env::var("LOG_FORMAT").is_ok_and(|format| format == "text") {
@@ -93,6 +102,34 @@ pub fn log_panics() {
         metrics::counter!("panics_total").increment(1);
         tracing::error!(%place, message, "panic");
     }));
+}
+
+/// What is logged while `work` runs, as lines of JSON.
+#[cfg(test)]
+pub(crate) fn capture<T>(work: impl FnOnce() -> T) -> (String, T) {
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let written = Lines::default();
+    let writer = written.clone();
+    let subscriber =
+        tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+    let done = tracing::subscriber::with_default(subscriber, work);
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    (text, done)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::passwords::Passwords;
 use crate::store::members::{self, Member};
 
 use rocketmart_kit::auth::Role;
+use rocketmart_kit::security_log::{self, Entry};
 use rocketmart_kit::startup::wait_for;
 
 /// Any number of replicas and restarts end with the one member; a password changed since is kept.
@@ -29,6 +30,7 @@ pub(crate) async fn ensure(
     let hash = passwords.hash(password).await?;
     let added = wait_for("postgresql", |_| true, || members::ensure_administrator(pool, &email, &hash)).await;
     added.context("adding the administrator")?;
-    tracing::info!(%email, "the administrator is there");
+    let (reason, email) = (Some("first-administrator"), Some(email.as_str()));
+    security_log::record(Entry { event: "administration", reason, email, ..Entry::default() });
     Ok(())
 }

@@ -9,6 +9,7 @@ use http::{StatusCode, header};
 use super::{AuthError, Claims, Role, Verifier};
 use crate::problem::Problem;
 use crate::request_limits::MemberLimit;
+use crate::security_log::{self, Entry, Outcome};
 
 /// Any member; 401 `unauthenticated` without a valid token, 401 `session-ended` after a log-out.
 #[derive(Clone, Debug)]
@@ -54,11 +55,33 @@ where
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
         .ok_or_else(|| unauthenticated().detail("send Authorization: Bearer <access token>"))?;
-    let claims = Verifier::from_ref(state).verify(token).await?;
+    let claims = Verifier::from_ref(state).verify(token).await.map_err(|error| {
+        let reason = match error {
+            AuthError::Invalid => Some("token-invalid"),
+            AuthError::SessionEnded => Some("session-ended"),
+            // Every client meets the one, and nobody is to blame for the other.
+            AuthError::Expired | AuthError::KeysUnavailable => None,
+        };
+        if reason.is_some() {
+            security_log::record(Entry { outcome: Outcome::Refused, reason, ..access(parts, None) });
+        }
+        Problem::from(error)
+    })?;
     if let Some(limit) = parts.extensions.get::<MemberLimit>() {
         limit.admit(claims.sub)?;
     }
     Ok(claims)
+}
+
+/// The entry of a security log about a request.
+fn access<'a>(parts: &'a Parts, claims: Option<&Claims>) -> Entry<'a> {
+    Entry {
+        event: "access",
+        member: claims.map(|claims| claims.sub),
+        session: claims.map(|claims| claims.sid),
+        forwarded_for: parts.headers.get("x-forwarded-for").and_then(|value| value.to_str().ok()),
+        ..Entry::default()
+    }
 }
 
 async fn claims_with<S>(parts: &Parts, state: &S, role: Role) -> Result<Arc<Claims>, Problem>
@@ -68,8 +91,14 @@ where
 {
     let claims = claims(parts, state).await?;
     if claims.has(role) {
+        if role == Role::Admin {
+            security_log::record(Entry { event: "administration", ..access(parts, Some(&claims)) });
+        }
         Ok(claims)
     } else {
+        let refused =
+            Entry { outcome: Outcome::Refused, reason: Some("forbidden"), ..access(parts, Some(&claims)) };
+        security_log::record(refused);
         Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "The member's roles do not allow this"))
     }
 }

@@ -85,12 +85,13 @@ struct MemberId {
     )
 )]
 pub(super) async fn import(
-    _: Administrator,
+    administrator: Administrator,
     State(app): State<App>,
     Json(body): Json<Import>,
 ) -> Result<Json<ImportResult>> {
     let imported = body.parse()?;
     let ids = members::import(&app.pool, &imported).await?;
+    administrator.did("import-members", ids.len());
     let members =
         ids.into_iter().zip(&imported).map(|(id, member)| MemberId { id, email: member.email.to_string() });
     Ok(Json(ImportResult { members: members.collect() }))
@@ -128,7 +129,7 @@ struct IssuedToken {
     )
 )]
 pub(super) async fn issue_tokens(
-    _: Administrator,
+    administrator: Administrator,
     State(app): State<App>,
     Json(body): Json<TokenRequest>,
 ) -> Result<Json<IssuedTokens>> {
@@ -138,6 +139,7 @@ pub(super) async fn issue_tokens(
 
     let opened = sessions::open_for_each(&app.pool, &body.member_ids, app.issuer.lifetime()).await?;
     let opened = all_known(opened)?;
+    administrator.did("issue-tokens", opened.len());
     let issuer = app.issuer.clone();
     // A thousand signatures take tens of milliseconds, too long for a thread others share.
     let signed = tokio::task::spawn_blocking(move || {

@@ -6,6 +6,7 @@ use rocketmart_kit::auth::{Role, session_ended};
 use rocketmart_kit::extract::Json;
 use rocketmart_kit::list;
 use rocketmart_kit::problem::{Problem, Result};
+use rocketmart_kit::security_log;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -126,6 +127,7 @@ pub(super) async fn delete(
     let email = EmailAddress::stored(caller.member.email.clone());
     caller.confirm_password(&app, &email, password).await?;
     members::delete(&app.pool, &caller.member).await?;
+    security_log::record(caller.entry("account-deletion"));
     app.doorbell.ring();
     Ok(StatusCode::NO_CONTENT)
 }
@@ -166,6 +168,7 @@ pub(super) async fn change_password(
     if !members::change_password(&app.pool, &caller.member, &hash, caller.session).await? {
         return Err(wrong_password());
     }
+    security_log::record(caller.entry("password-change"));
     app.doorbell.ring();
     Ok(StatusCode::NO_CONTENT)
 }

@@ -6,6 +6,7 @@ use axum::response::Response;
 use rocketmart_kit::client_address::ClientAddress;
 use rocketmart_kit::extract::{Json, Query};
 use rocketmart_kit::problem::{Problem, Result};
+use rocketmart_kit::security_log::{self, Entry, Outcome};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -96,10 +97,21 @@ pub(super) async fn confirmation_page(Query(link): Query<Link>) -> Response {
 )]
 pub(super) async fn confirm(
     State(app): State<App>,
+    ClientAddress(address): ClientAddress,
     headers: HeaderMap,
     FormOrJson(body): FormOrJson<NewPassword>,
 ) -> Response {
     let set = set_password(&app, body).await;
+    let outcome = if set.is_ok() { Outcome::Allowed } else { Outcome::Refused };
+    let (member, reason) = (set.as_ref().ok().copied(), set.as_ref().err().map(|problem| problem.code));
+    security_log::record(Entry {
+        event: "password-reset",
+        outcome,
+        member,
+        reason,
+        address,
+        ..Entry::default()
+    });
     // Whoever reads the member's mails may log in from here, whatever strangers are up to.
     let cookie = set.as_ref().ok().and_then(|member| device::remember(&app, *member, None).ok());
     let mut response = html::outcome(&headers, set.map(drop), "Your new password is set");

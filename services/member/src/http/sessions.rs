@@ -6,6 +6,7 @@ use rocketmart_kit::auth::Member;
 use rocketmart_kit::client_address::ClientAddress;
 use rocketmart_kit::extract::Json;
 use rocketmart_kit::problem::{Problem, Result};
+use rocketmart_kit::security_log::{self, Entry, Outcome};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -84,9 +85,18 @@ pub(super) async fn log_in(
     let guesser = device.map_or(Guesser::Stranger(address), Guesser::Known);
     let stored = member.as_ref().and_then(|member| member.password_hash.clone());
     let matches = app.try_password(&email, guesser, password, stored).await;
+    let entry = Entry {
+        event: "log-in",
+        member: member.as_ref().map(|member| member.id),
+        email: Some(email.as_str()),
+        address,
+        ..Entry::default()
+    };
     let Some(member) = member.filter(|_| matches!(matches, Ok(true))) else {
         metrics::counter!("member_log_ins_total", "outcome" => "refused").increment(1);
-        return Err(matches.err().unwrap_or_else(wrong_credentials));
+        let problem = matches.err().unwrap_or_else(wrong_credentials);
+        security_log::record(Entry { outcome: Outcome::Refused, reason: Some(problem.code), ..entry });
+        return Err(problem);
     };
 
     let refresh = Secret::random();
@@ -94,6 +104,8 @@ pub(super) async fn log_in(
         sessions::open(&app.pool, member.id, member.password_hash.as_deref(), refresh.hash(), app.lifetimes);
     let opened = opened.await?.ok_or_else(wrong_credentials)?;
     metrics::counter!("member_log_ins_total", "outcome" => "opened").increment(1);
+    let reason = device.map(|_| "known-device");
+    security_log::record(Entry { session: Some(opened.session), reason, ..entry });
     let bearer =
         Bearer { member: member.id, session: opened.session, roles: &member.roles, ends_at: opened.ends_at };
     let cookie = device::remember(&app, member.id, device)?;
@@ -122,13 +134,24 @@ pub(super) struct Refresh {
         (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn refresh(State(app): State<App>, Json(body): Json<Refresh>) -> Result<Json<Tokens>> {
+pub(super) async fn refresh(
+    State(app): State<App>,
+    ClientAddress(address): ClientAddress,
+    Json(body): Json<Refresh>,
+) -> Result<Json<Tokens>> {
     match sessions::refresh(&app.pool, &body.refresh_token, app.lifetimes).await? {
         Refreshed::Renewed { issued: Issued { member, session, roles, ends_at }, refresh } => {
             Ok(Json(Tokens::new(&app, &Bearer { member, session, roles: &roles, ends_at }, &refresh)?))
         }
         Refreshed::Revoked { session } => {
-            tracing::warn!(%session, "an old refresh token came back; its session was ended");
+            security_log::record(Entry {
+                event: "refresh",
+                outcome: Outcome::Refused,
+                reason: Some("old-token-came-back"),
+                session: Some(session),
+                address,
+                ..Entry::default()
+            });
             metrics::counter!("member_refresh_tokens_reused_total").increment(1);
             Err(refresh_token_invalid())
         }
@@ -154,6 +177,8 @@ fn refresh_token_invalid() -> Problem {
 )]
 pub(super) async fn log_out(State(app): State<App>, Member(claims): Member) -> Result<StatusCode> {
     sessions::end(&app.pool, claims.sid).await?;
+    let (member, session) = (Some(claims.sub), Some(claims.sid));
+    security_log::record(Entry { event: "log-out", member, session, ..Entry::default() });
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -167,5 +192,6 @@ pub(super) async fn log_out(State(app): State<App>, Member(claims): Member) -> R
 )]
 pub(super) async fn log_out_everywhere(State(app): State<App>, caller: Caller) -> Result<StatusCode> {
     sessions::end_all(&app.pool, caller.member.id).await?;
+    security_log::record(caller.entry("log-out-everywhere"));
     Ok(StatusCode::NO_CONTENT)
 }

@@ -14,5 +14,6 @@ mod openapi;
 mod password_resets;
 mod revocations;
 mod rotation;
+mod security_log;
 mod shop;
 mod sign_up;
