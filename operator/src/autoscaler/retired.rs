@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
     Resource, ResourceExt,
     api::{Patch, PatchParams},
+    core::DeserializeGuard,
     runtime::reflector::ObjectRef,
 };
 use rocketmart_crds::{Component, Shop, shop::ComponentStatus};
@@ -29,8 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// When the component was scaled last, as an earlier process has left it.
 pub(super) fn last_scale(watched: &Watched, target: &Target) -> Option<Time> {
-    let shop = watched.shops.get(&ObjectRef::<Shop>::new(&target.shop).within(&target.namespace))?;
-    let mut decided = shop.status.iter().flat_map(|status| &status.components);
+    let reference = ObjectRef::<DeserializeGuard<Shop>>::new(&target.shop).within(&target.namespace);
+    let shop = watched.shops.get(&reference)?;
+    let mut decided = shop.0.as_ref().ok()?.status.iter().flat_map(|status| &status.components);
     let own = decided.find(|status| status.name == target.component.as_str())?;
     own.autoscaling.as_ref()?.last_scale_time.clone()
 }
@@ -41,7 +42,9 @@ pub(super) async fn take_out(context: &Context, watched: &Watched) {
     loop {
         tokio::time::sleep(PERIOD).await;
         taken_out.retain(|_, at| at.elapsed() < PATIENCE);
-        for target in watched.shops.state().iter().flat_map(|shop| retired(watched, shop)) {
+        let shops = watched.shops.state();
+        let readable = shops.iter().filter_map(|shop| shop.0.as_ref().ok());
+        for target in readable.flat_map(|shop| retired(watched, shop)) {
             if !taken_out.contains_key(&target) {
                 forget(context, &target).instrument(target.span()).await;
                 taken_out.insert(target, Instant::now());
@@ -51,7 +54,7 @@ pub(super) async fn take_out(context: &Context, watched: &Watched) {
 }
 
 /// Components of a shop with a decision that nobody asks for.
-fn retired(watched: &Watched, shop: &Arc<Shop>) -> Vec<Target> {
+fn retired(watched: &Watched, shop: &Shop) -> Vec<Target> {
     let with_decision = |status: &ComponentStatus| {
         status.autoscaling.as_ref()?;
         Component::ALL.into_iter().find(|component| component.as_str() == status.name)

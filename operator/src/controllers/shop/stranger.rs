@@ -63,7 +63,7 @@ impl Look<'_> {
             if live.iter().any(|old| old.name_any() == name && is_of(self.shop, old)) {
                 continue;
             }
-            let other = api.get_opt(&name).await.map_err(|source| Error::Look {
+            let other = api.get_metadata_opt(&name).await.map_err(|source| Error::Look {
                 kind: kind.to_string(),
                 name: name.clone(),
                 source,
