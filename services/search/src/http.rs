@@ -206,12 +206,12 @@ impl SearchQuery {
     }
 }
 
-/// An order and whole numbers: any of them is a place, though no hit may be there.
+/// An order, a currency and whole numbers: any of them is a place, though no hit may be there.
 impl Place for Cursor {
     type Written = Self;
 
     fn write(&self) -> Self {
-        *self
+        self.clone()
     }
 
     fn read(written: Self) -> Option<Self> {
