@@ -22,10 +22,11 @@ const USAGE: &str = "cargo xtask <command>
   demo [--kubeconfig PATH [--entrance URL]] [--units N] [--shoppers N] [--cassandra]
                      from nothing to a closed, balanced flash sale; leaves the cluster up;
                      --cassandra: with the catalog there
-  test [TIER…] [--kubeconfig PATH [--entrance URL]] [--cassandra]
+  test [TIER…] [--long] [--kubeconfig PATH [--entrance URL]] [--cassandra]
                      all tests, or those of some tiers: unit, services, shop, operator, faults, e2e;
                      and deployed, which runs only by name, the second half of e2e by itself: what
-                     buyers and sellers do in the shop that a demo left on a cluster
+                     buyers and sellers do in the shop that a demo left on a cluster;
+                     --long: sweeps try everything hostile there is, not a part of it
   faults [ROW…] [--seed N --minutes M] [--known-bugs] [--list]
                      kills, freezes and cuts what a sale stands on, and audits what is left
   bench [--quick] [NAME…]

@@ -4,84 +4,16 @@
 use std::collections::BTreeSet;
 
 use reqwest::Method;
-use rocketmart_shop::{Answer, Call, Member, Shop, mug, unique};
+use rocketmart_shop::Answer;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::document::{self, Operation, Property};
-use crate::operations::{Role, Row, table};
+use crate::desk::Desk;
+use crate::document::{self, Property};
+use crate::operations::table;
 
 /// Longer than any text that anything takes.
 const FAR_TOO_LONG: usize = 20_000;
-
-struct Desk {
-    shop: Shop,
-    buyer: Member,
-    seller: Member,
-    administrator: String,
-    /// What is there to be edited, by the beginning of its path.
-    theirs: Vec<(&'static str, String)>,
-    entries: Vec<(Operation, Row)>,
-}
-
-impl Desk {
-    async fn open() -> Self {
-        let (shop, services) = document::open().await;
-        let operations = document::operations(&shop, &services).await;
-        let entries = operations
-            .into_iter()
-            .filter_map(|operation| {
-                let row = table().into_iter().find(|row| row.operation == operation.name)?;
-                Some((operation, row))
-            })
-            .collect();
-        let (buyer, seller) = (shop.buyer().await, shop.seller().await);
-        let product = shop.post("/api/v1/products").by(&seller).json(&mug(&unique("MUG"), 100, 1)).await;
-        let sale = shop.sale_of(1).await;
-        let order = shop.purchase(&buyer, &sale).await.expect(201);
-        let id = |thing: &Value| thing["id"].as_str().unwrap().to_owned();
-        let theirs = vec![
-            ("/api/v1/products/{id}", id(&product.expect(201))),
-            ("/api/v1/addresses/{id}", shop.address(&buyer).await),
-            ("/api/v1/orders/{id}", id(&order)),
-            ("/api/v1/sales/{sale}", sale.name),
-        ];
-        Self { administrator: shop.administrator().await, shop, buyer, seller, theirs, entries }
-    }
-
-    /// The good request, apart from its body: as somebody who may, about something of theirs where the
-    /// body matters.
-    fn request(&self, operation: &Operation, row: &Row) -> Call {
-        let theirs = self.theirs.iter().find(|(path, _)| operation.path.starts_with(path));
-        let id = theirs.map_or_else(|| Uuid::nil().to_string(), |(_, id)| id.clone());
-        self.request_to(operation, row, &operation.path_with(&id))
-    }
-
-    fn request_to(&self, operation: &Operation, row: &Row, path: &str) -> Call {
-        let mut call = self.shop.call(operation.method.clone(), path);
-        let headers = operation.parameters("header");
-        if headers.iter().any(|name| name.eq_ignore_ascii_case("idempotency-key")) {
-            call = call.key(&Uuid::now_v7().to_string());
-        }
-        if headers.iter().any(|name| name.eq_ignore_ascii_case("if-match")) {
-            call = call.if_match("\"1\"");
-        }
-        match row.role {
-            Role::Anyone => call,
-            Role::Buyer => call.by(&self.buyer),
-            Role::Seller => call.by(&self.seller),
-            Role::Administrator => call.bearer(&self.administrator),
-        }
-    }
-}
-
-impl Operation {
-    fn path_with(&self, value: &str) -> String {
-        self.parameters("path")
-            .iter()
-            .fold(self.path.clone(), |path, name| path.replace(&format!("{{{name}}}"), value))
-    }
-}
 
 /// What is wrong with an answer to a bad request, if anything.
 fn complaint(case: &str, answer: &Answer, field: Option<&str>) -> Option<String> {

@@ -84,14 +84,14 @@ impl Tier {
         }
     }
 
-    fn run(self, programs: &Programs, options: &demo::Options) -> Result<Outcome> {
+    fn run(self, programs: &Programs, options: &demo::Options, long: bool) -> Result<Outcome> {
         match self {
             Self::Unit => {
                 let mut outcome = Outcome::of("generated files", quality::generate(programs, true));
                 let property_tests = programs
                     .tests(Kind::IntegrationTests)
                     .filter(|test| [ENGINE, SCHEDULES].contains(&test.package.as_str()));
-                outcome += run_all(programs.tests(Kind::UnitTests).chain(property_tests), None);
+                outcome += run_all(programs.tests(Kind::UnitTests).chain(property_tests), None, long);
                 Ok(outcome)
             }
             Self::Services => {
@@ -101,10 +101,12 @@ impl Tier {
                         .tests(Kind::IntegrationTests)
                         .filter(|test| !others.contains(&test.package.as_str())),
                     Some(WAITING_MOST),
+                    long,
                 );
                 outcome += run_all(
                     programs.tests(Kind::IntegrationTests).filter(|test| test.package == MEMBER),
                     None,
+                    long,
                 );
                 println!("\n-- some benchmarks for a moment");
                 outcome += Outcome::of("benchmarks", bench::works(programs));
@@ -115,10 +117,12 @@ impl Tier {
                     .tests(Kind::IntegrationTests)
                     .filter(|test| test.package == SHOP && test.name != ON_A_CLUSTER),
                 None,
+                long,
             )),
             Self::Operator => Ok(run_all(
                 programs.tests(Kind::IntegrationTests).filter(|test| test.package == OPERATOR),
                 Some(WAITING),
+                long,
             )),
             Self::Faults => Ok(Outcome::of("faults", faults::short(programs))),
             Self::EndToEnd => {
@@ -137,8 +141,11 @@ impl Tier {
     }
 }
 
-/// Runs tiers, by their names; what follows these are the demo's options.
+/// Runs tiers, by their names; what follows these are the demo's options, and `--long`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let (long, arguments): (Vec<String>, Vec<String>) =
+        arguments.iter().cloned().partition(|argument| argument == "--long");
+    let long = !long.is_empty();
     let options = arguments.iter().position(|argument| argument.starts_with("--"));
     let (names, options) = arguments.split_at(options.unwrap_or(arguments.len()));
     let (tiers, options) = (chosen(names)?, demo::Options::parse(options)?);
@@ -149,7 +156,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     for tier in tiers {
         println!("\n== {}: {}", tier.name(), tier.about());
         let started = Instant::now();
-        let outcome = match tier.run(&programs, &options) {
+        let outcome = match tier.run(&programs, &options, long) {
             Ok(outcome) if outcome.passed + outcome.failed == 0 => {
                 Outcome::failed(tier.name(), "no test was executed")
             }

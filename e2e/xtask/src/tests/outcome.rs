@@ -74,17 +74,21 @@ impl Failure {
     }
 }
 
+/// Tells sweeps to try everything, not a part of it.
+const LONG: &str = "LONG_TESTS";
+
 /// Runs test executables one after the other: each of them uses both cores by itself, or as many tests at once
-/// as `at_once` says.
+/// as `at_once` says. `long`: sweeps try everything.
 pub(super) fn run_all<'a>(
     executables: impl Iterator<Item = &'a Executable>,
     at_once: Option<&str>,
+    long: bool,
 ) -> Outcome {
     let mut outcome = Outcome::default();
     for executable in executables {
         println!("\n-- {} ({})", executable.package, executable.name);
         let mut command = Command::new(&executable.path);
-        command.current_dir(&executable.folder).args(at_once);
+        command.current_dir(&executable.folder).args(at_once).envs(long.then_some((LONG, "1")));
         outcome += execute(&mut command, &executable.package);
     }
     outcome

@@ -1,0 +1,77 @@
+//! Where requests are made up: the shop, somebody of each role, and what is theirs to be edited.
+
+use rocketmart_shop::{Call, Member, Shop, mug, unique};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::document::{self, Operation};
+use crate::operations::{Role, Row, table};
+
+pub(crate) struct Desk {
+    pub(crate) shop: Shop,
+    pub(crate) buyer: Member,
+    pub(crate) seller: Member,
+    administrator: String,
+    /// What is there to be edited, by the beginning of its path.
+    theirs: Vec<(&'static str, String)>,
+    pub(crate) entries: Vec<(Operation, Row)>,
+}
+
+impl Desk {
+    pub(crate) async fn open() -> Self {
+        let (shop, services) = document::open().await;
+        let operations = document::operations(&shop, &services).await;
+        let entries = operations
+            .into_iter()
+            .filter_map(|operation| {
+                let row = table().into_iter().find(|row| row.operation == operation.name)?;
+                Some((operation, row))
+            })
+            .collect();
+        let (buyer, seller) = (shop.buyer().await, shop.seller().await);
+        let product = shop.post("/api/v1/products").by(&seller).json(&mug(&unique("MUG"), 100, 1)).await;
+        let sale = shop.sale_of(1).await;
+        let order = shop.purchase(&buyer, &sale).await.expect(201);
+        let id = |thing: &Value| thing["id"].as_str().unwrap().to_owned();
+        let theirs = vec![
+            ("/api/v1/products/{id}", id(&product.expect(201))),
+            ("/api/v1/addresses/{id}", shop.address(&buyer).await),
+            ("/api/v1/orders/{id}", id(&order)),
+            ("/api/v1/sales/{sale}", sale.name),
+        ];
+        Self { administrator: shop.administrator().await, shop, buyer, seller, theirs, entries }
+    }
+
+    /// The good request, apart from its body: as somebody who may, about something of theirs where the
+    /// body matters.
+    pub(crate) fn request(&self, operation: &Operation, row: &Row) -> Call {
+        let theirs = self.theirs.iter().find(|(path, _)| operation.path.starts_with(path));
+        let id = theirs.map_or_else(|| Uuid::nil().to_string(), |(_, id)| id.clone());
+        self.request_to(operation, row, &operation.path_with(&id))
+    }
+
+    pub(crate) fn request_to(&self, operation: &Operation, row: &Row, path: &str) -> Call {
+        let mut call = self.shop.call(operation.method.clone(), path);
+        let headers = operation.parameters("header");
+        if headers.iter().any(|name| name.eq_ignore_ascii_case("idempotency-key")) {
+            call = call.key(&Uuid::now_v7().to_string());
+        }
+        if headers.iter().any(|name| name.eq_ignore_ascii_case("if-match")) {
+            call = call.if_match("*");
+        }
+        match row.role {
+            Role::Anyone => call,
+            Role::Buyer => call.by(&self.buyer),
+            Role::Seller => call.by(&self.seller),
+            Role::Administrator => call.bearer(&self.administrator),
+        }
+    }
+}
+
+impl Operation {
+    pub(crate) fn path_with(&self, value: &str) -> String {
+        self.parameters("path")
+            .iter()
+            .fold(self.path.clone(), |path, name| path.replace(&format!("{{{name}}}"), value))
+    }
+}
