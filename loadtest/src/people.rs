@@ -40,6 +40,17 @@ const SIGN_UPS_AT_ONCE: usize = 4;
 const MAIL_PATIENCE: Duration = Duration::from_mins(1);
 const IMPORT_CHUNK: usize = 1_000;
 
+/// Where addresses are kept.
+pub const ADDRESSES: &str = "/api/v1/addresses";
+
+/// Where somebody lives.
+pub fn home() -> Value {
+    json!({
+        "recipient": "A. Buyer", "line1": "12 Launch Road", "city": "Seoul", "postal_code": "04524",
+        "country": "KR", "phone": "+82 2-1234-5678"
+    })
+}
+
 /// Where people do what they do.
 #[derive(Debug, Clone)]
 pub struct Town {
@@ -79,13 +90,7 @@ impl Town {
         stream::iter(0..count)
             .map(|number| async move {
                 let person = self.sign_up(&format!("buyer{number}"), "buyer").await?;
-                let address = json!({
-                    "recipient": format!("Buyer {number}"), "line1": "12 Launch Road", "city": "Seoul",
-                    "postal_code": "04524", "country": "KR", "phone": "+82212345678"
-                });
-                self.post("/api/v1/addresses", Some(&person.token), &address)
-                    .await?
-                    .expect_success("address")?;
+                self.post(ADDRESSES, Some(&person.token), &home()).await?.expect_success("address")?;
                 Ok(person)
             })
             .buffer_unordered(SIGN_UPS_AT_ONCE)

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     client::{Answer, Call, Client},
     history::{History, Operation, Outcome, Record, now_us},
-    people::Person,
+    people::{ADDRESSES, Person, home},
 };
 
 /// How likely a shopper does what; each between 0 and 1.
@@ -110,6 +110,9 @@ impl Shopper {
         if self.happens(self.rush.habits.leaves_before_paying) {
             return Ok(Ending::LeftBeforePaying);
         }
+        if !self.register_home().await {
+            return Ok(Ending::LeftBeforePaying);
+        }
         let Some(method) = self.register_card().await? else { return Ok(Ending::LeftBeforePaying) };
         let payment = json!({"payment_method_id": method, "confirm": false});
         let path = format!("/api/v1/orders/{order}/payment");
@@ -154,6 +157,29 @@ impl Shopper {
         let path = format!("/api/v1/sales/{}/purchases", self.rush.sale);
         let body = json!({"sku": self.rush.sku, "quantity": 1});
         self.ask(Operation::Purchase, &path, Some(&body), Some(key), None).await
+    }
+
+    /// Says where the parcel goes. By the same key it is the same address at each sale.
+    async fn register_home(&mut self) -> bool {
+        if self.person.signed_up {
+            return true;
+        }
+        let home = home();
+        for _ in 0..20 {
+            let call = Call {
+                token: Some(&self.person.token),
+                idempotency_key: Some("home"),
+                body: Some(&home),
+                if_match: None,
+            };
+            match self.rush.shop.send(Method::POST, ADDRESSES, call).await {
+                Ok(answer) if answer.status.is_success() || answer.code() == "too-many-addresses" => {
+                    return true;
+                }
+                _ => self.pause(200..800).await,
+            }
+        }
+        false
     }
 
     /// Registers a payment method with a token that the provider gave for a card.

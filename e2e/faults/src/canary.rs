@@ -10,7 +10,7 @@ use http::Method;
 use rocketmart_loadtest::{
     client::{Answer, Call, Client},
     history::{History, Operation, Outcome, Record, now_us},
-    people::Person,
+    people::{ADDRESSES, Person, home},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -26,7 +26,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const MINDS_CHANGED: usize = 5;
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A member and the payment method she pays with.
+/// A member, the payment method she pays with, and an address.
 #[derive(Debug, Clone)]
 pub struct Canary {
     person: Person,
@@ -34,8 +34,8 @@ pub struct Canary {
 }
 
 impl Canary {
-    /// Registers a card for this member.
-    pub async fn with_card(person: Person, shop: &Client, provider: &Client) -> Result<Self> {
+    /// Registers a card and an address for this member.
+    pub async fn with_card_and_home(person: Person, shop: &Client, provider: &Client) -> Result<Self> {
         let card = json!({"card_number": "4242424242424242"});
         let call = Call { body: Some(&card), ..Call::default() };
         let token = provider.send(Method::POST, "/v1/tokens", call).await?;
@@ -52,6 +52,14 @@ impl Canary {
         };
         let answer = shop.send(Method::POST, "/api/v1/payment-methods", call).await?;
         let method = answer.expect_success("a payment method")?["id"].clone();
+        let (home, key) = (home(), Uuid::now_v7().to_string());
+        let call = Call {
+            token: Some(&person.token),
+            idempotency_key: Some(&key),
+            body: Some(&home),
+            if_match: None,
+        };
+        shop.send(Method::POST, ADDRESSES, call).await?.expect_success("an address")?;
         Ok(Self { person, method })
     }
 }

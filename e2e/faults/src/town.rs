@@ -55,7 +55,7 @@ impl Town {
         let provider = Client::new(&provider, None)?;
         let mut canaries = Vec::new();
         for person in shoppers.split_off(SHOPPERS) {
-            canaries.push(Canary::with_card(person, &shop, &provider).await?);
+            canaries.push(Canary::with_card_and_home(person, &shop, &provider).await?);
         }
         Ok(Self { shop, provider, shoppers, canaries })
     }

@@ -39,6 +39,7 @@ async fn row_08_a_shop_sells_and_delivers_with_its_catalog_on_cassandra_alone() 
     let (buyer, sale) = (shop.buyer().await, shop.sale_of(1).await);
     shop.card(&buyer, GOOD_CARD).await;
     shop.address(&buyer).await;
+    shop.address(&buyer).await;
     let order = shop.purchase(&buyer, &sale).await.expect(201);
     shop.pay(&buyer, &order, &json!({})).await.expect(202);
     shop.order_in(&buyer, order["id"].as_str().unwrap(), &["delivered", "completed"]).await;

@@ -13,6 +13,7 @@ pub(crate) async fn payments_outlive_an_outage_of_the_provider(shop: &Shop) {
     let buyer = shop.buyer().await;
     let sale = shop.sale_of(1).await;
     shop.card(&buyer, GOOD_CARD).await;
+    shop.address(&buyer).await;
     let order = shop.purchase(&buyer, &sale).await.expect(201);
     let control = format!("{}/control", shop.place.provider);
     let outage = async |out: bool| {

@@ -15,6 +15,7 @@ async fn row_03_buyers_register_payment_methods_and_pay_with_them() {
     assert_eq!(default.unwrap()["id"], first, "the first one is the default");
     assert!(!methods.to_string().contains("tok_"), "a token is not shown again");
 
+    shop.address(&buyer).await;
     let order = shop.purchase(&buyer, &sale).await.expect(201);
     shop.pay(&buyer, &order, &json!({"payment_method_id": second})).await.expect(202);
     let paid = eventually("the order is paid", async || {
@@ -31,9 +32,54 @@ async fn row_03_buyers_register_payment_methods_and_pay_with_them() {
     shop.get(&payment).by(&other).await.refused(404, "payment-unknown");
 
     let theirs = shop.purchase(&other, &sale).await.expect(201);
-    shop.pay(&other, &theirs, &json!({"payment_method_id": first})).await.expect(202);
-    let failed = shop.failed_payment(&other, &theirs).await;
-    assert_eq!(failed["payment"]["reason"], "payment_method_unknown", "nobody pays with another's card");
+    shop.address(&other).await;
+    let with_anothers_card = shop.pay(&other, &theirs, &json!({"payment_method_id": first})).await;
+    with_anothers_card.refused(422, "payment-method-unknown");
+}
+
+/// P5 and P6: what is named must be the buyer's, and be there; and nothing is lost by trying.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_needs_a_card_and_an_address_of_the_buyers_own() {
+    let shop = Shop::open().await;
+    let (buyer, other) = (shop.buyer().await, shop.buyer().await);
+    let sale = shop.sale_of(1).await;
+    let (their_card, their_home) = (shop.card(&other, GOOD_CARD).await, shop.address(&other).await);
+    let order = shop.purchase(&buyer, &sale).await.expect(201);
+    let try_with = async |wish: &serde_json::Value| shop.pay(&buyer, &order, wish).await;
+    let refused = async |wish: serde_json::Value, code: &str, field: &str| {
+        let answer = try_with(&wish).await;
+        let problem = answer.json();
+        answer.refused(422, code);
+        assert_eq!(problem["errors"][0]["field"], field, "{problem}");
+        assert_eq!(shop.units(&sale).await.sold, 0);
+    };
+    refused(json!({}), "payment-method-missing", "payment_method_id").await;
+    let gone = shop.card(&buyer, GOOD_CARD).await;
+    refused(json!({}), "delivery-address-missing", "delivery_address_id").await;
+    let moved_out = shop.address(&buyer).await;
+    shop.delete(&format!("/api/v1/payment-methods/{gone}")).by(&buyer).await.expect(204);
+    shop.delete(&format!("/api/v1/addresses/{moved_out}")).by(&buyer).await.expect(204);
+    let unknown = "00000000-0000-7000-8000-000000000000";
+    for card in [unknown, gone.as_str(), their_card.as_str()] {
+        refused(json!({"payment_method_id": card}), "payment-method-unknown", "payment_method_id").await;
+    }
+    let card = shop.card(&buyer, GOOD_CARD).await;
+    for address in [unknown, moved_out.as_str(), their_home.as_str()] {
+        let wish = json!({"delivery_address_id": address});
+        refused(wish, "delivery-address-unknown", "delivery_address_id").await;
+        let wish = json!({"delivery_address_id": address, "confirm": false});
+        refused(wish, "delivery-address-unknown", "delivery_address_id").await;
+    }
+    let home = shop.address(&buyer).await;
+    try_with(&json!({})).await.expect(202);
+    let paid =
+        shop.order_in(&buyer, order["id"].as_str().unwrap(), &["paid", "preparing", "shipped", "delivered"]);
+    let paid = paid.await;
+    assert_eq!(paid["payment"]["payment_method_id"], card, "the default, fixed when it was paid");
+    assert_eq!(paid["delivery_address_id"], home);
+    // What is deleted afterwards changes nothing of what was answered.
+    shop.delete(&format!("/api/v1/payment-methods/{card}")).by(&buyer).await.expect(204);
+    try_with(&json!({})).await.expect(202);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,6 +131,7 @@ async fn row_12_a_failed_payment_puts_the_stock_back() {
     let (unlucky, later) = (shop.buyer().await, shop.buyer().await);
     let sale = shop.sale_of(1).await;
     shop.card(&unlucky, DECLINED_CARD).await;
+    shop.address(&unlucky).await;
     let declined = shop.purchase(&unlucky, &sale).await.expect(201);
     shop.purchase(&later, &sale).await.refused(409, "sold-out");
     shop.pay(&unlucky, &declined, &json!({})).await.expect(202);
@@ -92,6 +139,28 @@ async fn row_12_a_failed_payment_puts_the_stock_back() {
     assert_eq!(failed["payment"]["reason"], "card_declined");
     shop.units_become(&sale, "the unit is back", Units { remaining: 1, reserved: 0, sold: 0 }).await;
     shop.gets_a_unit(&later, &sale).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p7_another_card_is_not_taken_while_a_payment_is_under_way() {
+    let shop = Shop::open().await;
+    let buyer = shop.buyer().await;
+    let sale = shop.sale_of(1).await;
+    let first = shop.card(&buyer, GOOD_CARD).await;
+    let second = shop.card(&buyer, "5555 5555 5555 4444").await;
+    shop.address(&buyer).await;
+    let order = shop.purchase(&buyer, &sale).await.expect(201);
+    let pay = async |card: &str, key: &str| {
+        shop.pay(&buyer, &order, &json!({"payment_method_id": card})).key(key).await
+    };
+    pay(&first, "pay").await.expect(202);
+    pay(&first, "pay").await.expect(202);
+    for key in ["pay", "another"] {
+        let answer = pay(&second, key).await;
+        assert_eq!(answer.status, 409, "{}", answer.text);
+        let code = answer.json()["code"].clone();
+        assert!(code == "payment-under-way" || code == "order-not-payable", "{code}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,6 +179,7 @@ async fn row_13_only_a_successful_payment_reduces_the_durable_stock() {
     let (payer, absent) = (shop.buyer().await, shop.buyer().await);
     let sale = shop.sale_of(3).await;
     shop.card(&payer, GOOD_CARD).await;
+    shop.address(&payer).await;
     let order = shop.purchase(&payer, &sale).await.expect(201);
     shop.purchase(&absent, &sale).await.expect(201);
     shop.units_become(

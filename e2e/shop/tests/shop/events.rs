@@ -87,12 +87,12 @@ fn kept() -> BTreeMap<String, Value> {
 async fn with_card(shop: &Shop, card: &str) -> (Member, Sale) {
     let (buyer, sale) = (shop.buyer().await, shop.sale_of(1).await);
     shop.card(&buyer, card).await;
+    shop.address(&buyer).await;
     (buyer, sale)
 }
 
 async fn bought_and_returned(shop: &Shop) {
     let (buyer, sale) = with_card(shop, GOOD_CARD).await;
-    shop.address(&buyer).await;
     let order = shop.purchase(&buyer, &sale).await.expect(201);
     let id = order["id"].as_str().unwrap();
     shop.pay(&buyer, &order, &json!({})).await.expect(202);

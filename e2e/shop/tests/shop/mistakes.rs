@@ -12,6 +12,8 @@ async fn one_buyers_failure_never_hands_back_anothers_unit() {
     let sale = shop.sale_of(2).await;
     shop.card(&unlucky, DECLINED_CARD).await;
     shop.card(&lucky, GOOD_CARD).await;
+    shop.address(&unlucky).await;
+    shop.address(&lucky).await;
     let kept = shop.purchase(&lucky, &sale).await.expect(201);
     let failing = shop.purchase(&unlucky, &sale).await.expect(201);
     shop.pay(&unlucky, &failing, &json!({})).await.expect(202);

@@ -136,7 +136,7 @@ fn named_secrets(shop: &Shop) -> BTreeSet<String> {
 }
 
 fn generated(shop: &str) -> BTreeSet<String> {
-    [names::signing_key(shop), names::operator_token(shop), names::admin(shop)].into()
+    names::generated(shop).into()
 }
 
 async fn read(api: &Api<Secret>, names: BTreeSet<String>) -> Result<BTreeMap<String, Option<Secret>>, Error> {

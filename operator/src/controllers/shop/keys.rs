@@ -1,5 +1,5 @@
-//! Step 3: the Secrets that exist once per shop: the key that signs tokens, the token of the side
-//! door, the first administrator's password.
+//! Step 3: the Secrets that exist once per shop: the key that signs tokens, the tokens of the side
+//! door and of the internal doors, the first administrator's password.
 //!
 //! They are made when missing and never changed: a new signing key would log everybody out. To rotate
 //! one, delete its Secret; the pods that use it are rolled. They go with the shop, but for the
@@ -41,9 +41,7 @@ pub(super) async fn ensure(
     context: &Context,
 ) -> Result<BTreeMap<String, Secret>, Error> {
     let mut keys = existing.clone();
-    for wanted in
-        [names::signing_key(&shop.name), names::operator_token(&shop.name), names::admin(&shop.name)]
-    {
+    for wanted in names::generated(&shop.name) {
         if keys.contains_key(&wanted) {
             continue;
         }
@@ -69,6 +67,8 @@ fn generate(shop: &ValidatedShop, name: &str) -> Result<Secret, Error> {
         vec![(names::SIGNING_KEY, ed25519_pem(&random()?))]
     } else if name == names::operator_token(&shop.name) {
         vec![(names::OPERATOR_TOKEN, general_purpose::URL_SAFE_NO_PAD.encode(random::<32>()?))]
+    } else if name == names::internal_token(&shop.name) {
+        vec![(names::INTERNAL_TOKEN, general_purpose::URL_SAFE_NO_PAD.encode(random::<32>()?))]
     } else {
         vec![
             (names::ADMIN_EMAIL, format!("admin@{}", shop.spec.host)),
@@ -124,7 +124,9 @@ mod tests {
         let shop = fixture::valid(&fixture::shop());
         let owners = |name: String| generate(&shop, &name).unwrap().metadata.owner_references;
         assert_eq!(owners(names::admin(&shop.name)), None);
-        for name in [names::signing_key(&shop.name), names::operator_token(&shop.name)] {
+        let others =
+            names::generated(&shop.name).into_iter().filter(|name| *name != names::admin(&shop.name));
+        for name in others {
             assert_eq!(owners(name), Some(vec![shop.owner.clone()]));
         }
     }

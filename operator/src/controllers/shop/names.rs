@@ -31,14 +31,25 @@ pub fn operator_token(shop: &str) -> String {
     format!("{shop}-operator-token")
 }
 
+/// Secret with the token of the internal doors between the services, under [`INTERNAL_TOKEN`].
+pub fn internal_token(shop: &str) -> String {
+    format!("{shop}-internal-token")
+}
+
 /// Secret with e-mail and password of the shop's first administrator.
 pub fn admin(shop: &str) -> String {
     format!("{shop}-admin")
 }
 
+/// The Secrets that are made once for each shop.
+pub fn generated(shop: &str) -> [String; 4] {
+    [signing_key(shop), operator_token(shop), internal_token(shop), admin(shop)]
+}
+
 /// Keys in the generated Secrets.
 pub const SIGNING_KEY: &str = "signing-key.pem";
 pub const OPERATOR_TOKEN: &str = "token";
+pub const INTERNAL_TOKEN: &str = "token";
 pub const ADMIN_EMAIL: &str = "email";
 pub const ADMIN_PASSWORD: &str = "password";
 

@@ -1,13 +1,15 @@
 //! `order`: what buyers do over HTTP, and the side door of the operator.
 //!
 //! The purchase path asks Redis and nothing else: a purchase and its payment are accepted while
-//! PostgreSQL and Kafka are away. Carts, lists and finished orders come from PostgreSQL.
+//! PostgreSQL and Kafka are away, and while payment and delivery do not answer for card and address. Carts,
+//! lists and finished orders come from PostgreSQL.
 
 mod cancel;
 mod cart;
 mod find;
 mod find_sale;
 mod limits;
+mod neighbours;
 mod orders;
 mod payments;
 mod problems;
@@ -39,6 +41,8 @@ use crate::side_door::{self, SideDoor};
 use crate::{MIGRATOR, ReturnsConfig, StockConfig, readiness, vouch};
 pub use limits::LimitArgs;
 use limits::{LookUps, PurchaseLimits};
+pub use neighbours::NeighbourArgs;
+use neighbours::Neighbours;
 use sale_list::SaleList;
 
 const COMPONENT: &str = "order";
@@ -62,6 +66,8 @@ pub struct Args {
     pub returns: ReturnsConfig,
     #[command(flatten)]
     pub limits: LimitArgs,
+    #[command(flatten)]
+    pub neighbours: NeighbourArgs,
     /// The token the operator shows at the side door.
     #[arg(long, env = "OPERATOR_TOKEN", hide_env_values = true)]
     pub operator_token: internal::Token,
@@ -82,6 +88,7 @@ pub(crate) struct Shared {
     look_ups: LookUps,
     unpaid_limits: UnpaidLimits,
     trusted_proxies: TrustedProxies,
+    neighbours: Neighbours,
     verifier: Verifier,
 }
 
@@ -159,6 +166,7 @@ pub async fn service_with(args: Args, verifier: Verifier) -> anyhow::Result<Serv
         look_ups: LookUps::new(&args.limits),
         unpaid_limits: args.limits.unpaid(),
         trusted_proxies: TrustedProxies(args.limits.trusted_proxies),
+        neighbours: Neighbours::new(&args.neighbours)?,
         verifier: verifier.clone(),
     }));
     let side_door = SideDoor::new(pool.clone(), stock.clone());

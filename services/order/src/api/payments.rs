@@ -1,7 +1,9 @@
 //! Paying for an order, in one step or in two: say how, then confirm.
 //!
-//! Redis decides whether the order may still be paid; from then on the reservation waits for the
-//! outcome of the payment and does not expire. The charge itself is the payment service's.
+//! Card and address are asked for first, where they are kept ([`neighbours`](super::neighbours)), and are
+//! fixed by their ids from then on. Redis decides whether the order may still be paid; then the
+//! reservation waits for the outcome of the payment and does not expire. The charge itself is the
+//! payment service's.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,14 +12,15 @@ use rocketmart_kit::extract::{Json, Path};
 use rocketmart_kit::problem::{Problem, Result};
 use rocketmart_kit::trace;
 use rocketmart_stock::{
-    BuyerId, OrderId, PaymentDetails, PaymentOutcome, ReleaseReason, Reservation, SaleId, StockError,
-    SubmitPayment,
+    BuyerId, OrderId, PaymentDetails, PaymentOutcome, ReleaseReason, Reservation, ReservationState, SaleId,
+    StockError, SubmitPayment,
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::view::OrderView;
+use super::neighbours::Refusal;
+use super::view::{OrderView, PaymentProgress};
 use super::{App, problems};
 use crate::domain::order::Order;
 use crate::domain::state::OrderState;
@@ -43,6 +46,9 @@ fn yes() -> bool {
 }
 
 /// Pays for an order, or says how it will be paid. May be repeated.
+///
+/// While a payment is under way no other card is taken; when it has failed, another one may be tried until
+/// `pay_by`.
 #[utoipa::path(post, path = "/api/v1/orders/{id}/payment", tag = "orders", operation_id = "payOrder",
     security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "Id of the order")),
@@ -52,9 +58,12 @@ fn yes() -> bool {
         (status = 400, description = "`path-invalid`, `malformed-json`", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`order-unknown`", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`order-expired`, `order-not-payable`", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`order-expired`, `order-not-payable`; `payment-under-way`: another card or address was submitted before",
+         body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported-media-type`", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "`validation-failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`validation-failed`; `payment-method-unknown`, `delivery-address-unknown`: it is none of the buyer's, or deleted; \
+            `payment-method-missing`, `delivery-address-missing`: none was named, and the buyer has no default",
+         body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`overloaded`: nothing was changed", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`sale-paused`, `outcome-unknown`, `stock-unavailable`", body = Problem, content_type = "application/problem+json"),
     ))]
@@ -64,12 +73,16 @@ pub(crate) async fn pay(
     Path(id): Path<Uuid>,
     Json(wish): Json<PaymentWish>,
 ) -> Result<(StatusCode, Json<OrderView>)> {
-    let details = PaymentDetails {
+    let wished = PaymentDetails {
         payment_method_id: wish.payment_method_id,
         delivery_address_id: wish.delivery_address_id,
     };
+    let details = match app.neighbours.choose(claims.sub, wished).await {
+        Ok(details) => details,
+        Err(refusal) => app.still_refused(id, claims.sub, refusal).await?.map_or(Ok(wished), Err)?,
+    };
     let step = if wish.confirm { Step::Submit(Some(details)) } else { Step::Prepare(details) };
-    app.advance(id, claims.sub, step).await
+    app.advance(id, claims.sub, step, wished).await
 }
 
 /// Confirms a payment that was prepared with `confirm: false`. May be repeated.
@@ -90,7 +103,7 @@ pub(crate) async fn confirm(
     Member(claims): Member,
     Path(id): Path<Uuid>,
 ) -> Result<(StatusCode, Json<OrderView>)> {
-    app.advance(id, claims.sub, Step::Submit(None)).await
+    app.advance(id, claims.sub, Step::Submit(None), PaymentDetails::default()).await
 }
 
 #[derive(Clone, Copy)]
@@ -100,43 +113,50 @@ enum Step {
     Submit(Option<PaymentDetails>),
 }
 
-impl Step {
-    /// Whether the order was paid for as this step says. What it leaves out it leaves to the shop.
-    fn is_as(self, order: &Order) -> bool {
-        let (Self::Prepare(details) | Self::Submit(Some(details))) = self else { return true };
-        let same = |said: Option<Uuid>, done| said.is_none() || said == done;
-        same(details.payment_method_id, order.payment.method_id)
-            && same(details.delivery_address_id, order.delivery_address_id)
-    }
-}
-
 impl App {
-    async fn advance(&self, id: Uuid, buyer: Uuid, step: Step) -> Result<(StatusCode, Json<OrderView>)> {
+    /// What is wrong with how the order is to be paid, unless there is other news of it: that it is nobody's,
+    /// or over, or paid for already, by whatever card; or that it costs nothing.
+    async fn still_refused(&self, id: Uuid, buyer: Uuid, refusal: Refusal) -> Result<Option<Problem>> {
+        let order = self.find_order(id, buyer).await?;
+        let is_payable = order.state == OrderState::Reserved
+            && order.payment.is_none_or(|payment| payment.state != PaymentProgress::Requested);
+        let refusal = if order.amount == 0 { refusal.of_a_free_order() } else { Some(refusal) };
+        Ok(refusal.filter(|_| is_payable).map(Problem::from))
+    }
+
+    /// `wished` is what the buyer named of the card and the address, before it was looked up.
+    async fn advance(
+        &self,
+        id: Uuid,
+        buyer: Uuid,
+        step: Step,
+        wished: PaymentDetails,
+    ) -> Result<(StatusCode, Json<OrderView>)> {
         let mut places = self.places_of(id, buyer);
         while let Some(sale) = places.next().await? {
             let outcome =
                 self.try_in(sale, OrderId(id), BuyerId(buyer), step).await.map_err(problems::stock)?;
-            if let Some(decided) = decided(outcome) {
+            if let Some(decided) = decided(outcome, wished) {
                 return Ok((StatusCode::ACCEPTED, Json(decided?.into())));
             }
         }
-        self.advanced(id, buyer, step).await.map(|order| (StatusCode::ACCEPTED, Json(order.into())))
+        self.advanced(id, buyer, wished).await.map(|order| (StatusCode::ACCEPTED, Json(order.into())))
     }
 
     /// The order that Redis does not know any more, if this step was taken before: a repetition is answered
     /// as the first one was, however long ago that is.
-    async fn advanced(&self, id: Uuid, buyer: Uuid, step: Step) -> Result<Order> {
+    async fn advanced(&self, id: Uuid, buyer: Uuid, wished: PaymentDetails) -> Result<Order> {
         let found = orders::find(&self.pool, &[id]).await?.into_iter().find(|order| order.buyer_id == buyer);
         let order = found.ok_or_else(problems::order_unknown)?;
         match order.state {
             // Redis has lost it.
             OrderState::Reserved => Err(problems::sale_paused()),
             OrderState::Expired => Err(expired()),
-            _ if order.was_paid() && step.is_as(&order) => Ok(order),
-            _ if order.was_paid() => {
-                Err(Problem::conflict("order-not-payable", "the order was paid for in another way"))
+            _ if !order.was_paid() => {
+                Err(Problem::conflict("order-not-payable", format!("the order is {}", order.state)))
             }
-            state => Err(Problem::conflict("order-not-payable", format!("the order is {state}"))),
+            _ if is_other(wished, order.payment.method_id, order.delivery_address_id) => Err(paid_otherwise()),
+            _ => Ok(order),
         }
     }
 
@@ -167,11 +187,10 @@ fn expired() -> Problem {
 }
 
 /// `None` when this sale does not know the order.
-fn decided(outcome: PaymentOutcome) -> Option<Result<Reservation>> {
+fn decided(outcome: PaymentOutcome, wished: PaymentDetails) -> Option<Result<Reservation>> {
     Some(match outcome {
-        PaymentOutcome::Prepared(reservation)
-        | PaymentOutcome::Submitted(reservation)
-        | PaymentOutcome::AlreadySubmitted(reservation) => Ok(reservation),
+        PaymentOutcome::Prepared(reservation) | PaymentOutcome::Submitted(reservation) => Ok(reservation),
+        PaymentOutcome::AlreadySubmitted(reservation) => as_submitted(reservation, wished),
         PaymentOutcome::Released(ReleaseReason::Expired) => Err(expired()),
         PaymentOutcome::Released(reason) => {
             Err(Problem::conflict("order-not-payable", format!("the order is {}", reason.as_str())))
@@ -182,4 +201,27 @@ fn decided(outcome: PaymentOutcome) -> Option<Result<Reservation>> {
         )),
         PaymentOutcome::Unknown => return None,
     })
+}
+
+/// A payment that was submitted before is the answer to the same wish, and not to one for another card or
+/// another address.
+fn as_submitted(reservation: Reservation, wished: PaymentDetails) -> Result<Reservation> {
+    if !is_other(wished, reservation.payment_method_id, reservation.delivery_address_id) {
+        return Ok(reservation);
+    }
+    if reservation.state == ReservationState::Confirmed {
+        return Err(paid_otherwise());
+    }
+    let detail = "a payment with another card or to another address is under way; should it fail, try again";
+    Err(Problem::conflict("payment-under-way", detail))
+}
+
+/// Whether the buyer named another card or another address than these. Who named none leaves it open.
+fn is_other(wished: PaymentDetails, method: Option<Uuid>, address: Option<Uuid>) -> bool {
+    let differs = |wished: Option<Uuid>, had| wished.is_some() && wished != had;
+    differs(wished.payment_method_id, method) || differs(wished.delivery_address_id, address)
+}
+
+fn paid_otherwise() -> Problem {
+    Problem::conflict("order-not-payable", "the order is paid, in another way than this")
 }

@@ -7,6 +7,7 @@
 mod cancel;
 mod cart;
 mod checkout;
+mod choices;
 mod close_out;
 mod closed;
 mod completion;

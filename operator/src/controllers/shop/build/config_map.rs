@@ -64,6 +64,11 @@ fn variables(shop: &ValidatedShop, component: Component) -> BTreeMap<&'static st
                 variables.insert("SMTP_URL", url.clone());
             }
         }
+        Component::Order => {
+            let address = |of| format!("http://{}", names::of_component(&shop.name, of));
+            variables.insert("PAYMENT_URL", address(Component::Payment));
+            variables.insert("DELIVERY_URL", address(Component::Delivery));
+        }
         Component::Catalog => _ = variables.insert("CATALOG_STORE", spec.catalog.store.as_str().to_owned()),
         _ => {}
     }

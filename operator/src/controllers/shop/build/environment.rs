@@ -54,6 +54,9 @@ pub(super) fn environment(shop: &ValidatedShop, component: Component) -> Vec<Env
         let reference = &spec.payment_provider.secret_ref;
         from_secret("PAYMENT_PROVIDER_SECRET", &reference.name, &reference.key);
     }
+    if matches!(component, Component::Order | Component::Payment | Component::Delivery) {
+        from_secret("INTERNAL_TOKEN", &names::internal_token(&shop.name), names::INTERNAL_TOKEN);
+    }
     match component {
         Component::Order => {
             from_secret("OPERATOR_TOKEN", &names::operator_token(&shop.name), names::OPERATOR_TOKEN);

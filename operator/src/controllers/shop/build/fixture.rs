@@ -127,6 +127,7 @@ pub(in crate::controllers::shop) fn keys() -> BTreeMap<String, Secret> {
     BTreeMap::from([
         (names::signing_key("rocket"), secret(&[names::SIGNING_KEY])),
         (names::operator_token("rocket"), secret(&[names::OPERATOR_TOKEN])),
+        (names::internal_token("rocket"), secret(&[names::INTERNAL_TOKEN])),
         (names::admin("rocket"), secret(&[names::ADMIN_EMAIL, names::ADMIN_PASSWORD])),
     ])
 }

@@ -114,7 +114,12 @@ fn a_changed_secret_rolls_the_pods_that_read_it_and_no_others() {
 
     let mut keys = fixture::keys();
     keys.insert(names::operator_token("rocket"), fixture::secret(&[]));
-    assert_eq!(rolled(&after, &build(&valid, &keys, &Live::default())), ["order"]);
+    let before = build(&valid, &keys, &Live::default());
+    assert_eq!(rolled(&after, &before), ["order"]);
+
+    keys.insert(names::internal_token("rocket"), fixture::secret(&[]));
+    let after = build(&valid, &keys, &Live::default());
+    assert_eq!(rolled(&before, &after), ["order", "payment", "delivery"]);
 }
 
 /// Those that speak to Kafka.

@@ -36,6 +36,7 @@ pub struct Backing {
     pub returns: ReturnsConfig,
     pub ordinary: OrdinaryConfig,
     pub limits: api::LimitArgs,
+    pub neighbours: api::NeighbourArgs,
     pub grace: GraceConfig,
 }
 
@@ -73,7 +74,21 @@ impl Backing {
         let limits =
             api::LimitArgs { purchases_per_member: 0, purchases_per_address: 0, ..api::LimitArgs::default() };
         let grace = GraceConfig { payment_grace_seconds: GRACE_SECONDS };
-        Self { redis, database, kafka, pool, stock_config, stock, producer, returns, ordinary, limits, grace }
+        let neighbours = api::NeighbourArgs::default();
+        Self {
+            redis,
+            database,
+            kafka,
+            pool,
+            stock_config,
+            stock,
+            producer,
+            returns,
+            ordinary,
+            limits,
+            neighbours,
+            grace,
+        }
     }
 
     /// Runs a service until the guard is dropped; answers where its API listens.
@@ -106,6 +121,7 @@ impl Backing {
             auth,
             returns: self.returns.clone(),
             limits: self.limits,
+            neighbours: self.neighbours.clone(),
             operator_token: OPERATOR_TOKEN.parse().unwrap(),
         };
         api::service_with(args, verifier).await.unwrap()

@@ -81,6 +81,11 @@ impl Shop {
         Self::on(Backing { limits, ..Backing::start().await }).await
     }
 
+    /// The API alone, with somebody who keeps cards and addresses.
+    pub async fn with_neighbours(neighbours: api::NeighbourArgs) -> Self {
+        Self::on(Backing { neighbours, ..Backing::start().await }).await
+    }
+
     async fn and_the_rest(mut self) -> Self {
         self.parts.push(self.backing.run_relay().await);
         self.parts.push(self.backing.run_worker().await);
