@@ -114,6 +114,8 @@ fn nothing_lost(history: &[Told], books: &Books) -> Verdict {
         submitted
             .iter()
             .filter(|id| books.orders.get(id).is_some_and(|order| order.state == "expired"))
+            // A card that was declined is an answer; without another one the order ends at its deadline.
+            .filter(|id| books.payments.get(id).is_none_or(|payment| payment.state != "failed"))
             .map(|id| format!("order {id} expired although its payment had been accepted")),
     );
     findings.extend(too_early(history, books));

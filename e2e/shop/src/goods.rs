@@ -52,12 +52,12 @@ impl Shop {
         text(&address, "id")
     }
 
-    /// An order once its payment has failed and the books say why.
+    /// An order once its payment has failed and the books say why; it may be paid in another way.
     pub async fn failed_payment(&self, buyer: &Member, order: &Value) -> Value {
         let path = format!("/api/v1/orders/{}", text(order, "id"));
         eventually("the payment has failed", async || {
             let order = self.get(&path).by(buyer).await.expect(200);
-            (order["state"] == "payment_failed" && order["payment"]["reason"].is_string()).then_some(order)
+            (order["payment"]["state"] == "failed" && order["payment"]["reason"].is_string()).then_some(order)
         })
         .await
     }

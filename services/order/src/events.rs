@@ -79,7 +79,16 @@ pub struct PaymentSubmitted {
     pub payment_method_id: Option<Uuid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery_address_id: Option<Uuid>,
+    /// The number of this payment for its order; absent: the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<i32>,
     pub submitted_at_ms: i64,
+}
+
+impl PaymentSubmitted {
+    pub fn attempt(&self) -> i32 {
+        self.attempt.unwrap_or(1)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -104,6 +113,18 @@ pub struct PaymentFailed {
     pub payment_id: Uuid,
     pub order_id: Uuid,
     pub reason: String,
+    /// As its request had it; absent: the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<i32>,
+    /// Nothing is charged for the order any more, in whatever way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
+}
+
+impl PaymentFailed {
+    pub fn attempt(&self) -> i32 {
+        self.attempt.unwrap_or(1)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -234,6 +255,9 @@ pub struct PaymentRequested {
     pub currency: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payment_method_id: Option<Uuid>,
+    /// Above 1 when payments of the order came to nothing before; absent: the first one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<i32>,
     pub pay_by_ms: i64,
 }
 

@@ -15,11 +15,15 @@
 -- price below that. They are written with %d, never by tostring or cjson, which would round them.
 --
 -- A record is `state|buyer|amount|reserved_at|pay_by|payment method|delivery address|lines`, lines
--- are `sku*quantity*unit price` joined by commas; a SKU holds neither of | , * " \. States:
+-- are `sku*quantity*unit price` joined by commas; a SKU holds neither of | , * " \. Behind the lines follows
+-- `|declines`, the number of payments that came to nothing, once there is one. States:
 --
 --   reserved --> prepared --> submitted --> confirmed
---       |            |            |
+--       ^            |            |
+--       |            |            +---> reserved: declined in time, to be paid in another way
 --       +------------+------------+------> expired, cancelled, payment_failed
+--
+-- Payments are numbered, the first is 1; the one under way has the number declines + 1.
 --
 -- A submitted one expires too, a grace after its deadline: a payment that nobody works on must not
 -- hold units for ever. Money that comes later still is given back.
@@ -234,19 +238,20 @@ end
 
 -- Records ----------------------------------------------------------------------------------------
 
-local RECORD = '^([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|(.*)$'
+local RECORD = '^([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|?(%d*)$'
 
 local function parse_record(order, text)
-  local state, buyer, amount, reserved_at, pay_by, method, address, lines = text:match(RECORD)
+  local state, buyer, amount, reserved_at, pay_by, method, address, lines, declines = text:match(RECORD)
   return {
     order = order, state = state, buyer = buyer, amount = amount, reserved_at = reserved_at,
-    pay_by = pay_by, method = method, address = address, lines = lines,
+    pay_by = pay_by, method = method, address = address, lines = lines, declines = tonumber(declines) or 0,
   }
 end
 
 local function pack_record(record)
   return record.state .. '|' .. record.buyer .. '|' .. record.amount .. '|' .. record.reserved_at .. '|'
     .. record.pay_by .. '|' .. record.method .. '|' .. record.address .. '|' .. record.lines
+    .. (record.declines > 0 and '|' .. int(record.declines) or '')
 end
 
 -- One call ---------------------------------------------------------------------------------------
@@ -857,9 +862,11 @@ local function submit(work, sale_id, wish)
   record.state = 'submitted'
   local packed = pack_record(record)
   put(work.reservations, wish.order, packed) -- its deadline stays: see `expire`
+  local attempt = record.declines > 0 and '"attempt":' .. int(record.declines + 1) .. ',' or ''
   emit(work, 'payment_submitted', wish.order, wish.traceparent, string.format(
-    '"sale_id":"%s","buyer_id":"%s",%s%s"submitted_at_ms":%d', sale_id, record.buyer,
-    optional('payment_method_id', record.method), optional('delivery_address_id', record.address), work.now))
+    '"sale_id":"%s","buyer_id":"%s",%s%s%s"submitted_at_ms":%d', sale_id, record.buyer,
+    optional('payment_method_id', record.method), optional('delivery_address_id', record.address), attempt,
+    work.now))
   return { 'submitted', wish.order, packed }
 end
 
@@ -914,6 +921,42 @@ local function confirm(keys, argv)
       settle(work, record, 'confirmed', 'sold')
       answers[i] = { 'confirmed' }
     end
+  end
+  commit(work)
+  return answers
+end
+
+-- A payment came to nothing and its buyer may try another one while there is time to pay: the units stay
+-- theirs until the deadline. Told again, or of an earlier payment than the one under way, it changes nothing.
+local function decline(work, order, attempt)
+  local record = record_of(work, order)
+  if not record then
+    return { 'unknown' }
+  elseif record.state == 'confirmed' then
+    return { 'already_confirmed' }
+  elseif not OUTSTANDING[record.state] then
+    return { 'already_released', record.state }
+  elseif attempt <= record.declines then
+    return { 'held' }
+  end
+  record.declines = attempt
+  if record.state == 'submitted' then
+    if work.now >= tonumber(record.pay_by) then
+      settle(work, record, 'payment_failed', 'remaining')
+      return { 'released' }
+    end
+    record.state, record.method, record.address = 'reserved', '', ''
+  end
+  put(work.reservations, order, pack_record(record))
+  return { 'held' }
+end
+
+-- ARGV: per payment: order, its number. Appends no event: SQL told of it.
+local function decline_payments(keys, argv)
+  refuse_unless_vouched(keys)
+  local work, answers = begin(keys), {}
+  for i = 1, #argv, 2 do
+    answers[#answers + 1] = decline(work, argv[i], tonumber(argv[i + 1]))
   end
   commit(work)
   return answers
@@ -1137,6 +1180,7 @@ redis.register_function('rocketmart_reserve', reserve)
 redis.register_function('rocketmart_prepare_payment', prepare_payment)
 redis.register_function('rocketmart_submit_payments', submit_payments)
 redis.register_function('rocketmart_confirm', confirm)
+redis.register_function('rocketmart_decline_payments', decline_payments)
 redis.register_function('rocketmart_release', release)
 redis.register_function('rocketmart_expire', expire)
 redis.register_function('rocketmart_vouch', vouch)

@@ -45,8 +45,9 @@ pub use event::{StreamEntry, StreamEvent, StreamPosition};
 pub use id::{BuyerId, OrderId, SaleId};
 pub use library::release_unchecked;
 pub use reservation::{
-    AcceptedKey, ConfirmOutcome, CurrentPrice, Expired, Line, PaymentDetails, PaymentOutcome, PricedLine,
-    ReleaseOutcome, ReleaseReason, Reservation, ReservationState, Reserve, ReserveOutcome, SubmitPayment,
+    AcceptedKey, ConfirmOutcome, CurrentPrice, DeclineOutcome, Expired, Line, PaymentDetails, PaymentOutcome,
+    PricedLine, ReleaseOutcome, ReleaseReason, Reservation, ReservationState, Reserve, ReserveOutcome,
+    SubmitPayment,
 };
 pub use restore::{Remembered, Restore, RestoreOutcome};
 pub use sale::{

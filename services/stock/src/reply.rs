@@ -101,8 +101,10 @@ pub(crate) fn parse_record(
 ) -> Result<Reservation, StockError> {
     let broken = || unexpected("a record", record);
     let fields: Vec<&str> = record.split('|').collect();
-    let [state, buyer, amount, reserved_at, pay_by, method, address, lines] = fields[..] else {
-        return Err(broken());
+    let ([state, buyer, amount, reserved_at, pay_by, method, address, lines], declines) = match fields[..] {
+        [a, b, c, d, e, f, g, h] => ([a, b, c, d, e, f, g, h], "0"),
+        [a, b, c, d, e, f, g, h, declines] => ([a, b, c, d, e, f, g, h], declines),
+        _ => return Err(broken()),
     };
     Ok(Reservation {
         order,
@@ -117,6 +119,7 @@ pub(crate) fn parse_record(
         payment_prepared: state == "prepared",
         payment_method_id: parse_id(method).map_err(|_| broken())?,
         delivery_address_id: parse_id(address).map_err(|_| broken())?,
+        declined_payments: declines.parse().map_err(|_| broken())?,
     })
 }
 
@@ -166,6 +169,13 @@ mod tests {
         assert_eq!(reservation.delivery_address_id, None);
         assert_eq!((reservation.reserved_at_ms, reservation.pay_by_ms), (10, 20));
         assert_eq!(reservation.lines[1], PricedLine { sku: "b".into(), quantity: 1, unit_price: 500 });
+        assert_eq!(reservation.declined_payments, 0);
+    }
+
+    #[test]
+    fn payments_that_came_to_nothing_stand_behind_the_lines() {
+        let reservation = parse(&format!("reserved|{BUYER}|500|10|20|||b*1*500|2")).unwrap();
+        assert_eq!(reservation.declined_payments, 2);
     }
 
     #[test]
@@ -176,6 +186,8 @@ mod tests {
             &format!("mislaid|{BUYER}|1|1|1|||a*1*1"),
             &format!("reserved|{BUYER}|1|1|1|||a*-1*1"),
             &format!("reserved|{BUYER}|1|1|1||nobody|a*1*1"),
+            &format!("reserved|{BUYER}|1|1|1|||a*1*1|some"),
+            &format!("reserved|{BUYER}|1|1|1|||a*1*1|1|1"),
         ] {
             assert!(matches!(parse(record), Err(StockError::Protocol(_))), "{record}");
         }

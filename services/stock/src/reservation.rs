@@ -135,6 +135,8 @@ pub struct Reservation {
     pub payment_prepared: bool,
     pub payment_method_id: Option<Uuid>,
     pub delivery_address_id: Option<Uuid>,
+    /// Payments that came to nothing; the next one, or the one under way, has the number after.
+    pub declined_payments: u32,
 }
 
 /// A [`Line`] with the price it was reserved at.
@@ -234,6 +236,18 @@ pub enum ConfirmOutcome {
     AlreadyConfirmed,
     /// Too late: the money has to go back.
     Released(ReleaseReason),
+    Unknown,
+}
+
+/// Redis' decision on a payment that came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeclineOutcome {
+    /// The units stay held until `pay_by`, and may be paid for in another way.
+    Held,
+    /// The time to pay was over: the units went back, as [`ReleaseReason::PaymentFailed`].
+    Released,
+    AlreadyReleased(ReleaseReason),
+    AlreadyConfirmed,
     Unknown,
 }
 

@@ -265,6 +265,17 @@ fn an_order_that_expired_after_its_payment_was_accepted_is_found() {
 }
 
 #[test]
+fn an_order_that_expired_after_its_card_was_declined_is_in_order() {
+    let found = broken(|history, books| {
+        let submitted = Told { operation: "confirm_payment".into(), key: None, ..history[1].clone() };
+        let order = submitted.order.expect("an order");
+        history.push(submitted);
+        books.payments.insert(order, Payment { state: "failed".into(), amount: 100, refunded: 0 });
+    });
+    assert_eq!(found, Vec::<&str>::new());
+}
+
+#[test]
 fn a_sale_before_the_opening_and_an_early_expiry_are_found() {
     let second = |seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok();
     assert_eq!(broken(|_, books| books.opens_at = second(3)), ["I3"]);

@@ -51,10 +51,13 @@ pub async fn read(url: &str, sale: Uuid, books: &mut Books) -> Result<()> {
     Ok(())
 }
 
-/// `state|buyer|amount|reserved at|pay by|method|address|sku*quantity*price,…`
+/// `state|buyer|amount|reserved at|pay by|method|address|sku*quantity*price,…`, and `|declined payments` once there
+/// is one.
 fn parse_record(record: &str) -> Result<Reservation> {
-    let fields: Vec<&str> = record.splitn(8, '|').collect();
-    let [state, buyer, _, _, _, _, _, lines] = fields[..] else { anyhow::bail!("a record has 8 fields") };
+    let fields: Vec<&str> = record.split('|').collect();
+    let ([state, buyer, _, _, _, _, _, lines] | [state, buyer, _, _, _, _, _, lines, _]) = fields[..] else {
+        anyhow::bail!("a record has 8 or 9 fields")
+    };
     let mut units = Units::new();
     for line in lines.split(',') {
         let mut parts = line.split('*');
@@ -75,6 +78,10 @@ mod tests {
         let record = parse_record(&format!("confirmed|{buyer}|300|1|2|||A*2*100,B*1*100"))?;
         assert_eq!((record.state.as_str(), record.buyer), ("confirmed", buyer));
         assert_eq!(record.units, Units::from([("A".into(), 2), ("B".into(), 1)]));
+        assert_eq!(
+            parse_record(&format!("reserved|{buyer}|300|1|2|||A*2*100,B*1*100|1"))?.units,
+            record.units
+        );
         Ok(())
     }
 }

@@ -126,18 +126,38 @@ async fn row_05_buyers_see_their_orders_with_delivery_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_12_a_failed_payment_puts_the_stock_back() {
+async fn row_12_p4_a_declined_card_costs_no_unit_and_another_one_pays() {
     let shop = Shop::open().await;
     let (unlucky, later) = (shop.buyer().await, shop.buyer().await);
     let sale = shop.sale_of(1).await;
     shop.card(&unlucky, DECLINED_CARD).await;
+    let second = shop.card(&unlucky, GOOD_CARD).await;
     shop.address(&unlucky).await;
-    let declined = shop.purchase(&unlucky, &sale).await.expect(201);
-    shop.purchase(&later, &sale).await.refused(409, "sold-out");
-    shop.pay(&unlucky, &declined, &json!({})).await.expect(202);
-    let failed = shop.failed_payment(&unlucky, &declined).await;
+    let order = shop.purchase(&unlucky, &sale).await.expect(201);
+    shop.pay(&unlucky, &order, &json!({})).await.expect(202);
+    let failed = shop.failed_payment(&unlucky, &order).await;
     assert_eq!(failed["payment"]["reason"], "card_declined");
-    shop.units_become(&sale, "the unit is back", Units { remaining: 1, reserved: 0, sold: 0 }).await;
+    assert_eq!(failed["state"], "reserved", "held until `pay_by`");
+    shop.purchase(&later, &sale).await.refused(409, "sold-out");
+
+    shop.pay(&unlucky, &order, &json!({"payment_method_id": second})).await.expect(202);
+    let paid = ["paid", "preparing", "shipped", "delivered", "completed"];
+    let paid = shop.order_in(&unlucky, order["id"].as_str().unwrap(), &paid).await;
+    assert_eq!(paid["payment"]["payment_method_id"], second);
+    shop.units_become(&sale, "it is sold", Units { remaining: 0, reserved: 0, sold: 1 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_12_a_declined_order_that_is_not_paid_in_time_puts_the_stock_back() {
+    let shop = Shop::open().await;
+    let (unlucky, later) = (shop.buyer().await, shop.buyer().await);
+    let sale = shop.sale_on(|sku| Offer { payment_seconds: 10, ..Offer::of(sku, 1) }).await;
+    shop.card(&unlucky, DECLINED_CARD).await;
+    shop.address(&unlucky).await;
+    let order = shop.purchase(&unlucky, &sale).await.expect(201);
+    shop.pay(&unlucky, &order, &json!({})).await.expect(202);
+    let over = shop.order_in(&unlucky, order["id"].as_str().unwrap(), &["expired", "payment_failed"]).await;
+    assert_eq!(over["payment"]["reason"], "card_declined");
     shop.gets_a_unit(&later, &sale).await;
 }
 
@@ -161,6 +181,19 @@ async fn p7_another_card_is_not_taken_while_a_payment_is_under_way() {
         let code = answer.json()["code"].clone();
         assert!(code == "payment-under-way" || code == "order-not-payable", "{code}");
     }
+}
+
+/// S8: what costs nothing needs no card and no provider.
+#[tokio::test(flavor = "multi_thread")]
+async fn s8_an_order_of_nothing_is_paid_at_once_without_a_card() {
+    let shop = Shop::open().await;
+    let buyer = shop.buyer().await;
+    let sale = shop.sale_on(|sku| Offer { price: 0, ..Offer::of(sku, 1) }).await;
+    shop.address(&buyer).await;
+    let order = shop.purchase(&buyer, &sale).await.expect(201);
+    assert_eq!(order["amount"], 0);
+    shop.pay(&buyer, &order, &json!({})).await.expect(202);
+    shop.order_in(&buyer, order["id"].as_str().unwrap(), &["delivered"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

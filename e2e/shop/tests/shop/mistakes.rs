@@ -17,7 +17,9 @@ async fn one_buyers_failure_never_hands_back_anothers_unit() {
     let kept = shop.purchase(&lucky, &sale).await.expect(201);
     let failing = shop.purchase(&unlucky, &sale).await.expect(201);
     shop.pay(&unlucky, &failing, &json!({})).await.expect(202);
-    shop.order_in(&unlucky, failing["id"].as_str().unwrap(), &["payment_failed"]).await;
+    shop.failed_payment(&unlucky, &failing).await;
+    let cancel = format!("/api/v1/orders/{}/cancel", failing["id"].as_str().unwrap());
+    shop.post(&cancel).by(&unlucky).json(&json!({})).await.expect(200);
     shop.units_become(
         &sale,
         "only the unit of the failed payment is back",

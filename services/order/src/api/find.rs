@@ -11,7 +11,7 @@ use rocketmart_kit::problem::{Problem, Result};
 use rocketmart_stock::{OrderId, SaleId};
 use uuid::Uuid;
 
-use super::view::OrderView;
+use super::view::{OrderView, PaymentProgress};
 use super::{App, problems};
 use crate::domain::state::OrderState;
 use crate::store::{orders, sales};
@@ -23,8 +23,8 @@ impl App {
     /// The order if it is this buyer's; anybody else's is as unknown as one that does not exist.
     ///
     /// PostgreSQL may be a moment behind, so an order it has as reserved is looked up in Redis too:
-    /// a buyer who has just paid or cancelled reads that back. A payment that failed is told once
-    /// PostgreSQL knows why.
+    /// a buyer who has just paid or cancelled reads that back. A payment that failed is told by PostgreSQL,
+    /// which knows why: until then it is on its way.
     pub(super) async fn find_order(&self, id: Uuid, buyer: Uuid) -> Result<OrderView> {
         self.look_ups.allow(buyer)?;
         let booked = orders::find(&self.pool, &[id]).await;
@@ -44,7 +44,10 @@ impl App {
             Some((_, view)) => {
                 let held = tokio::time::timeout(PATIENCE, self.held_order(id, buyer)).await;
                 let held = held.ok().and_then(|held| held.unwrap_or_default());
-                Ok(held.filter(|held| held.state != OrderState::PaymentFailed).unwrap_or(view))
+                let has_failed = |held: &OrderView| {
+                    held.payment.as_ref().is_some_and(|payment| payment.state == PaymentProgress::Failed)
+                };
+                Ok(held.filter(|held| !has_failed(held)).unwrap_or(view))
             }
             None => self.held_order(id, buyer).await?.ok_or_else(problems::order_unknown),
         }

@@ -220,6 +220,7 @@ impl From<Reservation> for OrderView {
             ReservationState::Reserved if reservation.payment_prepared => {
                 Some(PaymentProgress::AwaitingConfirmation)
             }
+            ReservationState::Reserved if reservation.declined_payments > 0 => Some(PaymentProgress::Failed),
             ReservationState::PaymentSubmitted => Some(PaymentProgress::Requested),
             ReservationState::Confirmed => Some(PaymentProgress::Succeeded),
             ReservationState::Released(ReleaseReason::PaymentFailed) => Some(PaymentProgress::Failed),

@@ -37,6 +37,7 @@ pub(crate) fn submitted() -> Fact {
         buyer_id: BUYER,
         payment_method_id: None,
         delivery_address_id: Some(Uuid::from_u128(9)),
+        attempt: None,
         submitted_at_ms: 11,
     })
 }
@@ -54,8 +55,15 @@ pub(crate) fn succeeded(payment_id: Uuid, amount: i64, verdict: Verdict) -> Fact
 }
 
 pub(crate) fn failed(verdict: Verdict) -> Fact {
-    let reason = "declined".into();
-    Fact::PaymentFailed(PaymentFailed { payment_id: PAYMENT, order_id: ORDER, reason }, verdict)
+    failed_attempt(None, verdict)
+}
+
+pub(crate) fn failed_attempt(attempt: Option<i32>, verdict: Verdict) -> Fact {
+    let (reason, closed) = ("declined".into(), false);
+    Fact::PaymentFailed(
+        PaymentFailed { payment_id: PAYMENT, order_id: ORDER, reason, attempt, closed },
+        verdict,
+    )
 }
 
 pub(crate) fn shipment(state: ShipmentState) -> Fact {
@@ -108,6 +116,15 @@ pub(crate) fn return_is(return_id: Uuid, state: ReturnStep) -> Fact {
 }
 
 pub(crate) fn refunded(reference: Uuid, amount: i64) -> Fact {
+    money_back(Some(reference), amount)
+}
+
+/// The provider gave money back by itself.
+pub(crate) fn refunded_unasked(amount: i64) -> Fact {
+    money_back(None, amount)
+}
+
+fn money_back(reference: Option<Uuid>, amount: i64) -> Fact {
     Fact::PaymentRefunded(PaymentRefunded {
         payment_id: PAYMENT,
         refund_id: Uuid::now_v7(),
@@ -115,7 +132,7 @@ pub(crate) fn refunded(reference: Uuid, amount: i64) -> Fact {
         amount,
         currency: "EUR".into(),
         reason: "asked".into(),
-        reference: Some(reference),
+        reference,
     })
 }
 

@@ -72,6 +72,8 @@ pub struct Payment {
     pub method_id: Option<Uuid>,
     /// Why it failed or was given back.
     pub reason: Option<String>,
+    /// How often the buyer has asked to pay: one that failed may be followed by another.
+    pub attempt: i32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +113,8 @@ pub enum Verdict {
     Won,
     /// Something else was first and stands.
     Lost,
+    /// The payment came to nothing, and the reservation is held: it may be paid for in another way.
+    Held,
 }
 
 impl Order {
@@ -125,7 +129,13 @@ impl Order {
             currency: event.currency,
             reserved_at_ms: event.reserved_at_ms,
             pay_by_ms: event.pay_by_ms,
-            payment: Payment { state: PaymentState::None, id: None, method_id: None, reason: None },
+            payment: Payment {
+                state: PaymentState::None,
+                id: None,
+                method_id: None,
+                reason: None,
+                attempt: 0,
+            },
             delivery_address_id: None,
             paid_at_ms: None,
             released_at_ms: None,
@@ -151,12 +161,20 @@ impl Order {
         self.paid_at_ms.is_some()
     }
 
+    /// Asks for the money. Redis takes another payment only when the one before came to nothing, whether or
+    /// not that was heard of here yet.
     pub fn submit_payment(&mut self, event: PaymentSubmitted, effects: &mut Effects) {
-        if self.state != OrderState::Reserved || self.payment.state != PaymentState::None {
+        let attempt = event.attempt();
+        if self.state != OrderState::Reserved || attempt <= self.payment.attempt {
             return;
         }
-        self.payment.state = PaymentState::Requested;
-        self.payment.method_id = event.payment_method_id;
+        self.payment = Payment {
+            state: PaymentState::Requested,
+            id: None,
+            method_id: event.payment_method_id,
+            reason: None,
+            attempt,
+        };
         self.delivery_address_id = event.delivery_address_id;
         effects.emit(OrderEvent::PaymentRequested(PaymentRequested {
             order_id: self.id,
@@ -165,6 +183,7 @@ impl Order {
             amount: self.amount,
             currency: self.currency.clone(),
             payment_method_id: self.payment.method_id,
+            attempt: (attempt > 1).then_some(attempt),
             pay_by_ms: self.pay_by_ms.saturating_add(effects.charge_late_ms),
         }));
     }
@@ -189,15 +208,20 @@ impl Order {
             effects.emit(self.refund(event, "already_paid"));
             return Ok(());
         }
-        if !self.is_price(event.amount, &event.currency) || verdict == Verdict::Lost {
-            let reason = if verdict == Verdict::Lost && self.is_price(event.amount, &event.currency) {
+        if !self.is_price(event.amount, &event.currency) || verdict != Verdict::Won {
+            let reason = if verdict != Verdict::Won && self.is_price(event.amount, &event.currency) {
                 "order_released"
             } else {
                 "amount_differs"
             };
             self.payment.id = Some(event.payment_id);
-            self.payment.state = PaymentState::RefundRequested;
             self.payment.reason = Some(reason.to_owned());
+            if event.amount == 0 {
+                // Of nothing, nothing has to be asked back.
+                self.payment.state = PaymentState::Refunded;
+                return Ok(());
+            }
+            self.payment.state = PaymentState::RefundRequested;
             effects.emit(self.refund(event, reason));
             return Ok(());
         }
@@ -225,6 +249,8 @@ impl Order {
         Ok(())
     }
 
+    /// One that came to nothing leaves the order as it is while there is time to pay in another way; what is
+    /// heard of an earlier one than that under way is no news.
     pub fn payment_failed(
         &mut self,
         event: &PaymentFailed,
@@ -233,7 +259,8 @@ impl Order {
     ) -> Result<(), ImpossibleTransition> {
         // A failed attempt beside one that has already succeeded, or that is being given back,
         // changes neither.
-        let open = matches!(self.payment.state, PaymentState::None | PaymentState::Requested);
+        let open = matches!(self.payment.state, PaymentState::None | PaymentState::Requested)
+            && event.attempt() >= self.payment.attempt;
         if verdict == Verdict::Won {
             self.give_back(ReleaseReason::PaymentFailed, None, effects)?;
         }
@@ -241,6 +268,7 @@ impl Order {
             self.payment.id = Some(event.payment_id);
             self.payment.state = PaymentState::Failed;
             self.payment.reason = Some(event.reason.clone());
+            self.payment.attempt = event.attempt();
         }
         Ok(())
     }
@@ -340,6 +368,11 @@ impl Order {
 }
 
 impl PaymentState {
+    /// The number of a payment in this state whose `noted` number may be that of an older version: none.
+    pub fn attempt(self, noted: i32) -> i32 {
+        noted.max(i32::from(self != Self::None))
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",

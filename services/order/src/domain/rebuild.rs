@@ -22,6 +22,8 @@ pub struct Remembered {
     /// Whether its money was taken at some time: Redis knows nothing of what came after.
     pub was_paid: bool,
     pub payment: PaymentState,
+    /// The number of its last payment.
+    pub payment_attempt: i32,
     /// A payment that succeeded waits to be booked.
     pub payment_waits: bool,
     pub lines: Vec<Line>,
@@ -67,7 +69,8 @@ impl Remembered {
             OrderState::Cancelled => InRedis::Released(ReleaseReason::Cancelled),
             OrderState::PaymentFailed => InRedis::Released(ReleaseReason::PaymentFailed),
             OrderState::Reserved => match self.payment {
-                PaymentState::None => InRedis::Reserved,
+                // One that failed may be followed by another until the deadline.
+                PaymentState::None | PaymentState::Failed => InRedis::Reserved,
                 PaymentState::Requested => InRedis::Submitted,
                 // Its payment came to an end and did not pay for it: Redis had released it, and that
                 // was lost on the way here; or the amount was wrong.
@@ -75,6 +78,14 @@ impl Remembered {
             },
             _ => InRedis::Confirmed,
         }
+    }
+}
+
+impl Remembered {
+    /// Payments that came to nothing, the one under way left out.
+    pub fn declined_payments(&self) -> u32 {
+        let under_way = i32::from(self.payment == PaymentState::Requested);
+        u32::try_from(self.payment_attempt - under_way).unwrap_or_default()
     }
 }
 
@@ -118,6 +129,7 @@ mod tests {
             state,
             was_paid,
             payment,
+            payment_attempt: i32::from(payment != PaymentState::None),
             payment_waits: false,
             lines: vec![Line { sku: "MUG".into(), quantity: 2, unit_price: 5 }],
             amount: 10,
@@ -154,14 +166,19 @@ mod tests {
 
     #[test]
     fn a_payment_that_ended_without_paying_leaves_nothing_to_wait_for() {
-        for payment in [
-            PaymentState::Failed,
-            PaymentState::RefundRequested,
-            PaymentState::Refunded,
-            PaymentState::RefundFailed,
-        ] {
+        for payment in [PaymentState::RefundRequested, PaymentState::Refunded, PaymentState::RefundFailed] {
             assert_eq!(order(OrderState::Reserved, false, payment).in_redis(), InRedis::Lapsed);
         }
+    }
+
+    #[test]
+    fn p4_an_order_whose_payment_failed_may_still_be_paid_by_the_next_one() {
+        let failed = order(OrderState::Reserved, false, PaymentState::Failed);
+        assert_eq!((failed.in_redis(), failed.declined_payments()), (InRedis::Reserved, 1));
+        let again = Remembered { payment: PaymentState::Requested, payment_attempt: 2, ..failed };
+        assert_eq!((again.in_redis(), again.declined_payments()), (InRedis::Submitted, 1));
+        let first = order(OrderState::Reserved, false, PaymentState::Requested);
+        assert_eq!(first.declined_payments(), 0);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! A charge that never paid for the order (too late, of another amount, a second one) goes back
 //! without a reference. What goes back of an order that was paid has one: the order's id if it was
 //! cancelled, the return's id if something came back. Each reference is asked for once and booked
-//! once, so that never more goes back than was paid (invariant I4; a CHECK in SQL says the same).
+//! once, so that never more goes back than was paid (invariant I4; a CHECK in SQL says the same). What
+//! the provider gave back of a paid order by itself has no reference either; what is asked for later is
+//! what is left.
 
 use uuid::Uuid;
 
@@ -23,6 +25,7 @@ impl Order {
         reason: &str,
         effects: &mut Effects,
     ) -> Result<(), ImpossibleTransition> {
+        let amount = amount.min(self.amount - self.refunds.requested);
         let Some(payment_id) = self.payment.id.filter(|_| amount > 0) else {
             return self.money_is_back(reference, 0, effects);
         };
@@ -44,16 +47,21 @@ impl Order {
         event: &PaymentRefunded,
         effects: &mut Effects,
     ) -> Result<(), ImpossibleTransition> {
-        if self.payment.id != Some(event.payment_id) || self.payment.state == PaymentState::Refunded {
+        if self.payment.id != Some(event.payment_id) {
             return Ok(());
         }
-        if self.was_paid() {
-            self.payment.reason = Some(event.reason.clone());
-            return self.money_is_back(event.reference.unwrap_or(self.id), event.amount, effects);
-        }
-        self.payment.state = PaymentState::Refunded;
         self.payment.reason = Some(event.reason.clone());
-        Ok(())
+        match event.reference {
+            _ if !self.was_paid() => {
+                self.payment.state = PaymentState::Refunded;
+                Ok(())
+            }
+            Some(reference) => self.money_is_back(reference, event.amount, effects),
+            None => {
+                self.given_back_unasked(event.amount);
+                Ok(())
+            }
+        }
     }
 
     pub fn refund_failed(&mut self, event: &PaymentRefundFailed, effects: &mut Effects) {
@@ -74,6 +82,14 @@ impl Order {
         self.payment.reason = Some(event.reason.clone());
     }
 
+    /// It counts as if it had been asked for. What was asked for meanwhile, and cannot be given back any more, is
+    /// answered with what was left.
+    fn given_back_unasked(&mut self, amount: i64) {
+        self.refunds.requested = self.amount.min(self.refunds.requested + amount);
+        self.refunds.done = self.refunds.requested.min(self.refunds.done + amount);
+        self.payment.state = self.money();
+    }
+
     fn money_is_back(
         &mut self,
         reference: Uuid,
@@ -86,10 +102,10 @@ impl Order {
             }
             returned.state = ReturnState::Refunded;
             effects.note_return(self.id, returned);
-        } else if !self.is_cancelled_as(reference) {
-            return Ok(()); // given back by hand; the books of the charge note it
+        } else if !self.is_cancelled_as(reference) || self.refunds.done >= self.refunds.requested {
+            return Ok(()); // of nothing that was asked for, or booked already
         }
-        self.refunds.done += amount;
+        self.refunds.done = self.refunds.requested.min(self.refunds.done + amount);
         self.payment.state = self.money();
         self.go_on_after_returns(effects)
     }

@@ -226,7 +226,7 @@ fn superseded() -> Problem {
 }
 
 fn remembered(sale: &Sale, order: domain::Remembered) -> Result<Remembered> {
-    let in_redis = order.in_redis();
+    let (in_redis, declined_payments) = (order.in_redis(), order.declined_payments());
     let lines = order.lines.into_iter().map(|line| {
         let quantity = u32::try_from(line.quantity).map_err(Problem::internal)?;
         Ok(PricedLine { sku: line.sku, quantity, unit_price: line.unit_price })
@@ -250,6 +250,7 @@ fn remembered(sale: &Sale, order: domain::Remembered) -> Result<Remembered> {
         payment_prepared: false,
         payment_method_id: order.payment_method_id,
         delivery_address_id: order.delivery_address_id,
+        declined_payments,
     };
     Ok(Remembered { reservation, wish: order.wish })
 }

@@ -101,12 +101,12 @@ pub async fn insert(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<()>
         "INSERT INTO orders (id, sale_id, buyer_id, amount, currency, reserved_at, pay_by,
              state, payment_state, payment_id, payment_method_id, delivery_address_id, payment_reason,
              paid_at, released_at, shipment_id, tracking_number, shipment_updated_at, delivered_at,
-             refunds_requested, refunded)
+             refunds_requested, refunded, payment_attempt)
          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[],
              $6::timestamptz[], $7::timestamptz[],
              $8::text[], $9::text[], $10::uuid[], $11::uuid[], $12::uuid[], $13::text[],
              $14::timestamptz[], $15::timestamptz[], $16::uuid[], $17::text[], $18::timestamptz[],
-             $19::timestamptz[], $20::bigint[], $21::bigint[])",
+             $19::timestamptz[], $20::bigint[], $21::bigint[], $22::int[])",
     )
     .bind(column(orders, |o| o.id))
     .bind(column(orders, |o| o.sale_id))
@@ -129,6 +129,7 @@ pub async fn insert(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<()>
     .bind(column(orders, |o| o.delivered_at_ms.map(at)))
     .bind(column(orders, |o| o.refunds.requested))
     .bind(column(orders, |o| o.refunds.done))
+    .bind(column(orders, |o| o.payment.attempt))
     .execute(&mut *tx)
     .await?;
 
@@ -161,14 +162,15 @@ pub async fn update(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<()>
              shipment_updated_at = new.shipment_updated_at, delivered_at = new.delivered_at,
              refunds_requested = new.refunds_requested, refunded = new.refunded,
              cancel_requested_at = new.cancel_requested_at, cancel_reason = new.cancel_reason,
-             cancel_refused = new.cancel_refused
+             cancel_refused = new.cancel_refused, payment_attempt = new.payment_attempt
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[],
              $8::timestamptz[], $9::timestamptz[], $10::uuid[], $11::text[], $12::timestamptz[],
-             $13::timestamptz[], $14::bigint[], $15::bigint[], $16::timestamptz[], $17::text[], $18::text[])
+             $13::timestamptz[], $14::bigint[], $15::bigint[], $16::timestamptz[], $17::text[], $18::text[],
+             $19::int[])
              AS new (id, state, payment_state, payment_id, payment_method_id, delivery_address_id,
                  payment_reason, paid_at, released_at, shipment_id, tracking_number, shipment_updated_at,
                  delivered_at, refunds_requested, refunded, cancel_requested_at, cancel_reason,
-                 cancel_refused)
+                 cancel_refused, payment_attempt)
          WHERE orders.id = new.id",
     )
     .bind(column(orders, |o| o.id))
@@ -189,6 +191,7 @@ pub async fn update(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<()>
     .bind(column(orders, |o| o.cancellation.as_ref().map(|asked| at(asked.requested_at_ms))))
     .bind(column(orders, |o| o.cancellation.as_ref().and_then(|asked| asked.reason.as_deref())))
     .bind(column(orders, |o| o.cancellation.as_ref().and_then(|asked| asked.refused.as_deref())))
+    .bind(column(orders, |o| o.payment.attempt))
     .execute(tx)
     .await?;
     Ok(())
@@ -262,6 +265,8 @@ fn read(row: &PgRow) -> sqlx::Result<Order> {
         }),
         None => None,
     };
+    let payment_state =
+        PaymentState::parse(payment_state).ok_or_else(|| unreadable("payment_state", payment_state))?;
     Ok(Order {
         id: row.try_get("id")?,
         sale_id: row.try_get("sale_id")?,
@@ -273,11 +278,11 @@ fn read(row: &PgRow) -> sqlx::Result<Order> {
         reserved_at_ms: ms(row.try_get("reserved_at")?),
         pay_by_ms: ms(row.try_get("pay_by")?),
         payment: Payment {
-            state: PaymentState::parse(payment_state)
-                .ok_or_else(|| unreadable("payment_state", payment_state))?,
+            state: payment_state,
             id: row.try_get("payment_id")?,
             method_id: row.try_get("payment_method_id")?,
             reason: row.try_get("payment_reason")?,
+            attempt: payment_state.attempt(row.try_get("payment_attempt")?),
         },
         delivery_address_id: row.try_get("delivery_address_id")?,
         paid_at_ms: moment("paid_at")?,

@@ -182,7 +182,7 @@ pub async fn last(pool: &PgPool, sale: Uuid) -> sqlx::Result<Option<Rebuilt>> {
 /// Every order of a sale with what Redis has to know of it.
 pub async fn orders(connection: &mut PgConnection, sale: Uuid) -> sqlx::Result<Vec<Remembered>> {
     let rows = sqlx::query(
-        "SELECT orders.id, buyer_id, state, paid_at IS NOT NULL AS was_paid, payment_state, amount,
+        "SELECT orders.id, buyer_id, state, paid_at IS NOT NULL AS was_paid, payment_state, payment_attempt, amount,
              reserved_at, pay_by, payment_method_id, delivery_address_id, idempotency_key, request_hash,
              EXISTS (SELECT 1 FROM parked_payments AS parked
                      WHERE parked.sale_id = $1 AND parked.order_id = orders.id AND type = $2) AS payment_waits,
@@ -207,12 +207,14 @@ fn read(row: &PgRow) -> sqlx::Result<Remembered> {
     let lines = skus.into_iter().zip(quantities).zip(prices);
     let key: Option<String> = row.try_get("idempotency_key")?;
     let hash: Option<String> = row.try_get("request_hash")?;
+    let payment = PaymentState::parse(payment).ok_or_else(|| unreadable("payment_state", payment))?;
     Ok(Remembered {
         order_id: row.try_get("id")?,
         buyer_id: row.try_get("buyer_id")?,
         state: state.parse().map_err(|_| unreadable("state", state))?,
         was_paid: row.try_get("was_paid")?,
-        payment: PaymentState::parse(payment).ok_or_else(|| unreadable("payment_state", payment))?,
+        payment,
+        payment_attempt: payment.attempt(row.try_get("payment_attempt")?),
         payment_waits: row.try_get("payment_waits")?,
         lines: lines.map(|((sku, quantity), unit_price)| Line { sku, quantity, unit_price }).collect(),
         amount: row.try_get("amount")?,

@@ -1,8 +1,9 @@
 //! Asking Redis what a payment's outcome changes.
 //!
-//! A payment that succeeded confirms its reservation, one that failed releases it, and whichever
-//! decision Redis saw first stands. Redis is asked before SQL is written: cut short in between, the
-//! events come again and Redis answers the same.
+//! A payment that succeeded confirms its reservation. One that failed leaves it to its buyer, who may pay in
+//! another way until the deadline; when nothing may be charged any more, or the deadline has passed, it
+//! releases the reservation. Whichever decision Redis saw first stands. Redis is asked before SQL is
+//! written: cut short in between, the events come again and Redis answers the same.
 //!
 //! A Redis that has lost something has no verdicts: what it knows of the sale is not the sale. Its payments
 //! are parked until it is rebuilt. Only one that failed may have to be decided before: a reservation may
@@ -14,7 +15,9 @@ use std::collections::{BTreeMap, HashMap};
 use anyhow::anyhow;
 use futures::future::try_join_all;
 use rocketmart_kit::kafka::HandleError;
-use rocketmart_stock::{ConfirmOutcome, OrderId, ReleaseOutcome, ReleaseReason, SaleId, Stock, StockError};
+use rocketmart_stock::{
+    ConfirmOutcome, DeclineOutcome, OrderId, ReleaseOutcome, ReleaseReason, SaleId, Stock, StockError,
+};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -81,6 +84,31 @@ impl Known<'_> {
 struct Questions {
     confirm: Vec<(usize, OrderId)>,
     release: Vec<(usize, OrderId)>,
+    /// With the numbers of the payments.
+    decline: Vec<(usize, (OrderId, u32))>,
+}
+
+impl Questions {
+    fn add(&mut self, index: usize, order: OrderId, news: &News) {
+        match news {
+            News::PaymentFailed(event) if event.closed => self.release.push((index, order)),
+            News::PaymentFailed(event) => {
+                // A number that is none is that of no payment under way.
+                let number = u32::try_from(event.attempt()).unwrap_or_default();
+                self.decline.push((index, (order, number)));
+            }
+            _ => self.confirm.push((index, order)),
+        }
+    }
+
+    fn indices(&self) -> impl Iterator<Item = usize> {
+        self.confirm.iter().chain(&self.release).map(|(index, _)| *index).chain(self.failures())
+    }
+
+    /// Those of payments that failed while another one may follow.
+    fn failures(&self) -> impl Iterator<Item = usize> {
+        self.decline.iter().map(|(index, _)| *index)
+    }
 }
 
 /// Redis' verdicts on every payment in `news`. `orders` are those of the payments, as committed.
@@ -104,13 +132,7 @@ pub(super) async fn ask(
         if let Some(verdict) = decided(news, order) {
             asked.verdicts.insert(index, verdict);
         } else {
-            let about = questions.entry(order.sale()).or_default();
-            let of_kind = if matches!(news, News::PaymentSucceeded(_)) {
-                &mut about.confirm
-            } else {
-                &mut about.release
-            };
-            of_kind.push((index, OrderId(id)));
+            questions.entry(order.sale()).or_default().add(index, OrderId(id), news);
         }
     }
     // Before Redis is asked: a sale that is rebuilt in between has another incarnation.
@@ -121,12 +143,12 @@ pub(super) async fn ask(
         let answer = decide(pool, stock, *sale, &trust, questions).await?;
         anyhow::Ok((*sale, trust.incarnation, questions, answer))
     });
-    for (sale, incarnation, Questions { confirm, release }, answer) in try_join_all(answers).await? {
+    for (sale, incarnation, questions, answer) in try_join_all(answers).await? {
         if !answer.is_empty() {
             asked.incarnations.insert(sale, incarnation);
         }
-        let unanswered = confirm.iter().chain(release).filter(|(index, _)| !answer.contains_key(index));
-        asked.parked.extend(unanswered.map(|(index, _)| (*index, sale)));
+        let unanswered = questions.indices().filter(|index| !answer.contains_key(index));
+        asked.parked.extend(unanswered.map(|index| (index, sale)));
         asked.verdicts.extend(answer);
     }
     Ok(asked)
@@ -141,8 +163,12 @@ async fn decide(
     questions: &Questions,
 ) -> anyhow::Result<Verdicts> {
     if trust.doubt.is_some() {
-        let decided: &[_] = if trust.books_decide { &questions.release } else { &[] };
-        return Ok(decided.iter().map(|(index, _)| (*index, Verdict::Won)).collect());
+        if !trust.books_decide {
+            return Ok(Verdicts::new());
+        }
+        // Whether there was time to pay in another way is lost with Redis: the units may be spoken for.
+        let released = questions.release.iter().map(|(index, _)| *index);
+        return Ok(released.chain(questions.failures()).map(|index| (index, Verdict::Won)).collect());
     }
     let unknown = match put(stock, SaleId(sale), questions).await {
         Ok(Ok(verdicts)) => return Ok(verdicts),
@@ -204,6 +230,21 @@ async fn put(
                 ConfirmOutcome::Confirmed | ConfirmOutcome::AlreadyConfirmed => Verdict::Won,
                 ConfirmOutcome::Released(_) => Verdict::Lost,
                 ConfirmOutcome::Unknown => return Ok(Err(*order)),
+            };
+            verdicts.insert(*index, verdict);
+        }
+    }
+    if !questions.decline.is_empty() {
+        let payments: Vec<_> = questions.decline.iter().map(|(_, payment)| *payment).collect();
+        let outcomes = stock.decline_payments(sale, &payments).await?;
+        for ((index, (order, _)), outcome) in questions.decline.iter().zip(outcomes) {
+            let verdict = match outcome {
+                DeclineOutcome::Held => Verdict::Held,
+                DeclineOutcome::Released | DeclineOutcome::AlreadyReleased(ReleaseReason::PaymentFailed) => {
+                    Verdict::Won
+                }
+                DeclineOutcome::AlreadyReleased(_) | DeclineOutcome::AlreadyConfirmed => Verdict::Lost,
+                DeclineOutcome::Unknown => return Ok(Err(*order)),
             };
             verdicts.insert(*index, verdict);
         }

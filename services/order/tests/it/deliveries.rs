@@ -43,7 +43,8 @@ pub fn succeeded(order: Uuid) -> Delivery {
 }
 
 pub fn failed(order: Uuid) -> Delivery {
-    let data = json!({ "payment_id": Uuid::now_v7(), "order_id": order, "reason": "declined" });
+    let data = json!({ "payment_id": Uuid::now_v7(), "order_id": order, "reason": "declined",
+        "closed": true });
     delivery(events::PAYMENTS, types::PAYMENT_FAILED, order, &data)
 }
 

@@ -12,6 +12,7 @@ mod close_out;
 mod closed;
 mod completion;
 mod crowd;
+mod declined;
 mod deliveries;
 mod failover;
 mod finding;

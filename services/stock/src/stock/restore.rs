@@ -109,8 +109,12 @@ fn record(reservation: &Reservation) -> String {
         .map(|line| format!("{}*{}*{}", line.sku, line.quantity, line.unit_price))
         .collect();
     let id = |id: Option<uuid::Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
+    let declines = match reservation.declined_payments {
+        0 => String::new(),
+        declines => format!("|{declines}"),
+    };
     format!(
-        "{state}|{}|{}|{}|{}|{}|{}|{}",
+        "{state}|{}|{}|{}|{}|{}|{}|{}{declines}",
         reservation.buyer,
         reservation.amount,
         reservation.reserved_at_ms,
@@ -147,6 +151,7 @@ mod tests {
             payment_prepared: false,
             payment_method_id: Some(Uuid::from_u128(4)),
             delivery_address_id: None,
+            declined_payments: 3,
         };
         for state in [
             ReservationState::Reserved,

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use crate::id::{BuyerId, OrderId, SaleId};
 use crate::reply::{Reply, unexpected};
-use crate::reservation::{ConfirmOutcome, Expired, ReleaseOutcome, ReleaseReason};
+use crate::reservation::{ConfirmOutcome, DeclineOutcome, Expired, ReleaseOutcome, ReleaseReason};
 
 use super::{Arguments, Function, Result, Stock};
 
 const CONFIRM: Function = Function::new("rocketmart_confirm");
+const DECLINE: Function = Function::new("rocketmart_decline_payments");
 const RELEASE: Function = Function::new("rocketmart_release");
 const EXPIRE: Function = Function::new("rocketmart_expire");
 
@@ -31,6 +32,35 @@ impl Stock {
                 _ => return Ok(None),
             }))
         })
+    }
+
+    /// Tells of payments that came to nothing, each by the number it has for its order. Units stay held while
+    /// there is time to pay for them in another way. Appends no event: the caller writes the outcome to SQL.
+    pub async fn decline_payments(
+        &self,
+        sale: SaleId,
+        payments: &[(OrderId, u32)],
+    ) -> Result<Vec<DeclineOutcome>> {
+        let mut arguments = Arguments::default();
+        for (order, number) in payments {
+            arguments.push(order);
+            arguments.push(number);
+        }
+        let mut reply = self.call::<Reply>(DECLINE, sale, arguments).await?;
+        let outcomes = reply.outcomes(payments.len(), |name, rest| {
+            Ok(Some(match name {
+                "held" => DeclineOutcome::Held,
+                "released" => DeclineOutcome::Released,
+                "already_released" => DeclineOutcome::AlreadyReleased(rest.reason()?),
+                "already_confirmed" => DeclineOutcome::AlreadyConfirmed,
+                "unknown" => DeclineOutcome::Unknown,
+                _ => return Ok(None),
+            }))
+        })?;
+        if outcomes.contains(&DeclineOutcome::Released) {
+            self.sold_out.clear(sale);
+        }
+        Ok(outcomes)
     }
 
     /// Gives units back. `Cancelled` and `Expired` append an event, `PaymentFailed` does not: the

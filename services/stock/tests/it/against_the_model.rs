@@ -27,6 +27,7 @@ enum Step {
     Submit(Vec<(Target, Option<Details>)>),
     Confirm(Vec<Target>),
     Release(Vec<(Target, ReleaseReason)>),
+    Decline(Vec<(Target, u32)>),
     Cancel(Target),
     Expire(usize, Duration),
     LetDeadlinePass(Target),
@@ -83,6 +84,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => prop::collection::vec((target(), prop::option::of(details())), 1..4).prop_map(Step::Submit),
         6 => prop::collection::vec(target(), 1..4).prop_map(Step::Confirm),
         6 => prop::collection::vec((target(), reason), 1..4).prop_map(Step::Release),
+        6 => prop::collection::vec((target(), 1..4_u32), 1..4).prop_map(Step::Decline),
         4 => target().prop_map(Step::Cancel),
         4 => (1..4_usize, prop_oneof![Just(Duration::ZERO), Just(CENTURY)])
             .prop_map(|(limit, grace)| Step::Expire(limit, grace)),
@@ -147,6 +149,14 @@ impl Pair {
                 let found = self.sale.stock.release(self.sale.id(), &orders).await;
                 let expected: Vec<_> =
                     orders.iter().map(|&(order, reason)| self.model.release(order, None, reason)).collect();
+                assert_eq!(found, Ok(expected));
+            }
+            Step::Decline(targets) => {
+                let payments: Vec<_> =
+                    targets.iter().map(|(target, number)| (self.order(target.order), *number)).collect();
+                let found = self.sale.stock.decline_payments(self.sale.id(), &payments).await;
+                let expected: Vec<_> =
+                    payments.iter().map(|&(order, number)| self.model.decline(order, number)).collect();
                 assert_eq!(found, Ok(expected));
             }
             Step::Cancel(target) => {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rocketmart_stock::{
-    ConfirmOutcome, Expired, PaymentDetails, PaymentOutcome, ReleaseOutcome, ReleaseReason, SaleSpec,
-    SaleState,
+    ConfirmOutcome, DeclineOutcome, Expired, PaymentDetails, PaymentOutcome, ReleaseOutcome, ReleaseReason,
+    SaleSpec, SaleState,
 };
 use uuid::Uuid;
 
@@ -125,4 +125,50 @@ async fn a_payment_is_submitted_as_it_was_prepared_and_only_once() {
     assert_eq!(submitted.payment_method_id, details.payment_method_id);
     let again = sale.stock.submit_payment(&sale.payment(&reservation)).await;
     assert_eq!(again, Ok(PaymentOutcome::AlreadySubmitted(submitted)), "other details change nothing");
+}
+
+#[tokio::test]
+async fn p4_a_declined_payment_leaves_the_units_with_their_buyer_until_the_deadline() {
+    let sale = Sale::of_tea(10).await;
+    let reservation = sale.reserve_tea(a_buyer()).await;
+    let (order, payment) = (reservation.order, sale.payment(&reservation));
+    let declined = async |number| sale.stock.decline_payments(sale.id(), &[(order, number)]).await;
+    for number in 1..=2 {
+        let paid = sale.stock.submit_payment(&payment).await;
+        assert!(matches!(paid, Ok(PaymentOutcome::Submitted(_))), "{paid:?}");
+        assert_eq!(declined(number).await, Ok(vec![DeclineOutcome::Held]));
+        assert_eq!(sale.tea().await, (9, 1, 0));
+    }
+    // Told again while the third is under way, the second is no news.
+    let paid = sale.stock.submit_payment(&payment).await;
+    assert!(
+        matches!(&paid, Ok(PaymentOutcome::Submitted(third)) if third.declined_payments == 2),
+        "{paid:?}"
+    );
+    assert_eq!(declined(2).await, Ok(vec![DeclineOutcome::Held]));
+    let paid = sale.stock.submit_payment(&payment).await;
+    assert!(matches!(paid, Ok(PaymentOutcome::AlreadySubmitted(_))), "one at a time: {paid:?}");
+
+    sale.let_deadline_pass(&reservation).await;
+    assert_eq!(declined(3).await, Ok(vec![DeclineOutcome::Released]));
+    assert_eq!(declined(3).await, Ok(vec![DeclineOutcome::AlreadyReleased(ReleaseReason::PaymentFailed)]));
+    assert_eq!(sale.tea().await, (10, 0, 0));
+    let entries = sale.stock.read_events(sale.id(), "0", 100, Duration::ZERO).await.unwrap();
+    let events = entries.into_iter().flat_map(|entry| entry.events);
+    let submitted = events.filter(|event| event.event_type.ends_with("payment_submitted.v1"));
+    let numbers: Vec<_> = submitted
+        .map(|event| serde_json::from_str::<serde_json::Value>(&event.data).unwrap()["attempt"].clone())
+        .collect();
+    assert_eq!(numbers, [serde_json::Value::Null, 2.into(), 3.into()]);
+}
+
+#[tokio::test]
+async fn p4_a_declined_order_that_is_not_paid_otherwise_expires() {
+    let sale = Sale::of_tea(10).await;
+    let reservation = sale.reserve_tea(a_buyer()).await;
+    sale.stock.submit_payment(&sale.payment(&reservation)).await.unwrap();
+    sale.stock.decline_payments(sale.id(), &[(reservation.order, 1)]).await.unwrap();
+    sale.let_deadline_pass(&reservation).await;
+    assert_eq!(sale.expire(100).await, 1);
+    assert_eq!(sale.tea().await, (10, 0, 0));
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rocketmart_stock::{
-    BuyerId, ConfirmOutcome, CurrentPrice, Expired, ItemCounters, ItemSpec, LoadOutcome, OrderId,
-    PaymentDetails, PaymentOutcome, PricedLine, ReleaseOutcome, ReleaseReason, Reservation, ReservationState,
-    Reserve, ReserveOutcome, SaleSpec, SaleState, SpecConflict,
+    BuyerId, ConfirmOutcome, CurrentPrice, DeclineOutcome, Expired, ItemCounters, ItemSpec, LoadOutcome,
+    OrderId, PaymentDetails, PaymentOutcome, PricedLine, ReleaseOutcome, ReleaseReason, Reservation,
+    ReservationState, Reserve, ReserveOutcome, SaleSpec, SaleState, SpecConflict,
 };
 
 use crate::support::PAST_DEADLINE;
@@ -153,6 +153,7 @@ impl Model {
             payment_prepared: false,
             payment_method_id: None,
             delivery_address_id: None,
+            declined_payments: 0,
         };
         self.keys.insert(key, (wish.order, wish.request_hash.clone()));
         self.reservations.insert(wish.order, reservation.clone());
@@ -227,6 +228,26 @@ impl Model {
                 ConfirmOutcome::Confirmed
             }
         }
+    }
+
+    pub(crate) fn decline(&mut self, order: OrderId, number: u32) -> DeclineOutcome {
+        let Some(reservation) = self.reservations.get_mut(&order) else { return DeclineOutcome::Unknown };
+        match reservation.state {
+            ReservationState::Confirmed => return DeclineOutcome::AlreadyConfirmed,
+            ReservationState::Released(reason) => return DeclineOutcome::AlreadyReleased(reason),
+            _ if number <= reservation.declined_payments => return DeclineOutcome::Held,
+            ReservationState::Reserved => reservation.declined_payments = number,
+            ReservationState::PaymentSubmitted => {
+                reservation.declined_payments = number;
+                if is_past(reservation) {
+                    self.give_back(order, ReleaseReason::PaymentFailed);
+                    return DeclineOutcome::Released;
+                }
+                reservation.state = ReservationState::Reserved;
+                set_details(reservation, PaymentDetails::default());
+            }
+        }
+        DeclineOutcome::Held
     }
 
     pub(crate) fn release(

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::domain::facts::{
-    PAYMENT, failed, ledger, released, reserved, run, shipment, submitted, succeeded, told,
+    PAYMENT, failed, failed_attempt, ledger, released, reserved, run, shipment, submitted, succeeded, told,
 };
 use crate::domain::order::PaymentState;
-use crate::events::{ReleaseReason, ShipmentState};
+use crate::events::{PaymentSubmitted, ReleaseReason, Reserved, ShipmentState};
 
 #[test]
 fn a_whole_purchase_in_one_batch_makes_one_paid_order_and_sells_its_units() {
@@ -100,6 +100,46 @@ fn a_failed_payment_restocks_once_however_often_it_is_told() {
     assert_eq!(outcome.made[0].state, OrderState::PaymentFailed);
     assert!(ledger(&outcome).is_nothing());
     assert_eq!(told(&outcome), ["rocketmart.order.payment_requested.v1", "rocketmart.order.released.v1"]);
+}
+
+#[test]
+fn p4_a_failed_payment_may_be_followed_by_another_and_costs_no_unit() {
+    let again = |attempt| {
+        let Fact::PaymentSubmitted(event) = submitted() else { unreachable!() };
+        Fact::PaymentSubmitted(PaymentSubmitted { attempt: Some(attempt), ..event })
+    };
+    let outcome = run([reserved(), submitted(), failed(Verdict::Held), failed(Verdict::Held)]);
+    let order = &outcome.made[0];
+    assert_eq!((order.state, order.payment.state), (OrderState::Reserved, PaymentState::Failed));
+    assert_eq!(ledger(&outcome), Move { remaining: -2, reserved: 2, sold: 0 });
+
+    // The second is asked for once, and what is heard of the first afterwards is no news of it.
+    let facts = [reserved(), submitted(), failed(Verdict::Held), again(2), again(2), again(1)];
+    let outcome = run(facts.into_iter().chain([failed(Verdict::Held)]));
+    let order = &outcome.made[0];
+    assert_eq!((order.state, order.payment.state), (OrderState::Reserved, PaymentState::Requested));
+    assert_eq!(told(&outcome), ["rocketmart.order.payment_requested.v1"; 2]);
+    let OrderEvent::PaymentRequested(request) = &outcome.effects.emitted[1].event else { panic!() };
+    assert_eq!(request.attempt, Some(2));
+
+    // The news of the first may also be behind the request for the second.
+    let facts =
+        [reserved(), submitted(), again(2), failed(Verdict::Held), failed_attempt(Some(2), Verdict::Held)];
+    let order = &run(facts).made[0];
+    assert_eq!((order.payment.state, order.payment.attempt), (PaymentState::Failed, 2));
+}
+
+#[test]
+fn s8_money_of_a_free_order_that_came_too_late_needs_no_refund() {
+    let free = |fact| match fact {
+        Fact::Reserved(event) => Fact::Reserved(Reserved { amount: 0, ..event }),
+        fact => fact,
+    };
+    let facts =
+        [reserved(), submitted(), released(ReleaseReason::Expired), succeeded(PAYMENT, 0, Verdict::Lost)];
+    let outcome = run(facts.map(free));
+    assert_eq!(outcome.made[0].payment.state, PaymentState::Refunded);
+    assert!(!told(&outcome).contains(&"rocketmart.order.refund_requested.v1"));
 }
 
 #[test]

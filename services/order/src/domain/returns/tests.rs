@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::domain::batch::Batch;
-use crate::domain::facts::{ORDER, batch, delivered, paid, refund_failed, refunded, return_is, told};
+use crate::domain::facts::{
+    ORDER, batch, delivered, paid, refund_failed, refunded, refunded_unasked, return_is, told,
+};
 use crate::domain::order::PaymentState;
-use crate::events::types;
+use crate::events::{OrderEvent, types};
 
 const FIRST: Uuid = Uuid::from_u128(61);
 const SECOND: Uuid = Uuid::from_u128(62);
@@ -41,6 +43,51 @@ fn rule(refused: Result<Return, NotReturnable>) -> String {
         NotReturnable::Line { index, field, rule, .. } => format!("{index} {field} {rule}"),
         other => other.to_string(),
     }
+}
+
+/// What the payment service was asked to give back.
+fn asked_back(batch: Batch) -> Vec<i64> {
+    let emitted = batch.finish().effects.emitted.into_iter();
+    let amounts = emitted.filter_map(|emitted| match emitted.event {
+        OrderEvent::RefundRequested(refund) => Some(refund.amount),
+        _ => None,
+    });
+    amounts.collect()
+}
+
+fn money(batch: &mut Batch) -> (i64, i64) {
+    let refunds = batch.decide(ORDER, |order, _| Ok::<_, ()>(order.refunds)).unwrap().unwrap();
+    (refunds.requested, refunds.done)
+}
+
+#[test]
+fn p3_a_return_gives_back_what_the_provider_did_not_give_back_before() {
+    let mut some = batch(delivered());
+    some.apply(4, refunded_unasked(600)).unwrap();
+    assert_eq!((state(&mut some).1, money(&mut some)), (PaymentState::Succeeded, (600, 600)));
+    ask(&mut some, FIRST, None).unwrap();
+    some.apply(5, return_is(FIRST, ReturnStep::Received)).unwrap();
+    some.apply(6, refunded(FIRST, 400)).unwrap();
+    assert_eq!(state(&mut some), (OrderState::Refunded, PaymentState::Refunded));
+    assert_eq!((money(&mut some), asked_back(some)), ((1000, 1000), vec![400]));
+
+    // All of it went back before: there is nothing to ask for.
+    let mut all = batch(delivered());
+    all.apply(4, refunded_unasked(1000)).unwrap();
+    assert_eq!(state(&mut all), (OrderState::Delivered, PaymentState::Refunded));
+    ask(&mut all, FIRST, None).unwrap();
+    all.apply(5, return_is(FIRST, ReturnStep::Received)).unwrap();
+    assert_eq!(state(&mut all), (OrderState::Refunded, PaymentState::Refunded));
+    assert_eq!(asked_back(all), []);
+
+    // It happens while the money of a return is on its way, of which less can go back then.
+    let mut meanwhile = batch(delivered());
+    ask(&mut meanwhile, FIRST, None).unwrap();
+    meanwhile.apply(4, return_is(FIRST, ReturnStep::Received)).unwrap();
+    meanwhile.apply(5, refunded_unasked(600)).unwrap();
+    meanwhile.apply(6, refunded(FIRST, 400)).unwrap();
+    assert_eq!(state(&mut meanwhile), (OrderState::Refunded, PaymentState::Refunded));
+    assert_eq!(money(&mut meanwhile), (1000, 1000));
 }
 
 #[test]

@@ -14,9 +14,18 @@ impl Shop {
         self.backing.send(events::PAYMENTS, events::types::PAYMENT_SUCCEEDED, id, &data).await;
     }
 
+    /// Nothing is charged any more.
     pub async fn payment_fails(&self, order: &Value, payment: Uuid) {
         let id: Uuid = order["id"].as_str().unwrap().parse().unwrap();
-        let data = json!({ "payment_id": payment, "order_id": id, "reason": "declined" });
+        let data = json!({ "payment_id": payment, "order_id": id, "reason": "declined", "closed": true });
+        self.backing.send(events::PAYMENTS, events::types::PAYMENT_FAILED, id, &data).await;
+    }
+
+    /// The card is declined; another one may do.
+    pub async fn card_is_declined(&self, order: &Value, payment: Uuid, attempt: i32) {
+        let id: Uuid = order["id"].as_str().unwrap().parse().unwrap();
+        let data =
+            json!({ "payment_id": payment, "order_id": id, "reason": "card_declined", "attempt": attempt });
         self.backing.send(events::PAYMENTS, events::types::PAYMENT_FAILED, id, &data).await;
     }
 
