@@ -26,11 +26,13 @@ pub(crate) async fn redis(stock: &Stock) -> anyhow::Result<()> {
     Ok(stock.ensure_safe().await?)
 }
 
-/// Whether Redis, if it answers, keeps what it accepts. This does not pass by itself, as an outage does: a shop
-/// on such a Redis is not in order, however well it seems to sell.
+/// Whether Redis, if it answers, keeps what it accepts, and is this shop's. This does not pass by itself, as an
+/// outage does: a shop on such a Redis is not in order, however well it seems to sell.
 pub(crate) async fn redis_settings(stock: &Stock) -> anyhow::Result<()> {
     match timeout(PATIENCE, stock.ensure_safe()).await {
-        Ok(Err(error @ StockError::Unsafe(_))) => Err(error.into()),
+        Ok(Err(error)) if matches!(error, StockError::Unsafe(_)) || error.is_of_another_shop() => {
+            Err(error.into())
+        }
         _ => Ok(()),
     }
 }

@@ -2,6 +2,8 @@
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use crate::owner;
+
 /// Why a call has no answer. Cloned to every caller of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StockError {
@@ -30,6 +32,12 @@ pub enum StockError {
 }
 
 impl StockError {
+    /// Whether it was refused because it is another shop's Redis. As with [`StockError::Unsafe`], that does not pass
+    /// by itself.
+    pub fn is_of_another_shop(&self) -> bool {
+        owner::is_refusal(self)
+    }
+
     /// An error of a call that was handed to an open connection. Only answers that Redis gives
     /// *instead of* running a command count as "not carried out"; silence counts as unknown.
     pub(crate) fn after_sending(error: &RedisError) -> Self {
