@@ -78,7 +78,7 @@ fn p3_a_return_gives_back_what_the_provider_did_not_give_back_before() {
     ask(&mut all, FIRST, None).unwrap();
     all.apply(5, return_is(FIRST, ReturnStep::Received)).unwrap();
     assert_eq!(state(&mut all), (OrderState::Refunded, PaymentState::Refunded));
-    assert_eq!(asked_back(all), []);
+    assert_eq!(asked_back(all), Vec::<i64>::new());
 
     // It happens while the money of a return is on its way, of which less can go back then.
     let mut meanwhile = batch(delivered());
