@@ -155,7 +155,9 @@ impl App {
             _ if !order.was_paid() => {
                 Err(Problem::conflict("order-not-payable", format!("the order is {}", order.state)))
             }
-            _ if is_other(wished, order.payment.method_id, order.delivery_address_id) => Err(paid_otherwise()),
+            _ if is_other(wished, order.payment.method_id, order.delivery_address_id) => {
+                Err(paid_otherwise())
+            }
             _ => Ok(order),
         }
     }
