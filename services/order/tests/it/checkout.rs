@@ -217,7 +217,7 @@ async fn a_member_holds_so_many_unpaid_orders_and_units_and_no_more_s6() {
     let mut orders = Vec::new();
     for n in 0..12 {
         fill(&buyer, &[(PEN, 5)]).await;
-        let (status, answer) = check_out(&buyer, &format!("order {n}"), &agreed(&[(PEN, 5)])).await;
+        let (status, answer) = check_out(&buyer, &format!("order-{n}"), &agreed(&[(PEN, 5)])).await;
         if status == 201 {
             orders.push(answer);
         } else {
@@ -226,7 +226,7 @@ async fn a_member_holds_so_many_unpaid_orders_and_units_and_no_more_s6() {
         }
     }
     assert_eq!(orders.len(), 10);
-    let again = check_out(&buyer, "order 0", &agreed(&[(PEN, 5)])).await;
+    let again = check_out(&buyer, "order-0", &agreed(&[(PEN, 5)])).await;
     assert_eq!((again.0, &again.1["id"]), (201, &orders[0]["id"]), "a repetition is no new order");
     assert_eq!(buy(&other, &[(PEN, 100)]).await.0, 201, "others have limits of their own");
 
@@ -235,7 +235,7 @@ async fn a_member_holds_so_many_unpaid_orders_and_units_and_no_more_s6() {
     assert_eq!(buyer.post(&format!("/api/v1/orders/{id}/cancel"), &json!({})).await.0, 200);
     shop.until_booked(id, "cancelled").await;
     fill(&buyer, &[(PEN, 50)]).await;
-    assert_eq!(check_out(&buyer, "after all", &agreed(&[(PEN, 50)])).await.0, 201);
+    assert_eq!(check_out(&buyer, "after-all", &agreed(&[(PEN, 50)])).await.0, 201);
     fill(&buyer, &[(PEN, 1)]).await;
-    assert_eq!(check_out(&buyer, "too much", &agreed(&[(PEN, 1)])).await.0, 409);
+    assert_eq!(check_out(&buyer, "too-much", &agreed(&[(PEN, 1)])).await.0, 409);
 }
