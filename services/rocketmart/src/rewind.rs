@@ -15,8 +15,8 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::event_schemas;
 
-/// It reads its topic from the beginning whenever it starts, and has no group.
-const WITHOUT_A_GROUP: &str = "search";
+/// They read their topics from the beginning whenever they start, and have no group.
+const WITHOUT_A_GROUP: [&str; 2] = ["catalog", "search"];
 /// A worker that was killed is a member of its group for so long.
 const LEAVING: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_secs(1);
@@ -77,7 +77,9 @@ fn groups() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         let topics = published.iter().filter(|event| event.event_type == read.event_type);
         groups.entry(read.component).or_default().extend(topics.map(|event| event.topic));
     }
-    groups.remove(WITHOUT_A_GROUP);
+    for component in WITHOUT_A_GROUP {
+        groups.remove(component);
+    }
     groups
 }
 
