@@ -51,12 +51,13 @@ pub(super) async fn change(
     answer: Changed,
 ) -> problem::Result<Response> {
     for _ in 0..ATTEMPTS {
-        // Before the product: what is made in between makes the write below fail.
+        let before = rows::find_settled(cluster, id).await.map_err(refusal)?.live();
+        let before = before.ok_or_else(|| refusal(StoreError::Unknown))?;
+        // After the product: what was made before it was read is found here, and what is made from then on moves
+        // its version, so that the write below fails.
         if let Some(made) = find(cluster, id, &once.key.0).await.map_err(refusal)? {
             return made.replay(&once.request_hash);
         }
-        let before = rows::find_settled(cluster, id).await.map_err(refusal)?.live();
-        let before = before.ok_or_else(|| refusal(StoreError::Unknown))?;
         let product = step(before.product.clone())?;
         let likes = marks::likes(cluster, id).await.map_err(refusal)?;
         let (kept, response) = KeptAnswer::of(answer(Product { likes, ..product.clone() })).await?;
