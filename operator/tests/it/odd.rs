@@ -155,7 +155,8 @@ fn numbers(field: &Value) -> Vec<Value> {
 
 fn maps() -> Vec<Value> {
     let of = |key: &str, value: Value| Value::Object(Map::from_iter([(key.to_owned(), value)]));
-    let many: Map<String, Value> = (0..1_000).map(|number| (format!("key-{number}"), json!(1))).collect();
+    // The API server tells of each in a header; more than a hundred headers are more than its client reads.
+    let many: Map<String, Value> = (0..50).map(|number| (format!("key-{number}"), json!(1))).collect();
     vec![
         of("", json!(1)),
         of("../..", json!(1)),

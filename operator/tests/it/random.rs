@@ -51,7 +51,10 @@ async fn settle(cluster: &Cluster) {
         let shop = api.get("rocket").await.unwrap();
         let seen = shop.status.as_ref().and_then(|status| status.observed_generation);
         let settled = condition(&shop, "Progressing", "False").is_some();
-        if seen == generation && settled && condition(&shop, "Ready", "True").is_some() {
+        // A component that was declared with no replicas is all that may be wrong.
+        let stopped =
+            condition(&shop, "Ready", "False").is_some_and(|why| why.starts_with("declared with 0 replicas"));
+        if seen == generation && settled && (stopped || condition(&shop, "Ready", "True").is_some()) {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;

@@ -166,7 +166,8 @@ async fn life(service: &order_service::Shop, begin: Option<usize>, end: End) -> 
             life.cluster.sales_operator_cut_by(&scissors, &url, term + 1).await
         };
         let crashes = crashing(begin, start, rest).await;
-        assert!((8..MOST_CRASHES).contains(&crashes), "{name} {end:?}: {crashes} crashes");
+        // As many as there are writes left: each thing is told once.
+        assert!((5..MOST_CRASHES).contains(&crashes), "{name} {end:?}: {crashes} crashes");
     } else {
         let operator = life.cluster.sales_operator(&service.api, 2).await;
         rest.await;

@@ -294,10 +294,8 @@ async fn an_order_is_found_whichever_sale_its_id_hints_at() {
         };
         let outcome = shop.backing.stock.reserve(SaleId(sold_in), &[wish]).await.unwrap();
         assert!(matches!(outcome[..], [ReserveOutcome::Reserved(_)]), "{key}: {outcome:?}");
-        eventually("it is found", async || {
-            buyer.get(&format!("/api/v1/orders/{order}")).await.0 == 200
-        })
-        .await;
+        eventually("it is found", async || buyer.get(&format!("/api/v1/orders/{order}")).await.0 == 200)
+            .await;
         let (status, paid) = buyer.post(&format!("/api/v1/orders/{order}/payment"), &json!({})).await;
         assert_eq!((status, &paid["sale"]), (202, &json!(sold_in)), "{key}");
     }

@@ -121,7 +121,11 @@ async fn redis_forgets_old_orders_of_ordinary_stock_and_their_buyers_still_see_t
     assert_eq!((status, &seen["state"]), (200, &json!("paid")), "{seen}");
     let pay = format!("/api/v1/orders/{paid}/payment");
     let (status, again) = payer.post(&pay, &json!({})).await;
-    assert_eq!((status, &again["state"]), (202, &json!("paid")), "a repetition is answered as before: {again}");
+    assert_eq!(
+        (status, &again["state"]),
+        (202, &json!("paid")),
+        "a repetition is answered as before: {again}"
+    );
     let another_card = json!({ "payment_method_id": uuid::Uuid::now_v7() });
     let (status, refused) = payer.post(&pay, &another_card).await;
     assert_eq!((status, refused["code"].as_str()), (409, Some("order-not-payable")), "{refused}");
