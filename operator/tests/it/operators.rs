@@ -146,6 +146,8 @@ async fn counting_client() -> (Client, Arc<AtomicUsize>) {
     let counted = writes.clone();
     let count = tower::util::MapRequestLayer::new(move |request: http::Request<Body>| {
         if request.method() != http::Method::GET {
+            // Shown when a test expected others.
+            println!("writes: {} {}", request.method(), request.uri());
             counted.fetch_add(1, Ordering::Relaxed);
         }
         request

@@ -15,7 +15,12 @@ const REASON: Text = Text::line(200);
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Adjustment {
-    #[schema(example = "MUG-BLUE-300")]
+    #[schema(
+        example = "MUG-BLUE-300",
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$"
+    )]
     pub sku: String,
     /// Units that have come in (positive) or gone (negative).
     #[schema(example = -3, minimum = -1_000_000_000, maximum = 1_000_000_000)]

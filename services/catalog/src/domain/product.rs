@@ -62,8 +62,8 @@ pub struct Variant {
     pub options: BTreeMap<String, String>,
     /// Units that can be had now as ordinary stock, a few seconds old: neither held by a buyer nor promised to a
     /// flash sale. Missing while nobody has told.
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
-    #[schema(read_only, nullable = false, minimum = 0)]
+    #[serde(default, deserialize_with = "only_told", skip_serializing_if = "Option::is_none")]
+    #[schema(read_only, nullable = false, minimum = 0, maximum = 1_000_000_000)]
     pub available: Option<i64>,
     /// Which publication took the SKU for this product: of two products that had it, the later has the greater
     /// number. The store gives it; `None` while the SKU is not held.
@@ -149,6 +149,11 @@ pub struct VariantEdit {
     pub quantity: Option<i64>,
     #[serde(default, deserialize_with = "list::entries_at_most::<10, _, _>")]
     pub options: BTreeMap<String, String>,
+}
+
+/// A field of answers alone.
+fn only_told<'de, D: Deserializer<'de>>(_: D) -> Result<Option<i64>, D::Error> {
+    Err(serde::de::Error::custom("is told by the shop and cannot be given"))
 }
 
 /// A field that may be left out but not be `null`.

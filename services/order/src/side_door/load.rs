@@ -145,7 +145,8 @@ impl SideDoor {
         let id = SaleId(sale.id);
         let loaded = match self.stock.load(&spec(sale)?).await {
             // A part of it is gone: the status tells, and it is rebuilt.
-            Err(StockError::Unvouched) => return self.look(sale.id).await.map(drop),
+            Err(StockError::Unvouched) if sale.loaded => return self.look(sale.id).await.map(drop),
+            Err(StockError::Unvouched) => return Err(something_is_there()),
             loaded => loaded.map_err(away)?,
         };
         match loaded {
@@ -172,6 +173,14 @@ impl SideDoor {
             sales::find(&self.pool, sale.id).await.map_err(database)?.ok_or_else(super::sale_unknown)?;
         self.align(&ready).await
     }
+}
+
+/// Nothing was ever loaded, so what lies under the keys of the sale is of another hand, or of a load that Redis lost
+/// a part of before it was read back.
+fn something_is_there() -> Problem {
+    let detail =
+        "the pre-load does not read back: Redis holds something of this sale, which was never loaded";
+    Problem::validation(vec![FieldError::new("items", "redis-not-empty", detail)])
 }
 
 /// A PUT that repeats what a finished sale was is answered as ever; one that wants more is refused.
