@@ -239,8 +239,13 @@ impl<'a> Progress<'a> {
 
     async fn announce(&self, context: &Context) {
         let about = self.sale.object_ref(&());
+        let [now, before] = [&self.status, &self.written].map(|status| verdicts::trouble(&status.conditions));
+        let trouble = now.filter(|now| before.is_none_or(|before| before.reason != now.reason));
         for entered in self.status.phase_times.iter().skip(self.written.phase_times.len()) {
             tracing::info!(phase = %entered.phase, "phase");
+            if entered.phase == Phase::Failed && trouble.is_some() {
+                continue; // what is wrong says it, once
+            }
             let note = verdicts::next(entered.phase, self.sale);
             context.tell(&about, EventType::Normal, &entered.phase.to_string(), note).await;
         }
@@ -252,8 +257,7 @@ impl<'a> Progress<'a> {
         {
             context.tell(&about, EventType::Warning, REBUILT, message).await;
         }
-        let [now, before] = [&self.status, &self.written].map(|status| verdicts::trouble(&status.conditions));
-        if let Some(trouble) = now.filter(|now| before.is_none_or(|before| before.reason != now.reason)) {
+        if let Some(trouble) = trouble {
             tracing::warn!(reason = trouble.reason, because = trouble.message, "not ready");
             context.tell(&about, EventType::Warning, &trouble.reason, trouble.message.clone()).await;
         }
