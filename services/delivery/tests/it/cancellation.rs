@@ -77,6 +77,13 @@ async fn a_cancellation_that_races_with_the_carrier_gets_one_answer_and_it_is_th
         (moving == 0).then_some(())
     })
     .await;
+    for order in &orders {
+        eventually("the end of each journey is told", async || {
+            let told = shop.states_told(order.id);
+            told.last().is_some_and(|state| ["cancelled", "delivered"].contains(&state.as_str())).then_some(())
+        })
+        .await;
+    }
     a_while().await;
     let mut cancelled = 0;
     for order in &orders {
