@@ -23,9 +23,9 @@ use crate::demo::{
     install::{BACKING_NAMESPACE, OPERATOR, OPERATOR_NAMESPACE, SHOP, SHOP_NAMESPACE},
 };
 
-/// What was asked for, row by row, and the tour: of the tests in e2e/shop those that need no more than the
-/// entrance.
-const TESTS: [&str; 2] = ["row_", "every_command_of_the_tour"];
+/// What was asked for, row by row, and what documents tell to type: of the tests in e2e/shop those that need no
+/// more than the entrance, or a cluster.
+const TESTS: [&str; 3] = ["row_", "every_command_of_the_tour", "k16_"];
 /// They wait for the shop most of the time.
 const AT_ONCE: &str = "--test-threads=8";
 /// Needs the Gateway of the node of this machine.

@@ -1,21 +1,96 @@
-//! What documents tell people to type names objects that there are (K16).
+//! What documents tell people to type is run by a test, and names objects that there are (K16).
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use rocketmart_crds::Component;
-use rocketmart_harness::prepare;
+use rocketmart_harness::{
+    apiserver::ApiServer,
+    documents::{Block, blocks},
+    prepare,
+};
 use rocketmart_operator::controllers::shop::names;
 use serde_json::Value;
 
+/// What becomes of the commands of a block.
+enum Typed {
+    /// A test runs them as they are written: its file and its name.
+    By(&'static str, &'static str),
+    /// Why none does.
+    Nobody(&'static str),
+}
+
+use Typed::{By, Nobody};
+
+const HERE: &str = "operator/tests/it/documents.rs";
+const DEFINITIONS: Typed = By(
+    "operator/tests/it/upgrade.rs",
+    "k13_the_definitions_that_helm_installed_are_upgraded_as_the_documents_say",
+);
+const TOUR: Typed = By("e2e/shop/tests/shop/tour.rs", "every_command_of_the_tour_does_what_it_says");
+const BY_HAND: Typed = By(HERE, "k16_a_cluster_is_filled_and_emptied_by_hand_as_the_readme_says");
+const CHARTS: Typed = By(HERE, "k16_the_charts_are_installed_and_removed_as_they_say_themselves");
+const RESTORED: Typed = By(
+    "e2e/shop/tests/deployed/restored.rs",
+    "k16_a_shop_comes_back_from_its_backup_by_the_commands_of_the_document",
+);
+const TROUBLE: Typed =
+    By("e2e/shop/tests/deployed/trouble.rs", "k16_a_pod_says_what_is_away_to_who_asks_as_the_document_says");
+const LETTERS: Typed =
+    By("e2e/shop/tests/deployed/trouble.rs", "k16_dead_letters_are_listed_by_the_commands_of_the_document");
+
+/// Every block of shell in every document, by its document and its first line. An empty line stands for all
+/// of a document.
+const BLOCKS: &[(&str, &str, Typed)] = &[
+    ("README.md", "cargo xtask demo   #", Nobody("the first is the tier `e2e`, the second runs all tests")),
+    ("README.md", "cargo xtask kubectl -- -n rocket-mart", Nobody("removes the node that tests run on")),
+    ("README.md", "kind create cluster", Nobody("wants Docker")),
+    ("README.md", "cargo xtask demo --kubeconfig", Nobody("wants another cluster")),
+    ("README.md", "kubectl create namespace rocket-mart", BY_HAND),
+    ("README.md", "kubectl delete flashsales", BY_HAND),
+    ("charts/backing-services/README.md", "kubectl create namespace backing", CHARTS),
+    ("charts/rocketmart/README.md", "helm upgrade --install rocketmart", CHARTS),
+    ("charts/rocketmart/README.md", "kubectl apply --server-side", DEFINITIONS),
+    ("charts/rocketmart/templates/NOTES.txt", "kubectl apply --server-side", DEFINITIONS),
+    ("charts/rocketmart/templates/NOTES.txt", "kubectl delete flashsales", CHARTS),
+    // But for `replay`, which e2e/shop/tests/shop/dead_letters.rs asks of processes.
+    ("docs/dead-letters.md", "kubectl", LETTERS),
+    ("docs/operations.md", "kubectl -n rocket-mart get pods", TROUBLE),
+    ("docs/restore.md", "kubectl -n backing exec", RESTORED),
+    ("docs/restore.md", "for database in", RESTORED),
+    ("docs/restore.md", "kubectl -n rocketmart-system scale", RESTORED),
+    ("docs/restore.md", "psql \"$POSTGRES/catalog\"", RESTORED),
+    ("docs/restore.md", "kubectl -n NAMESPACE run rewind", RESTORED),
+    ("docs/tour.md", "", TOUR),
+];
+
+fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 /// Paths below the checkout, and their texts.
 fn documents() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut paths = vec![root.join("README.md"), root.join("charts/rocketmart/README.md")];
-    paths.push(root.join("charts/backing-services/README.md"));
-    paths.push(root.join("charts/rocketmart/templates/NOTES.txt"));
-    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    paths.extend(docs.filter(|path| path.extension().is_some_and(|kind| kind == "md")));
-    paths.into_iter().map(|path| (path.display().to_string(), fs::read_to_string(path).unwrap())).collect()
+    let root = checkout();
+    let mut paths = vec![
+        "README.md".to_owned(),
+        "ARCHITECTURE.md".to_owned(),
+        "CONTRIBUTING.md".to_owned(),
+        "charts/rocketmart/README.md".to_owned(),
+        "charts/rocketmart/templates/NOTES.txt".to_owned(),
+        "charts/backing-services/README.md".to_owned(),
+        "charts/backing-services/templates/NOTES.txt".to_owned(),
+    ];
+    for folder in ["docs", "docs/adr"] {
+        let files = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let pages = files.filter(|path| path.extension().is_some_and(|kind| kind == "md"));
+        paths.extend(pages.map(|path| format!("{folder}/{}", path.file_name().unwrap().to_str().unwrap())));
+    }
+    let text = |path: &String| fs::read_to_string(root.join(path)).unwrap();
+    paths.into_iter().map(|path| (path.clone(), text(&path))).collect()
 }
 
 /// The commands in a document that begin with `program`, each on one line.
@@ -26,21 +101,36 @@ fn commands(text: &str, program: &str) -> Vec<String> {
     parts.filter(|part| part.starts_with(&begins)).map(str::to_owned).collect()
 }
 
-/// Deployments of the charts as they are installed by the README, and of a shop `SHOP`.
-fn deployments() -> BTreeSet<String> {
-    let mut names: BTreeSet<_> =
-        Component::ALL.iter().map(|component| names::of_component("SHOP", *component)).collect();
+/// Deployments of the charts as they are installed by the README.
+fn installed() -> Vec<Value> {
+    let mut all = Vec::new();
     for chart in ["rocketmart", "backing-services"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts").join(chart);
+        let path = checkout().join("charts").join(chart);
         let output =
             Command::new(prepare::helm().unwrap()).args(["template", chart]).arg(path).output().unwrap();
         let rendered = String::from_utf8(output.stdout).unwrap();
         for object in rendered.split("\n---").filter(|object| object.contains("\nkind: Deployment")) {
-            let object: Value = serde_norway::from_str(object.trim_start_matches("---")).unwrap();
-            names.insert(object["metadata"]["name"].as_str().unwrap().to_owned());
+            all.push(serde_norway::from_str(object.trim_start_matches("---")).unwrap());
         }
     }
-    names
+    all
+}
+
+/// Names of those, and of the Deployments of a shop `SHOP`.
+fn deployments() -> BTreeSet<String> {
+    let theirs = installed();
+    let theirs = theirs.iter().map(|object| object["metadata"]["name"].as_str().unwrap().to_owned());
+    Component::ALL.iter().map(|component| names::of_component("SHOP", *component)).chain(theirs).collect()
+}
+
+/// Labels of pods: of a shop `SHOP`, and of what the charts install.
+fn labels() -> BTreeSet<(String, String)> {
+    let mut labels: BTreeSet<_> = names::shop_labels("SHOP").into_iter().collect();
+    for object in installed() {
+        let theirs = object["spec"]["template"]["metadata"]["labels"].as_object().unwrap().clone();
+        labels.extend(theirs.into_iter().map(|(name, value)| (name, value.as_str().unwrap().to_owned())));
+    }
+    labels
 }
 
 #[test]
@@ -61,9 +151,8 @@ fn k16_a_deployment_that_a_document_names_is_one_that_there_is() {
 }
 
 #[test]
-fn k16_labels_by_which_a_document_selects_are_those_of_a_shop() {
-    let labels = names::shop_labels("SHOP");
-    let mut seen = 0;
+fn k16_labels_by_which_a_document_selects_are_those_of_a_shop_or_of_a_chart() {
+    let (labels, mut seen) = (labels(), 0);
     for (path, text) in documents() {
         for command in commands(&text, "kubectl") {
             let mut words = command.split_whitespace();
@@ -73,11 +162,122 @@ fn k16_labels_by_which_a_document_selects_are_those_of_a_shop() {
                 }
                 for label in words.next().unwrap_or_default().split(',') {
                     let (name, value) = label.split_once('=').unwrap();
-                    assert_eq!(labels.get(name).map(String::as_str), Some(value), "{path}: {command}");
+                    assert!(labels.contains(&(name.to_owned(), value.to_owned())), "{path}: {command}");
                     seen += 1;
                 }
             }
         }
     }
     assert!(seen >= 3, "docs/restore.md stops everything of a shop");
+}
+
+#[test]
+fn k16_every_block_of_shell_is_run_by_a_test_or_it_says_why_not() {
+    let mut unused: BTreeSet<_> = BLOCKS.iter().map(|(path, line, _)| (*path, *line)).collect();
+    for (path, text) in documents() {
+        for block in blocks(&text) {
+            let mut listed = BLOCKS
+                .iter()
+                .filter(|(document, line, _)| *document == path && block.first_line().starts_with(line));
+            let Some((document, line, typed)) = listed.next() else {
+                panic!("{path}: no test runs `{}`; `BLOCKS` has to say which one does", block.first_line());
+            };
+            unused.remove(&(*document, *line));
+            match typed {
+                Nobody(why) => assert!(!why.is_empty()),
+                By(file, test) => {
+                    let source = fs::read_to_string(checkout().join(file)).unwrap();
+                    assert!(source.contains(&format!("fn {test}()")), "{file} has no test {test}");
+                }
+            }
+        }
+    }
+    assert!(unused.is_empty(), "no document has these any more: {unused:?}");
+}
+
+/// An API server for whoever types commands in the checkout.
+struct Typing {
+    server: ApiServer,
+}
+
+impl Typing {
+    fn start() -> Self {
+        Self { server: ApiServer::start().unwrap() }
+    }
+
+    /// Runs commands until one fails. There is no kubelet, so nothing that is waited for becomes ready.
+    fn run(&self, commands: &str) -> String {
+        let (kubernetes, helm) = (prepare::kubernetes_binaries().unwrap(), prepare::helm().unwrap());
+        let path = format!("{}:{}", kubernetes.display(), helm.parent().unwrap().display());
+        let commands = commands.replace(" --wait", "");
+        let output = Command::new("bash")
+            .args(["-euxo", "pipefail", "-c", &commands])
+            .current_dir(checkout())
+            .env("PATH", format!("{path}:{}", env::var("PATH").unwrap()))
+            .env("KUBECONFIG", self.server.kubeconfig())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn names(&self, objects: &str) -> String {
+        self.run(&format!("kubectl get {objects} --output=name"))
+    }
+}
+
+/// The blocks of a document that a test runs.
+fn run_by(test: &Typed, document: &str) -> Vec<Block> {
+    let By(_, test) = test else { panic!("no test runs it") };
+    let is_run = |block: &Block| {
+        BLOCKS.iter().any(|(path, line, typed)| {
+            *path == document
+                && block.first_line().starts_with(line)
+                && matches!(typed, By(_, by) if by == test)
+        })
+    };
+    blocks(&fs::read_to_string(checkout().join(document)).unwrap()).into_iter().filter(is_run).collect()
+}
+
+#[test]
+fn k16_a_cluster_is_filled_and_emptied_by_hand_as_the_readme_says() {
+    let typing = Typing::start();
+    let blocks = run_by(&BY_HAND, "README.md");
+    let [filled, emptied] = &blocks[..] else { panic!("two blocks: {blocks:?}") };
+    typing.run(&filled.text);
+    assert_eq!(typing.names("shops -n rocket-mart"), "shop.rocketmart.dev/rocket-mart\n");
+    assert_eq!(typing.names("deployments -n rocketmart-system"), "deployment.apps/rocketmart-operator\n");
+    assert!(typing.names("statefulsets -n backing").contains("/postgres\n"));
+    // What the chart says next, each on a line with what it is for.
+    let notes = fs::read_to_string(checkout().join("charts/rocketmart/templates/NOTES.txt")).unwrap();
+    let commands = notes.lines().filter_map(|line| line.split_once(':')).map(|(_, command)| command.trim());
+    let commands: Vec<_> = commands.filter(|command| command.starts_with("kubectl ")).collect();
+    assert_eq!(commands.len(), 4, "{commands:?}");
+    typing.run(&commands.join("\n"));
+    assert_eq!(typing.names("flashsales -n rocket-mart"), "flashsale.rocketmart.dev/launch\n");
+
+    typing.run(&emptied.text);
+    assert_eq!(typing.names("crds"), "");
+    assert_eq!(typing.names("deployments -n rocketmart-system"), "");
+}
+
+#[test]
+fn k16_the_charts_are_installed_and_removed_as_they_say_themselves() {
+    let typing = Typing::start();
+    for chart in ["backing-services", "rocketmart"] {
+        for block in run_by(&CHARTS, &format!("charts/{chart}/README.md")) {
+            typing.run(&block.text);
+        }
+    }
+    let secrets = typing.names("secrets -n rocket-mart");
+    assert!(
+        secrets.contains("/rocketmart-databases\n") && secrets.contains("/payment-provider\n"),
+        "{secrets}"
+    );
+    assert_eq!(typing.names("deployments -n rocketmart-system"), "deployment.apps/rocketmart-operator\n");
+    typing.run("kubectl apply -f examples/shop.yaml -f examples/flash-sale.yaml");
+    for block in run_by(&CHARTS, "charts/rocketmart/templates/NOTES.txt") {
+        typing.run(&block.text);
+    }
+    assert_eq!(typing.names("flashsales,shops --all-namespaces"), "");
 }

@@ -1,6 +1,6 @@
 //! What is asked of a shop on a cluster alone, as a platform team would do it: all neighbours of the order
-//! service stopped at once, the image upgraded and the entrance moved while a sale is open, and the payment
-//! provider out of order for a while.
+//! service stopped at once, the image upgraded and the entrance moved while a sale is open, the payment
+//! provider out of order for a while, and what documents tell to type when a shop is in trouble.
 //!
 //! These tests need a shop that is deployed (`cargo xtask test deployed` says where that is) and take turns
 //! with it.
@@ -11,7 +11,10 @@ mod entrance;
 mod neighbours;
 #[path = "../shared/outage.rs"]
 mod outage;
+mod restored;
 mod rush;
+mod terminal;
+mod trouble;
 mod upgrade;
 
 use rocketmart_shop::{Kubectl, Sales, Shop};

@@ -1,10 +1,10 @@
-//! docs/tour.md, as somebody would paste it: its blocks of shell are run from top to bottom.
+//! docs/tour.md, as somebody would paste it: its blocks of shell are run from top to bottom (K16).
 //!
 //! Blocks marked `sh node` need a cluster; those marked `sh dev` are what takes their place without one.
 
 use std::{path::Path, process::Command, time::Duration};
 
-use rocketmart_harness::{process, step};
+use rocketmart_harness::{documents, process, step};
 use rocketmart_shop::{Place, Sales, Shop};
 
 const LIMIT: Duration = Duration::from_mins(5);
@@ -42,20 +42,8 @@ fn take(place: &Place) {
 
 /// The shell of all blocks that are for `here` or for everywhere.
 fn commands(page: &str, here: &str) -> String {
-    let mut script = String::new();
-    let mut inside = None;
-    for line in page.lines() {
-        match (inside, line.strip_prefix("```")) {
-            (None, Some(kind)) => inside = Some(kind == "sh" || kind == here),
-            (Some(_), Some(_)) => inside = None,
-            (Some(true), None) => {
-                script.push_str(line);
-                script.push('\n');
-            }
-            _ => {}
-        }
-    }
-    script
+    let blocks = documents::blocks(page).into_iter();
+    blocks.filter(|block| block.kind == "sh" || block.kind == here).map(|block| block.text).collect()
 }
 
 #[test]
