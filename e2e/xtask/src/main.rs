@@ -42,7 +42,8 @@ const USAGE: &str = "cargo xtask <command>
   dev                the services as plain processes on loopback, until Ctrl-C
   gen [--check]      writes (or checks) CRDs, OpenAPI documents and the schemas of events
   fmt [--check]      formats the code
-  lint               clippy with warnings as errors, formatting and generated files";
+  lint               clippy with warnings as errors, formatting, generated files, and the dependencies:
+                     used, licensed, compiled once (cargo machete, deny, hakari)";
 
 fn main() -> ExitCode {
     match run(env::args().skip(1).collect()) {

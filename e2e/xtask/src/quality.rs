@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
-use rocketmart_harness::{process, programs::Programs};
+use rocketmart_harness::{prepare::CargoTool, process, programs::Programs};
 
 /// What has an OpenAPI document: the components that serve HTTP, and the shop as a whole.
 const DESCRIBED: [&str; 7] = ["catalog", "delivery", "member", "order", "payment", "search", "shop"];
@@ -17,7 +17,26 @@ pub(crate) fn format(check: bool) -> Result<()> {
 pub(crate) fn lint() -> Result<()> {
     format(true)?;
     cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
-    generate(&Programs::build()?, true)
+    generate(&Programs::build()?, true)?;
+    dependencies()
+}
+
+/// Whether what is depended on is used, may be, and is compiled once.
+fn dependencies() -> Result<()> {
+    tool(CargoTool::Hakari, &["hakari", "verify"])?;
+    tool(CargoTool::Hakari, &["hakari", "manage-deps", "--dry-run"])?;
+    tool(CargoTool::Machete, &["--with-metadata"])?;
+    // Not the advisories: their list is not in a package registry.
+    tool(CargoTool::Deny, &["--log-level", "error", "check", "bans", "licenses", "sources"])
+}
+
+fn tool(tool: CargoTool, arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new(tool.program()?);
+    let status = command.args(arguments).env("CARGO", env!("CARGO")).env("RUST_BACKTRACE", "0").status()?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
 }
 
 /// Writes the generated files, or says which of them are not what the code would generate.

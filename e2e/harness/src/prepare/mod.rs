@@ -12,6 +12,7 @@
 //! [cache]: crate::cache
 
 mod base;
+mod crates;
 mod debian;
 mod envoy;
 mod go;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 pub use self::{
+    crates::CargoTool,
     envoy::binary as envoy,
     go::{
         Contour, KUBERNETES_VERSION, contour, gateway_definitions, helm, http_route_definition,

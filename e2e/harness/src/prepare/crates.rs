@@ -1,0 +1,56 @@
+//! Programs for developers that come as crates, at versions fixed here.
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use anyhow::Result;
+
+use super::log;
+use crate::{cache, step};
+
+/// cargo-deny takes six minutes on 2 idle cores.
+const LIMIT: Duration = Duration::from_mins(30);
+
+/// A program of the crate of its name.
+#[derive(Debug, Clone, Copy)]
+pub enum CargoTool {
+    /// Keeps `workspace-hack` the union of the features that are asked for.
+    Hakari,
+    /// Judges licences, sources and duplicates of dependencies.
+    Deny,
+    /// Finds dependencies that nothing uses.
+    Machete,
+}
+
+impl CargoTool {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hakari => "cargo-hakari",
+            Self::Deny => "cargo-deny",
+            Self::Machete => "cargo-machete",
+        }
+    }
+
+    fn version(self) -> &'static str {
+        match self {
+            Self::Hakari => "0.9.39",
+            Self::Deny => "0.20.2",
+            Self::Machete => "0.9.2",
+        }
+    }
+
+    /// The program, compiled at first use.
+    pub fn program(self) -> Result<PathBuf> {
+        let name = self.name();
+        let folder = cache::entry(name, self.version(), |into| {
+            step::step(&format!("Install {name} {} (cargo)", self.version()), || {
+                let mut install = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+                install.args(["install", "--locked", "--version", self.version(), "--root"]).arg(into).arg(name);
+                // What it leaves in its own folder of built crates nobody needs again.
+                install.env("CARGO_TARGET_DIR", into.join("target"));
+                step::run(&mut install, &log(name), LIMIT)?;
+                Ok(std::fs::remove_dir_all(into.join("target"))?)
+            })
+        })?;
+        Ok(folder.join("bin").join(name))
+    }
+}
