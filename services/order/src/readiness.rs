@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures::future::{FutureExt, select_ok};
+use rocketmart_kit::kafka::Producer;
+use rocketmart_kit::service::Service;
 use rocketmart_stock::{Stock, StockError};
 use sqlx::PgPool;
 use tokio::time::timeout;
@@ -16,13 +18,31 @@ use tokio::time::timeout;
 /// How long Redis is waited for by a question that it need not answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What the relay and the worker need.
+pub(crate) fn of_all_stores(service: Service, pool: &PgPool, stock: &Stock, kafka: &Producer) -> Service {
+    let (pool, stock, kafka) = (pool.clone(), stock.clone(), kafka.clone());
+    service
+        .ready("postgresql", move || {
+            let pool = pool.clone();
+            async move { postgresql(&pool).await }
+        })
+        .ready("redis", move || {
+            let stock = stock.clone();
+            async move { redis(&stock).await }
+        })
+        .ready("kafka", move || {
+            let kafka = kafka.clone();
+            async move { kafka.ready().await }
+        })
+}
+
 pub(crate) async fn postgresql(pool: &PgPool) -> anyhow::Result<()> {
     sqlx::query("SELECT 1").execute(pool).await?;
     Ok(())
 }
 
 /// It answers, and keeps what it accepts.
-pub(crate) async fn redis(stock: &Stock) -> anyhow::Result<()> {
+async fn redis(stock: &Stock) -> anyhow::Result<()> {
     Ok(stock.ensure_safe().await?)
 }
 

@@ -67,25 +67,12 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     config::migrate(&pool, &MIGRATOR).await?;
     let stock = args.stock.connect()?;
     let producer = args.kafka.producer()?;
-    let (redis, kafka) = (stock.clone(), producer.clone());
     let grace = args.grace.whole();
     let booked = GroupProgress::new(&args.kafka, worker::COMPONENT, &[RESERVATIONS, PAYMENTS, DELIVERIES])?;
     let relay = Relay { pool, stock, producer, grace, in_hand: Arc::default() };
     let (forget, drain, trusting) = (relay.clone(), relay.clone(), relay.clone());
-    let database = relay.pool.clone();
-    Ok(Service::new(COMPONENT, &args.listen)
-        .ready("postgresql", move || {
-            let pool = database.clone();
-            async move { readiness::postgresql(&pool).await }
-        })
-        .ready("redis", move || {
-            let redis = redis.clone();
-            async move { readiness::redis(&redis).await }
-        })
-        .ready("kafka", move || {
-            let kafka = kafka.clone();
-            async move { kafka.ready().await }
-        })
+    let service = Service::new(COMPONENT, &args.listen);
+    Ok(readiness::of_all_stores(service, &relay.pool, &relay.stock, &relay.producer)
         .task("sales", move |stop| relay.watch(stop))
         .task("drain", move |stop| drain::run(drain, booked, stop))
         .task("vouch", move |stop| vouch::keep(trusting.pool, trusting.stock, stop))

@@ -74,20 +74,8 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let worker = Arc::new(Worker::new(pool.clone(), stock.clone(), args.grace.to_charge()));
     let (inbox, delivered, window) = (pool.clone(), pool.clone(), args.returns.window());
     let (parked, waiting, trusting) = (Arc::clone(&worker), Arc::clone(&worker), pool.clone());
-    let (database, redis, broker) = (pool.clone(), stock.clone(), producer.clone());
-    Ok(Service::new(COMPONENT, &args.listen)
-        .ready("postgresql", move || {
-            let pool = database.clone();
-            async move { readiness::postgresql(&pool).await }
-        })
-        .ready("redis", move || {
-            let redis = redis.clone();
-            async move { readiness::redis(&redis).await }
-        })
-        .ready("kafka", move || {
-            let broker = broker.clone();
-            async move { broker.ready().await }
-        })
+    let service = Service::new(COMPONENT, &args.listen);
+    Ok(readiness::of_all_stores(service, &pool, &stock, &producer)
         .ready("events", consumer.gate())
         .task("events", move |stop| consumer.run(worker, stop))
         .task("parked", move |stop| parked::run(parked, stop))
