@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rocketmart_harness::backing::Kafka;
+use rocketmart_harness::backing::shared;
 use rocketmart_kit::config::{KafkaConfig, ListenConfig};
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Producer, TopicSpec, create_topics};
@@ -29,7 +29,7 @@ pub struct Shop {
 
 impl Shop {
     pub async fn open() -> Self {
-        let brokers = tokio::task::spawn_blocking(|| Kafka::shared().unwrap().brokers()).await.unwrap();
+        let brokers = tokio::task::spawn_blocking(|| shared::brokers().unwrap()).await.unwrap();
         let kafka = KafkaConfig::open(brokers, format!("{}.", Uuid::new_v4()));
         let topics =
             ["products", "stock-levels"].map(|name| TopicSpec { name, partitions: 3, compacted: true });
@@ -78,12 +78,21 @@ impl Shop {
 
     /// The same, which takes that many searches.
     pub async fn search_admitting(&self, admission: AdmissionArgs) -> Search {
+        self.search_with(admission, RequestLimitArgs::default()).await
+    }
+
+    /// The same, which takes that many requests from one address.
+    pub async fn search_limited(&self, limits: RequestLimitArgs) -> Search {
+        self.search_with(AdmissionArgs { searches_at_once: 0, searches_waiting: 64 }, limits).await
+    }
+
+    async fn search_with(&self, admission: AdmissionArgs, limits: RequestLimitArgs) -> Search {
         telemetry::metrics_handle();
         let anywhere = "127.0.0.1:0".parse().unwrap();
         let args = Args {
             listen: ListenConfig { listen: anywhere, admin_listen: anywhere },
             kafka: self.kafka.clone(),
-            limits: RequestLimitArgs::default(),
+            limits,
             admission,
         };
         let stop = CancellationToken::new();
@@ -116,6 +125,12 @@ impl Search {
     pub async fn answer(&self, query: &[(&str, &str)]) -> reqwest::Response {
         let url = format!("http://{}/api/v1/search", self.at.api);
         self.http.get(url).query(query).send().await.unwrap()
+    }
+
+    /// Asks as if from this address, which a proxy of ours vouches for.
+    pub async fn answer_from(&self, address: &str) -> reqwest::Response {
+        let url = format!("http://{}/api/v1/search", self.at.api);
+        self.http.get(url).header("x-forwarded-for", address).send().await.unwrap()
     }
 
     pub async fn page(&self, query: &[(&str, &str)]) -> Value {
