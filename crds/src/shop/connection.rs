@@ -59,7 +59,8 @@ pub struct Redis {
     #[schemars(length(max = 512), regex(pattern = r"^rediss?://\S+$"))]
     pub url: Option<String>,
 
-    /// The address in a Secret.
+    /// The address in a Secret. The Redis there is set to `maxmemory-policy noeviction`, `appendonly yes` and
+    /// `appendfsync always`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_secret_ref: Option<SecretKeyReference>,
 
@@ -199,7 +200,7 @@ pub struct Cassandra {
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9._-]+$"))]
     pub datacenter: String,
 
-    /// Keyspace; the catalog makes it when it is not there.
+    /// Keyspace; the catalog makes it when it is not there. It belongs to the first shop that reaches it.
     #[serde(default = "keyspace")]
     #[schemars(length(min = 1, max = 48), regex(pattern = r"^[a-z][a-z0-9_]*$"))]
     pub keyspace: String,

@@ -111,14 +111,15 @@ pub struct ShopSpec {
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^https?://[^\s/]+(/[^\s]*[^\s/])?$"))]
     pub public_url: Option<String>,
 
-    /// Redis, where stock is reserved. It has to write every change to disk before it answers
-    /// (`appendfsync always`).
+    /// Redis, where stock is reserved. It must lose nothing that it has accepted: `maxmemory-policy noeviction`,
+    /// `appendonly yes`, `appendfsync always`. With other settings nothing is sold, and the condition `Ready` names
+    /// the setting. It belongs to the first shop that reaches it.
     pub redis: Redis,
 
     /// Kafka, which carries events between the components.
     pub kafka: Kafka,
 
-    /// PostgreSQL, where each service keeps what it owns.
+    /// PostgreSQL, where each service keeps what it owns. A database belongs to the first shop that reaches it.
     pub postgresql: Postgresql,
 
     /// Mail, for the links of sign-up and password reset.

@@ -24,7 +24,6 @@ mod lag;
 mod log;
 mod market;
 mod odd;
-mod one_redis;
 mod operators;
 /// The order service as its own tests run it: API, relay and worker on real Redis, PostgreSQL and Kafka.
 #[path = "../../../services/order/tests/it/shop/mod.rs"]
@@ -33,6 +32,7 @@ mod order_service;
 mod process;
 mod proxy;
 mod quiet;
+mod quoted;
 mod random;
 mod random_sales;
 mod removal;

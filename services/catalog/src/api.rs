@@ -54,7 +54,7 @@ pub async fn service(args: &Args, verifier: Verifier) -> anyhow::Result<Service>
 }
 
 async fn on_postgres(service: Service, args: &Args, verifier: Verifier) -> anyhow::Result<Service> {
-    let pool = args.store.postgres.required()?.connect().await?;
+    let pool = args.store.database()?.connect().await?;
     config::migrate(&pool, &MIGRATOR).await?;
     let producer = args.kafka.producer()?;
     let readers = Readers::new(&args.kafka, events::TOPIC, &["order-worker"]);
@@ -72,7 +72,8 @@ async fn on_postgres(service: Service, args: &Args, verifier: Verifier) -> anyho
 }
 
 async fn on_cassandra(service: Service, args: &Args, verifier: Verifier) -> anyhow::Result<Service> {
-    let store = Arc::new(CassandraStore::new(args.store.cassandra.connect().await?));
+    let store =
+        Arc::new(CassandraStore::new(args.store.cassandra.connect(args.store.shop_id.as_deref()).await?));
     let (asked, publisher, kafka) = (Arc::clone(&store), Arc::clone(&store), args.kafka.clone());
     Ok(common(service, args, store, verifier)?
         .ready("cassandra", move || {

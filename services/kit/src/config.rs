@@ -4,6 +4,7 @@
 //! environment variable named in docs/contracts.md or from the flag of the same name.
 
 mod kafka;
+mod owner;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -43,6 +44,10 @@ pub struct DatabaseConfig {
     /// Upper bound of the connection pool of this process.
     #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value_t = 8)]
     pub database_max_connections: u32,
+    /// Whose database it has to be, such as `namespace/name` of the Shop. When absent, nobody's in particular.
+    // Those that use Redis have the same setting for it.
+    #[arg(id = "database_shop_id", long = "database-shop-id", env = "SHOP_ID")]
+    pub shop_id: Option<String>,
 }
 
 /// The name under which `/readyz` tells of the database.
@@ -57,7 +62,7 @@ const IDLE_TRANSACTION_TIMEOUT: &str = "60s";
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl DatabaseConfig {
-    /// Opens the pool, waiting until the server answers; says what it waits for.
+    /// Opens the pool, waiting until the server answers and the database is this shop's; says what it waits for.
     ///
     /// A malformed URL is an error at once.
     pub async fn connect(&self) -> anyhow::Result<PgPool> {
@@ -82,7 +87,11 @@ impl DatabaseConfig {
             async || {
                 let opening = timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(&options)).await;
                 let opened = opening.map_err(anyhow::Error::from).and_then(|opened| Ok(opened?));
-                anyhow::Ok(opened.with_context(|| place.clone())?.close().await?)
+                let mut connection = opened.with_context(|| place.clone())?;
+                if let Some(shop) = &self.shop_id {
+                    owner::claim(&mut connection, shop).await.with_context(|| place.clone())?;
+                }
+                anyhow::Ok(connection.close().await?)
             },
         )
         .await?;

@@ -58,8 +58,8 @@ pub fn topic_prefix(namespace: &str, shop: &str) -> String {
     format!("{namespace}.{shop}.")
 }
 
-/// What a shop is called beyond its cluster of Kubernetes: its Redis belongs to a shop of this id. One that is
-/// deleted and made again has the same.
+/// What a shop is called beyond its cluster of Kubernetes: its Redis and its databases belong to a shop of this id.
+/// One that is deleted and made again has the same.
 pub fn id(namespace: &str, shop: &str) -> String {
     format!("{namespace}/{shop}")
 }

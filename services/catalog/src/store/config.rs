@@ -21,6 +21,19 @@ pub struct StoreConfig {
     pub postgres: PostgresConfig,
     #[command(flatten)]
     pub cassandra: CassandraConfig,
+    /// Whose store it has to be, such as `namespace/name` of the Shop. When absent, nobody's in particular.
+    #[arg(long, env = "SHOP_ID")]
+    pub shop_id: Option<String>,
+}
+
+impl StoreConfig {
+    pub(crate) fn database(&self) -> anyhow::Result<DatabaseConfig> {
+        let PostgresConfig { database_url, database_max_connections } = self.postgres.clone();
+        let Some(database_url) = database_url else {
+            anyhow::bail!("DATABASE_URL is required with CATALOG_STORE=postgres")
+        };
+        Ok(DatabaseConfig { database_url, database_max_connections, shop_id: self.shop_id.clone() })
+    }
 }
 
 /// [`DatabaseConfig`] that is only needed by one of the stores.
@@ -32,15 +45,6 @@ pub struct PostgresConfig {
     /// Upper bound of the connection pool of this process.
     #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value_t = 8)]
     pub database_max_connections: u32,
-}
-
-impl PostgresConfig {
-    pub(crate) fn required(&self) -> anyhow::Result<DatabaseConfig> {
-        let Some(database_url) = self.database_url.clone() else {
-            anyhow::bail!("DATABASE_URL is required with CATALOG_STORE=postgres")
-        };
-        Ok(DatabaseConfig { database_url, database_max_connections: self.database_max_connections })
-    }
 }
 
 /// The URL holds a password, so it stays out of logs.
@@ -77,7 +81,7 @@ mod tests {
         assert_eq!(store.catalog_store, StoreKind::Cassandra);
         assert_eq!(store.cassandra.cassandra_contact_points, ["a", "b:9043"]);
         let store = All::parse_from(["test"]).store;
-        let error = store.postgres.required().unwrap_err();
+        let error = store.database().unwrap_err();
         assert!(error.to_string().contains("DATABASE_URL"), "{error}");
     }
 

@@ -37,6 +37,7 @@ mod events;
 mod http;
 mod marks;
 mod outages;
+mod owner;
 mod products;
 mod shop;
 mod stock;

@@ -151,6 +151,7 @@ fn args(catalog_store: StoreKind, kafka_brokers: String) -> Args {
                 cassandra_user: None,
                 cassandra_password: None,
             },
+            shop_id: None,
         },
         kafka: KafkaConfig::open(kafka_brokers, format!("{}.", Uuid::new_v4())),
         auth: AuthConfig {

@@ -94,7 +94,7 @@ impl Shop {
         let topics = ["orders", "deliveries", "delivery-worker.dead-letters"];
         let topics = topics.map(|name| TopicSpec { name, partitions: 2, compacted: false });
         create_topics(&kafka, &topics).await.unwrap();
-        let database = DatabaseConfig { database_url: url, database_max_connections: 6 };
+        let database = DatabaseConfig { database_url: url, database_max_connections: 6, shop_id: None };
         let heard = Heard::default();
         let ear = CancellationToken::new();
         let listening = Consumer::new(&kafka, "ear", &["deliveries"]).batch(500, Duration::from_millis(5));

@@ -11,6 +11,7 @@ mod dead_letters;
 mod fenced;
 mod idempotency;
 mod outbox;
+mod owner;
 mod reader;
 mod recreated;
 mod requests;

@@ -33,7 +33,8 @@ pub(crate) async fn create_topic(shop: &KafkaConfig, name: &str, partitions: i32
 /// A database with the kit's tables.
 pub(crate) async fn database() -> PgPool {
     let url = tokio::task::spawn_blocking(|| Postgres::shared().unwrap().create_database("kit").unwrap());
-    let config = DatabaseConfig { database_url: url.await.unwrap(), database_max_connections: 8 };
+    let config =
+        DatabaseConfig { database_url: url.await.unwrap(), database_max_connections: 8, shop_id: None };
     let pool = config.connect().await.unwrap();
     pool.execute(outbox::SCHEMA).await.unwrap();
     pool.execute(idempotency::SCHEMA).await.unwrap();

@@ -147,7 +147,11 @@ impl Shop {
         let key_file = key_file(signing_seed);
         let args = Args {
             listen: ListenConfig { listen: LOOPBACK, admin_listen: LOOPBACK },
-            database: DatabaseConfig { database_url: database_url.clone(), database_max_connections: 8 },
+            database: DatabaseConfig {
+                database_url: database_url.clone(),
+                database_max_connections: 8,
+                shop_id: None,
+            },
             auth: auth(),
             tokens: TokenArgs {
                 signing_key_file: key_file.path().to_owned(),

@@ -100,7 +100,7 @@ impl Shop {
         let topics = ["orders", "payments", "payment-worker.dead-letters"];
         let topics = topics.map(|name| TopicSpec { name, partitions: 2, compacted: false });
         create_topics(&kafka, &topics).await.unwrap();
-        let database = DatabaseConfig { database_url: url, database_max_connections: 6 };
+        let database = DatabaseConfig { database_url: url, database_max_connections: 6, shop_id: None };
         let provider = provider::start(provider::Args {
             provider_listen: "127.0.0.1:0".parse().unwrap(),
             payment_provider_secret: SECRET.into(),

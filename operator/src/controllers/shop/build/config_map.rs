@@ -36,8 +36,13 @@ fn variables(shop: &ValidatedShop, component: Component) -> BTreeMap<&'static st
         variables.insert("CASSANDRA_KEYSPACE", cassandra.keyspace.clone());
         variables.insert("CASSANDRA_REPLICATION_FACTOR", cassandra.replication_factor.to_string());
     }
-    if profile.redis {
+    let keeps_data = profile::database(component, spec).is_some()
+        || profile::cassandra(component, spec).is_some()
+        || profile.redis;
+    if keeps_data {
         variables.insert("SHOP_ID", names::id(&shop.namespace, &shop.name));
+    }
+    if profile.redis {
         variables.extend(redis(&spec.redis));
     }
     if profile.kafka {

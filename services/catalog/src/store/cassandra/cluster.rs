@@ -19,7 +19,7 @@ use scylla::statement::unprepared::Statement;
 use scylla::statement::{Consistency, SerialConsistency};
 use tokio::time::Instant;
 
-use super::migrations;
+use super::{migrations, owner};
 use crate::store::{Result, StoreError};
 
 /// Longest one attempt of a statement may take; a request has ten seconds in all.
@@ -91,19 +91,23 @@ impl CassandraConfig {
         Ok(())
     }
 
-    /// Connects and brings the schema up to date, waiting until enough nodes answer.
-    pub async fn connect(&self) -> anyhow::Result<Cluster> {
+    /// Connects and brings the schema up to date, waiting until enough nodes answer and the keyspace is the
+    /// shop's, if one is named.
+    pub async fn connect(&self, shop: Option<&str>) -> anyhow::Result<Cluster> {
         self.check()?;
-        wait_for("cassandra", |_| true, || self.try_to_connect()).await
+        wait_for("cassandra", |_| true, || self.try_to_connect(shop)).await
     }
 
-    async fn try_to_connect(&self) -> anyhow::Result<Cluster> {
+    async fn try_to_connect(&self, shop: Option<&str>) -> anyhow::Result<Cluster> {
         let nodes = || format!("no node answers of {:?}", self.cassandra_contact_points);
         let session = self.session().await.with_context(nodes)?;
         migrations::make_keyspace(&session, self).await.context("cannot make the keyspace")?;
         self.use_keyspace(&session).await.context("cannot use the keyspace")?;
         let cluster =
             Cluster { session: CachingSessionBuilder::new(session).max_capacity(STATEMENTS).build() };
+        if let Some(shop) = shop {
+            owner::claim(&cluster, shop).await?;
+        }
         migrations::run(&cluster).await.context("cannot bring the schema up to date")?;
         cluster.session.get_session().refresh_metadata().await.context("cannot read the schema")?;
         Ok(cluster)

@@ -55,8 +55,7 @@ pub(super) async fn make_keyspace(session: &Session, config: &CassandraConfig) -
 
 pub(super) async fn run(cluster: &Cluster) -> anyhow::Result<()> {
     for table in [LOCK_TABLE, LOG_TABLE] {
-        let id = table_id(cluster, table);
-        change(cluster, &format!("CREATE TABLE IF NOT EXISTS {table} WITH ID = {id}")).await?;
+        make_table(cluster, table).await?;
     }
     let me = Uuid::new_v4();
     loop {
@@ -82,6 +81,12 @@ pub(super) async fn run(cluster: &Cluster) -> anyhow::Result<()> {
         tracing::warn!(%error, "the migration lock stays until it expires");
     }
     done
+}
+
+/// Makes a table that migrations do not make, however many do so at once.
+pub(super) async fn make_table(cluster: &Cluster, table: &str) -> anyhow::Result<()> {
+    let id = table_id(cluster, table);
+    change(cluster, &format!("CREATE TABLE IF NOT EXISTS {table} WITH ID = {id}")).await
 }
 
 /// The same for every replica, another in every keyspace: ids are unique in a cluster.

@@ -19,6 +19,7 @@ mod lists;
 mod marks;
 mod migrations;
 mod once;
+mod owner;
 mod pending;
 mod publisher;
 mod retelling;

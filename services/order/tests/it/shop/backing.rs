@@ -51,7 +51,7 @@ impl Backing {
             tokio::task::spawn_blocking(|| (Redis::start().unwrap(), Kafka::shared().unwrap().brokers()))
                 .await
                 .unwrap();
-        let database = DatabaseConfig { database_url, database_max_connections: 6 };
+        let database = DatabaseConfig { database_url, database_max_connections: 6, shop_id: None };
         let pool = database.connect().await.unwrap();
         config::migrate(&pool, &MIGRATOR).await.unwrap();
         let kafka = KafkaConfig::open(kafka_brokers, format!("{}.", Uuid::now_v7().simple()));
