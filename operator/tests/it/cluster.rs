@@ -12,7 +12,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use rocketmart_crds::{FlashSale, Shop};
-use rocketmart_harness::{apiserver::ApiServer, backing::Kafka, prepare};
+use rocketmart_harness::{apiserver::ApiServer, backing::shared, prepare};
 use serde_json::{Value, json};
 
 pub const OPERATOR_NAMESPACE: &str = "rocketmart-system";
@@ -202,7 +202,7 @@ async fn config_of(path: PathBuf) -> ClientConfig {
 
 /// Bootstrap servers of a real Kafka.
 pub async fn brokers() -> String {
-    tokio::task::spawn_blocking(|| Kafka::shared().unwrap().brokers()).await.unwrap()
+    tokio::task::spawn_blocking(|| shared::brokers().unwrap()).await.unwrap()
 }
 
 /// A shop named `rocket`.

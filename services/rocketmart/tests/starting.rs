@@ -147,7 +147,7 @@ async fn a_component_that_waited_for_its_database_goes_on_when_it_comes() {
     }
     let postgres = Postgres::start_on(port).unwrap();
     for name in ["member", "order"] {
-        postgres.create_database_named(name).unwrap();
+        postgres.create_database(name).unwrap();
     }
     eventually("member is ready", async || member.is_ready().await).await;
     let (_, report) = member.readyz().await.unwrap();
@@ -168,7 +168,10 @@ async fn keys_that_were_away_are_fetched_within_a_second_or_two_and_kept_when_th
     let folder = tempfile::tempdir().unwrap();
     let key = signing_key(folder.path());
     let postgres = Postgres::start().unwrap();
-    let [member_db, delivery_db] = ["member", "delivery"].map(|name| postgres.create_database(name).unwrap());
+    let [member_db, delivery_db] = ["member", "delivery"].map(|name| {
+        postgres.create_database(name).unwrap();
+        postgres.url(name)
+    });
     let api = format!("127.0.0.1:{}", ports::free_port().unwrap());
     let jwks = format!("http://{api}/.well-known/jwks.json");
     let delivery =

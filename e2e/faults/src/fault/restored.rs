@@ -66,7 +66,7 @@ fn restore(stack: &mut Stack, folder: &Path) -> Result<()> {
     let postgres = &mut stack.backing.postgres;
     postgres.restart_empty()?;
     for database in Backing::databases() {
-        postgres.create_database_named(database)?;
+        postgres.create_database(database)?;
         postgres.restore(database, &folder.join(database))?;
     }
     postgres.execute_in("payment", "INSERT INTO restores DEFAULT VALUES")

@@ -3,11 +3,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::OnceLock,
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 
 use crate::{
     maven, ports,
@@ -31,16 +30,7 @@ const START_LIMIT: Duration = Duration::from_mins(3);
 const JDK_OPTIONS: &str = include_str!("../../../../images/cassandra/jdk17.options");
 
 impl Cassandra {
-    /// The one node of this test process, started at first use.
-    pub fn shared() -> Result<&'static Self> {
-        static SHARED: OnceLock<Result<Cassandra, String>> = OnceLock::new();
-        SHARED
-            .get_or_init(|| Self::start().map_err(|error| format!("{error:#}")))
-            .as_ref()
-            .map_err(|error| anyhow!("Cassandra for tests: {error}"))
-    }
-
-    fn start() -> Result<Self> {
+    pub(super) fn start() -> Result<Self> {
         let port = ports::free_port()?;
         let libraries = maven::libraries("cassandra")?;
         let dir = process::scratch("cassandra")?;

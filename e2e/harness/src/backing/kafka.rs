@@ -7,11 +7,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
     time::Duration,
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 pub use self::{secured::Secured, topics::Topic};
 use crate::{
@@ -39,15 +38,6 @@ const START_LIMIT: Duration = Duration::from_secs(90);
 const CLUSTER_ID: &str = "cm9ja2V0bWFydC10ZXN0cw";
 
 impl Kafka {
-    /// The one broker of this test process, started at first use.
-    pub fn shared() -> Result<&'static Self> {
-        static SHARED: OnceLock<Result<Kafka, String>> = OnceLock::new();
-        SHARED
-            .get_or_init(|| Self::start().map_err(|error| format!("{error:#}")))
-            .as_ref()
-            .map_err(|error| anyhow!("Kafka for tests: {error}"))
-    }
-
     pub fn start() -> Result<Self> {
         Self::start_on(ports::free_port()?)
     }

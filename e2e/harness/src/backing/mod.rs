@@ -1,9 +1,8 @@
 //! Redis, PostgreSQL, Kafka and Cassandra as plain processes on loopback, real ones with their real
 //! durability settings (but for Cassandra's), for service tests and `cargo xtask dev`.
 //!
-//! Starting a Redis takes milliseconds, so each test has its own. The others take seconds: a test
-//! process shares one of each ([`Postgres::shared`], [`Kafka::shared`], [`Cassandra::shared`]) and
-//! keeps its tests apart by database, by topic prefix and by keyspace.
+//! Starting a Redis takes milliseconds, so each test has its own. The others take seconds: all tests of a run
+//! share one of each ([`shared`]). A test that stops a server, or fills it, has its own as well.
 
 mod cassandra;
 mod certificates;
@@ -12,6 +11,7 @@ mod postgres;
 mod redis;
 mod redis_cluster;
 mod redis_group;
+pub mod shared;
 #[cfg(test)]
 mod tests;
 

@@ -4,15 +4,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     ports,
@@ -31,15 +27,6 @@ pub struct Postgres {
 const START_LIMIT: Duration = Duration::from_mins(1);
 
 impl Postgres {
-    /// The one server of this test process, started at first use.
-    pub fn shared() -> Result<&'static Self> {
-        static SHARED: OnceLock<Result<Postgres, String>> = OnceLock::new();
-        SHARED
-            .get_or_init(|| Self::start().map_err(|error| format!("{error:#}")))
-            .as_ref()
-            .map_err(|error| anyhow!("PostgreSQL for tests: {error}"))
-    }
-
     pub fn start() -> Result<Self> {
         Self::start_on(ports::free_port()?)
     }
@@ -91,22 +78,14 @@ impl Postgres {
         &self.dir
     }
 
-    /// A new, empty database whose name begins with `name`; answers its URL.
-    pub fn create_database(&self, name: &str) -> Result<String> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let database = format!("{name}_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        self.create_database_named(&database)?;
-        Ok(self.url(&database))
-    }
-
     /// The URL of a database of this server.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+        url(self.port, database)
     }
 
-    /// A new, empty database of exactly this name.
-    pub fn create_database_named(&self, name: &str) -> Result<()> {
-        self.execute(&format!("CREATE DATABASE \"{name}\""))
+    /// A new, empty database.
+    pub fn create_database(&self, name: &str) -> Result<()> {
+        create_database(self.port, name)
     }
 
     /// Writes a database into a file, as it is in one moment.
@@ -140,9 +119,7 @@ impl Postgres {
 
     /// Runs one statement in a database.
     pub fn execute_in(&self, database: &str, statement: &str) -> Result<()> {
-        run(Command::new(binaries()?.join("psql"))
-            .args(["-qX", "-v", "ON_ERROR_STOP=1", "-c", statement])
-            .arg(self.url(database)))
+        execute(&self.url(database), statement)
     }
 
     pub fn pid(&self) -> u32 {
@@ -201,6 +178,22 @@ impl Drop for Postgres {
         self.process.kill();
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// The URL of a database of the server at this port.
+pub(super) fn url(port: u16, database: &str) -> String {
+    format!("postgres://postgres@127.0.0.1:{port}/{database}")
+}
+
+/// A new, empty database of the server at this port.
+pub(super) fn create_database(port: u16, name: &str) -> Result<()> {
+    execute(&url(port, "postgres"), &format!("CREATE DATABASE \"{name}\""))
+}
+
+fn execute(url: &str, statement: &str) -> Result<()> {
+    run(Command::new(binaries()?.join("psql"))
+        .args(["-qX", "-v", "ON_ERROR_STOP=1", "-c", statement])
+        .arg(url))
 }
 
 fn data(dir: &Path) -> PathBuf {

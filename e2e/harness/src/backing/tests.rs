@@ -24,14 +24,14 @@ fn redis_keeps_its_data_through_a_crash_and_loses_it_with_its_volume() -> Result
 #[test]
 fn postgres_answers_after_a_crash_and_comes_back_from_a_backup_when_all_is_lost() -> Result<()> {
     let mut postgres = Postgres::start()?;
-    postgres.create_database_named("shop")?;
+    postgres.create_database("shop")?;
     postgres.execute_in("shop", "CREATE TABLE units AS SELECT 1 AS unit")?;
     postgres.kill();
     postgres.restart()?;
     let backup = postgres.dir().join("shop.dump");
     postgres.dump("shop", &backup)?;
     postgres.restart_empty()?;
-    postgres.create_database_named("shop")?;
+    postgres.create_database("shop")?;
     assert!(postgres.execute_in("shop", "SELECT unit FROM units").is_err());
     postgres.restore("shop", &backup)?;
     postgres.execute_in("shop", "SELECT 1 / count(*) FROM units")

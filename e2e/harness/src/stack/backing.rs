@@ -40,7 +40,7 @@ impl Backing {
             let postgres = scope.spawn(|| {
                 let postgres = Postgres::start()?;
                 for database in Self::databases() {
-                    postgres.create_database_named(database)?;
+                    postgres.create_database(database)?;
                 }
                 Ok(postgres)
             });

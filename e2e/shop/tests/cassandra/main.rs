@@ -7,7 +7,7 @@ mod selling;
 
 use anyhow::Result;
 use rocketmart_harness::{
-    backing::Cassandra,
+    backing::shared,
     programs,
     stack::{Component, Recipe},
 };
@@ -18,7 +18,7 @@ use serde_json::json;
 const NO_DATABASE: &str = "postgres://nobody@127.0.0.1:1/none";
 
 fn recipe() -> Result<Recipe> {
-    let cassandra = Cassandra::shared()?.contact_point();
+    let cassandra = shared::contact_point()?;
     Ok(Recipe::new(programs::beside_this_one("rocketmart")?)
         .env(Component::Catalog, "CATALOG_STORE", "cassandra")
         .env(Component::Catalog, "CASSANDRA_CONTACT_POINTS", cassandra)

@@ -1,19 +1,24 @@
 //! `cargo xtask test`: all tests in tiers, cheapest first, with a summary.
 //!
 //! A tier that could not run has failed: a tier with no test executed is an error, and so is an
-//! ignored test. [`outcome`] runs the executables and reads what they print.
+//! ignored test. [`suites`] runs the executables, [`outcome`] reads what they print.
 
 mod outcome;
+mod suites;
 
-use std::time::Instant;
+use std::{cell::OnceCell, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rocketmart_harness::{
+    backing::shared::Servers,
     prepare,
-    programs::{Kind, Programs},
+    programs::{Executable, Kind, Programs},
 };
 
-use self::outcome::{Outcome, execute, run_all};
+use self::{
+    outcome::{Outcome, execute},
+    suites::{Suite, Surroundings},
+};
 use crate::{bench, demo, deployed::Deployed, faults, quality};
 
 /// Its integration tests are property tests of the functions on a real Redis.
@@ -27,10 +32,10 @@ const MEMBER: &str = "rocketmart-member";
 /// Of its tests, those that ask for everything the shop offers, wherever it is, and those that need a cluster.
 const ROWS: &str = "shop";
 const ON_A_CLUSTER: &str = "deployed";
-/// The operator's tests wait for deadlines most of the time, so more of them than there are cores run at once.
-const WAITING: &str = "--test-threads=5";
-/// The services' tests wait for servers, for what Kafka carries and for time to pass.
-const WAITING_MOST: &str = "--test-threads=6";
+/// Of executables whose tests wait for servers most of the time, so many run side by side on two cores.
+const SIDE_BY_SIDE: usize = 3;
+/// Unit tests compute.
+const ONE_BY_ONE: usize = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tier {
@@ -84,46 +89,27 @@ impl Tier {
         }
     }
 
-    fn run(self, programs: &Programs, options: &demo::Options, long: bool) -> Result<Outcome> {
+    fn run(self, run: &Run<'_>) -> Result<Outcome> {
+        let Run { programs, options, .. } = run;
         match self {
             Self::Unit => {
                 let mut outcome = Outcome::of("generated files", quality::generate(programs, true));
                 let property_tests = programs
                     .tests(Kind::IntegrationTests)
                     .filter(|test| [ENGINE, SCHEDULES].contains(&test.package.as_str()));
-                outcome += run_all(programs.tests(Kind::UnitTests).chain(property_tests), None, long);
+                let suites = programs.tests(Kind::UnitTests).chain(property_tests).map(suite).collect();
+                outcome += Surroundings::new(run.long, []).run(suites, ONE_BY_ONE);
                 Ok(outcome)
             }
             Self::Services => {
-                let others = [ENGINE, SCHEDULES, OPERATOR, SHOP, MEMBER];
-                let mut outcome = run_all(
-                    programs
-                        .tests(Kind::IntegrationTests)
-                        .filter(|test| !others.contains(&test.package.as_str())),
-                    Some(WAITING_MOST),
-                    long,
-                );
-                outcome += run_all(
-                    programs.tests(Kind::IntegrationTests).filter(|test| test.package == MEMBER),
-                    None,
-                    long,
-                );
+                let others = [ENGINE, SCHEDULES, OPERATOR, SHOP];
+                let mut outcome = run.on_servers(|test| !others.contains(&test.package.as_str()))?;
                 println!("\n-- some benchmarks for a moment");
                 outcome += Outcome::of("benchmarks", bench::works(programs));
                 Ok(outcome)
             }
-            Self::Shop => Ok(run_all(
-                programs
-                    .tests(Kind::IntegrationTests)
-                    .filter(|test| test.package == SHOP && test.name != ON_A_CLUSTER),
-                None,
-                long,
-            )),
-            Self::Operator => Ok(run_all(
-                programs.tests(Kind::IntegrationTests).filter(|test| test.package == OPERATOR),
-                Some(WAITING),
-                long,
-            )),
+            Self::Shop => run.on_servers(|test| test.package == SHOP && test.name != ON_A_CLUSTER),
+            Self::Operator => run.on_servers(|test| test.package == OPERATOR),
             Self::Faults => Ok(Outcome::of("faults", faults::short(programs))),
             Self::EndToEnd => {
                 let mut outcome = Outcome::default();
@@ -141,6 +127,44 @@ impl Tier {
     }
 }
 
+/// What the tiers of one run have in common.
+struct Run<'a> {
+    programs: &'a Programs,
+    options: &'a demo::Options,
+    /// Sweeps try everything.
+    long: bool,
+    /// Started by the first tier that needs them.
+    servers: OnceCell<Servers>,
+}
+
+impl Run<'_> {
+    /// Runs integration tests on the servers that all of them share.
+    fn on_servers(&self, wanted: impl Fn(&Executable) -> bool) -> Result<Outcome> {
+        let servers = match self.servers.get() {
+            Some(servers) => servers,
+            None => {
+                let started = Servers::start()?;
+                self.servers.get_or_init(|| started)
+            }
+        };
+        let tests = self.programs.tests(Kind::IntegrationTests).filter(|test| wanted(test));
+        let surroundings = Surroundings::new(self.long, servers.environment());
+        Ok(surroundings.run(tests.map(suite).collect(), SIDE_BY_SIDE))
+    }
+}
+
+fn suite(executable: &Executable) -> Suite<'_> {
+    let tests_at_once = match (executable.kind, executable.package.as_str()) {
+        // They compute, or start a whole shop.
+        (Kind::UnitTests, _) | (_, ENGINE | SCHEDULES | MEMBER | SHOP) => None,
+        // They wait for deadlines.
+        (_, OPERATOR) => Some(5),
+        // They wait for servers, for what Kafka carries and for time to pass.
+        _ => Some(6),
+    };
+    Suite { executable, tests_at_once }
+}
+
 /// Runs tiers, by their names; what follows these are the demo's options, and `--long`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let (long, arguments): (Vec<String>, Vec<String>) =
@@ -151,12 +175,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let (tiers, options) = (chosen(names)?, demo::Options::parse(options)?);
     prepare::for_tests()?;
     let programs = Programs::build_with_tests()?;
+    let run = Run { programs: &programs, options: &options, long, servers: OnceCell::new() };
     let mut total = Outcome::default();
     let mut lines = Vec::new();
     for tier in tiers {
         println!("\n== {}: {}", tier.name(), tier.about());
         let started = Instant::now();
-        let outcome = match tier.run(&programs, &options, long) {
+        let outcome = match tier.run(&run) {
             Ok(outcome) if outcome.passed + outcome.failed == 0 => {
                 Outcome::failed(tier.name(), "no test was executed")
             }

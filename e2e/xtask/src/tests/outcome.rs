@@ -1,7 +1,6 @@
-//! Test executables are run one after the other; what they print goes on at once and is read by the way.
+//! What tests came to, read from what their executable prints.
 //!
-//! A failed test is told where it fails and once more under the summary: of a long output often only the
-//! end is kept.
+//! Why a test failed is told under the summary: of a long output often only the end is kept.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +9,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use rocketmart_harness::programs::Executable;
 
 /// So much of what a failed test printed is told again, in lines.
 const TOLD_AGAIN: usize = 40;
@@ -74,42 +72,22 @@ impl Failure {
     }
 }
 
-/// Tells sweeps to try everything, not a part of it.
-const LONG: &str = "LONG_TESTS";
-
-/// Runs test executables one after the other: each of them uses both cores by itself, or as many tests at once
-/// as `at_once` says. `long`: sweeps try everything.
-pub(super) fn run_all<'a>(
-    executables: impl Iterator<Item = &'a Executable>,
-    at_once: Option<&str>,
-    long: bool,
-) -> Outcome {
-    let mut outcome = Outcome::default();
-    for executable in executables {
-        println!("\n-- {} ({})", executable.package, executable.name);
-        let mut command = Command::new(&executable.path);
-        command.current_dir(&executable.folder).args(at_once).envs(long.then_some((LONG, "1")));
-        // What is told again of a failed test is its reason, not the frames of the runtime below it.
-        command.env("RUST_BACKTRACE", "0");
-        outcome += execute(&mut command, &executable.package);
-    }
-    outcome
-}
-
 /// Runs tests of a package, passes their output on and reads their results. An executable that crashes is one
 /// failure; others go on after it.
 pub(super) fn execute(command: &mut Command, package: &str) -> Outcome {
-    read_from(command, package).unwrap_or_else(|error| Outcome::failed(package, &format!("{error:#}")))
+    let read = read_from(command, package, |line| println!("{line}"));
+    read.unwrap_or_else(|error| Outcome::failed(package, &format!("{error:#}")))
 }
 
-fn read_from(command: &mut Command, package: &str) -> Result<Outcome> {
+/// Runs tests of a package and reads their results; what they print goes to `tell`, line by line.
+pub(super) fn read_from(command: &mut Command, package: &str, mut tell: impl FnMut(&str)) -> Result<Outcome> {
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("starting the tests of {package}"))?;
     let mut reader = Reader::of(package);
     let output = child.stdout.take().context("a test without output")?;
     for line in BufReader::new(output).lines() {
         let line = line?;
-        println!("{line}");
+        tell(&line);
         reader.read(&line);
     }
     let status = child.wait()?;

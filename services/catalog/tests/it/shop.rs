@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rocketmart_catalog::api::{self, Args};
 use rocketmart_catalog::store::cassandra::CassandraConfig;
 use rocketmart_catalog::store::{PostgresConfig, StoreConfig, StoreKind};
-use rocketmart_harness::backing::{Cassandra, Kafka, Postgres};
+use rocketmart_harness::backing::shared;
 use rocketmart_kit::auth::{Claims, Role, Verifier};
 use rocketmart_kit::config::{AuthConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::kafka::TopicMark;
@@ -117,12 +117,12 @@ impl Shop {
 }
 
 pub(crate) async fn shared_kafka() -> String {
-    tokio::task::spawn_blocking(|| Kafka::shared().unwrap().brokers()).await.unwrap()
+    tokio::task::spawn_blocking(|| shared::brokers().unwrap()).await.unwrap()
 }
 
 /// A new database, and a prefix of its own at these brokers.
 pub(crate) async fn args_on_postgres(brokers: String) -> Args {
-    let database = || Postgres::shared().unwrap().create_database("catalog").unwrap();
+    let database = || shared::create_database("catalog").unwrap();
     let mut args = args(StoreKind::Postgres, brokers);
     args.store.postgres.database_url = Some(tokio::task::spawn_blocking(database).await.unwrap());
     args
@@ -130,7 +130,7 @@ pub(crate) async fn args_on_postgres(brokers: String) -> Args {
 
 /// A new keyspace, and a prefix of its own at these brokers.
 pub(crate) async fn args_on_cassandra(brokers: String) -> Args {
-    let node = || Cassandra::shared().unwrap().contact_point();
+    let node = || shared::contact_point().unwrap();
     let mut args = args(StoreKind::Cassandra, brokers);
     args.store.cassandra.cassandra_contact_points = vec![tokio::task::spawn_blocking(node).await.unwrap()];
     args

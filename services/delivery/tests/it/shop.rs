@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::{Method, StatusCode};
 use rocketmart_delivery::{api, worker};
-use rocketmart_harness::backing::{Kafka, Postgres};
+use rocketmart_harness::backing::shared;
 use rocketmart_kit::config::{AuthConfig, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{
@@ -84,8 +84,8 @@ impl Shop {
         static LOGS: Once = Once::new();
         LOGS.call_once(|| rocketmart_kit::telemetry::init("delivery-tests"));
         let (url, brokers) = tokio::task::spawn_blocking(|| {
-            let url = Postgres::shared().unwrap().create_database("delivery").unwrap();
-            (url, Kafka::shared().unwrap().brokers())
+            let url = shared::create_database("delivery").unwrap();
+            (url, shared::brokers().unwrap())
         })
         .await
         .unwrap();

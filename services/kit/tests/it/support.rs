@@ -9,7 +9,7 @@ use clap::Parser;
 use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Message};
-use rocketmart_harness::backing::{Kafka, Postgres};
+use rocketmart_harness::backing::shared;
 use rocketmart_kit::config::{AuthConfig, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Delivery, HandleError, Handler, TopicSpec, create_topics};
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 /// A shop on the shared broker: a prefix nobody else has.
 pub(crate) async fn shop() -> KafkaConfig {
-    shop_on(tokio::task::spawn_blocking(|| Kafka::shared().unwrap().brokers()).await.unwrap())
+    shop_on(tokio::task::spawn_blocking(|| shared::brokers().unwrap()).await.unwrap())
 }
 
 pub(crate) fn shop_on(kafka_brokers: String) -> KafkaConfig {
@@ -32,7 +32,7 @@ pub(crate) async fn create_topic(shop: &KafkaConfig, name: &str, partitions: i32
 
 /// A database with the kit's tables.
 pub(crate) async fn database() -> PgPool {
-    let url = tokio::task::spawn_blocking(|| Postgres::shared().unwrap().create_database("kit").unwrap());
+    let url = tokio::task::spawn_blocking(|| shared::create_database("kit").unwrap());
     let config =
         DatabaseConfig { database_url: url.await.unwrap(), database_max_connections: 8, shop_id: None };
     let pool = config.connect().await.unwrap();

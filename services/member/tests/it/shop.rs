@@ -1,13 +1,12 @@
 //! A member service of its own for each test: fresh database, own mail sink, ports the system gave.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::{Method, StatusCode};
-use rocketmart_harness::backing::Postgres;
+use rocketmart_harness::backing::shared;
 use rocketmart_kit::config::{AuthConfig, DatabaseConfig, ListenConfig};
 use rocketmart_member::api::{self, AdminArgs, Args, LimitArgs, MailArgs, TokenArgs};
 use rocketmart_outside::mail::{self, Mail};
@@ -139,9 +138,7 @@ impl Shop {
     }
 
     pub(crate) async fn open_with(limits: LimitArgs) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("member_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let database_url = Postgres::shared().unwrap().create_database(&name).unwrap();
+        let database_url = shared::create_database("member").unwrap();
         let mail = MailSink::start(LOOPBACK).await;
         let signing_seed = rand::random();
         let key_file = key_file(signing_seed);

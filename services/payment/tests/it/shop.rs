@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rocketmart_harness::backing::{Kafka, Postgres};
+use rocketmart_harness::backing::shared;
 use rocketmart_kit::config::{AuthConfig, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Consumer, Delivery, HandleError, Handler, Producer, TopicSpec, create_topics};
@@ -90,8 +90,8 @@ impl Shop {
         static LOGS: Once = Once::new();
         LOGS.call_once(|| rocketmart_kit::telemetry::init("payment-tests"));
         let (url, brokers) = tokio::task::spawn_blocking(|| {
-            let url = Postgres::shared().unwrap().create_database("payment").unwrap();
-            (url, Kafka::shared().unwrap().brokers())
+            let url = shared::create_database("payment").unwrap();
+            (url, shared::brokers().unwrap())
         })
         .await
         .unwrap();

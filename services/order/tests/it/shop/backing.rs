@@ -1,6 +1,6 @@
 //! What one test runs on, and the processes of the order service on it.
 
-use rocketmart_harness::backing::{Kafka, Postgres, Redis};
+use rocketmart_harness::backing::{Redis, shared};
 use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Producer, TopicSpec, create_topics};
@@ -42,13 +42,13 @@ pub struct Backing {
 
 impl Backing {
     pub async fn start() -> Self {
-        let database = || Postgres::shared().unwrap().create_database("order").unwrap();
+        let database = || shared::create_database("order").unwrap();
         Self::start_with(tokio::task::spawn_blocking(database).await.unwrap()).await
     }
 
     pub async fn start_with(database_url: String) -> Self {
         let (redis, kafka_brokers) =
-            tokio::task::spawn_blocking(|| (Redis::start().unwrap(), Kafka::shared().unwrap().brokers()))
+            tokio::task::spawn_blocking(|| (Redis::start().unwrap(), shared::brokers().unwrap()))
                 .await
                 .unwrap();
         let database = DatabaseConfig { database_url, database_max_connections: 6, shop_id: None };

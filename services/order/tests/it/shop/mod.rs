@@ -48,7 +48,8 @@ impl Shop {
     pub async fn open_on_its_own_postgres() -> (Self, Postgres) {
         let (postgres, url) = tokio::task::spawn_blocking(|| {
             let postgres = Postgres::start().unwrap();
-            let url = postgres.create_database("order").unwrap();
+            postgres.create_database("order").unwrap();
+            let url = postgres.url("order");
             (postgres, url)
         })
         .await
