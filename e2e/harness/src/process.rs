@@ -120,11 +120,7 @@ impl Process {
 
     /// Sends a signal by name, e.g. `TERM`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) -> Result<()> {
-        let status = Command::new("kill").args(["-s", name, &self.id().to_string()]).status()?;
-        if !status.success() {
-            bail!("no process {} to send SIG{name}", self.id());
-        }
-        Ok(())
+        signal(&self.child, name)
     }
 
     /// Waits for its end, for at most `limit`; `None` when it is still running.
@@ -160,6 +156,11 @@ impl Logged {
         Ok(Self { child })
     }
 
+    /// Sends a signal by name, e.g. `INT`.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        signal(&self.child, name)
+    }
+
     pub fn wait_for(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
         wait_for(&mut self.child, limit)
     }
@@ -168,6 +169,14 @@ impl Logged {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn signal(child: &Child, name: &str) -> Result<()> {
+    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status()?;
+    if !status.success() {
+        bail!("no process {} to send SIG{name}", child.id());
+    }
+    Ok(())
 }
 
 fn wait_for(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {

@@ -10,6 +10,7 @@ mod cart;
 mod dead_letters;
 mod described;
 mod desk;
+mod dev;
 mod document;
 mod entrance;
 mod events;
