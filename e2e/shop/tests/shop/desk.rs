@@ -1,6 +1,7 @@
 //! Where requests are made up: the shop, somebody of each role, and what is theirs to be edited.
 
-use rocketmart_shop::{Call, Member, Shop, mug, unique};
+use reqwest::Method;
+use rocketmart_shop::{Answer, Call, Member, Shop, mug, unique};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -48,6 +49,18 @@ impl Desk {
         let theirs = self.theirs.iter().find(|(path, _)| operation.path.starts_with(path));
         let id = theirs.map_or_else(|| Uuid::nil().to_string(), |(_, id)| id.clone());
         self.request_to(operation, row, &operation.path_with(&id))
+    }
+
+    /// Deletes what a request made, so that a limit of how many there may be does not answer for the next one.
+    pub(crate) async fn take_back(&self, operation: &Operation, answer: &Answer) {
+        let deletion = format!("DELETE {}/{{id}}", operation.path);
+        let entry = self.entries.iter().find(|(operation, _)| operation.name == deletion);
+        if let Some((deletion, row)) = entry
+            && (&operation.method, answer.status) == (&Method::POST, 201)
+            && let Some(id) = answer.json()["id"].as_str()
+        {
+            self.request_to(deletion, row, &format!("{}/{id}", operation.path)).await.expect(204);
+        }
     }
 
     pub(crate) fn request_to(&self, operation: &Operation, row: &Row, path: &str) -> Call {

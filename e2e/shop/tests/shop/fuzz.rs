@@ -8,13 +8,16 @@ use rocketmart_harness::{prepare, process, step};
 use rocketmart_shop::{eventually, mug, unique};
 
 use crate::document::{self, SERVICES};
+use crate::sweep::long;
 
-/// What a description calls for: each type, each limit, and just beyond it. Requests made up by chance
-/// found nothing more, and take a minute to think of.
+/// What a description calls for: each type, each limit, and just beyond it.
 const PHASES: &str = "coverage";
+/// With `--long` requests made up by chance as well, so many for each operation: minutes for each service.
+const LONG_PHASES: &str = "coverage,fuzzing";
+const MADE_UP: &str = "100";
 /// The same requests each time, so that what fails here fails there.
 const SEED: &str = "1";
-const LIMIT: Duration = Duration::from_mins(5);
+const LIMIT: Duration = Duration::from_mins(20);
 const AT_ONCE: usize = 2;
 
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
@@ -58,7 +61,8 @@ fn ask_everything(what: &str, url: &str, token: &str) -> anyhow::Result<()> {
     command
         .current_dir(&folder)
         .args(["run", &format!("{url}/openapi.json")])
-        .args(["--checks", CHECKS, "--phases", PHASES])
+        .args(["--checks", CHECKS, "--phases", if long() { LONG_PHASES } else { PHASES }])
+        .args(["--max-examples", MADE_UP])
         .args(["--seed", SEED, "--no-shrink"])
         .args(["--header", &format!("Authorization: Bearer {token}")])
         .args(
