@@ -1,14 +1,21 @@
 //! How far a component's group has come, asked without being a member of it.
+//!
+//! ```text
+//!   end of the log − what the group has committed ──▶ 0: it has everything
+//!            └──▶ more, and as at the last look: read what is there ──▶ nothing but markers: it has everything
+//! ```
+//! A transaction ends with a marker, which takes an offset as a message does and is handed to no consumer: no group
+//! ever commits past the last one. `dead-letters replay` writes in a transaction.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataPartition;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::config::KafkaConfig;
 
@@ -20,6 +27,17 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct GroupProgress {
     consumer: Arc<BaseConsumer>,
     topics: Vec<String>,
+    /// What was left at the last look; locked while a log is read.
+    left: Arc<Mutex<HashSet<Left>>>,
+}
+
+/// What a group has yet to commit of a partition, markers included.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Left {
+    topic: String,
+    partition: i32,
+    from: i64,
+    end: i64,
 }
 
 /// The end of each partition of the topics at some moment.
@@ -31,7 +49,7 @@ impl GroupProgress {
     pub fn new(config: &KafkaConfig, component: &str, topics: &[&str]) -> anyhow::Result<Self> {
         let consumer = onlooker(config, &format!("{component}-progress"), component)?;
         let topics = topics.iter().map(|topic| config.topic(topic)).collect();
-        Ok(Self { consumer: Arc::new(consumer), topics })
+        Ok(Self { consumer: Arc::new(consumer), topics, left: Arc::default() })
     }
 
     /// Where the topics end now.
@@ -69,7 +87,7 @@ impl GroupProgress {
             .consumer
             .committed_offsets(asked, TIMEOUT)
             .context("cannot read the offsets of the group")?;
-        let mut behind = 0;
+        let mut left = HashSet::new();
         for element in committed.elements() {
             let (start, _) = self
                 .consumer
@@ -80,10 +98,36 @@ impl GroupProgress {
                 Offset::Offset(offset) => offset.max(start),
                 _ => start,
             };
-            let end = ends.0.get(&(element.topic().to_owned(), element.partition()));
-            behind += (end.copied().unwrap_or_default() - at).max(0);
+            let (topic, partition) = (element.topic().to_owned(), element.partition());
+            let end = ends.0.get(&(topic.clone(), partition)).copied().unwrap_or_default();
+            if at < end {
+                left.insert(Left { topic, partition, from: at, end });
+            }
         }
+        let mut before = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut behind = 0;
+        for left in &left {
+            // What moves is mostly messages, and is not read again for that.
+            if !before.contains(left) || !self.only_markers(left)? {
+                behind += left.end - left.from;
+            }
+        }
+        *before = left;
         Ok(behind)
+    }
+
+    /// Whether the log has no message there; `false` as well when that cannot be told for sure.
+    fn only_markers(&self, left: &Left) -> anyhow::Result<bool> {
+        let mut place = TopicPartitionList::new();
+        place.add_partition_offset(&left.topic, left.partition, Offset::Offset(left.from))?;
+        self.consumer.assign(&place).context("cannot read a log")?;
+        let only_markers = match self.consumer.poll(TIMEOUT) {
+            Some(Ok(message)) => message.offset() >= left.end,
+            Some(Err(KafkaError::PartitionEOF(_))) => true,
+            Some(Err(_)) | None => false,
+        };
+        self.consumer.unassign().context("cannot leave a log")?;
+        Ok(only_markers)
     }
 }
 
@@ -93,6 +137,11 @@ pub(super) fn onlooker(config: &KafkaConfig, id: &str, component: &str) -> anyho
         .client(id)
         .set("group.id", config.group(component))
         .set("enable.auto.commit", "false")
+        // The end of a partition is told, and is the end of the log: with a transaction open, what is behind its
+        // beginning counts too.
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", "read_uncommitted")
+        .set("auto.offset.reset", "earliest")
         .set("reconnect.backoff.max.ms", "2000")
         .create()
         .context("cannot create a Kafka client")

@@ -12,6 +12,7 @@ mod fenced;
 mod idempotency;
 mod outbox;
 mod owner;
+mod progress;
 mod reader;
 mod recreated;
 mod requests;
