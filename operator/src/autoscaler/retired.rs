@@ -4,7 +4,7 @@
 //! and a decision about a component that nobody asks to be scaled any more is taken out.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     time::{Duration, Instant},
 };
 
@@ -45,9 +45,9 @@ pub(super) async fn take_out(context: &Context, watched: &Watched) {
         let shops = watched.shops.state();
         let readable = shops.iter().filter_map(|shop| shop.0.as_ref().ok());
         for target in readable.flat_map(|shop| retired(watched, shop)) {
-            if !taken_out.contains_key(&target) {
-                forget(context, &target).instrument(target.span()).await;
-                taken_out.insert(target, Instant::now());
+            if let Entry::Vacant(first) = taken_out.entry(target) {
+                forget(context, first.key()).instrument(first.key().span()).await;
+                first.insert(Instant::now());
             }
         }
     }

@@ -119,10 +119,12 @@ where
     (store, touched)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "kube's predicates answer an Option")]
 fn is_being_deleted<K: Resource>(object: &K) -> Option<u64> {
     Some(u64::from(object.meta().deletion_timestamp.is_some()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "kube's predicates answer an Option")]
 fn can_be_read<K>(object: &Guarded<K>) -> Option<u64> {
     Some(u64::from(object.0.is_ok()))
 }

@@ -38,12 +38,12 @@ use crate::{
 };
 
 /// Shops there are at a time: each has some fifty objects.
-const BATCH: usize = 16;
+const BATCH: usize = 20;
 /// Shops that are made, when nothing else is said.
-const MADE: usize = 32;
+const MADE: usize = BATCH;
 /// Combinations that are tried, when nothing else is said; and of the single values one in so many.
 const COMBINATIONS: usize = 40;
-const ONE_IN: usize = 6;
+const ONE_IN: usize = 8;
 /// One as a rule: what is wrong, or which components are waited for. A second look may find another reason, such
 /// as why its Kafka does not answer.
 const MOST_WRITES: usize = 3;
@@ -240,7 +240,8 @@ impl Sweep {
         let limit = Instant::now() + PATIENCE;
         loop {
             let all = self.api.list(&ListParams::default()).await.unwrap();
-            let others: Vec<_> = all.iter().filter(|object| !looks(object)).map(|it| it.name_any()).collect();
+            let others: Vec<_> =
+                all.iter().filter(|object| !looks(object)).map(ResourceExt::name_any).collect();
             if others.is_empty() {
                 return;
             }

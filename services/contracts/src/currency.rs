@@ -33,7 +33,7 @@ impl Currency {
     /// All of them, in the order of their codes.
     pub fn all() -> impl Iterator<Item = Self> {
         let mut listed: Vec<_> = Listed::iter().filter(|listed| is_in_use(*listed)).collect();
-        listed.sort_by_key(|listed| listed.code());
+        listed.sort_by_key(Listed::code);
         listed.into_iter().map(Self)
     }
 

@@ -109,6 +109,7 @@ impl fmt::Debug for DatabaseConfig {
         f.debug_struct("DatabaseConfig")
             .field("database_url", &"…")
             .field("database_max_connections", &self.database_max_connections)
+            .field("shop_id", &self.shop_id)
             .finish()
     }
 }

@@ -172,7 +172,7 @@ impl Server {
         self.stop.cancelled().await;
         tokio::time::sleep(LAST_MOMENT).await;
         if requests.any() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -100,11 +100,13 @@ pub(crate) fn parse_record(
     record: &str,
 ) -> Result<Reservation, StockError> {
     let broken = || unexpected("a record", record);
-    let fields: Vec<&str> = record.split('|').collect();
-    let ([state, buyer, amount, reserved_at, pay_by, method, address, lines], declines) = match fields[..] {
-        [a, b, c, d, e, f, g, h] => ([a, b, c, d, e, f, g, h], "0"),
-        [a, b, c, d, e, f, g, h, declines] => ([a, b, c, d, e, f, g, h], declines),
-        _ => return Err(broken()),
+    let mut fields: Vec<&str> = record.split('|').collect();
+    // A record that was written before declined payments were counted has none.
+    if fields.len() == 8 {
+        fields.push("0");
+    }
+    let [state, buyer, amount, reserved_at, pay_by, method, address, lines, declines] = fields[..] else {
+        return Err(broken());
     };
     Ok(Reservation {
         order,

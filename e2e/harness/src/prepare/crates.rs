@@ -44,7 +44,10 @@ impl CargoTool {
         let folder = cache::entry(name, self.version(), |into| {
             step::step(&format!("Install {name} {} (cargo)", self.version()), || {
                 let mut install = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-                install.args(["install", "--locked", "--version", self.version(), "--root"]).arg(into).arg(name);
+                install
+                    .args(["install", "--locked", "--version", self.version(), "--root"])
+                    .arg(into)
+                    .arg(name);
                 // What it leaves in its own folder of built crates nobody needs again.
                 install.env("CARGO_TARGET_DIR", into.join("target"));
                 step::run(&mut install, &log(name), LIMIT)?;

@@ -140,12 +140,11 @@ struct Run<'a> {
 impl Run<'_> {
     /// Runs integration tests on the servers that all of them share.
     fn on_servers(&self, wanted: impl Fn(&Executable) -> bool) -> Result<Outcome> {
-        let servers = match self.servers.get() {
-            Some(servers) => servers,
-            None => {
-                let started = Servers::start()?;
-                self.servers.get_or_init(|| started)
-            }
+        let servers = if let Some(servers) = self.servers.get() {
+            servers
+        } else {
+            let started = Servers::start()?;
+            self.servers.get_or_init(|| started)
         };
         let tests = self.programs.tests(Kind::IntegrationTests).filter(|test| wanted(test));
         let surroundings = Surroundings::new(self.long, servers.environment());

@@ -126,7 +126,8 @@ fn created(log: &Path) -> Result<(File, File)> {
 /// How long each suite took when it ran last on this machine.
 fn seconds_before(record: &Path) -> BTreeMap<String, u64> {
     let lines = record::read(record).unwrap_or_default();
-    let line = |line: &serde_json::Value| Some((line["suite"].as_str()?.to_owned(), line["seconds"].as_u64()?));
+    let line =
+        |line: &serde_json::Value| Some((line["suite"].as_str()?.to_owned(), line["seconds"].as_u64()?));
     lines.iter().filter_map(line).collect()
 }
 

@@ -264,12 +264,11 @@ async fn pursue(progress: &mut Progress<'_>, state: &State) -> Result<Action, Er
     let again = if waits { next.again.or(Some(hold::ON_ITS_WAY)) } else { next.again };
     let again = match (again, &next.trouble) {
         (Some(again), Some(_)) if standing.is_none() => Some(pause(sale, false, again, state)),
-        (again, Some(_)) => again,
         (again, None) if next.phase != Phase::Draining => {
             state.patience.forget(&uid);
             again
         }
-        (again, None) => again,
+        (again, _) => again,
     };
     Ok(again.map_or_else(Action::await_change, Action::requeue))
 }

@@ -27,13 +27,11 @@ const RECONCILED: &str = "Reconciled";
 pub(super) type Trouble = (&'static str, String);
 
 pub(super) fn ready(phase: Phase, trouble: Option<&Trouble>, sale: &FlashSale) -> Verdict {
-    match trouble {
-        Some((reason, message)) => Verdict::new(READY, false, reason, message.as_str()),
-        None => {
-            let stands = matches!(phase, Phase::Ready | Phase::Open | Phase::SoldOut);
-            Verdict::new(READY, stands, &phase.to_string(), next(phase, sale))
-        }
+    if let Some((reason, message)) = trouble {
+        return Verdict::new(READY, false, reason, message.as_str());
     }
+    let stands = matches!(phase, Phase::Ready | Phase::Open | Phase::SoldOut);
+    Verdict::new(READY, stands, &phase.to_string(), next(phase, sale))
 }
 
 /// The trouble that `Ready` tells, if it tells any.

@@ -1,7 +1,7 @@
 //! Objects of others that stand where the shop's should.
 //!
 //! Server-side apply takes over whatever has the name, and from then on it would be changed with the shop and go
-//! with it: a Shop named `default` would take the namespace's ServiceAccount along. So before anything is written,
+//! with it: a Shop named `default` would take the namespace's `ServiceAccount` along. So before anything is written,
 //! each child that is not there as the shop's own is looked for. Ours is what the shop owns by its uid; what an
 //! earlier shop of the same name has left is not, and goes by itself soon.
 

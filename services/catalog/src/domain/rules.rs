@@ -232,7 +232,8 @@ mod tests {
             ),
             (
                 |c| {
-                    c.variants[0].options = [("size".into(), "1".into()), ("size ".into(), "2".into())].into()
+                    c.variants[0].options =
+                        [("size".into(), "1".into()), ("size ".into(), "2".into())].into();
                 },
                 "variants[0].options.size ",
                 "unique",

@@ -61,12 +61,12 @@ impl Address {
             broken.rule("postal_code", "postal-code", "must consist of letters, digits, spaces and hyphens");
         }
         let phone = draft.phone.filter(|written| !written.trim().is_empty());
-        let phone = phone.and_then(|written| match phone::normalized(&written, &kept.country) {
-            Some(number) => Some(number),
-            None => {
+        let phone = phone.and_then(|written| {
+            let number = phone::normalized(&written, &kept.country);
+            if number.is_none() {
                 broken.rule("phone", "phone-number", phone::RULE);
-                None
             }
+            number
         });
         if country::is_code(&kept.country) {
             // A text that breaks a rule of its own has been named.

@@ -80,7 +80,9 @@ async fn a_cancellation_that_races_with_the_carrier_gets_one_answer_and_it_is_th
     for order in &orders {
         eventually("the end of each journey is told", async || {
             let told = shop.states_told(order.id);
-            told.last().is_some_and(|state| ["cancelled", "delivered"].contains(&state.as_str())).then_some(())
+            told.last()
+                .is_some_and(|state| ["cancelled", "delivered"].contains(&state.as_str()))
+                .then_some(())
         })
         .await;
     }

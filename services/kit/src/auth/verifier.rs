@@ -94,14 +94,11 @@ impl Verifier {
         let url = config.auth_jwks_url.clone().context("AUTH_JWKS_URL is not set")?;
         crate::telemetry::install_crypto_provider();
         let http = reqwest::Client::builder().timeout(FETCH_TIMEOUT).build()?;
-        let revocations = match config.auth_revocations_url.clone() {
-            Some(url) => Revocations::from_url(url, http.clone()),
-            None => {
-                tracing::warn!(
-                    "AUTH_REVOCATIONS_URL is not set: a token outlives its session until it expires"
-                );
-                Revocations::none()
-            }
+        let revocations = if let Some(url) = config.auth_revocations_url.clone() {
+            Revocations::from_url(url, http.clone())
+        } else {
+            tracing::warn!("AUTH_REVOCATIONS_URL is not set: a token outlives its session until it expires");
+            Revocations::none()
         };
         let source = Source { url, http, last_fetch: Mutex::new(None) };
         Ok(Self::new(config, Keys::default(), Some(source), revocations))

@@ -99,7 +99,9 @@ async fn a_token_that_is_remembered_is_refused_once_its_session_has_ended() {
 async fn a_list_of_many_pages_is_read_to_its_end() {
     let (signer, published) = (Signer::new("one"), Published::default());
     let tokens: Vec<_> = (0..7).map(|_| token(&signer)).collect();
-    tokens.iter().for_each(|(_, session)| published.end(*session));
+    for (_, session) in &tokens {
+        published.end(*session);
+    }
     let (verifier, _stop) = published.verifier(&signer).await;
     for (token, _) in &tokens {
         refused_soon(&verifier, token).await;

@@ -29,13 +29,11 @@ pub(crate) async fn admit(pool: &PgPool, limits: &[Limit]) -> sqlx::Result<Resul
     let mut tx = pool.begin().await?;
     let mut counted = Vec::with_capacity(in_order.len());
     for limit in in_order {
-        match count(&mut tx, &limit).await? {
-            Some(one) => counted.push(one),
-            None => {
-                tx.rollback().await?;
-                return Ok(Err(resets_in(pool, &limit).await?));
-            }
-        }
+        let Some(one) = count(&mut tx, &limit).await? else {
+            tx.rollback().await?;
+            return Ok(Err(resets_in(pool, &limit).await?));
+        };
+        counted.push(one);
     }
     tx.commit().await?;
     Ok(Ok(Admitted { counted }))

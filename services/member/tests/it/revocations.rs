@@ -40,7 +40,7 @@ impl Elsewhere {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), refused).await.expect("refused within seconds");
+        tokio::time::timeout(Duration::from_mins(1), refused).await.expect("refused within seconds");
     }
 }
 

@@ -43,7 +43,7 @@ impl App {
             Some((_, view)) if view.state != OrderState::Reserved => Ok(view),
             Some((_, view)) => {
                 let held = tokio::time::timeout(PATIENCE, self.held_order(id, buyer)).await;
-                let held = held.ok().and_then(|held| held.unwrap_or_default());
+                let held = held.ok().and_then(std::result::Result::unwrap_or_default);
                 let has_failed = |held: &OrderView| {
                     held.payment.as_ref().is_some_and(|payment| payment.state == PaymentProgress::Failed)
                 };

@@ -194,7 +194,7 @@ async fn p8_ids_of_any_length_and_with_nul_are_refused_with_a_code() {
         for body in [charge_succeeded(order.id, id), of_callback] {
             let (status, problem) = call_back(&shop, &api, &body, &signed_now(&body)).await;
             let code = problem["code"].as_str().unwrap_or_default();
-            assert_eq!((status, code), (StatusCode::UNPROCESSABLE_ENTITY, "callback-invalid"), "{:.20}", id);
+            assert_eq!((status, code), (StatusCode::UNPROCESSABLE_ENTITY, "callback-invalid"), "{id:.20}");
             assert!(problem.to_string().len() < 2_000);
         }
     }

@@ -46,7 +46,7 @@ pub(super) fn merged(spellings: impl Iterator<Item = (String, u64)>, most: usize
         category.all += count;
         // Of two that are as usual, the first by name.
         if (count, category.name.as_str()) > (category.of_name, name) {
-            category.name = name.to_owned();
+            name.clone_into(&mut category.name);
             category.of_name = count;
         }
     }

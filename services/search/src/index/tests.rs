@@ -215,7 +215,7 @@ fn prices_are_compared_in_one_currency_only_s11() {
         (Sort::PriceDesc, Filters::default()),
         (Sort::Newest, cheap.clone()),
     ] {
-        let ambiguous = Request { sort, filters, ..request("cup") };
+        let ambiguous = Request { filters, sort, ..request("cup") };
         let Err(SearchError::CurrencyNeeded(found)) = index.search(&ambiguous) else {
             panic!("it is ambiguous")
         };
