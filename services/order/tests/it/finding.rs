@@ -48,6 +48,8 @@ async fn an_open_sale_behind_a_hundred_later_ones_is_found_and_its_orders_are_pa
     shop.backing.follow(&product(MUG, 300, 2)).await;
     let mut terms = offer(10);
     terms["name"] = json!("the-long-one");
+    // A busy machine takes a while for a hundred sales.
+    terms["payment_seconds"] = json!(600);
     let sale = shop.sale(terms).await;
     let (payer, leaver) = (shop.buyer(), shop.buyer());
     let bought = payer.purchase(sale, 1, "k").await;
