@@ -33,7 +33,8 @@ pub struct Kafka {
     dir: PathBuf,
 }
 
-const START_LIMIT: Duration = Duration::from_secs(90);
+/// It listens after some seconds on an idle machine.
+const START_LIMIT: Duration = Duration::from_mins(3);
 /// Any fixed cluster id will do: a broker only compares it with what its own disk says.
 const CLUSTER_ID: &str = "cm9ja2V0bWFydC10ZXN0cw";
 

@@ -33,7 +33,7 @@ const MEMBER: &str = "rocketmart-member";
 const ROWS: &str = "shop";
 const ON_A_CLUSTER: &str = "deployed";
 /// Of executables whose tests wait for servers most of the time, so many run side by side on two cores.
-const SIDE_BY_SIDE: usize = 3;
+const SIDE_BY_SIDE: usize = 2;
 /// Unit tests compute.
 const ONE_BY_ONE: usize = 1;
 

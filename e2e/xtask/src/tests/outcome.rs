@@ -13,6 +13,9 @@ use anyhow::{Context as _, Result, bail};
 /// So much of what a failed test printed is told again, in lines.
 const TOLD_AGAIN: usize = 40;
 
+/// How `timeout` ends when it had to end what it ran.
+const TIMED_OUT: i32 = 124;
+
 /// How many tests were executed, and what the failed ones printed.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
@@ -91,6 +94,9 @@ pub(super) fn read_from(command: &mut Command, package: &str, mut tell: impl FnM
         reader.read(&line);
     }
     let status = child.wait()?;
+    if status.code() == Some(TIMED_OUT) {
+        bail!("{package} did not end within its time");
+    }
     if !reader.ended {
         bail!("{package} ended with {status} and no result");
     }

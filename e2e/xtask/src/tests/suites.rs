@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fs::{self, File},
-    io::{BufWriter, Write as _},
+    io::Write as _,
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, PoisonError},
@@ -17,7 +17,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rocketmart_harness::{cache, programs::Executable, record};
+use rocketmart_harness::{cache, programs::Executable, record, step};
 use serde_json::json;
 
 use super::outcome::{Outcome, read_from};
@@ -26,6 +26,9 @@ use super::outcome::{Outcome, read_from};
 const LONG: &str = "LONG_TESTS";
 /// What test executables print, a file each.
 const LOGS: &str = "target/tests";
+/// A suite that takes longer hangs: the slowest takes some four minutes, and half an hour when it tries everything.
+const LIMIT: &str = "900";
+const LONG_LIMIT: &str = "5400";
 
 /// A test executable, and how many of its tests run at once; unless told, as many as there are cores.
 pub(super) struct Suite<'a> {
@@ -45,8 +48,11 @@ impl Suite<'_> {
     }
 
     fn command(&self, environment: &[(&'static str, String)]) -> Command {
-        let mut command = Command::new(&self.executable.path);
+        let long = environment.iter().any(|(name, _)| *name == LONG);
+        let mut command = Command::new("timeout");
         command
+            .args(["--kill-after=10", if long { LONG_LIMIT } else { LIMIT }])
+            .arg(&self.executable.path)
             .current_dir(&self.executable.folder)
             .args(self.tests_at_once.map(|count| format!("--test-threads={count}")))
             .envs(environment.iter().map(|(name, value)| (name, value)))
@@ -100,17 +106,17 @@ impl Surroundings {
     }
 
     fn one(&self, suite: &Suite<'_>) -> Outcome {
-        let ran = created(&suite.log()).and_then(|(out, err)| {
-            let mut out = BufWriter::new(out);
+        let ran = created(&suite.log()).and_then(|(mut out, err)| {
             let mut command = suite.command(&self.environment);
             command.stderr(err);
-            let outcome = read_from(&mut command, &suite.executable.package, |line| {
+            read_from(&mut command, &suite.executable.package, |line| {
                 let _ = writeln!(out, "{line}");
-            });
-            out.flush()?;
-            outcome
+            })
         });
-        ran.unwrap_or_else(|error| Outcome::failed(&suite.name(), &format!("{error:#}")))
+        // Of a suite that hung the log says which tests had begun and not ended.
+        ran.unwrap_or_else(|error| {
+            Outcome::failed(&suite.name(), &format!("{error:#}\n{}", step::tail(&suite.log())))
+        })
     }
 }
 
