@@ -50,7 +50,8 @@ async fn life_of_a_sale(service: &order_service::Shop, begin: usize) {
         cluster.sales_operator_cut_by(&scissors, &url, term).await
     };
     let crashes = crashing(begin, start, sale_is_closed(&cluster, sale)).await;
-    assert!((8..MOST_CRASHES).contains(&crashes), "life {begin}: {crashes} crashes");
+    // On a busy machine an operator comes late and skips a phase, and with it two writes.
+    assert!((6..MOST_CRASHES).contains(&crashes), "life {begin}: {crashes} crashes");
 
     let closed = cluster.api::<FlashSale>().get("launch").await.unwrap();
     let status = closed.status.as_ref().unwrap();
