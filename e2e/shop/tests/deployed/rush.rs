@@ -68,7 +68,8 @@ impl Rush {
         let orders: Vec<_> = all.iter().flat_map(|bought| &bought.orders).collect();
         let (count, in_vain) = (orders.len(), all.iter().map(|bought| bought.tries_in_vain).sum::<u32>());
         println!("{count} purchases, {in_vain} tries in vain");
-        assert!(count > 100, "{count} purchases show nothing");
+        // Ten for each buyer: how many there are depends on how busy the machine is.
+        assert!(count > 10 * BUYERS, "{count} purchases show nothing");
         let different: BTreeSet<_> = orders.iter().collect();
         assert_eq!(different.len(), count, "each purchase has an order of its own");
         let reserved = i64::try_from(count).expect("a count");
