@@ -12,7 +12,7 @@ use crate::sweep::long;
 
 /// What a description calls for: each type, each limit, and just beyond it.
 const PHASES: &str = "coverage";
-/// With `--long` requests made up by chance as well, so many for each operation: minutes for each service.
+/// With `--long` requests made up by chance as well, so many for each operation.
 const LONG_PHASES: &str = "coverage,fuzzing";
 const MADE_UP: &str = "100";
 /// The same requests each time, so that what fails here fails there.

@@ -26,7 +26,7 @@ use super::outcome::{Outcome, read_from};
 const LONG: &str = "LONG_TESTS";
 /// What test executables print, a file each.
 const LOGS: &str = "target/tests";
-/// A suite that takes longer hangs: the slowest takes some four minutes, and half an hour when it tries everything.
+/// A suite that takes longer hangs: the slowest takes some four minutes. One that tries everything has six times as long.
 const LIMIT: &str = "900";
 const LONG_LIMIT: &str = "5400";
 
