@@ -42,7 +42,9 @@ async fn life_of_a_sale(service: &order_service::Shop, begin: usize) {
     let cluster = Cluster::new(&format!("cut-sale-{begin}")).await;
     cluster.apply(shop("nowhere:9092")).await.unwrap();
     apply_token(&cluster).await;
-    let mut sale = launch(4, 3_600, 2);
+    // On a busy machine an operator comes seconds late. No phase is short enough to be skipped for that.
+    let mut sale = launch(12, 3_600, 2);
+    sale["spec"]["preloadLeadSeconds"] = json!(6);
     sale["spec"]["items"][0]["sku"] = json!(SKU);
     cluster.apply(sale.clone()).await.unwrap();
     let start = async |scissors: Scissors, term| {
@@ -50,8 +52,7 @@ async fn life_of_a_sale(service: &order_service::Shop, begin: usize) {
         cluster.sales_operator_cut_by(&scissors, &url, term).await
     };
     let crashes = crashing(begin, start, sale_is_closed(&cluster, sale)).await;
-    // On a busy machine an operator comes late and skips a phase, and with it two writes.
-    assert!((6..MOST_CRASHES).contains(&crashes), "life {begin}: {crashes} crashes");
+    assert!((8..MOST_CRASHES).contains(&crashes), "life {begin}: {crashes} crashes");
 
     let closed = cluster.api::<FlashSale>().get("launch").await.unwrap();
     let status = closed.status.as_ref().unwrap();

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -18,6 +18,8 @@ const BUYERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(25);
 /// Between tries of the same purchase.
 const AGAIN: Duration = Duration::from_millis(50);
+/// Fewer purchases show nothing.
+const FEWEST_PURCHASES: usize = 100;
 /// More than they can buy.
 const UNITS: u32 = 100_000;
 
@@ -28,6 +30,8 @@ const ASK_AGAIN: [u16; 4] = [429, 502, 503, 504];
 pub(crate) struct Rush {
     sale: Sale,
     over: Arc<AtomicBool>,
+    /// Purchases of all of them.
+    purchases: Arc<AtomicUsize>,
     buyers: Vec<JoinHandle<Bought>>,
 }
 
@@ -49,17 +53,31 @@ impl Rush {
         };
         let sale = shop.sale_on(offer).await;
         let over = Arc::new(AtomicBool::new(false));
+        let purchases = Arc::new(AtomicUsize::new(0));
         let mut buyers = Vec::new();
         for _ in 0..BUYERS {
             let buyer = shop.buyer().await;
-            buyers.push(tokio::spawn(buy(shop.clone(), sale.clone(), buyer, over.clone())));
+            buyers.push(tokio::spawn(buy(
+                shop.clone(),
+                sale.clone(),
+                buyer,
+                over.clone(),
+                purchases.clone(),
+            )));
         }
-        Self { sale, over, buyers }
+        Self { sale, over, purchases, buyers }
     }
 
-    /// Calls them off. Every purchase has been answered, with an order of its own, and the books show exactly
+    /// Calls them off, as soon as there are enough purchases to show something. Every purchase has been answered, with an order of its own, and the books show exactly
     /// those. Then all of it is given back: a sale that drains holds the shop's replicas.
     pub(crate) async fn end(self, shop: &Shop) {
+        let enough = tokio::time::timeout(PATIENCE, async {
+            while self.purchases.load(Ordering::Relaxed) <= FEWEST_PURCHASES {
+                tokio::time::sleep(AGAIN).await;
+            }
+        });
+        // How many there are by now depends on how busy the machine is; whether they go on does not.
+        enough.await.expect("buyers go on buying");
         self.over.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
         for buyer in self.buyers {
@@ -68,8 +86,7 @@ impl Rush {
         let orders: Vec<_> = all.iter().flat_map(|bought| &bought.orders).collect();
         let (count, in_vain) = (orders.len(), all.iter().map(|bought| bought.tries_in_vain).sum::<u32>());
         println!("{count} purchases, {in_vain} tries in vain");
-        // Ten for each buyer: how many there are depends on how busy the machine is.
-        assert!(count > 10 * BUYERS, "{count} purchases show nothing");
+        assert!(count > FEWEST_PURCHASES, "{count} purchases show nothing");
         let different: BTreeSet<_> = orders.iter().collect();
         assert_eq!(different.len(), count, "each purchase has an order of its own");
         let reserved = i64::try_from(count).expect("a count");
@@ -96,7 +113,13 @@ async fn cancel(shop: Shop, bought: Bought) {
     }
 }
 
-async fn buy(shop: Shop, sale: Sale, buyer: Member, over: Arc<AtomicBool>) -> Bought {
+async fn buy(
+    shop: Shop,
+    sale: Sale,
+    buyer: Member,
+    over: Arc<AtomicBool>,
+    purchases: Arc<AtomicUsize>,
+) -> Bought {
     let mut bought = Bought { buyer, orders: Vec::new(), tries_in_vain: 0 };
     while !over.load(Ordering::Relaxed) {
         let key = unique("rush");
@@ -111,6 +134,7 @@ async fn buy(shop: Shop, sale: Sale, buyer: Member, over: Arc<AtomicBool>) -> Bo
         });
         let order = answered.await.expect("a purchase is answered in the end");
         bought.orders.push(order["id"].as_str().expect("an id").to_owned());
+        purchases.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(PAUSE).await;
     }
     bought
