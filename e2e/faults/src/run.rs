@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use rocketmart_checker::audit::{Audit, Sources, audit};
+use rocketmart_contracts::internal_api::{Item, SaleTerms};
 use rocketmart_loadtest::{
     history::{History, Record},
     rush,
@@ -17,7 +18,7 @@ use rocketmart_loadtest::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
@@ -116,11 +117,11 @@ pub async fn run(world: &Arc<World>, town: &Town, plan: &Plan, folder: &Path) ->
     let sale = Uuid::now_v7();
     let since = OffsetDateTime::now_utc() - SLOWEST_CLOCK;
     let opens_at = OffsetDateTime::now_utc() + LEAD;
-    let terms = terms(plan, opens_at)?;
-    let door = world.side_door().clone();
+    let terms = terms(plan, opens_at);
+    let api = world.internal_api().clone();
     blocking({
-        let (door, terms) = (door.clone(), terms.clone());
-        move || door.load(&sale.to_string(), &terms, PATIENCE)
+        let (api, terms) = (api.clone(), terms.clone());
+        move || api.load(&sale.to_string(), &terms, PATIENCE)
     })
     .await?;
 
@@ -155,7 +156,8 @@ pub async fn run(world: &Arc<World>, town: &Town, plan: &Plan, folder: &Path) ->
 
     let drain_limit = plan.drain_limit;
     // The shop is whole again: the sale closes, and what is on its way arrives.
-    let close_out = blocking(move || door.close_out(&sale.to_string(), drain_limit)).await;
+    let close_out =
+        blocking(move || Ok(serde_json::to_value(api.close_out(&sale.to_string(), drain_limit)?)?)).await;
     let close_out = close_out.unwrap_or_else(|error| json!({"error": format!("{error:#}")}));
     if close_out["differences_total"] != json!(0) {
         troubles.push(format!("the close-out found differences: {close_out}"));
@@ -206,16 +208,22 @@ pub async fn run(world: &Arc<World>, town: &Town, plan: &Plan, folder: &Path) ->
     Ok(outcome)
 }
 
-fn terms(plan: &Plan, opens_at: OffsetDateTime) -> Result<Value> {
-    let item = |sku: &str, units: u32, limit: u32| json!({"sku": sku, "units": units, "price": PRICE, "per_buyer_limit": limit});
-    Ok(json!({
-        "name": plan.name,
-        "currency": CURRENCY,
-        "opens_at": opens_at.format(&Rfc3339)?,
-        "closes_at": (opens_at + Duration::from_hours(4)).format(&Rfc3339)?,
-        "payment_seconds": plan.payment_seconds,
-        "items": [item(ROCKET, plan.units, 1), item(SEED, CANARY_UNITS, CANARY_UNITS)],
-    }))
+fn terms(plan: &Plan, opens_at: OffsetDateTime) -> SaleTerms {
+    let item = |sku: &str, units: u32, limit: u32| Item {
+        sku: sku.to_owned(),
+        units: units.into(),
+        price: PRICE,
+        per_buyer_limit: limit.into(),
+    };
+    SaleTerms {
+        name: plan.name.clone(),
+        fence: 1,
+        items: vec![item(ROCKET, plan.units, 1), item(SEED, CANARY_UNITS, CANARY_UNITS)],
+        currency: CURRENCY.to_owned(),
+        opens_at,
+        closes_at: opens_at + Duration::from_hours(4),
+        payment_seconds: plan.payment_seconds.into(),
+    }
 }
 
 /// What came of a plan's faults.

@@ -15,7 +15,7 @@ use rocketmart_checker::audit::Sources;
 use rocketmart_harness::{
     backing::Redis,
     ports, process,
-    stack::{Backing, Component, Recipe, SideDoor, Stack},
+    stack::{Backing, Component, InternalApi, Recipe, Stack},
 };
 
 use crate::{
@@ -58,7 +58,7 @@ pub struct World {
     stack: Arc<Mutex<Stack>>,
     edges: Edges,
     disk: Option<Mutex<Disk>>,
-    side_door: SideDoor,
+    internal_api: InternalApi,
     /// Who buys in the sale of the present run.
     flock: Mutex<Option<Arc<Flock>>>,
     revivals: Arc<AtomicUsize>,
@@ -142,12 +142,12 @@ impl World {
         let provider = stack.url(Component::SimulateProvider);
         let provider = provider.rsplit(':').next().context("the provider's port")?.parse()?;
         edges[&Edge::Provider].aim(provider);
-        let side_door = stack.side_door();
+        let internal_api = stack.internal_api();
         let stack = Arc::new(Mutex::new(stack));
         let (revivals, dropped) = (Arc::default(), Arc::default());
         supervise(&stack, &revivals, &dropped);
         let flock = Mutex::default();
-        Ok(Self { program, stack, edges, disk: disk.map(Mutex::new), side_door, flock, revivals, dropped })
+        Ok(Self { program, stack, edges, disk: disk.map(Mutex::new), internal_api, flock, revivals, dropped })
     }
 
     /// The built `rocketmart`.
@@ -179,8 +179,8 @@ impl World {
         flock.clone().context("no sale is under way")
     }
 
-    pub fn side_door(&self) -> &SideDoor {
-        &self.side_door
+    pub fn internal_api(&self) -> &InternalApi {
+        &self.internal_api
     }
 
     /// Processes that were started again so far.

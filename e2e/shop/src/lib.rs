@@ -6,7 +6,7 @@
 //!   └ Shop    requests through the entrance, answers with expectations
 //!       ├ people   members: signed up by mail, or brought in by the administrator
 //!       ├ goods    products, cards, addresses
-//!       └ sales    flash sales: a FlashSale on a cluster, else the operator's side door
+//!       └ sales    flash sales: a FlashSale on a cluster, else the internal API
 //! ```
 //!
 //! `tests/shop` asks for everything the shop offers, and for what it must refuse; its rows and the tour

@@ -70,7 +70,7 @@ impl Place {
             mail: stack.url(Component::SimulateMail),
             provider: stack.url(Component::SimulateProvider),
             administrator: (stack::ADMIN_EMAIL.into(), stack::ADMIN_PASSWORD.into()),
-            sales: Sales::SideDoor { order: stack.url(Component::Order), door: stack.side_door() },
+            sales: Sales::InternalApi { order: stack.url(Component::Order), api: stack.internal_api() },
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Flash sales. On a cluster a sale is a FlashSale that the platform team applies; on loopback there is no
-//! operator, and the side door is asked directly. From there on it is the same sale.
+//! operator, and the internal API is asked directly. From there on it is the same sale.
 
 use std::time::Duration;
 
-use rocketmart_harness::stack::SideDoor;
+use rocketmart_contracts::internal_api::{Item, SaleTerms};
+use rocketmart_harness::stack::InternalApi;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
@@ -14,7 +15,7 @@ use crate::{Kubectl, Member, PATIENCE, Shop, call::Call, eventually, unique};
 #[derive(Debug, Clone)]
 pub enum Sales {
     /// By what an operator would say to the order service, which is there by itself at `order`.
-    SideDoor { order: String, door: SideDoor },
+    InternalApi { order: String, api: InternalApi },
     /// By a FlashSale for a Shop on a cluster.
     Operator { kubectl: Kubectl, shop: String },
 }
@@ -60,16 +61,25 @@ impl Sales {
     /// Has a sale loaded that is open from now on.
     fn open(&self, name: &str, offer: &Offer) {
         let now = OffsetDateTime::now_utc().replace_nanosecond(0).expect("whole seconds");
-        let (opens_at, closes_at) = (moment(now - Duration::from_secs(1)), moment(now + WINDOW));
+        let (opens_at, closes_at) = (now - Duration::from_secs(1), now + WINDOW);
         match self {
-            Self::SideDoor { door, .. } => {
-                let terms = json!({
-                    "name": name, "currency": "KRW", "payment_seconds": offer.payment_seconds,
-                    "opens_at": opens_at, "closes_at": closes_at,
-                    "items": [{"sku": offer.sku, "units": offer.units, "price": offer.price,
-                               "per_buyer_limit": offer.per_buyer_limit}],
-                });
-                door.load(&Uuid::now_v7().to_string(), &terms, PATIENCE).expect("the sale is loaded");
+            Self::InternalApi { api, .. } => {
+                let item = Item {
+                    sku: offer.sku.clone(),
+                    units: offer.units.into(),
+                    price: offer.price,
+                    per_buyer_limit: offer.per_buyer_limit.into(),
+                };
+                let terms = SaleTerms {
+                    name: name.to_owned(),
+                    fence: api.fence,
+                    items: vec![item],
+                    currency: "KRW".to_owned(),
+                    opens_at,
+                    closes_at,
+                    payment_seconds: offer.payment_seconds.into(),
+                };
+                api.load(&Uuid::now_v7().to_string(), &terms, PATIENCE).expect("the sale is loaded");
             }
             Self::Operator { kubectl, shop } => {
                 let manifest = json!({
@@ -77,7 +87,7 @@ impl Sales {
                     "metadata": {"name": name, "labels": {LABEL: "tests"}},
                     "spec": {
                         "shop": shop, "currency": "KRW", "paymentDeadlineSeconds": offer.payment_seconds,
-                        "opensAt": opens_at, "closesAt": closes_at,
+                        "opensAt": moment(opens_at), "closesAt": moment(closes_at),
                         "items": [{"sku": offer.sku, "units": offer.units, "price": offer.price,
                                    "perBuyerLimit": offer.per_buyer_limit}],
                     }
@@ -90,17 +100,19 @@ impl Sales {
     /// Where the units of a sale are, by the books of the order service; an operator tells what it read
     /// last, about a second ago.
     fn units(&self, sale: &Sale) -> Units {
-        let counted = match self {
-            Self::SideDoor { door, .. } => {
-                door.status(&sale.id).expect("the sale's status")["ledger"][0].clone()
+        match self {
+            Self::InternalApi { api, .. } => {
+                let counted = api.status(&sale.id).expect("the sale's status").ledger[0].units;
+                Units { remaining: counted.remaining, reserved: counted.reserved, sold: counted.sold }
             }
             Self::Operator { kubectl, .. } => {
-                kubectl.get("flashsale", &sale.name)["status"]["totals"].clone()
+                let counted = kubectl.get("flashsale", &sale.name)["status"]["totals"].clone();
+                let count = |field: &str| {
+                    counted[field].as_i64().unwrap_or_else(|| panic!("no {field} in {counted}"))
+                };
+                Units { remaining: count("remaining"), reserved: count("reserved"), sold: count("sold") }
             }
-        };
-        let count =
-            |field: &str| counted[field].as_i64().unwrap_or_else(|| panic!("no {field} in {counted}"));
-        Units { remaining: count("remaining"), reserved: count("reserved"), sold: count("sold") }
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use http::Method;
-use rocketmart_harness::stack::{Component, Recipe, SideDoor, Stack};
+use rocketmart_contracts::internal_api::{Item, SaleTerms};
+use rocketmart_harness::stack::{Component, InternalApi, Recipe, Stack};
 use rocketmart_harness::{
     ports,
     process::{Process, Server},
@@ -21,7 +22,6 @@ use rocketmart_loadtest::generator::Promise;
 use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
@@ -127,8 +127,8 @@ impl Shop {
         format!("{}/.well-known/jwks.json", self.stack.url(Component::Member))
     }
 
-    pub(crate) fn side_door(&self) -> SideDoor {
-        self.stack.side_door()
+    pub(crate) fn internal_api(&self) -> InternalApi {
+        self.stack.internal_api()
     }
 
     pub(crate) fn block_on<F: Future>(&self, work: F) -> F::Output {
@@ -260,7 +260,7 @@ impl Shop {
     /// Loads a sale of these SKUs that is open from now on, and waits until it is verified.
     pub(crate) fn load(&self, skus: &[String], terms: Terms) -> Result<Sale> {
         let (sale, wanted) = offer(skus, terms)?;
-        self.side_door().load(&sale.id.to_string(), &wanted, START_LIMIT)?;
+        self.internal_api().load(&sale.id.to_string(), &wanted, START_LIMIT)?;
         Ok(sale)
     }
 
@@ -275,10 +275,10 @@ impl Shop {
     /// shoppers were told. An error says which invariant does not hold.
     pub(crate) fn audit(&self, sales: &[(&Sale, &Buyers, &[Promise])]) -> Result<()> {
         for (sale, ..) in sales {
-            let report = self.side_door().close_out(&sale.id.to_string(), DRAIN_LIMIT)?;
+            let report = self.internal_api().close_out(&sale.id.to_string(), DRAIN_LIMIT)?;
             ensure!(
-                report["differences_total"] == 0 && report["closed_out_at"].is_string(),
-                "the close-out of a sale found differences: {report}"
+                report.differences_total == 0 && report.closed_out_at.is_some(),
+                "the close-out of a sale found differences: {report:?}"
             );
         }
         for (sale, buyers, promises) in sales {
@@ -318,24 +318,24 @@ impl Shop {
 }
 
 /// A fresh sale and what the operator would ask for.
-pub(crate) fn offer(skus: &[String], terms: Terms) -> Result<(Sale, Value)> {
+pub(crate) fn offer(skus: &[String], terms: Terms) -> Result<(Sale, SaleTerms)> {
     let now = OffsetDateTime::now_utc();
     let id = Uuid::now_v7();
-    let items: Vec<Value> = skus
-        .iter()
-        .map(|sku| {
-            json!({"sku": sku, "units": terms.units, "price": PRICE,
-                   "per_buyer_limit": terms.per_buyer_limit.min(terms.units)})
-        })
-        .collect();
-    let wanted = json!({
-        "name": format!("bench-{}", &id.simple().to_string()[20..]),
-        "currency": "KRW",
-        "opens_at": (now - time::Duration::seconds(1)).format(&Rfc3339)?,
-        "closes_at": (now + time::Duration::hours(6)).format(&Rfc3339)?,
-        "payment_seconds": terms.payment_seconds,
-        "items": items,
+    let items = skus.iter().map(|sku| Item {
+        sku: sku.clone(),
+        units: terms.units.into(),
+        price: PRICE,
+        per_buyer_limit: terms.per_buyer_limit.min(terms.units).into(),
     });
+    let wanted = SaleTerms {
+        name: format!("bench-{}", &id.simple().to_string()[20..]),
+        fence: 1,
+        items: items.collect(),
+        currency: "KRW".to_owned(),
+        opens_at: now - time::Duration::seconds(1),
+        closes_at: now + time::Duration::hours(6),
+        payment_seconds: terms.payment_seconds.into(),
+    };
     let since_ms = i64::try_from(now.unix_timestamp_nanos() / 1_000_000)? - 1_000;
     Ok((Sale { id, skus: skus.to_vec(), since_ms }, wanted))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rocketmart_contracts::component::Component;
 use rocketmart_kit::auth::Verifier;
 use rocketmart_kit::config::{self, AuthConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::kafka;
@@ -18,7 +19,7 @@ use crate::retelling;
 use crate::store::cassandra::CassandraStore;
 use crate::store::{MIGRATOR, PostgresStore, ProductStore, StoreConfig, StoreKind};
 
-const COMPONENT: &str = "catalog";
+const COMPONENT: &str = Component::Catalog.as_str();
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
@@ -57,7 +58,7 @@ async fn on_postgres(service: Service, args: &Args, verifier: Verifier) -> anyho
     let pool = args.store.database()?.connect().await?;
     config::migrate(&pool, &MIGRATOR).await?;
     let producer = args.kafka.producer()?;
-    let readers = Readers::new(&args.kafka, events::TOPIC, &["order-worker"]);
+    let readers = Readers::of(&args.kafka, events::PRODUCTS);
     let store = Arc::new(PostgresStore::new(pool.clone()));
     let database = pool.clone();
     Ok(common(service, args, store, verifier)?

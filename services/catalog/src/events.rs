@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use rocketmart_contracts::component::Component;
+pub(crate) use rocketmart_contracts::topic::{PRODUCTS, STOCK_LEVELS};
 use rocketmart_kit::event::Event;
 use rocketmart_kit::event_schema::{Published, Read};
 use serde::Serialize;
@@ -13,10 +15,7 @@ use uuid::Uuid;
 use crate::availability::StockLevel;
 use crate::domain::{Product, State, Variant};
 
-pub(crate) const TOPIC: &str = "products";
 const SOURCE: &str = "/rocketmart/catalog";
-/// How many units of each SKU can be had, told by order.
-pub(crate) const STOCK_LEVELS: &str = "stock-levels";
 pub(crate) const STOCK_LEVEL_CHANGED: &str = "rocketmart.stock.level_changed.v1";
 const CHANGED: &str = "rocketmart.product.changed.v1";
 
@@ -85,12 +84,12 @@ impl<'a> VariantNow<'a> {
 
 /// What the catalog writes, by type.
 pub fn published() -> Vec<Published> {
-    vec![Published::of::<ProductChanged<'_>>(CHANGED, TOPIC, "product id", "catalog")]
+    vec![Published::of::<ProductChanged<'_>>(CHANGED, PRODUCTS, "product id", Component::Catalog.as_str())]
 }
 
 /// What the catalog reads, by type.
 pub fn read() -> Vec<Read> {
-    vec![Read::of::<StockLevel>(STOCK_LEVEL_CHANGED, "catalog")]
+    vec![Read::of::<StockLevel>(STOCK_LEVEL_CHANGED, Component::Catalog.as_str())]
 }
 
 /// The product as it now is.

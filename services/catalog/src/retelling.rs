@@ -29,7 +29,7 @@ pub(crate) async fn retell_loop(
     kafka: KafkaConfig,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mark = TopicMark::new(&kafka, MARK, events::TOPIC)?;
+    let mark = TopicMark::new(&kafka, MARK, events::PRODUCTS)?;
     let mut pace = Pace::every(INTERVAL, "cannot tell whether the topic has all products");
     while let Some(looked) = stop.run_until_cancelled(retell_if_new(&*store, &mark)).await
         && pace.rest(looked, &stop).await

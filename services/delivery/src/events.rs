@@ -1,5 +1,7 @@
 //! The events delivery reads and writes (docs/contracts.md, "Events").
 
+use rocketmart_contracts::component::Component;
+pub(crate) use rocketmart_contracts::topic::DELIVERIES;
 use rocketmart_kit::event::Event;
 use rocketmart_kit::event_schema::{Published, Read};
 use rocketmart_kit::trace::TraceContext;
@@ -13,11 +15,6 @@ use crate::domain::shipment::{Line, ShipmentState};
 
 const SOURCE: &str = "/rocketmart/delivery-worker";
 
-/// Where the events of shipments and returns go.
-pub(crate) const DELIVERIES: &str = "deliveries";
-/// Where the orders' events come from.
-pub(crate) const ORDERS: &str = "orders";
-
 pub(crate) const ORDER_PAID: &str = "rocketmart.order.paid.v1";
 pub(crate) const ORDER_RELEASED: &str = "rocketmart.order.released.v1";
 pub(crate) const CANCEL_REQUESTED: &str = "rocketmart.order.cancel_requested.v1";
@@ -29,7 +26,7 @@ const RETURN_UPDATED: &str = "rocketmart.return.updated.v1";
 
 /// What delivery-worker writes, by type.
 pub fn published() -> Vec<Published> {
-    let (key, worker) = ("order id", "delivery-worker");
+    let (key, worker) = ("order id", Component::DeliveryWorker.as_str());
     vec![
         Published::of::<ShipmentUpdated<'_>>(SHIPMENT_UPDATED, DELIVERIES, key, worker),
         Published::of::<CancelRefused>(CANCEL_REFUSED, DELIVERIES, key, worker),
@@ -39,7 +36,7 @@ pub fn published() -> Vec<Published> {
 
 /// What delivery-worker reads, by type.
 pub fn read() -> Vec<Read> {
-    let worker = "delivery-worker";
+    let worker = Component::DeliveryWorker.as_str();
     vec![
         Read::of::<OrderPaid>(ORDER_PAID, worker),
         Read::of::<OrderReleased>(ORDER_RELEASED, worker),

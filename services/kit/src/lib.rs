@@ -25,7 +25,6 @@ pub mod idempotency;
 pub mod internal;
 pub mod kafka;
 pub mod label;
-pub mod list;
 pub mod outbox;
 pub mod pace;
 pub mod page;
@@ -41,3 +40,5 @@ pub mod telemetry;
 pub mod text;
 pub mod trace;
 pub mod validation;
+
+pub use rocketmart_contracts::list;

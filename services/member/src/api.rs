@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use lettre::message::Mailbox;
+use rocketmart_contracts::component::Component;
 use rocketmart_kit::auth::Verifier;
 use rocketmart_kit::client_address::TrustedProxies;
 use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, ListenConfig};
@@ -139,7 +140,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
         public_url,
     };
     let (gate, server) = (pool.clone(), sender.clone());
-    Ok(Service::new("member", &args.listen)
+    Ok(Service::new(Component::Member.as_str(), &args.listen)
         .shop_description(args.shop_description)
         .api(http::routes().with_state(app))
         .ready("postgres", move || {

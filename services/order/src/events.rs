@@ -3,23 +3,14 @@
 //! Times that end in `_ms` are Unix milliseconds by Redis' clock; `amount` and `unit_price` are
 //! integer minor units of `currency`.
 
+use rocketmart_contracts::component::Component;
+pub use rocketmart_contracts::topic::{DELIVERIES, ORDERS, PAYMENTS, PRODUCTS, RESERVATIONS, STOCK_LEVELS};
 use rocketmart_kit::event_schema::{Published, Read};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::domain::order::{Line, Units};
-
-/// Topic of what Redis decided.
-pub const RESERVATIONS: &str = "reservations";
-/// Topic of what became of orders, written through the outbox.
-pub const ORDERS: &str = "orders";
-/// Compacted topic of how many units of each SKU can be had.
-pub const STOCK_LEVELS: &str = "stock-levels";
-/// Topics of the neighbours.
-pub const PAYMENTS: &str = "payments";
-pub const DELIVERIES: &str = "deliveries";
-pub const PRODUCTS: &str = "products";
 
 /// `ce_type` of every event this service knows.
 pub mod types {
@@ -378,7 +369,7 @@ const ORDER_ID: &str = "order id";
 
 /// What this service's components write, by type.
 pub fn published() -> Vec<Published> {
-    let (relay, worker) = ("order-relay", "order-worker");
+    let (relay, worker) = (Component::OrderRelay.as_str(), Component::OrderWorker.as_str());
     vec![
         Published::of::<Reserved>(types::RESERVED, RESERVATIONS, ORDER_ID, relay),
         Published::of::<PaymentSubmitted>(types::PAYMENT_SUBMITTED, RESERVATIONS, ORDER_ID, relay),
@@ -395,7 +386,7 @@ pub fn published() -> Vec<Published> {
 
 /// What order-worker reads, by type.
 pub fn read() -> Vec<Read> {
-    let worker = "order-worker";
+    let worker = Component::OrderWorker.as_str();
     vec![
         Read::of::<Reserved>(types::RESERVED, worker),
         Read::of::<PaymentSubmitted>(types::PAYMENT_SUBMITTED, worker),

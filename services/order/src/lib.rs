@@ -9,25 +9,25 @@
 //!                                                    │
 //!                        PostgreSQL: orders, ledger, stock, outbox ──▶ Kafka `orders`
 //!                                                    ▲
-//!            operator ──▶ side door ─────────────────┘ (allocate, load, verify, close out)
+//!            operator ──▶ internal API ──────────────┘ (allocate, load, verify, close out)
 //! ```
 //!
-//! A Redis that came back with less than it had is not believed ([`vouch`]), and the side door rebuilds it
+//! A Redis that came back with less than it had is not believed ([`vouch`]), and the internal API rebuilds it
 //! from PostgreSQL (docs/adr/0005).
 //!
 //! Beside the sales there is ordinary stock, in a cart and checked out: for Redis and the books a sale
 //! without an end, whose shelves the worker fills ([`domain::standing`]).
 //!
-//! Three processes come from this crate: [`api`] (with the side door), [`relay`] and [`worker`].
+//! Three processes come from this crate: [`api`] (with the internal API), [`relay`] and [`worker`].
 //! What they decide is in [`domain`], which knows neither HTTP nor SQL nor Redis nor Kafka.
 
 pub mod api;
 pub mod domain;
 pub mod events;
+mod internal_api;
 mod readiness;
 pub mod relay;
 mod reservations;
-mod side_door;
 mod standing;
 mod stock_config;
 pub mod store;

@@ -20,7 +20,8 @@ use axum::response::{IntoResponse, Response};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rocketmart_entrance::component_of;
+use rocketmart_contracts::component::{Component, UnknownComponent};
+use rocketmart_contracts::route::component_of;
 use rocketmart_server::ConnectionLimits;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -33,18 +34,19 @@ pub struct Args {
 
     /// Where each component listens: `member=127.0.0.1:8081,order=127.0.0.1:8084`.
     #[arg(long, env = "ENTRANCE_BACKENDS", value_delimiter = ',', value_parser = backend)]
-    pub entrance_backends: Vec<(String, Authority)>,
+    pub entrance_backends: Vec<(Component, Authority)>,
 }
 
-fn backend(text: &str) -> Result<(String, Authority), String> {
+fn backend(text: &str) -> Result<(Component, Authority), String> {
     let (component, address) = text.split_once('=').ok_or("must be component=host:port")?;
+    let component = component.parse().map_err(|error: UnknownComponent| error.to_string())?;
     let address = address.parse().map_err(|error| format!("{address}: {error}"))?;
-    Ok((component.to_owned(), address))
+    Ok((component, address))
 }
 
 #[derive(Debug, Clone)]
 struct Entrance {
-    backends: std::sync::Arc<HashMap<String, Authority>>,
+    backends: std::sync::Arc<HashMap<Component, Authority>>,
     http: Client<HttpConnector, Body>,
 }
 
@@ -85,7 +87,7 @@ async fn forward(
     ConnectInfo(shopper): ConnectInfo<SocketAddr>,
     mut request: Request,
 ) -> Response {
-    let backend = component_of(request.uri().path()).and_then(|component| entrance.backends.get(component));
+    let backend = component_of(request.uri().path()).and_then(|component| entrance.backends.get(&component));
     let Some(backend) = backend else { return StatusCode::NOT_FOUND.into_response() };
     *request.uri_mut() = match behind(backend, request.uri()) {
         Ok(uri) => uri,

@@ -1,5 +1,7 @@
 //! The events payments read and write (docs/contracts.md, "Events").
 
+use rocketmart_contracts::component::Component;
+pub(crate) use rocketmart_contracts::topic::PAYMENTS;
 use rocketmart_kit::event::Event;
 use rocketmart_kit::event_schema::{Published, Read};
 use rocketmart_kit::trace::TraceContext;
@@ -9,11 +11,6 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 const SOURCE: &str = "/rocketmart/payment-worker";
-
-/// Where payment events go.
-pub(crate) const PAYMENTS: &str = "payments";
-/// Where the orders' events come from.
-pub(crate) const ORDERS: &str = "orders";
 
 pub(crate) const PAYMENT_REQUESTED: &str = "rocketmart.order.payment_requested.v1";
 pub(crate) const ORDER_RELEASED: &str = "rocketmart.order.released.v1";
@@ -26,7 +23,7 @@ const REFUND_FAILED: &str = "rocketmart.payment.refund_failed.v1";
 
 /// What payment-worker writes, by type.
 pub fn published() -> Vec<Published> {
-    let (key, worker) = ("order id", "payment-worker");
+    let (key, worker) = ("order id", Component::PaymentWorker.as_str());
     vec![
         Published::of::<Succeeded<'_>>(SUCCEEDED, PAYMENTS, key, worker),
         Published::of::<Failed<'_>>(FAILED, PAYMENTS, key, worker),
@@ -37,7 +34,7 @@ pub fn published() -> Vec<Published> {
 
 /// What payment-worker reads, by type.
 pub fn read() -> Vec<Read> {
-    let worker = "payment-worker";
+    let worker = Component::PaymentWorker.as_str();
     vec![
         Read::of::<PaymentRequested>(PAYMENT_REQUESTED, worker),
         Read::of::<OrderReleased>(ORDER_RELEASED, worker),

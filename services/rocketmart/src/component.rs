@@ -20,7 +20,7 @@ pub(crate) enum Component {
     Catalog(Box<rocketmart_catalog::api::Args>),
     /// Search among the published products.
     Search(Box<rocketmart_search::api::Args>),
-    /// Sales, purchases, orders, and the operator's side door.
+    /// Sales, purchases, orders, and the internal API for the operator.
     Order(Box<rocketmart_order::api::Args>),
     /// Moves reservations to Kafka and expires them.
     OrderRelay(Box<rocketmart_order::relay::Args>),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rocketmart_contracts::component::Component;
+use rocketmart_contracts::topic::{PRODUCTS, STOCK_LEVELS};
 use rocketmart_kit::config::{KafkaConfig, ListenConfig};
 use rocketmart_kit::kafka;
 use rocketmart_kit::request_limits::RequestLimitArgs;
@@ -15,7 +17,7 @@ use crate::http::{self, Search};
 use crate::index::ProductIndex;
 use crate::stock::{self, Levels, Stock};
 
-const COMPONENT: &str = "search";
+const COMPONENT: &str = Component::Search.as_str();
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
@@ -51,11 +53,7 @@ pub fn service(args: &Args) -> anyhow::Result<Service> {
         .ready("index", move || {
             let is_caught_up = gate.is_caught_up();
             async move {
-                anyhow::ensure!(
-                    is_caught_up,
-                    "the index is still being built from the topic {}",
-                    feed::TOPIC
-                );
+                anyhow::ensure!(is_caught_up, "the index is still being built from the topic {}", PRODUCTS);
                 Ok(())
             }
         })
@@ -65,11 +63,11 @@ pub fn service(args: &Args) -> anyhow::Result<Service> {
             async move { broker.ready().await }
         })
         .task("stock-levels", move |stop| async move {
-            kafka::read_all_then_follow(&levels, COMPONENT, stock::TOPIC, shelves, || (), stop).await
+            kafka::read_all_then_follow(&levels, COMPONENT, STOCK_LEVELS, shelves, || (), stop).await
         })
         .task("feed", move |stop| async move {
             let tell = Arc::clone(&feed);
-            kafka::read_all_then_follow(&kafka, COMPONENT, feed::TOPIC, feed, move || tell.catch_up(), stop)
+            kafka::read_all_then_follow(&kafka, COMPONENT, PRODUCTS, feed, move || tell.catch_up(), stop)
                 .await
         }))
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use async_trait::async_trait;
+use rocketmart_contracts::component::Component;
 use rocketmart_kit::event::Event;
 use rocketmart_kit::event_schema::Read;
 use rocketmart_kit::kafka::{Delivery, HandleError, Handler};
@@ -20,12 +21,12 @@ use crate::index::{Change, ProductIndex};
 use crate::product::ProductSnapshot;
 use crate::stock::{self, Stock, StockLevel};
 
-pub(crate) const TOPIC: &str = "products";
 const CHANGED: &str = "rocketmart.product.changed.v1";
 
 /// What search reads, by type.
 pub fn read() -> Vec<Read> {
-    vec![Read::of::<ProductSnapshot>(CHANGED, "search"), Read::of::<StockLevel>(stock::CHANGED, "search")]
+    let search = Component::Search.as_str();
+    vec![Read::of::<ProductSnapshot>(CHANGED, search), Read::of::<StockLevel>(stock::CHANGED, search)]
 }
 
 pub(crate) struct Feed {

@@ -21,7 +21,6 @@ use uuid::Uuid;
 use crate::index::{Change, ProductIndex};
 use crate::product::ProductSnapshot;
 
-pub(crate) const TOPIC: &str = "stock-levels";
 pub(crate) const CHANGED: &str = "rocketmart.stock.level_changed.v1";
 
 /// The data of `rocketmart.stock.level_changed.v1`.

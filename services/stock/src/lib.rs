@@ -4,7 +4,7 @@
 //! ```text
 //!  purchases ──> Coalescer ──┐                                ┌─ stock, held, keys (hashes)
 //!  payments  ──> (lane.rs)   ├─> Stock ── FCALL ─> functions ─┼─ reservations, deadlines
-//!  relay, worker, side door ─┘   (stock/)        (.lua)       └─ events (stream) ──> relay
+//!  relay, worker, internal ──┘   (stock/)        (.lua)       └─ events (stream) ──> relay
 //! ```
 //!
 //! [`Stock`] is the typed client: one method, one function, one atomic step; every answer is an enum

@@ -65,9 +65,9 @@ pub(super) fn inject(fault: &Fault, world: &World) -> Result<()> {
 
 /// The operator's part, which begins when it looks next; how long all of it takes counts as recovering.
 pub(super) fn rebuild(world: &World) -> Result<()> {
-    let (door, sale) = (world.side_door().clone(), world.flock()?.sale().to_owned());
+    let (api, sale) = (world.internal_api().clone(), world.flock()?.sale().to_owned());
     thread::spawn(move || {
-        if let Err(error) = door.rebuild(&sale, REBUILD_LIMIT) {
+        if let Err(error) = api.rebuild(&sale, REBUILD_LIMIT) {
             println!("      the sale was not rebuilt: {error:#}");
         }
     });

@@ -1,5 +1,5 @@
 //! PostgreSQL is lost in the middle of a sale, with Redis or without, and the shop comes back from a backup and from
-//! Kafka's log: the steps of docs/restore.md, the operator's played by the side door.
+//! Kafka's log: the steps of docs/restore.md, the operator's played through the internal API.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use rocketmart_contracts::component::Component as OfShop;
 
 use super::{Recipe, http};
 use crate::{
@@ -54,51 +55,51 @@ impl Component {
         Self::DeliveryWorker,
     ];
 
+    /// Which part of the shop it is; `None` for the simulated world outside of it.
+    pub fn of_shop(self) -> Option<OfShop> {
+        Some(match self {
+            Self::SimulateMail | Self::SimulateProvider | Self::SimulateEntrance => return None,
+            Self::Member => OfShop::Member,
+            Self::Catalog => OfShop::Catalog,
+            Self::Search => OfShop::Search,
+            Self::Order => OfShop::Order,
+            Self::OrderRelay => OfShop::OrderRelay,
+            Self::OrderWorker => OfShop::OrderWorker,
+            Self::Payment => OfShop::Payment,
+            Self::PaymentWorker => OfShop::PaymentWorker,
+            Self::Delivery => OfShop::Delivery,
+            Self::DeliveryWorker => OfShop::DeliveryWorker,
+        })
+    }
+
     /// As in `rocketmart <name>`.
     pub fn name(self) -> &'static str {
         match self {
             Self::SimulateMail => "simulate-mail",
             Self::SimulateProvider => "simulate-provider",
             Self::SimulateEntrance => "simulate-entrance",
-            Self::Member => "member",
-            Self::Catalog => "catalog",
-            Self::Search => "search",
-            Self::Order => "order",
-            Self::OrderRelay => "order-relay",
-            Self::OrderWorker => "order-worker",
-            Self::Payment => "payment",
-            Self::PaymentWorker => "payment-worker",
-            Self::Delivery => "delivery",
-            Self::DeliveryWorker => "delivery-worker",
+            other => other.of_shop().map_or("", OfShop::as_str),
         }
     }
 
     /// Whether it belongs to the simulated world outside the shop.
     pub fn is_simulator(self) -> bool {
-        matches!(self, Self::SimulateMail | Self::SimulateProvider | Self::SimulateEntrance)
+        self.of_shop().is_none()
     }
 
     /// Whether it serves an HTTP API (the others have probes and metrics only).
     pub fn serves_http(self) -> bool {
-        !matches!(self, Self::OrderRelay | Self::OrderWorker | Self::PaymentWorker | Self::DeliveryWorker)
+        self.of_shop().is_none_or(OfShop::serves_http)
     }
 
     /// The path prefixes that the entrance leads to it.
     pub fn routes(self) -> &'static [&'static str] {
-        let found = rocketmart_entrance::ROUTES.into_iter().find(|(component, _)| *component == self.name());
-        found.map_or(&[], |(_, prefixes)| prefixes)
+        self.of_shop().map_or(&[], OfShop::routes)
     }
 
     /// The database it owns or shares with its service.
     pub(super) fn database(self) -> Option<&'static str> {
-        match self {
-            Self::Member => Some("member"),
-            Self::Catalog => Some("catalog"),
-            Self::Order | Self::OrderRelay | Self::OrderWorker => Some("order"),
-            Self::Payment | Self::PaymentWorker => Some("payment"),
-            Self::Delivery | Self::DeliveryWorker => Some("delivery"),
-            Self::SimulateMail | Self::SimulateProvider | Self::SimulateEntrance | Self::Search => None,
-        }
+        self.of_shop()?.needs().database
     }
 
     /// The ports `cargo xtask dev` is documented with.
@@ -123,6 +124,13 @@ impl Component {
         let one_port = matches!(self, Self::SimulateProvider | Self::SimulateEntrance);
         let admin = if one_port { api } else { ports::free_port()? };
         Ok(Ports { api, admin })
+    }
+}
+
+impl From<OfShop> for Component {
+    fn from(part: OfShop) -> Self {
+        let found = Self::ALL.into_iter().find(|component| component.of_shop() == Some(part));
+        found.expect("every part of a shop is a process of it")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The few HTTP requests a harness makes itself: probes, and the operator's side door.
+//! The few HTTP requests a harness makes itself: probes, and the internal API.
 //!
 //! HTTP/1.0 on purpose: the server closes when it has answered, so an answer is what was read until
 //! then, and nothing is kept between two requests.

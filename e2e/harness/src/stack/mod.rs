@@ -23,7 +23,7 @@
 mod backing;
 mod component;
 mod http;
-mod side_door;
+mod internal_api;
 #[cfg(test)]
 mod tests;
 
@@ -38,7 +38,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use self::component::{Ports, Replica};
-pub use self::{backing::Backing, component::Component, side_door::SideDoor};
+pub use self::{backing::Backing, component::Component, internal_api::InternalApi};
 use crate::{process, step};
 
 /// The first administrator of the shop.
@@ -138,10 +138,9 @@ impl Recipe {
         stack: &Stack,
     ) -> Vec<(String, String)> {
         let first = |component| ports[&(component, 0)];
-        let behind_the_entrance = rocketmart_entrance::ROUTES.into_iter().filter_map(|(name, _)| {
-            let component = Component::ALL.into_iter().find(|component| component.name() == name)?;
-            Some(format!("{name}=127.0.0.1:{}", first(component).api))
-        });
+        let behind_the_entrance = Component::ALL.into_iter().filter(|each| !each.routes().is_empty());
+        let behind_the_entrance =
+            behind_the_entrance.map(|each| format!("{}=127.0.0.1:{}", each.name(), first(each).api));
         let behind_the_entrance: Vec<_> = behind_the_entrance.collect();
         let listen = |port| format!("127.0.0.1:{port}");
         let mut environment = BTreeMap::from([
@@ -240,9 +239,9 @@ impl Stack {
     }
 
     /// The operator's door to the order service.
-    pub fn side_door(&self) -> SideDoor {
+    pub fn internal_api(&self) -> InternalApi {
         let ports = self.of(Component::Order).map(|replica| replica.ports.api).collect();
-        SideDoor { ports, token: OPERATOR_TOKEN.into(), fence: 1 }
+        InternalApi { ports, token: OPERATOR_TOKEN.into(), fence: 1 }
     }
 
     pub fn pid(&self, component: Component, number: usize) -> Option<u32> {

@@ -14,7 +14,7 @@ fn a_shop_of_processes_comes_back_after_components_and_stores_were_killed() -> R
     let mut shop = shop.start()?;
     assert_eq!(shop.urls(Component::Order).len(), 2);
     assert!(shop.log(Component::Order, 0).starts_with('{'), "{}", shop.log(Component::Order, 0));
-    let unknown = shop.side_door().status("00000000-0000-0000-0000-000000000001").unwrap_err();
+    let unknown = shop.internal_api().status("00000000-0000-0000-0000-000000000001").unwrap_err();
     assert!(unknown.to_string().contains("sale-unknown"), "{unknown}");
 
     shop.kill(Component::Order, 1)?;

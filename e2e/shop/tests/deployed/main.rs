@@ -26,7 +26,7 @@ static TURN: Mutex<()> = Mutex::const_new(());
 fn declared(shop: &Shop) -> (Kubectl, String) {
     match shop.place.sales.clone() {
         Sales::Operator { kubectl, shop } => (kubectl, shop),
-        Sales::SideDoor { .. } => {
+        Sales::InternalApi { .. } => {
             panic!("there is no cluster: `cargo xtask test deployed` says where one is")
         }
     }

@@ -1,7 +1,7 @@
 //! Rows 7 and 16: one entrance, behind which every service looks after itself.
 
 use reqwest::Method;
-use rocketmart_entrance::ROUTES;
+use rocketmart_contracts::component::Component;
 use rocketmart_shop::{Shop, unique};
 use serde_json::json;
 
@@ -21,8 +21,8 @@ const GUARDED: [&str; 5] =
 #[tokio::test(flavor = "multi_thread")]
 async fn row_07_every_service_answers_behind_the_one_entrance() {
     let shop = Shop::open().await;
-    for (component, prefixes) in ROUTES {
-        for prefix in prefixes {
+    for component in Component::ALL {
+        for prefix in component.routes() {
             let answer = shop.get(&format!("{prefix}/nothing/of/this/name")).await;
             let code = answer.code();
             assert!(

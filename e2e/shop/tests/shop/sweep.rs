@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use reqwest::Method;
+use rocketmart_contracts::route::component_of;
 use rocketmart_harness::stack::Component;
 use rocketmart_shop::{Answer, Call, stack};
 use serde_json::{Value, json};
@@ -95,9 +96,7 @@ impl Findings {
 
 /// The component that answers an operation.
 fn component(operation: &Operation) -> Component {
-    let name = rocketmart_entrance::component_of(&operation.path);
-    let component = Component::ALL.into_iter().find(|component| Some(component.name()) == name);
-    component.expect("every operation is somebody's")
+    component_of(&operation.path).expect("every operation is somebody's").into()
 }
 
 async fn process_of(operation: &Operation) -> u32 {

@@ -19,7 +19,7 @@ fn take(place: &Place) {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/tour.md");
     let page = std::fs::read_to_string(page).expect("the tour");
     let here = match place.sales {
-        Sales::SideDoor { .. } => "sh dev",
+        Sales::InternalApi { .. } => "sh dev",
         Sales::Operator { .. } => "sh node",
     };
     let script = format!("set -euo pipefail\n{}", commands(&page, here));
@@ -33,8 +33,8 @@ fn take(place: &Place) {
         .env("MAIL", &place.mail)
         .env("PROVIDER", &place.provider);
     // On a cluster the environment that names the shop says what else the page asks for.
-    if let Sales::SideDoor { order, .. } = &place.sales {
-        shell.env("SIDE_DOOR", order);
+    if let Sales::InternalApi { order, .. } = &place.sales {
+        shell.env("ORDER_URL", order);
     }
     step::run(&mut shell, &log, LIMIT).expect("the tour goes through");
     std::fs::remove_dir_all(folder).expect("the folder is ours");

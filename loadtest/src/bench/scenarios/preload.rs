@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::ensure;
+use rocketmart_contracts::internal_api::SaleState;
 
 use super::super::figures::{Figure, Reach};
 use super::super::shop::{Sale, Terms, offer};
@@ -25,14 +26,14 @@ pub(super) fn measure(bench: &mut Bench) -> Answer {
         let terms = Terms { units: UNITS, ..Terms::default() };
         // The order service has heard of a SKU once a sale of it can be loaded; products come in order.
         let heard_of = shop.load(&skus[SKUS - 1..], Terms { units: 1, ..terms })?;
-        let door = shop.side_door();
+        let api = shop.internal_api();
         let terms = Terms { units: UNITS - 1, ..terms };
         let offers =
             skus.chunks(SKUS_OF_A_SALE).map(|skus| offer(skus, terms)).collect::<anyhow::Result<Vec<_>>>()?;
         let began = Instant::now();
         for (sale, wanted) in &offers {
-            let status = door.put(&sale.id.to_string(), wanted)?;
-            ensure!(status["state"] == "ready" && status["verified"] == true, "not verified: {status}");
+            let status = api.put(&sale.id.to_string(), wanted)?;
+            ensure!(status.state == SaleState::Ready && status.verified, "not verified: {status:?}");
         }
         let seconds = began.elapsed().as_secs_f64();
         println!("    {:<28}{seconds:>12.2} s", "preload");

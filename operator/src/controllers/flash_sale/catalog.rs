@@ -3,16 +3,15 @@
 //! The order service checks the same rules when the stock is loaded, a minute before the opening. A
 //! seller wants to know when the sale is declared.
 
+use rocketmart_contracts::internal_api::Skus;
 use rocketmart_crds::FlashSaleSpec;
-
-use super::side_door::Catalogue;
 
 /// Every rule of the catalog that the sale breaks now, each naming field and rule, in the words the
 /// order service uses when it refuses to load.
-pub(super) fn broken_rules(spec: &FlashSaleSpec, catalogue: &Catalogue) -> Vec<String> {
+pub(super) fn broken_rules(spec: &FlashSaleSpec, published: &Skus) -> Vec<String> {
     let mut broken = Vec::new();
     for (index, item) in spec.items.iter().enumerate() {
-        let Some(known) = catalogue.skus.iter().find(|known| known.sku == item.sku) else {
+        let Some(known) = published.skus.iter().find(|known| known.sku == item.sku) else {
             broken.push(format!(
                 "spec.items[{index}].sku: the catalog has published no such SKU (known-to-catalog)"
             ));
@@ -41,7 +40,9 @@ pub(super) fn broken_rules(spec: &FlashSaleSpec, catalogue: &Catalogue) -> Vec<S
 
 #[cfg(test)]
 mod tests {
+    use rocketmart_contracts::internal_api::PublishedSku;
     use serde_json::json;
+    use uuid::Uuid;
 
     use super::*;
 
@@ -54,20 +55,24 @@ mod tests {
         .unwrap()
     }
 
-    fn catalogue(a: serde_json::Value) -> Catalogue {
-        let b = json!({"sku": "B", "published": true, "currency": "KRW", "available": 1});
-        serde_json::from_value(json!({ "skus": [a, b] })).unwrap()
+    fn known(published: bool, currency: &str, available: i64, sku: &str) -> PublishedSku {
+        let (product_id, seller_id) = (Uuid::nil(), Uuid::nil());
+        let (sku, title, currency) = (sku.to_owned(), "a product".to_owned(), currency.to_owned());
+        PublishedSku { sku, published, product_id, seller_id, title, price: 100, currency, available }
+    }
+
+    fn catalogue(a: PublishedSku) -> Skus {
+        Skus { skus: vec![a, known(true, "KRW", 1, "B")], unknown: vec![] }
     }
 
     #[test]
     fn a_sale_of_published_skus_with_enough_units_breaks_nothing() {
-        let known = json!({"sku": "A", "published": true, "currency": "KRW", "available": 10});
+        let known = known(true, "KRW", 10, "A");
         assert!(broken_rules(&spec(), &catalogue(known)).is_empty());
     }
 
     #[test]
     fn each_broken_rule_names_its_field() {
-        let known = |published: bool, currency: &str, available: i64, sku: &str| json!({"sku": sku, "published": published, "currency": currency, "available": available});
         for (found, expected) in [
             (known(true, "KRW", 10, "OTHER"), "spec.items[0].sku: the catalog has published no such SKU"),
             (known(false, "KRW", 10, "A"), "spec.items[0].sku: its product is not published"),

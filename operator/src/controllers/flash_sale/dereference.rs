@@ -2,11 +2,12 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
+use rocketmart_contracts::internal_api::{SaleStatus, Skus};
 use rocketmart_crds::{FlashSale, Shop, name::can_be_a_name};
 
 use super::doors::Doors;
+use super::internal_api::{self, InternalApi};
 use super::plan::{REBUILDING, REFUSED};
-use super::side_door::{self, Catalogue, SideDoor, Standing};
 use super::verdicts::Trouble;
 use crate::{Context, controllers::shop::names};
 
@@ -24,11 +25,11 @@ pub(super) const SHOP_NOT_FOUND: &str = "ShopNotFound";
 
 /// What is known beside the spec.
 pub(super) struct Facts {
-    pub(super) door: SideDoor,
+    pub(super) api: InternalApi,
     /// `None`: the shop has never heard of the sale.
-    pub(super) standing: Option<Standing>,
+    pub(super) observed: Option<SaleStatus>,
     /// What the catalog says of the SKUs; asked only while the shop has not heard of the sale.
-    pub(super) catalogue: Option<Catalogue>,
+    pub(super) catalogue: Option<Skus>,
 }
 
 /// The outer result is the API server's, the inner one the shop's.
@@ -46,11 +47,11 @@ pub(super) async fn dereference(
         doors.remove(&namespace, &shop);
         return Ok(Err((SHOP_NOT_FOUND, format!("spec.shop: there can be no Shop named `{shop}`"))));
     }
-    if let Some(door) = doors.known(&namespace, &shop) {
-        match ask(sale, uid, door).await {
+    if let Some(api) = doors.known(&namespace, &shop) {
+        match ask(sale, uid, api).await {
             Ok(facts) => return Ok(Ok(facts)),
             // Another token is asked for: look it up at once.
-            Err(side_door::Error::Unexpected(_)) => doors.forget(&namespace, &shop),
+            Err(internal_api::Error::Unexpected(_)) => doors.forget(&namespace, &shop),
             // Perhaps the shop is gone; the next look will tell.
             Err(error) => {
                 doors.forget(&namespace, &shop);
@@ -79,24 +80,24 @@ pub(super) async fn dereference(
         return Ok(Err(("ShopNotReady", format!("Shop `{shop}` has no Secret `{secret_name}` yet"))));
     };
     let url = context.config.order_url.replace("{shop}", &shop).replace("{namespace}", &namespace);
-    let door = SideDoor::new(http.clone(), url, token);
-    let facts = ask(sale, uid, door).await;
+    let api = InternalApi::new(http.clone(), url, token);
+    let facts = ask(sale, uid, api).await;
     if let Ok(facts) = &facts {
-        doors.keep(&namespace, &shop, facts.door.clone());
+        doors.keep(&namespace, &shop, facts.api.clone());
     }
     Ok(facts.map_err(|error| obstacle(&error)))
 }
 
-async fn ask(sale: &FlashSale, uid: &str, door: SideDoor) -> Result<Facts, side_door::Error> {
-    let standing = door.look(uid).await?;
-    let unheard_of = standing.is_none() && sale.metadata.deletion_timestamp.is_none();
-    let catalogue = if unheard_of { Some(door.catalogue(sale).await?) } else { None };
-    Ok(Facts { door, standing, catalogue })
+async fn ask(sale: &FlashSale, uid: &str, api: InternalApi) -> Result<Facts, internal_api::Error> {
+    let observed = api.look(uid).await?;
+    let unheard_of = observed.is_none() && sale.metadata.deletion_timestamp.is_none();
+    let catalogue = if unheard_of { Some(api.catalogue(sale).await?) } else { None };
+    Ok(Facts { api, observed, catalogue })
 }
 
 /// A failed command or look, as reason and message.
-pub(super) fn obstacle(error: &side_door::Error) -> Trouble {
-    use side_door::Error;
+pub(super) fn obstacle(error: &internal_api::Error) -> Trouble {
+    use internal_api::Error;
     let reason = match error {
         Error::Unavailable { .. } => "OrderServiceUnavailable",
         Error::Refused(_) => REFUSED,

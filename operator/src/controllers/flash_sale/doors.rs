@@ -14,7 +14,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::side_door::SideDoor;
+use super::internal_api::InternalApi;
 use crate::telemetry;
 
 /// Sales of one shop that are reconciled at a time.
@@ -29,7 +29,7 @@ pub(super) struct Doors(Mutex<HashMap<ShopName, Entry>>);
 
 struct Entry {
     turns: Arc<Semaphore>,
-    door: Option<SideDoor>,
+    door: Option<InternalApi>,
 }
 
 impl Default for Entry {
@@ -49,11 +49,11 @@ impl Doors {
     }
 
     /// The door that opened last time.
-    pub(super) fn known(&self, namespace: &str, shop: &str) -> Option<SideDoor> {
+    pub(super) fn known(&self, namespace: &str, shop: &str) -> Option<InternalApi> {
         self.lock().get(&name(namespace, shop))?.door.clone()
     }
 
-    pub(super) fn keep(&self, namespace: &str, shop: &str, door: SideDoor) {
+    pub(super) fn keep(&self, namespace: &str, shop: &str, door: InternalApi) {
         self.lock().entry(name(namespace, shop)).or_default().door = Some(door);
     }
 
@@ -99,7 +99,7 @@ impl Drop for Waiting {
 mod tests {
     use futures::FutureExt;
 
-    use super::{super::side_door, *};
+    use super::{super::internal_api, *};
 
     #[tokio::test]
     async fn sales_of_one_shop_take_turns_and_those_of_another_do_not_wait() {
@@ -119,7 +119,7 @@ mod tests {
     fn a_door_is_known_from_when_it_opened_until_it_does_not() {
         let doors = Doors::default();
         assert!(doors.known("mart", "rocket").is_none());
-        let door = SideDoor::new(side_door::client().unwrap(), "http://order".into(), "token".into());
+        let door = InternalApi::new(internal_api::client().unwrap(), "http://order".into(), "token".into());
         doors.keep("mart", "rocket", door);
         assert!(doors.known("mart", "rocket").is_some() && doors.known("elsewhere", "rocket").is_none());
         doors.forget("mart", "rocket");

@@ -14,14 +14,11 @@ use kube::{
     core::error_boundary::InvalidObject,
     runtime::{controller::Action, events::EventType},
 };
+use rocketmart_contracts::internal_api::{Outstanding, SaleStatus};
 use rocketmart_crds::FlashSale;
 use serde_json::json;
 
-use super::{
-    Error, Guarded, OBSTRUCTED,
-    side_door::{Outstanding, Standing},
-    status::Progress,
-};
+use super::{Error, Guarded, OBSTRUCTED, status::Progress};
 use crate::{Context, telemetry};
 
 /// Keeps a FlashSale until its sale is settled.
@@ -81,9 +78,9 @@ async fn write(
 }
 
 /// Whether a command to load may still be under way of which the shop has not heard.
-pub(super) fn may_be_on_its_way(progress: &Progress<'_>, standing: Option<&Standing>) -> bool {
+pub(super) fn may_be_on_its_way(progress: &Progress<'_>, observed: Option<&SaleStatus>) -> bool {
     let since = |at: Timestamp| Duration::try_from(Timestamp::now().duration_since(at)).unwrap_or_default();
-    standing.is_none() && progress.last_preload().is_some_and(|at| since(at) < ON_ITS_WAY)
+    observed.is_none() && progress.last_preload().is_some_and(|at| since(at) < ON_ITS_WAY)
 }
 
 /// Whether a deleted sale has had the time to settle: that to pay, and then some.
@@ -113,9 +110,9 @@ pub(super) async fn give_up(progress: &mut Progress<'_>, left: &str, context: &C
 }
 
 /// What is left of a sale that does not settle, in words.
-pub(super) fn unsettled(standing: &Standing) -> String {
-    let Outstanding { reservations, stream_entries, outbox, payments_pending } = standing.outstanding;
-    if standing.outstanding == Outstanding::default() {
+pub(super) fn unsettled(observed: &SaleStatus) -> String {
+    let Outstanding { reservations, stream_entries, outbox, payments_pending } = observed.outstanding;
+    if observed.outstanding.is_nothing() {
         return "its books are not signed off".to_owned();
     }
     format!(

@@ -1,7 +1,7 @@
 //! The FlashSale controller: from a declared sale to closed books.
 //!
 //! One reconcile: [`dereference`] asks the API server and the shop's order service how things stand;
-//! [`plan`] says, purely, which phase that is and which command comes next; the [`side_door`] carries the
+//! [`plan`] says, purely, which phase that is and which command comes next; the [`internal_api`] carries the
 //! command out; its answer is the next observation. [`status`] is written before each command and after
 //! the last, so that people see a phase while it lasts. A sale wakes itself at its next deadline.
 //!
@@ -13,9 +13,9 @@ mod dereference;
 mod differences;
 mod doors;
 mod hold;
+pub mod internal_api;
 mod patience;
 pub mod plan;
-pub mod side_door;
 mod status;
 mod verdicts;
 
@@ -27,6 +27,7 @@ use kube::{
     ResourceExt,
     runtime::{Controller, controller, controller::Action, reflector::ObjectRef},
 };
+use rocketmart_contracts::internal_api::{Command, SaleState, SaleStatus};
 use rocketmart_crds::{FlashSale, Phase};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -34,9 +35,9 @@ use tracing::Instrument;
 pub use self::hold::{ABANDON, FINALIZER};
 use self::{
     doors::Doors,
+    internal_api::Answer,
     patience::Patience,
     plan::{Plan, plan},
-    side_door::{Answer, Command, Standing, State as InShop},
     status::{Pace, Progress},
     verdicts::Trouble,
 };
@@ -97,7 +98,7 @@ struct State {
 
 /// Runs until `stop`, then until the reconciles under way are through.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
-    let http = match side_door::client() {
+    let http = match internal_api::client() {
         Ok(http) => http,
         Err(error) => {
             tracing::error!(%error, "cannot make an HTTP client");
@@ -190,13 +191,13 @@ async fn pursue(progress: &mut Progress<'_>, state: &State) -> Result<Action, Er
 
     let broken_rules = facts.catalogue.map(|found| catalog::broken_rules(&sale.spec, &found));
     let broken_rules = broken_rules.unwrap_or_default();
-    let mut standing = facts.standing;
+    let mut observed = facts.observed;
     let fence = context.fence.token(sale.metadata.generation.unwrap_or_default());
-    let mut next = look(progress, standing.as_ref(), &broken_rules);
+    let mut next = look(progress, observed.as_ref(), &broken_rules);
     let mut given = None;
     for _ in 0..STEPS {
-        if let Some(standing) = &standing {
-            progress.observe(standing, fence);
+        if let Some(observed) = &observed {
+            progress.observe(observed, fence);
         }
         progress.enter(next.phase);
         // One that has changed nothing is given again after a pause.
@@ -206,19 +207,19 @@ async fn pursue(progress: &mut Progress<'_>, state: &State) -> Result<Action, Er
         };
         given = Some((command, next.phase));
         progress.set_out(next.trouble.as_ref());
-        match prepare(progress, command, standing.as_ref(), state).await {
+        match prepare(progress, command, observed.as_ref(), state).await {
             Ok(()) => {}
             // The spec changed while stock was about to be loaded from it: look at it again.
             Err(error) if is_conflict(&error) => return Ok(Action::requeue(DEBOUNCE)),
             Err(error) => return Err(Error::Status(error)),
         }
         tracing::info!(?command, fence, "command");
-        match facts.door.command(&uid, command, sale, fence).await {
-            Ok(Answer::Standing(answer)) => {
-                standing = Some(answer);
+        match facts.api.command(&uid, command, sale, fence).await {
+            Ok(Answer::Status(answer)) => {
+                observed = Some(answer);
             }
             Ok(Answer::Report(mut report, differences)) => {
-                if differences.len() > side_door::LISTED {
+                if differences.len() > internal_api::LISTED {
                     let name = differences::publish(sale, &differences, context).await;
                     report.differences_config_map = Some(name.map_err(Error::Differences)?);
                 }
@@ -231,39 +232,39 @@ async fn pursue(progress: &mut Progress<'_>, state: &State) -> Result<Action, Er
                     next.again = Some(state.patience.pause(sale, OBSTRUCTED, BOOKS_DIFFER));
                     break;
                 }
-                standing = facts.door.look(&uid).await.ok().flatten().or(standing);
+                observed = facts.api.look(&uid).await.ok().flatten().or(observed);
             }
-            Err(side_door::Error::NotDrained) => {
+            Err(internal_api::Error::NotDrained) => {
                 progress.conclude(next.trouble.as_ref());
                 break;
             }
-            Err(side_door::Error::InFlight(detail)) => {
+            Err(internal_api::Error::InFlight(detail)) => {
                 progress.conclude(Some(&(plan::REBUILDING, detail)));
                 break;
             }
-            Err(side_door::Error::Refused(rules)) => {
-                if standing.is_none() {
+            Err(internal_api::Error::Refused(rules)) => {
+                if observed.is_none() {
                     progress.enter(Phase::Failed);
                 }
                 progress.conclude(Some(&(plan::REFUSED, rules)));
                 progress.write(state).await.map_err(Error::Status)?;
-                return Ok(Action::requeue(pause(sale, standing.is_some(), OBSTRUCTED * 2, state)));
+                return Ok(Action::requeue(pause(sale, observed.is_some(), OBSTRUCTED * 2, state)));
             }
             Err(error) => return obstructed(progress, &dereference::obstacle(&error), state).await,
         }
-        next = look(progress, standing.as_ref(), &broken_rules);
+        next = look(progress, observed.as_ref(), &broken_rules);
     }
     progress.write(state).await.map_err(Error::Status)?;
-    let waits = next.let_go && hold::may_be_on_its_way(progress, standing.as_ref());
+    let waits = next.let_go && hold::may_be_on_its_way(progress, observed.as_ref());
     if next.let_go && !waits {
         hold::release(progress, context).await?;
     } else if deleting && hold::has_waited_long(sale, context) {
-        let left = standing.as_ref().map_or_else(String::new, hold::unsettled);
+        let left = observed.as_ref().map_or_else(String::new, hold::unsettled);
         return give_up(progress, &left, state).await;
     }
     let again = if waits { next.again.or(Some(hold::ON_ITS_WAY)) } else { next.again };
     let again = match (again, &next.trouble) {
-        (Some(again), Some(_)) if standing.is_none() => Some(pause(sale, false, again, state)),
+        (Some(again), Some(_)) if observed.is_none() => Some(pause(sale, false, again, state)),
         (again, None) if next.phase != Phase::Draining => {
             state.patience.forget(&uid);
             again
@@ -278,11 +279,11 @@ async fn pursue(progress: &mut Progress<'_>, state: &State) -> Result<Action, Er
 async fn prepare(
     progress: &mut Progress<'_>,
     command: Command,
-    standing: Option<&Standing>,
+    observed: Option<&SaleStatus>,
     state: &State,
 ) -> kube::Result<()> {
     let deleting = progress.sale().metadata.deletion_timestamp.is_some();
-    let holds_units = standing.is_some_and(|standing| standing.state != InShop::ClosedOut);
+    let holds_units = observed.is_some_and(|observed| observed.state != SaleState::ClosedOut);
     if !deleting && !hold::is_held(&progress.metadata) && (holds_units || command == Command::Load) {
         hold::take(progress, &state.context).await?;
     }
@@ -292,14 +293,14 @@ async fn prepare(
     Ok(())
 }
 
-fn look(progress: &Progress<'_>, standing: Option<&Standing>, broken_rules: &[String]) -> Plan {
+fn look(progress: &Progress<'_>, observed: Option<&SaleStatus>, broken_rules: &[String]) -> Plan {
     let sale = progress.sale();
     plan(plan::Facts {
         spec: &sale.spec,
         phase: progress.status.phase,
         deleting: sale.metadata.deletion_timestamp.is_some(),
         signed_off: progress.status.report.as_ref().is_some_and(|report| report.closed_out_at.is_some()),
-        standing,
+        observed,
         was_preloading: progress.last_preload().is_some(),
         broken_rules,
         now_ms: Timestamp::now().as_millisecond(),

@@ -14,9 +14,8 @@
 
 use std::time::Duration;
 
+use rocketmart_contracts::internal_api::{Command, DifferenceKind, SaleState, SaleStatus};
 use rocketmart_crds::{FlashSaleSpec, Phase};
-
-use super::side_door::{Command, Standing, State};
 
 /// How often a sale under way is looked at; also the rate at which its counters are written.
 const POLL: Duration = Duration::from_secs(1);
@@ -41,7 +40,7 @@ pub struct Facts<'a> {
     /// The status holds a close-out that was signed off.
     pub signed_off: bool,
     /// How the order service says it stands; `None` when it was never loaded.
-    pub standing: Option<&'a Standing>,
+    pub observed: Option<&'a SaleStatus>,
     /// Its stock was about to be loaded before.
     pub was_preloading: bool,
     /// Rules of the catalog that the sale breaks; only known before it is loaded.
@@ -87,13 +86,13 @@ impl Plan {
 }
 
 pub fn plan(facts: Facts<'_>) -> Plan {
-    match facts.standing {
+    match facts.observed {
         None => before_loading(facts),
-        Some(standing) => match standing.state {
-            State::Loading => loading(facts, standing),
-            State::Ready | State::Suspended => loaded(facts, standing),
-            State::Closed | State::Cancelled => draining(standing),
-            State::ClosedOut => closed_out(facts),
+        Some(observed) => match observed.state {
+            SaleState::Loading => loading(facts, observed),
+            SaleState::Ready | SaleState::Suspended => loaded(facts, observed),
+            SaleState::Closed | SaleState::Cancelled => draining(observed),
+            SaleState::ClosedOut => closed_out(facts),
         },
     }
 }
@@ -136,12 +135,12 @@ fn loading_phase(facts: Facts<'_>) -> Phase {
     if was_refused { Phase::Failed } else { Phase::Preloading }
 }
 
-fn loading(facts: Facts<'_>, standing: &Standing) -> Plan {
+fn loading(facts: Facts<'_>, observed: &SaleStatus) -> Plan {
     if facts.deleting || facts.spec.close_early {
         return Plan::phase(Phase::Draining).doing(Command::Cancel);
     }
     let plan = Plan::phase(loading_phase(facts)).doing(Command::Load).after(RETRY);
-    match standing.differences.first() {
+    match observed.differences.first() {
         Some(found) => {
             plan.because("PreloadNotVerified", format!("the pre-load does not read back: {}", found.detail))
         }
@@ -149,51 +148,51 @@ fn loading(facts: Facts<'_>, standing: &Standing) -> Plan {
     }
 }
 
-fn loaded(facts: Facts<'_>, standing: &Standing) -> Plan {
-    let has_opened = standing.now_ms >= standing.opens_at_ms;
+fn loaded(facts: Facts<'_>, observed: &SaleStatus) -> Plan {
+    let has_opened = observed.now_ms >= observed.opens_at_ms;
     if facts.deleting || facts.spec.close_early {
         let end = if has_opened { Command::Close } else { Command::Cancel };
         return Plan::phase(Phase::Draining).doing(end);
     }
-    if let Some(command) = cut_short(standing) {
-        let paused = standing.state == State::Suspended;
-        let phase = if paused { Phase::Paused } else { selling_phase(standing) };
+    if let Some(command) = cut_short(observed) {
+        let paused = observed.state == SaleState::Suspended;
+        let phase = if paused { Phase::Paused } else { selling_phase(observed) };
         return Plan::phase(phase).doing(command).after(POLL);
     }
-    if has_lost(standing) {
+    if has_lost(observed) {
         return Plan::phase(Phase::Paused)
             .doing(Command::Rebuild)
-            .because(REBUILDING, lost(standing))
+            .because(REBUILDING, lost(observed))
             .after(POLL);
     }
-    if !standing.verified {
-        return unverified(standing);
+    if !observed.verified {
+        return unverified(observed);
     }
     // Ending, pausing and resuming come before new terms: these may be refused, and must not hold up
     // those.
-    let closes_at_ms = facts.spec.closes_at.0.as_millisecond().max(standing.closes_at_ms);
-    if standing.now_ms >= closes_at_ms {
+    let closes_at_ms = facts.spec.closes_at.0.as_millisecond().max(observed.closes_at_ms);
+    if observed.now_ms >= closes_at_ms {
         return Plan::phase(Phase::Draining).doing(Command::Close);
     }
-    if facts.spec.suspend && standing.state == State::Ready {
+    if facts.spec.suspend && observed.state == SaleState::Ready {
         return Plan::phase(Phase::Paused).doing(Command::Suspend);
     }
-    let paused = standing.state == State::Suspended;
+    let paused = observed.state == SaleState::Suspended;
     if paused && !facts.spec.suspend {
-        return Plan::phase(selling_phase(standing)).doing(Command::Resume);
+        return Plan::phase(selling_phase(observed)).doing(Command::Resume);
     }
-    if terms_changed(facts.spec, standing) {
-        let phase = if paused { Phase::Paused } else { selling_phase(standing) };
+    if terms_changed(facts.spec, observed) {
+        let phase = if paused { Phase::Paused } else { selling_phase(observed) };
         return Plan::phase(phase).doing(Command::Load).after(POLL);
     }
     if paused {
         return Plan::phase(Phase::Paused).after(POLL);
     }
-    let phase = selling_phase(standing);
+    let phase = selling_phase(observed);
     match phase {
-        Phase::Ready => Plan::phase(phase).after(until(standing.opens_at_ms, standing.now_ms)),
+        Phase::Ready => Plan::phase(phase).after(until(observed.opens_at_ms, observed.now_ms)),
         // A sold unit does not come back into a sale, so there is nothing left to wait for.
-        Phase::SoldOut if standing.items.iter().all(|item| item.sold == item.preloaded) => {
+        Phase::SoldOut if observed.items.iter().all(|item| item.units.sold == item.units.preloaded) => {
             Plan::phase(phase).doing(Command::Close)
         }
         _ => Plan::phase(phase).after(POLL),
@@ -202,80 +201,79 @@ fn loaded(facts: Facts<'_>, standing: &Standing) -> Plan {
 
 /// The command that SQL took note of and Redis did not, when that is all that is amiss: whoever gave it was
 /// cut off, and it has to be given again.
-fn cut_short(standing: &Standing) -> Option<Command> {
-    let differences = &standing.differences;
-    if differences.is_empty() || differences.iter().any(|found| found.kind != "state-differs") {
+fn cut_short(observed: &SaleStatus) -> Option<Command> {
+    let differences = &observed.differences;
+    if differences.is_empty() || differences.iter().any(|found| found.kind != DifferenceKind::StateDiffers) {
         return None;
     }
-    match standing.state {
-        State::Suspended => Some(Command::Suspend),
-        State::Ready => Some(Command::Resume),
-        State::Closed => Some(Command::Close),
-        State::Cancelled => Some(Command::Cancel),
-        State::Loading | State::ClosedOut => None,
+    match observed.state {
+        SaleState::Suspended => Some(Command::Suspend),
+        SaleState::Ready => Some(Command::Resume),
+        SaleState::Closed => Some(Command::Close),
+        SaleState::Cancelled => Some(Command::Cancel),
+        SaleState::Loading | SaleState::ClosedOut => None,
     }
 }
 
 /// Redis was emptied, or came back as it was before: what it sold since is missing.
-fn has_lost(standing: &Standing) -> bool {
-    standing.differences.iter().any(|found| matches!(found.kind.as_str(), "redis-lost" | "redis-behind"))
+fn has_lost(observed: &SaleStatus) -> bool {
+    observed
+        .differences
+        .iter()
+        .any(|found| matches!(found.kind, DifferenceKind::RedisLost | DifferenceKind::RedisBehind))
 }
 
-fn lost(standing: &Standing) -> String {
-    let details: Vec<_> = standing.differences.iter().map(|found| found.detail.as_str()).collect();
+fn lost(observed: &SaleStatus) -> String {
+    let details: Vec<_> = observed.differences.iter().map(|found| found.detail.as_str()).collect();
     format!("selling is paused while the sale is rebuilt from PostgreSQL: {}", details.join("; "))
 }
 
 /// Redis does not hold what SQL promises: selling stops, and people are told.
-fn unverified(standing: &Standing) -> Plan {
-    let found = standing.differences.first().map_or("no detail", |found| found.detail.as_str());
+fn unverified(observed: &SaleStatus) -> Plan {
+    let found = observed.differences.first().map_or("no detail", |found| found.detail.as_str());
     let plan = Plan::phase(Phase::Paused)
         .because(
             "StockNotVerified",
             format!("selling is paused, Redis does not hold what was promised: {found}"),
         )
         .after(POLL);
-    if standing.state == State::Ready { plan.doing(Command::Suspend) } else { plan }
+    if observed.state == SaleState::Ready { plan.doing(Command::Suspend) } else { plan }
 }
 
 /// Ready, Open or `SoldOut`, by Redis' clock and counters.
-fn selling_phase(standing: &Standing) -> Phase {
-    if standing.now_ms < standing.opens_at_ms {
+fn selling_phase(observed: &SaleStatus) -> Phase {
+    if observed.now_ms < observed.opens_at_ms {
         Phase::Ready
-    } else if standing.items.iter().all(|item| item.remaining == 0) {
+    } else if observed.items.iter().all(|item| item.units.remaining == 0) {
         Phase::SoldOut
     } else {
         Phase::Open
     }
 }
 
-fn terms_changed(spec: &FlashSaleSpec, standing: &Standing) -> bool {
-    let more_time = spec.closes_at.0.as_millisecond() != standing.closes_at_ms;
-    let other_opening = spec.opens_at.0.as_millisecond() != standing.opens_at_ms;
+fn terms_changed(spec: &FlashSaleSpec, observed: &SaleStatus) -> bool {
+    let more_time = spec.closes_at.0.as_millisecond() != observed.closes_at_ms;
+    let other_opening = spec.opens_at.0.as_millisecond() != observed.opens_at_ms;
     let more_units = spec.items.iter().any(|wanted| {
-        standing
+        observed
             .items
             .iter()
             .find(|item| item.sku == wanted.sku)
-            .is_none_or(|item| item.preloaded != wanted.units)
+            .is_none_or(|item| item.units.preloaded != wanted.units)
     });
     more_time || other_opening || more_units
 }
 
-fn draining(standing: &Standing) -> Plan {
+fn draining(observed: &SaleStatus) -> Plan {
     let plan = Plan::phase(Phase::Draining).after(POLL);
-    if let Some(command) = cut_short(standing) {
+    if let Some(command) = cut_short(observed) {
         // Redis sells on.
         return plan.doing(command);
     }
-    if has_lost(standing) {
-        return plan.doing(Command::Rebuild).because(REBUILDING, lost(standing));
+    if has_lost(observed) {
+        return plan.doing(Command::Rebuild).because(REBUILDING, lost(observed));
     }
-    if standing.outstanding == super::side_door::Outstanding::default() {
-        plan.doing(Command::CloseOut)
-    } else {
-        plan
-    }
+    if observed.outstanding.is_nothing() { plan.doing(Command::CloseOut) } else { plan }
 }
 
 fn closed_out(facts: Facts<'_>) -> Plan {

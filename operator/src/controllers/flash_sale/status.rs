@@ -12,6 +12,7 @@ use kube::{
     api::{ObjectMeta, Patch, PatchParams},
     runtime::events::EventType,
 };
+use rocketmart_contracts::internal_api::{ItemCount, SaleStatus};
 use rocketmart_crds::{
     FlashSale, FlashSaleStatus, Phase,
     flash_sale::{CloseOutReport, PhaseTime, Totals},
@@ -19,8 +20,7 @@ use rocketmart_crds::{
 use serde_json::json;
 
 use super::{
-    State as Controller,
-    side_door::{Item, Standing},
+    State as Controller, internal_api,
     verdicts::{self, REBUILT, Trouble},
 };
 use crate::{
@@ -106,35 +106,30 @@ impl<'a> Progress<'a> {
     }
 
     /// Takes over what the order service reports.
-    pub(super) fn observe(&mut self, standing: &Standing, fence: i64) {
+    pub(super) fn observe(&mut self, observed: &SaleStatus, fence: i64) {
         // While Redis has nothing to say (lost, or purged after the end), the ledger does.
-        let items = if standing.items.is_empty() { &standing.ledger } else { &standing.items };
-        self.status.items = items.iter().map(Item::status).collect();
-        let sum = |count: fn(&Item) -> i64| items.iter().map(count).sum();
+        let items = if observed.items.is_empty() { &observed.ledger } else { &observed.items };
+        self.status.items = items.iter().map(internal_api::item).collect();
+        let sum = |count: fn(&ItemCount) -> i64| items.iter().map(count).sum();
         self.status.totals = Some(Totals {
             units: self.sale.spec.items.iter().map(|item| item.units).sum(),
-            preloaded: sum(|item| item.preloaded),
-            remaining: sum(|item| item.remaining),
-            reserved: sum(|item| item.reserved),
-            sold: sum(|item| item.sold),
+            preloaded: sum(|item| item.units.preloaded),
+            remaining: sum(|item| item.units.remaining),
+            reserved: sum(|item| item.units.reserved),
+            sold: sum(|item| item.units.sold),
         });
-        self.measure(standing);
+        self.measure(observed);
         self.status.fence = Some(self.status.fence.unwrap_or_default().max(fence));
-        self.judge(&verdicts::preloaded(standing));
-        if let Some(found) = &standing.rebuilt {
+        self.judge(&verdicts::preloaded(observed));
+        if let Some(found) = &observed.rebuilt {
             self.judge(&verdicts::rebuilt(found));
         }
     }
 
     /// Units that are nowhere, or twice (invariant I1), and differences told by the order service (I7).
-    fn measure(&self, standing: &Standing) {
-        let drift = standing
-            .items
-            .iter()
-            .chain(&standing.ledger)
-            .map(|item| (item.preloaded - item.remaining - item.reserved - item.sold).abs())
-            .sum();
-        let books = of_objects::Books { drift, differences: standing.differences.len() };
+    fn measure(&self, observed: &SaleStatus) {
+        let drift = observed.items.iter().chain(&observed.ledger).map(|item| item.units.drift().abs()).sum();
+        let books = of_objects::Books { drift, differences: observed.differences.len() };
         of_objects::set(&self.sale.namespace().unwrap_or_default(), &self.sale.name_any(), books);
     }
 

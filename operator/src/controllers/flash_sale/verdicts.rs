@@ -12,9 +12,10 @@
 //! (docs/adr/0030).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use rocketmart_contracts::internal_api::{Rebuilt, SaleState, SaleStatus};
 use rocketmart_crds::{FlashSale, Phase, flash_sale::CloseOutReport};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::side_door::{Rebuilt, Standing, State};
 use crate::conditions::{self, AS_EXPECTED, Verdict};
 
 pub(super) const READY: &str = "Ready";
@@ -50,18 +51,18 @@ pub(super) fn open(phase: Phase, unseen: Option<&Trouble>, sale: &FlashSale) -> 
     }
 }
 
-pub(super) fn preloaded(standing: &Standing) -> Verdict {
-    match standing.state {
-        State::Loading => Verdict::new(PRELOADED, false, "NotVerified", "the stock is being loaded"),
-        _ if standing.verified || standing.state == State::ClosedOut => {
+pub(super) fn preloaded(observed: &SaleStatus) -> Verdict {
+    match observed.state {
+        SaleState::Loading => Verdict::new(PRELOADED, false, "NotVerified", "the stock is being loaded"),
+        _ if observed.verified || observed.state == SaleState::ClosedOut => {
             Verdict::new(PRELOADED, true, "Verified", "the stock was loaded, read back and matches")
         }
-        _ => Verdict::new(PRELOADED, false, "NotVerified", differences(standing)),
+        _ => Verdict::new(PRELOADED, false, "NotVerified", differences(observed)),
     }
 }
 
-fn differences(standing: &Standing) -> String {
-    let details: Vec<&str> = standing.differences.iter().map(|found| found.detail.as_str()).collect();
+fn differences(observed: &SaleStatus) -> String {
+    let details: Vec<&str> = observed.differences.iter().map(|found| found.detail.as_str()).collect();
     details.join("; ")
 }
 
@@ -82,14 +83,21 @@ pub(super) fn nothing_to_reconcile() -> Verdict {
 
 /// What came of a rebuild, and what nobody can know any more.
 pub(super) fn rebuilt(found: &Rebuilt) -> Verdict {
-    let Rebuilt { reason, rebuilt_at, orders, parked, unknown_from, unknown_until, late_reservations } =
-        found;
+    let Rebuilt { reason, orders, parked, late_reservations, .. } = found;
+    let [rebuilt_at, unknown_from, unknown_until] =
+        [found.rebuilt_at, found.unknown_from, found.unknown_until].map(rfc3339);
     let message = format!(
         "rebuilt at {rebuilt_at} from {orders} orders in PostgreSQL, with {parked} payments that had waited: {reason}. \
          Purchases acknowledged between {unknown_from} and {unknown_until} that are not among them are unknown; \
          {late_reservations} of them arrived too late"
     );
     Verdict::new(REBUILT, true, "FromPostgreSQL", message)
+}
+
+/// As the order service tells a time.
+fn rfc3339(at: OffsetDateTime) -> String {
+    // Years beyond 9999 have no such form.
+    at.format(&Rfc3339).unwrap_or_else(|_| at.to_string())
 }
 
 /// What a phase means, and what comes next, in a sentence.

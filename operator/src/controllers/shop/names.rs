@@ -26,7 +26,7 @@ pub fn signing_key(shop: &str) -> String {
     format!("{shop}-signing-key")
 }
 
-/// Secret with the token of the order service's side door, under [`OPERATOR_TOKEN`].
+/// Secret with the token of the order service's internal API, under [`OPERATOR_TOKEN`].
 pub fn operator_token(shop: &str) -> String {
     format!("{shop}-operator-token")
 }

@@ -5,6 +5,7 @@ mod internal;
 mod shipments;
 
 use axum::extract::FromRef;
+use rocketmart_contracts::component::Component;
 use rocketmart_kit::auth::Verifier;
 use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, ListenConfig};
 use rocketmart_kit::internal::Token;
@@ -17,7 +18,7 @@ use utoipa_axum::routes;
 
 use crate::MIGRATIONS;
 
-const COMPONENT: &str = "delivery";
+const COMPONENT: &str = Component::Delivery.as_str();
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {

@@ -14,6 +14,7 @@ mod steps;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rocketmart_contracts::component::Component;
 use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::kafka::Consumer;
 use rocketmart_kit::outbox::{self, Readers};
@@ -21,9 +22,9 @@ use rocketmart_kit::service::Service;
 
 use crate::MIGRATIONS;
 use crate::carrier::{Carrier, SimulatedCarrier};
-use crate::events::{DELIVERIES, ORDERS};
+use crate::events::DELIVERIES;
 
-const COMPONENT: &str = "delivery-worker";
+const COMPONENT: Component = Component::DeliveryWorker;
 /// Most events of one batch, and how long a smaller batch waits for more.
 const BATCH: usize = 500;
 const BATCH_LINGER: Duration = Duration::from_millis(10);
@@ -54,15 +55,16 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let step = Duration::from_secs(args.carrier_step_seconds.into());
     let carrier: Arc<dyn Carrier> = Arc::new(SimulatedCarrier::new(step));
     let producer = args.kafka.producer()?;
-    let consumer = Consumer::new(&args.kafka, COMPONENT, &[ORDERS]).batch(BATCH, BATCH_LINGER);
+    let consumer =
+        Consumer::new(&args.kafka, COMPONENT.as_str(), COMPONENT.consumes()).batch(BATCH, BATCH_LINGER);
     let gate = consumer.gate();
     let orders = orders::Orders::new(pool.clone(), carrier.first_look());
     let steps = steps::Steps::new(pool.clone(), carrier);
 
     let database = pool.clone();
     let broker = producer.clone();
-    let readers = Readers::new(&args.kafka, DELIVERIES, &["order-worker"]);
-    Ok(Service::new(COMPONENT, &args.listen)
+    let readers = Readers::of(&args.kafka, DELIVERIES);
+    Ok(Service::new(COMPONENT.as_str(), &args.listen)
         .ready("postgresql", move || {
             let database = database.clone();
             async move { Ok(sqlx::query("SELECT 1").execute(&database).await.map(drop)?) }

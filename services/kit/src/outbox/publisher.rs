@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use bytes::Bytes;
+use rocketmart_contracts::component::Component;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 use time::OffsetDateTime;
@@ -59,13 +60,19 @@ const PUBLISHER_LOCK: i64 = 0x726d_6f75_7462_6f78;
 pub struct Readers {
     config: KafkaConfig,
     topic: &'static str,
-    components: &'static [&'static str],
+    components: Vec<&'static str>,
 }
 
 impl Readers {
+    /// The components that work off `topic` (without the prefix).
+    pub fn of(config: &KafkaConfig, topic: &'static str) -> Self {
+        let components: Vec<_> = Component::consumers_of(topic).map(Component::as_str).collect();
+        Self::new(config, topic, &components)
+    }
+
     /// Those of `topic` (without the prefix), by the names of their consumer groups.
-    pub fn new(config: &KafkaConfig, topic: &'static str, components: &'static [&'static str]) -> Self {
-        Self { config: config.clone(), topic, components }
+    pub fn new(config: &KafkaConfig, topic: &'static str, components: &[&'static str]) -> Self {
+        Self { config: config.clone(), topic, components: components.to_vec() }
     }
 
     fn groups(&self) -> anyhow::Result<Vec<GroupProgress>> {

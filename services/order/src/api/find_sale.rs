@@ -8,6 +8,7 @@
 //! Ordinary stock is no sale that could be looked at or bought from by its id: it is bought from a cart, at
 //! a price that was agreed to.
 
+use rocketmart_contracts::internal_api::SaleState;
 use rocketmart_kit::client_address::ClientAddress;
 use rocketmart_kit::problem::Result;
 use rocketmart_stock::SaleId;
@@ -16,7 +17,6 @@ use uuid::Uuid;
 use super::sale_list::Place;
 use super::sales::SaleView;
 use super::{App, problems};
-use crate::domain::sale::SaleState;
 use crate::domain::standing::may_be_standing;
 use crate::store::sales::{self, Sale};
 

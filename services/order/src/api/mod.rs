@@ -1,4 +1,4 @@
-//! `order`: what buyers do over HTTP, and the side door of the operator.
+//! `order`: what buyers do over HTTP, and the internal API for the operator.
 //!
 //! The purchase path asks Redis and nothing else: a purchase and its payment are accepted while
 //! PostgreSQL and Kafka are away, and while payment and delivery do not answer for card and address. Carts,
@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
+use rocketmart_contracts::component::Component;
 use rocketmart_kit::auth::Verifier;
 use rocketmart_kit::client_address::TrustedProxies;
 use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, ListenConfig};
@@ -37,7 +38,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::domain::cart::UnpaidLimits;
-use crate::side_door::{self, SideDoor};
+use crate::internal_api::{self, InternalApi};
 use crate::{MIGRATOR, ReturnsConfig, StockConfig, readiness, vouch};
 pub use limits::LimitArgs;
 use limits::{LookUps, PurchaseLimits};
@@ -45,7 +46,7 @@ pub use neighbours::NeighbourArgs;
 use neighbours::Neighbours;
 use sale_list::SaleList;
 
-const COMPONENT: &str = "order";
+const COMPONENT: &str = Component::Order.as_str();
 /// Of the events that wishes of buyers lead to.
 const SOURCE: &str = "/rocketmart/order";
 
@@ -68,7 +69,7 @@ pub struct Args {
     pub limits: LimitArgs,
     #[command(flatten)]
     pub neighbours: NeighbourArgs,
-    /// The token the operator shows at the side door.
+    /// The token the operator shows at the internal API.
     #[arg(long, env = "OPERATOR_TOKEN", hide_env_values = true)]
     pub operator_token: internal::Token,
 }
@@ -133,7 +134,7 @@ fn router() -> OpenApiRouter<App> {
         .routes(routes!(payments::confirm))
 }
 
-/// The description of this API, as served at `/openapi.json`. The side door is not part of it.
+/// The description of this API, as served at `/openapi.json`. The internal API is not part of it.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     router().into_openapi()
 }
@@ -169,8 +170,8 @@ pub async fn service_with(args: Args, verifier: Verifier) -> anyhow::Result<Serv
         neighbours: Neighbours::new(&args.neighbours)?,
         verifier: verifier.clone(),
     }));
-    let side_door = SideDoor::new(pool.clone(), stock.clone());
-    let (trusting, standing) = ((pool.clone(), stock.clone()), side_door.clone());
+    let internal_api = InternalApi::new(pool.clone(), stock.clone());
+    let (trusting, standing) = ((pool.clone(), stock.clone()), internal_api.clone());
     let (keys, ready_list) = (verifier.clone(), sales.clone());
     let stores = (pool.clone(), stock.clone());
     let (either, database, redis, settings) = (stores.clone(), stores.0.clone(), stores.1.clone(), stores.1);
@@ -179,7 +180,7 @@ pub async fn service_with(args: Args, verifier: Verifier) -> anyhow::Result<Serv
         .api(
             router()
                 .with_state(app)
-                .merge(OpenApiRouter::from(side_door::router(side_door, args.operator_token))),
+                .merge(OpenApiRouter::from(internal_api::router(internal_api, args.operator_token))),
         )
         .ready("signing-keys", move || {
             let keys = keys.clone();

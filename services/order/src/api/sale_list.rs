@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use arc_swap::ArcSwapOption;
 use futures::{StreamExt, stream};
+use rocketmart_contracts::internal_api::SaleState;
 use rocketmart_stock::{OrderId, SaleId, Stock};
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -28,7 +29,6 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::sales::SaleView;
-use crate::domain::sale::SaleState;
 use crate::store::sales::{self, Sale};
 use crate::store::standing;
 

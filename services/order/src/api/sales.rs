@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use axum::extract::State;
+use rocketmart_contracts::internal_api::SaleState;
 use rocketmart_kit::client_address::ClientAddress;
 use rocketmart_kit::extract::{Json, Path, Query};
 use rocketmart_kit::page::{Page, PageQuery};
@@ -14,7 +15,6 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{App, problems, sale_list};
-use crate::domain::sale::SaleState;
 use crate::store::clock::at;
 use crate::store::sales::Sale;
 

@@ -10,8 +10,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use rocketmart_contracts::internal_api::{Difference, DifferenceKind as Kind, Endings, ItemCount};
 use uuid::Uuid;
 
 use super::ledger::Counters;
@@ -22,35 +21,6 @@ pub use self::books::{Booked, Books, Charge, ChargeOutcome, Held, ItemBooks, Ref
 
 /// Most differences told, as many as fit into the `ConfigMap` that lists them; `differences_total` counts all.
 pub const MAX_DIFFERENCES: usize = 5_000;
-
-/// Something two books say differently.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Difference {
-    /// Such as `order-missing`, `state-differs`, `charged-twice`; stable.
-    pub kind: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub order_id: Option<Uuid>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sku: Option<String>,
-    pub detail: String,
-}
-
-/// Orders by how they ended. Orders under way to the buyer count as paid.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Endings {
-    pub paid: u64,
-    pub expired: u64,
-    pub cancelled: u64,
-    pub payment_failed: u64,
-}
-
-/// The units of one SKU as the ledger has them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ItemCount {
-    pub sku: String,
-    #[serde(flatten)]
-    pub units: Counters,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
@@ -82,7 +52,9 @@ pub fn compare(books: &Books) -> Comparison {
         let before = found.total;
         match held.get(&order.order_id) {
             Some(held) => compare_with_redis(held, order, &mut found),
-            None => found.order("reservation-missing", order.order_id, "SQL has this order, Redis does not"),
+            None => {
+                found.order(Kind::ReservationMissing, order.order_id, "SQL has this order, Redis does not")
+            }
         }
         let charges = charges.remove(&order.order_id).unwrap_or_default();
         compare_with_charges(order, &charges, &mut found);
@@ -91,13 +63,13 @@ pub fn compare(books: &Books) -> Comparison {
     }
     for held in books.redis.iter().filter(|held| !known.contains(&held.order_id)) {
         found.order(
-            "order-missing",
+            Kind::OrderMissing,
             held.order_id,
             format!("Redis has this order ({}), SQL does not", held.state),
         );
     }
     for charge in charges.into_values().flatten() {
-        found.order("payment-without-order", charge.order_id, format!("payment {}", charge.payment_id));
+        found.order(Kind::PaymentWithoutOrder, charge.order_id, format!("payment {}", charge.payment_id));
     }
     compare_items(&books.items, &totals, &mut found);
     check_limits(&books.items, &bought, &mut found);
@@ -115,18 +87,18 @@ fn as_redis_knows(order: &Booked) -> OrderState {
 fn compare_with_redis(held: &Held, order: &Booked, found: &mut Found) {
     let id = order.order_id;
     if held.state == OrderState::Reserved && order.state == OrderState::Reserved {
-        found.order("still-reserved", id, "neither paid nor released");
+        found.order(Kind::StillReserved, id, "neither paid nor released");
     }
     if held.state != as_redis_knows(order) {
-        found.order("state-differs", id, format!("Redis: {}, SQL: {}", held.state, order.state));
+        found.order(Kind::StateDiffers, id, format!("Redis: {}, SQL: {}", held.state, order.state));
     }
     if held.buyer_id != order.buyer_id {
-        found.order("buyer-differs", id, format!("Redis: {}, SQL: {}", held.buyer_id, order.buyer_id));
+        found.order(Kind::BuyerDiffers, id, format!("Redis: {}, SQL: {}", held.buyer_id, order.buyer_id));
     }
     if held.amount != order.amount || sorted(&held.lines) != sorted(&order.lines) {
         let detail =
             format!("Redis: {:?} = {}, SQL: {:?} = {}", held.lines, held.amount, order.lines, order.amount);
-        found.order("content-differs", id, detail);
+        found.order(Kind::ContentDiffers, id, detail);
     }
 }
 
@@ -140,25 +112,25 @@ fn compare_with_charges(order: &Booked, charges: &[&Charge], found: &mut Found) 
     let id = order.order_id;
     let kept: Vec<_> = charges.iter().filter(|charge| charge.net() != 0).collect();
     if kept.len() > 1 {
-        found.order("charged-twice", id, format!("{} charges were kept", kept.len()));
+        found.order(Kind::ChargedTwice, id, format!("{} charges were kept", kept.len()));
     }
     // Money goes back for what was cancelled or returned; the rest of a paid order is kept.
     let owed = order.owed();
     match kept.as_slice() {
         [] if owed != 0 => {
-            found.order("payment-missing", id, format!("{owed} are due, no successful charge was told"));
+            found.order(Kind::PaymentMissing, id, format!("{owed} are due, no successful charge was told"));
         }
         [_, ..] if owed == 0 => {
             let detail = format!("the order is {}, its charge was kept", order.state);
-            found.order("payment-not-refunded", id, detail);
+            found.order(Kind::PaymentNotRefunded, id, detail);
         }
         [charge] if charge.net() != owed => {
             let detail = format!("{} of {:?} kept, {owed} due", charge.net(), charge.amount);
-            found.order("payment-amount-differs", id, detail);
+            found.order(Kind::PaymentAmountDiffers, id, detail);
         }
         [charge] if order.payment_id != Some(charge.payment_id) => {
             let detail = format!("{:?} booked, {} told", order.payment_id, charge.payment_id);
-            found.order("payment-differs", id, detail);
+            found.order(Kind::PaymentDiffers, id, detail);
         }
         _ => {}
     }
@@ -195,23 +167,23 @@ fn compare_items(items: &[ItemBooks], totals: &BTreeMap<&str, Counters>, found: 
     for item in items {
         let ledger = item.ledger;
         if !ledger.balanced() {
-            found.sku("ledger-unbalanced", &item.sku, format!("{ledger:?}"));
+            found.sku(Kind::LedgerUnbalanced, &item.sku, format!("{ledger:?}"));
         }
         match item.redis {
             Some(redis) if !redis.balanced() => {
-                found.sku("redis-unbalanced", &item.sku, format!("{redis:?}"));
+                found.sku(Kind::RedisUnbalanced, &item.sku, format!("{redis:?}"));
             }
             Some(redis) if redis != ledger => {
-                found.sku("counters-differ", &item.sku, format!("Redis: {redis:?}, SQL: {ledger:?}"));
+                found.sku(Kind::CountersDiffer, &item.sku, format!("Redis: {redis:?}, SQL: {ledger:?}"));
             }
             Some(_) => {}
-            None => found.sku("sku-missing", &item.sku, "Redis does not know this SKU"),
+            None => found.sku(Kind::SkuMissing, &item.sku, "Redis does not know this SKU"),
         }
         let orders = totals.get(item.sku.as_str()).copied().unwrap_or_default();
         if (orders.reserved, orders.sold) != (ledger.reserved, ledger.sold) {
             let detail =
                 format!("orders: {} sold, {} reserved; ledger: {ledger:?}", orders.sold, orders.reserved);
-            found.sku("orders-differ-from-ledger", &item.sku, detail);
+            found.sku(Kind::OrdersDifferFromLedger, &item.sku, detail);
         }
     }
 }
@@ -221,7 +193,7 @@ fn check_limits(items: &[ItemBooks], bought: &HashMap<(Uuid, &str), i64>, found:
         items.iter().map(|item| (item.sku.as_str(), item.per_buyer_limit)).collect();
     for ((buyer, sku), units) in bought {
         if limits.get(sku).is_some_and(|limit| units > limit) {
-            found.sku("limit-exceeded", sku, format!("buyer {buyer} holds {units}"));
+            found.sku(Kind::LimitExceeded, sku, format!("buyer {buyer} holds {units}"));
         }
     }
 }
@@ -233,22 +205,12 @@ struct Found {
 }
 
 impl Found {
-    fn order(&mut self, kind: &str, order_id: Uuid, detail: impl Into<String>) {
-        self.add(Difference {
-            kind: kind.into(),
-            order_id: Some(order_id),
-            sku: None,
-            detail: detail.into(),
-        });
+    fn order(&mut self, kind: Kind, order_id: Uuid, detail: impl Into<String>) {
+        self.add(Difference { kind, order_id: Some(order_id), sku: None, detail: detail.into() });
     }
 
-    fn sku(&mut self, kind: &str, sku: &str, detail: impl Into<String>) {
-        self.add(Difference {
-            kind: kind.into(),
-            order_id: None,
-            sku: Some(sku.into()),
-            detail: detail.into(),
-        });
+    fn sku(&mut self, kind: Kind, sku: &str, detail: impl Into<String>) {
+        self.add(Difference { kind, order_id: None, sku: Some(sku.into()), detail: detail.into() });
     }
 
     fn add(&mut self, difference: Difference) {

@@ -3,27 +3,7 @@
 //! `preloaded = remaining + reserved + sold` holds before and after every [`Move`], because a move
 //! only carries units from one column to another.
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
-/// Units of one SKU in one sale, as Redis counts them or as SQL does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Counters {
-    pub preloaded: i64,
-    pub remaining: i64,
-    pub reserved: i64,
-    pub sold: i64,
-}
-
-impl Counters {
-    /// Invariants I1 and I2: nothing lost, nothing negative, nothing oversold.
-    pub fn balanced(&self) -> bool {
-        self.remaining >= 0
-            && self.reserved >= 0
-            && self.sold >= 0
-            && self.preloaded == self.remaining + self.reserved + self.sold
-    }
-}
+pub use rocketmart_contracts::internal_api::Counters;
 
 /// Units that changed columns. Sums of moves are moves, so a batch writes one row per SKU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,12 +93,5 @@ mod tests {
         let mut sum = Move::reserve(2);
         sum += Move::release(2);
         assert!(sum.is_nothing());
-    }
-
-    #[test]
-    fn counters_that_lost_a_unit_or_went_negative_are_not_balanced() {
-        assert!(Counters { preloaded: 10, remaining: 5, reserved: 3, sold: 2 }.balanced());
-        assert!(!Counters { preloaded: 10, remaining: 5, reserved: 3, sold: 1 }.balanced());
-        assert!(!Counters { preloaded: 10, remaining: -1, reserved: 3, sold: 8 }.balanced());
     }
 }

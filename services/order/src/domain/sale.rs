@@ -6,56 +6,14 @@
 use std::collections::{BTreeMap, HashSet};
 
 use rocketmart_contracts::currency::Currency;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use rocketmart_contracts::internal_api::{Item, MAX_ITEMS, SaleState};
 
-/// Most SKUs in one sale.
-pub const MAX_ITEMS: usize = 100;
 /// Longest time to pay: a day.
 pub const MAX_PAYMENT_SECONDS: i64 = 86_400;
 /// Most units of one SKU: keeps every sum far inside 64 bits and inside Lua's exact integers.
 pub const MAX_UNITS: i64 = 1_000_000_000;
 /// Highest price in minor units, for the same reason.
 pub const MAX_PRICE: i64 = 1_000_000_000_000;
-
-/// Where a sale stands, by the books of the order service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SaleState {
-    /// Units are allocated in SQL; Redis is being filled, or was not read back yet.
-    Loading,
-    /// Redis was read back equal to the terms: it sells as soon as its window opens.
-    Ready,
-    Suspended,
-    Closed,
-    Cancelled,
-    /// The books were compared and agree; unsold units are back in the standing stock.
-    ClosedOut,
-}
-
-impl SaleState {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Loading => "loading",
-            Self::Ready => "ready",
-            Self::Suspended => "suspended",
-            Self::Closed => "closed",
-            Self::Cancelled => "cancelled",
-            Self::ClosedOut => "closed_out",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Loading, Self::Ready, Self::Suspended, Self::Closed, Self::Cancelled, Self::ClosedOut]
-            .into_iter()
-            .find(|state| state.as_str() == text)
-    }
-
-    /// Whether the sale takes no more purchases, for good.
-    pub fn is_over(self) -> bool {
-        matches!(self, Self::Closed | Self::Cancelled | Self::ClosedOut)
-    }
-}
 
 /// What the operator may ask of a sale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,31 +29,20 @@ pub enum Action {
 #[error("the sale is over: it is {}", .0.as_str())]
 pub struct SaleOver(pub SaleState);
 
-impl SaleState {
-    /// The state after `action`; asking for what is already so changes nothing. A sale that was
-    /// never read back equal (`loaded`) goes on loading when it is resumed.
-    pub fn after(self, action: Action, loaded: bool) -> Result<Self, SaleOver> {
-        match (action, self) {
-            (Action::Suspend | Action::Resume, over) if over.is_over() => Err(SaleOver(over)),
-            (Action::Suspend, _) => Ok(Self::Suspended),
-            (Action::Resume, _) => Ok(if loaded { Self::Ready } else { Self::Loading }),
-            (Action::Close, Self::Cancelled | Self::ClosedOut) | (Action::Cancel, Self::ClosedOut) => {
-                Ok(self)
-            }
-            (Action::Close, _) => Ok(Self::Closed),
-            (Action::Cancel, _) => Ok(Self::Cancelled),
+impl Action {
+    /// What it makes of a sale; asking for what is already so changes nothing. A sale that was never read
+    /// back equal (`loaded`) goes on loading when it is resumed.
+    pub fn on(self, state: SaleState, loaded: bool) -> Result<SaleState, SaleOver> {
+        match (self, state) {
+            (Self::Suspend | Self::Resume, over) if over.is_over() => Err(SaleOver(over)),
+            (Self::Suspend, _) => Ok(SaleState::Suspended),
+            (Self::Resume, _) => Ok(if loaded { SaleState::Ready } else { SaleState::Loading }),
+            (Self::Close, SaleState::Cancelled | SaleState::ClosedOut)
+            | (Self::Cancel, SaleState::ClosedOut) => Ok(state),
+            (Self::Close, _) => Ok(SaleState::Closed),
+            (Self::Cancel, _) => Ok(SaleState::Cancelled),
         }
     }
-}
-
-/// What one SKU is sold for, to whom and how many. `price` in minor units.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Item {
-    pub sku: String,
-    pub units: i64,
-    pub price: i64,
-    pub per_buyer_limit: i64,
 }
 
 /// Everything a sale promises. Times are Unix milliseconds.
@@ -401,17 +348,17 @@ mod tests {
     #[test]
     fn a_sale_that_is_over_stays_over() {
         for over in [SaleState::Closed, SaleState::Cancelled, SaleState::ClosedOut] {
-            assert_eq!(over.after(Action::Suspend, true), Err(SaleOver(over)));
-            assert_eq!(over.after(Action::Resume, true), Err(SaleOver(over)));
-            assert!(over.after(Action::Close, true).unwrap().is_over());
+            assert_eq!(Action::Suspend.on(over, true), Err(SaleOver(over)));
+            assert_eq!(Action::Resume.on(over, true), Err(SaleOver(over)));
+            assert!(Action::Close.on(over, true).unwrap().is_over());
         }
-        assert_eq!(SaleState::Closed.after(Action::Cancel, true), Ok(SaleState::Cancelled));
-        assert_eq!(SaleState::ClosedOut.after(Action::Cancel, true), Ok(SaleState::ClosedOut));
+        assert_eq!(Action::Cancel.on(SaleState::Closed, true), Ok(SaleState::Cancelled));
+        assert_eq!(Action::Cancel.on(SaleState::ClosedOut, true), Ok(SaleState::ClosedOut));
     }
 
     #[test]
     fn resuming_does_not_make_an_unverified_sale_ready() {
-        assert_eq!(SaleState::Suspended.after(Action::Resume, false), Ok(SaleState::Loading));
-        assert_eq!(SaleState::Suspended.after(Action::Resume, true), Ok(SaleState::Ready));
+        assert_eq!(Action::Resume.on(SaleState::Suspended, false), Ok(SaleState::Loading));
+        assert_eq!(Action::Resume.on(SaleState::Suspended, true), Ok(SaleState::Ready));
     }
 }

@@ -16,6 +16,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rocketmart_contracts::component::Component;
+use rocketmart_contracts::topic::{DELIVERIES, PAYMENTS, RESERVATIONS};
 use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::kafka::{GroupProgress, Producer};
 use rocketmart_kit::pace::Pace;
@@ -26,11 +28,10 @@ use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::events::{DELIVERIES, PAYMENTS, RESERVATIONS};
 use crate::store::{sales, trust};
 use crate::{GraceConfig, MIGRATOR, StockConfig, readiness, vouch, worker};
 
-const COMPONENT: &str = "order-relay";
+const COMPONENT: &str = Component::OrderRelay.as_str();
 /// How soon a new sale is noticed; it is loaded well before it opens.
 const LOOK: Duration = Duration::from_millis(500);
 /// Pause after a failure of Redis, Kafka or PostgreSQL.
@@ -68,7 +69,8 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let stock = args.stock.connect()?;
     let producer = args.kafka.producer()?;
     let grace = args.grace.whole();
-    let booked = GroupProgress::new(&args.kafka, worker::COMPONENT, &[RESERVATIONS, PAYMENTS, DELIVERIES])?;
+    let booked =
+        GroupProgress::new(&args.kafka, worker::COMPONENT.as_str(), &[RESERVATIONS, PAYMENTS, DELIVERIES])?;
     let relay = Relay { pool, stock, producer, grace, in_hand: Arc::default() };
     let (forget, drain, trusting) = (relay.clone(), relay.clone(), relay.clone());
     let service = Service::new(COMPONENT, &args.listen);

@@ -19,13 +19,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rocketmart_contracts::topic::RESERVATIONS;
 use rocketmart_kit::event::Event;
 use rocketmart_stock::{SaleId, StreamEntry, StreamPosition};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{ERROR_PAUSE, Relay};
-use crate::events::RESERVATIONS;
 use crate::store::trust::{self, Leaving};
 use crate::store::{books, clock};
 use crate::stream_id;

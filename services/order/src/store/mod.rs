@@ -1,7 +1,7 @@
 //! The order service's tables.
 //!
 //! [`orders`], [`returns`] and [`ledger`] are written together by [`write`], a batch at a time; [`sales`] and the
-//! allocation of stock by the side door; [`skus`] and [`heirs`] by the worker from `products` events; [`standing`] by
+//! allocation of stock by the internal API; [`skus`] and [`heirs`] by the worker from `products` events; [`standing`] by
 //! whoever keeps the shelves of the ordinary stock; [`cart`] and [`checkouts`] by their buyer; [`levels`] by whoever
 //! tells what can be had. [`trust`] says
 //! whether Redis is believed, [`parked`] keeps what waits for it, [`rebuild`] is what it is rebuilt from;

@@ -1,12 +1,12 @@
 //! Everything a batch decided, written in the transaction it was decided in.
 
+use rocketmart_contracts::topic::ORDERS;
 use rocketmart_kit::event::Event;
 use rocketmart_kit::outbox;
 use sqlx::PgConnection;
 
 use super::{books, ledger, orders, returns};
 use crate::domain::batch::Outcome;
-use crate::events::ORDERS;
 
 /// What there is to tell, as events of `source`.
 pub fn told(source: &str, outcome: &Outcome) -> Vec<Event> {
@@ -29,7 +29,7 @@ pub async fn write(
     books::note_charges(tx, &effects.charges).await?;
     books::note_refunds(tx, &effects.refunds).await?;
     outbox::put(tx, ORDERS, told).await?;
-    // Stock before ledger, as the side door does: whoever locks both locks them in one order. The
+    // Stock before ledger, as the internal API does: whoever locks both locks them in one order. The
     // rows are hot, so they come last.
     ledger::move_stock(tx, &effects.stock).await?;
     ledger::apply(tx, &effects.ledger).await

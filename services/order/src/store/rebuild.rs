@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rocketmart_contracts::internal_api::Rebuilt;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 use time::OffsetDateTime;
@@ -143,19 +144,6 @@ pub async fn note_late(tx: &mut PgConnection, late: &BTreeMap<Uuid, i64>) -> sql
         .await?;
     }
     Ok(())
-}
-
-/// The record of a rebuild.
-#[derive(Clone, Debug)]
-pub struct Rebuilt {
-    pub incarnation: i32,
-    pub reason: String,
-    pub rebuilt_at: OffsetDateTime,
-    pub orders: i64,
-    pub parked: i64,
-    pub unknown_from: OffsetDateTime,
-    pub unknown_until: OffsetDateTime,
-    pub late_reservations: i64,
 }
 
 /// The last rebuild of a sale.

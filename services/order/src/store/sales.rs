@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use rocketmart_contracts::internal_api::{Item, SaleState};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 use time::OffsetDateTime;
@@ -10,7 +11,7 @@ use uuid::Uuid;
 use super::clock::{at, ms};
 use super::unreadable;
 use crate::domain::ledger::Counters;
-use crate::domain::sale::{Item, SaleState, Terms};
+use crate::domain::sale::Terms;
 
 /// A sale as the books have it.
 #[derive(Clone, Debug)]

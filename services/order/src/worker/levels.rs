@@ -7,13 +7,14 @@
 
 use std::time::{Duration, Instant};
 
+use rocketmart_contracts::topic::STOCK_LEVELS;
 use rocketmart_kit::config::KafkaConfig;
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Producer, TopicMark};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::events::{STOCK_LEVELS, types};
+use crate::events::types;
 use crate::store::levels;
 
 const SOURCE: &str = "/rocketmart/order-worker";

@@ -12,6 +12,8 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rocketmart_contracts::component::Component;
+use rocketmart_contracts::topic::ORDERS;
 use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::kafka::Consumer;
 use rocketmart_kit::outbox::{self, Readers};
@@ -22,12 +24,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use handle::Worker;
 
-use crate::events::{DELIVERIES, ORDERS, PAYMENTS, PRODUCTS, RESERVATIONS};
 use crate::standing::Standing;
 use crate::store::books;
 use crate::{GraceConfig, MIGRATOR, OrdinaryConfig, ReturnsConfig, StockConfig, readiness, vouch};
 
-pub(crate) const COMPONENT: &str = "order-worker";
+pub(crate) const COMPONENT: Component = Component::OrderWorker;
 /// Events in one transaction.
 const BATCH: usize = 500;
 /// How long a batch may wait to become full.
@@ -66,15 +67,14 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     config::migrate(&pool, &MIGRATOR).await?;
     let stock = args.stock.connect()?;
     let producer = args.kafka.producer()?;
-    let readers = Readers::new(&args.kafka, ORDERS, &["payment-worker", "delivery-worker"]);
-    let topics = [RESERVATIONS, PAYMENTS, DELIVERIES, PRODUCTS];
-    let consumer = Consumer::new(&args.kafka, COMPONENT, &topics).batch(BATCH, LINGER);
+    let readers = Readers::of(&args.kafka, ORDERS);
+    let consumer = Consumer::new(&args.kafka, COMPONENT.as_str(), COMPONENT.consumes()).batch(BATCH, LINGER);
     let levels = levels::Levels::new(pool.clone(), &args.kafka)?;
     let standing = Standing::new(pool.clone(), stock.clone(), args.ordinary.ordinary_payment_seconds);
     let worker = Arc::new(Worker::new(pool.clone(), stock.clone(), args.grace.to_charge()));
     let (inbox, delivered, window) = (pool.clone(), pool.clone(), args.returns.window());
     let (parked, waiting, trusting) = (Arc::clone(&worker), Arc::clone(&worker), pool.clone());
-    let service = Service::new(COMPONENT, &args.listen);
+    let service = Service::new(COMPONENT.as_str(), &args.listen);
     Ok(readiness::of_all_stores(service, &pool, &stock, &producer)
         .ready("events", consumer.gate())
         .task("events", move |stop| consumer.run(worker, stop))

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rocketmart_contracts::topic::PAYMENTS;
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Delivery, HandleError};
 use rocketmart_kit::pace::Pace;
@@ -20,7 +21,6 @@ use uuid::Uuid;
 use super::Worker;
 use super::handle::is_violation;
 use super::read::News;
-use crate::events::PAYMENTS;
 use crate::store::parked::{self, Parked};
 
 /// How soon the end of a doubt is noticed.

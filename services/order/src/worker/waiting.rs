@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use rocketmart_contracts::topic::RESERVATIONS;
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Delivery, HandleError};
 use rocketmart_kit::outbox;
@@ -34,7 +35,7 @@ use super::handle::{Ground, Take, hold, ids, is_shortage, understand};
 use super::read::News;
 use super::verdicts::Asked;
 use crate::domain::batch::Fact;
-use crate::events::{RESERVATIONS, Reserved};
+use crate::events::Reserved;
 use crate::store::parked::Parked;
 use crate::store::{orders, waiting};
 

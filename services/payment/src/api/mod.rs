@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
+use rocketmart_contracts::component::Component;
 use rocketmart_kit::auth::Verifier;
 use rocketmart_kit::config::{self, AuthConfig, DatabaseConfig, ListenConfig};
 use rocketmart_kit::internal::Token;
@@ -24,7 +25,7 @@ use crate::MIGRATIONS;
 use crate::provider::HttpProvider;
 use crate::provider::signature::Secrets;
 
-const COMPONENT: &str = "payment";
+const COMPONENT: &str = Component::Payment.as_str();
 const LONGEST_LOOK_UP: Duration = Duration::from_secs(5);
 
 #[derive(Clone, clap::Args)]

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use rocketmart_contracts::component::Component;
 use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::kafka::Consumer;
 use rocketmart_kit::outbox::{self, Readers};
@@ -27,10 +28,10 @@ use url::Url;
 
 use crate::MIGRATIONS;
 use crate::domain::payment::Capture;
-use crate::events::{ORDERS, PAYMENTS};
+use crate::events::PAYMENTS;
 use crate::provider::{HttpProvider, PaymentProvider};
 
-const COMPONENT: &str = "payment-worker";
+const COMPONENT: Component = Component::PaymentWorker;
 /// Most events of one batch, and how long a smaller batch waits for more.
 const BATCH: usize = 500;
 const BATCH_LINGER: Duration = Duration::from_millis(10);
@@ -99,7 +100,8 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let provider: Arc<dyn PaymentProvider> =
         Arc::new(HttpProvider::new(&args.provider.payment_provider_url, timeout)?);
     let producer = args.kafka.producer()?;
-    let consumer = Consumer::new(&args.kafka, COMPONENT, &[ORDERS]).batch(BATCH, BATCH_LINGER);
+    let consumer =
+        Consumer::new(&args.kafka, COMPONENT.as_str(), COMPONENT.consumes()).batch(BATCH, BATCH_LINGER);
     let gate = consumer.gate();
 
     let charges_due = Arc::new(Notify::new());
@@ -116,8 +118,8 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
 
     let database = pool.clone();
     let broker = producer.clone();
-    let readers = Readers::new(&args.kafka, PAYMENTS, &["order-worker"]);
-    Ok(Service::new(COMPONENT, &args.listen)
+    let readers = Readers::of(&args.kafka, PAYMENTS);
+    Ok(Service::new(COMPONENT.as_str(), &args.listen)
         .ready("postgresql", move || {
             let database = database.clone();
             async move { Ok(sqlx::query("SELECT 1").execute(&database).await.map(drop)?) }

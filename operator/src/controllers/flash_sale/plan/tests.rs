@@ -1,9 +1,10 @@
 //! Each phase with what leads out of it.
 
+use rocketmart_contracts::internal_api::{Counters, Difference, ItemCount, Outstanding};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::*;
-use crate::controllers::flash_sale::side_door::{Discrepancy, Item, Outstanding};
 
 /// 10:00 to 11:00, loaded 60 s before.
 const OPENS: i64 = 1_900_000_000_000;
@@ -19,9 +20,13 @@ fn spec(extra: serde_json::Value) -> FlashSaleSpec {
     serde_json::from_value(spec).unwrap()
 }
 
-fn standing(state: State, now_ms: i64, remaining: i64, sold: i64) -> Standing {
-    let item = Item { sku: "A".into(), preloaded: 10, remaining, reserved: 10 - remaining - sold, sold };
-    Standing {
+fn observed(state: SaleState, now_ms: i64, remaining: i64, sold: i64) -> SaleStatus {
+    let units = Counters { preloaded: 10, remaining, reserved: 10 - remaining - sold, sold };
+    let item = ItemCount { sku: "A".into(), units };
+    SaleStatus {
+        id: Uuid::nil(),
+        name: "launch".into(),
+        fence: 1,
         state,
         verified: true,
         now_ms,
@@ -35,13 +40,13 @@ fn standing(state: State, now_ms: i64, remaining: i64, sold: i64) -> Standing {
     }
 }
 
-fn facts<'a>(spec: &'a FlashSaleSpec, standing: Option<&'a Standing>, now_ms: i64) -> Facts<'a> {
+fn facts<'a>(spec: &'a FlashSaleSpec, observed: Option<&'a SaleStatus>, now_ms: i64) -> Facts<'a> {
     Facts {
         spec,
         phase: None,
         deleting: false,
         signed_off: false,
-        standing,
+        observed,
         was_preloading: false,
         broken_rules: &[],
         now_ms,
@@ -70,12 +75,12 @@ fn a_sale_of_something_the_catalog_does_not_know_says_so_long_before_it_is_loade
 fn terms_that_are_refused_hold_up_neither_the_end_nor_a_pause_nor_its_end() {
     let more = json!([{"sku": "A", "units": 1_000, "price": 100}]);
     let grown = spec(json!({ "items": more }));
-    let late = standing(State::Ready, CLOSES, 5, 5);
+    let late = observed(SaleState::Ready, CLOSES, 5, 5);
     assert_eq!(plan(facts(&grown, Some(&late), 0)).command, Some(Command::Close));
     let suspended = spec(json!({ "items": more, "suspend": true }));
-    let open = standing(State::Ready, OPENS + 1, 5, 0);
+    let open = observed(SaleState::Ready, OPENS + 1, 5, 0);
     assert_eq!(plan(facts(&suspended, Some(&open), 0)).command, Some(Command::Suspend));
-    let paused = standing(State::Suspended, OPENS + 1, 5, 0);
+    let paused = observed(SaleState::Suspended, OPENS + 1, 5, 0);
     assert_eq!(plan(facts(&grown, Some(&paused), 0)).command, Some(Command::Resume));
 }
 
@@ -83,7 +88,7 @@ fn terms_that_are_refused_hold_up_neither_the_end_nor_a_pause_nor_its_end() {
 fn a_window_that_was_lengthened_at_the_last_moment_is_loaded_before_anything_is_closed() {
     let time = k8s_openapi::jiff::Timestamp::from_millisecond(CLOSES + 60_000).unwrap().to_string();
     let longer = spec(json!({ "closesAt": time }));
-    let late = standing(State::Ready, CLOSES, 5, 5);
+    let late = observed(SaleState::Ready, CLOSES, 5, 5);
     assert_eq!(plan(facts(&longer, Some(&late), 0)).command, Some(Command::Load));
 }
 
@@ -97,15 +102,15 @@ fn stock_is_loaded_ahead_of_the_opening() {
 #[test]
 fn a_sale_whose_preload_does_not_read_back_never_becomes_ready() {
     let spec = spec(json!({}));
-    let mut standing = standing(State::Loading, OPENS + 1, 9, 0);
-    standing.verified = false;
-    standing.differences = vec![Discrepancy {
-        kind: "terms-differ".into(),
+    let mut observed = observed(SaleState::Loading, OPENS + 1, 9, 0);
+    observed.verified = false;
+    observed.differences = vec![Difference {
+        kind: DifferenceKind::TermsDiffer,
         order_id: None,
         sku: None,
         detail: "preloaded: Redis 9, SQL 10".into(),
     }];
-    let plan = plan(facts(&spec, Some(&standing), OPENS + 1));
+    let plan = plan(facts(&spec, Some(&observed), OPENS + 1));
     assert_eq!((plan.phase, plan.command), (Phase::Preloading, Some(Command::Load)));
     assert_eq!(plan.trouble.unwrap().0, "PreloadNotVerified");
 }
@@ -114,26 +119,26 @@ fn a_sale_whose_preload_does_not_read_back_never_becomes_ready() {
 fn a_loaded_sale_is_ready_until_redis_clock_says_that_it_is_open() {
     let spec = spec(json!({}));
     // The operator's own clock is an hour ahead and does not matter.
-    let before = standing(State::Ready, OPENS - 1, 10, 0);
+    let before = observed(SaleState::Ready, OPENS - 1, 10, 0);
     assert_eq!(plan(facts(&spec, Some(&before), OPENS + 3_600_000)).phase, Phase::Ready);
-    let after = standing(State::Ready, OPENS, 10, 0);
+    let after = observed(SaleState::Ready, OPENS, 10, 0);
     assert_eq!(plan(facts(&spec, Some(&after), OPENS - 3_600_000)).phase, Phase::Open);
 }
 
 #[test]
 fn sold_out_is_not_the_end_while_units_are_only_reserved() {
     let spec = spec(json!({}));
-    let reserved = standing(State::Ready, OPENS + 1, 0, 9);
+    let reserved = observed(SaleState::Ready, OPENS + 1, 0, 9);
     let plan_now = plan(facts(&spec, Some(&reserved), 0));
     assert_eq!((plan_now.phase, plan_now.command), (Phase::SoldOut, None));
-    let returned = standing(State::Ready, OPENS + 1, 1, 9);
+    let returned = observed(SaleState::Ready, OPENS + 1, 1, 9);
     assert_eq!(plan(facts(&spec, Some(&returned), 0)).phase, Phase::Open);
 }
 
 #[test]
 fn a_sale_ends_when_everything_is_sold() {
     let spec = spec(json!({}));
-    let sold = standing(State::Ready, OPENS + 1, 0, 10);
+    let sold = observed(SaleState::Ready, OPENS + 1, 0, 10);
     let plan = plan(facts(&spec, Some(&sold), 0));
     assert_eq!((plan.phase, plan.command), (Phase::SoldOut, Some(Command::Close)));
 }
@@ -141,7 +146,7 @@ fn a_sale_ends_when_everything_is_sold() {
 #[test]
 fn a_sale_ends_at_its_closing_time_by_redis_clock() {
     let spec = spec(json!({}));
-    let late = standing(State::Ready, CLOSES, 5, 5);
+    let late = observed(SaleState::Ready, CLOSES, 5, 5);
     let plan = plan(facts(&spec, Some(&late), 0));
     assert_eq!((plan.phase, plan.command), (Phase::Draining, Some(Command::Close)));
 }
@@ -149,7 +154,7 @@ fn a_sale_ends_at_its_closing_time_by_redis_clock() {
 #[test]
 fn the_books_are_closed_only_once_nothing_is_on_its_way() {
     let spec = spec(json!({}));
-    let mut closed = standing(State::Closed, CLOSES, 5, 4);
+    let mut closed = observed(SaleState::Closed, CLOSES, 5, 4);
     closed.outstanding.reservations = 1;
     assert_eq!(plan(facts(&spec, Some(&closed), 0)).command, None);
     closed.outstanding = Outstanding::default();
@@ -159,7 +164,7 @@ fn the_books_are_closed_only_once_nothing_is_on_its_way() {
 #[test]
 fn a_report_that_was_lost_is_asked_for_again() {
     let spec = spec(json!({}));
-    let over = standing(State::ClosedOut, CLOSES, 0, 10);
+    let over = observed(SaleState::ClosedOut, CLOSES, 0, 10);
     let asking = plan(facts(&spec, Some(&over), 0));
     // A closed sale is not looked at again: it is not called closed before the report is there.
     assert_eq!((asking.phase, asking.command), (Phase::Draining, Some(Command::CloseOut)));
@@ -170,17 +175,17 @@ fn a_report_that_was_lost_is_asked_for_again() {
 #[test]
 fn suspend_pauses_and_its_removal_resumes() {
     let suspended = spec(json!({"suspend": true}));
-    let ready = standing(State::Ready, OPENS + 1, 5, 0);
+    let ready = observed(SaleState::Ready, OPENS + 1, 5, 0);
     assert_eq!(plan(facts(&suspended, Some(&ready), 0)).command, Some(Command::Suspend));
     let spec = spec(json!({}));
-    let paused = standing(State::Suspended, OPENS + 1, 5, 0);
+    let paused = observed(SaleState::Suspended, OPENS + 1, 5, 0);
     assert_eq!(plan(facts(&spec, Some(&paused), 0)).command, Some(Command::Resume));
 }
 
 #[test]
 fn more_units_and_more_time_are_loaded_while_open() {
     let more = spec(json!({"items": [{"sku": "A", "units": 20, "price": 100}]}));
-    let open = standing(State::Ready, OPENS + 1, 5, 0);
+    let open = observed(SaleState::Ready, OPENS + 1, 5, 0);
     let plan = plan(facts(&more, Some(&open), 0));
     assert_eq!((plan.phase, plan.command), (Phase::Open, Some(Command::Load)));
 }
@@ -191,15 +196,15 @@ fn a_command_that_reached_sql_alone_is_given_again() {
     let ended = spec(json!({ "closeEarly": true }));
     let spec = spec(json!({}));
     for (spec, state, phase, command) in [
-        (&suspended, State::Suspended, Phase::Paused, Command::Suspend),
-        (&spec, State::Ready, Phase::Open, Command::Resume),
-        (&ended, State::Closed, Phase::Draining, Command::Close),
-        (&ended, State::Cancelled, Phase::Draining, Command::Cancel),
+        (&suspended, SaleState::Suspended, Phase::Paused, Command::Suspend),
+        (&spec, SaleState::Ready, Phase::Open, Command::Resume),
+        (&ended, SaleState::Closed, Phase::Draining, Command::Close),
+        (&ended, SaleState::Cancelled, Phase::Draining, Command::Cancel),
     ] {
-        let mut half = standing(state, OPENS + 1, 5, 0);
+        let mut half = observed(state, OPENS + 1, 5, 0);
         half.verified = false;
-        half.differences = vec![Discrepancy {
-            kind: "state-differs".into(),
+        half.differences = vec![Difference {
+            kind: DifferenceKind::StateDiffers,
             order_id: None,
             sku: None,
             detail: "Redis has not heard of it".into(),
@@ -209,20 +214,19 @@ fn a_command_that_reached_sql_alone_is_given_again() {
     }
 }
 
-fn differing(state: State, kind: &str) -> Standing {
-    let mut standing = standing(state, OPENS + 1, 0, 0);
-    standing.verified = false;
-    standing.differences =
-        vec![Discrepancy { kind: kind.into(), order_id: None, sku: None, detail: "gone".into() }];
-    standing
+fn differing(state: SaleState, kind: DifferenceKind) -> SaleStatus {
+    let mut observed = observed(state, OPENS + 1, 0, 0);
+    observed.verified = false;
+    observed.differences = vec![Difference { kind, order_id: None, sku: None, detail: "gone".into() }];
+    observed
 }
 
 #[test]
 fn a_sale_that_redis_lost_is_paused_says_so_is_rebuilt_and_goes_on() {
     let spec = spec(json!({}));
-    for kind in ["redis-lost", "redis-behind"] {
-        for state in [State::Ready, State::Suspended] {
-            let lost = differing(state, kind);
+    for kind in [DifferenceKind::RedisLost, DifferenceKind::RedisBehind] {
+        for state in [SaleState::Ready, SaleState::Suspended] {
+            let lost = differing(state, kind.clone());
             let plan = plan(facts(&spec, Some(&lost), 0));
             assert_eq!((plan.phase, plan.command), (Phase::Paused, Some(Command::Rebuild)));
             let (reason, message) = plan.trouble.unwrap();
@@ -230,26 +234,26 @@ fn a_sale_that_redis_lost_is_paused_says_so_is_rebuilt_and_goes_on() {
             assert!(message.contains("gone"), "{message}");
         }
     }
-    let rebuilt = standing(State::Suspended, OPENS + 1, 5, 0);
+    let rebuilt = observed(SaleState::Suspended, OPENS + 1, 5, 0);
     assert_eq!(plan(facts(&spec, Some(&rebuilt), 0)).command, Some(Command::Resume));
 }
 
 #[test]
 fn a_sale_that_is_over_is_rebuilt_too_or_its_books_could_not_be_closed() {
     let spec = spec(json!({}));
-    let lost = differing(State::Closed, "redis-lost");
+    let lost = differing(SaleState::Closed, DifferenceKind::RedisLost);
     let plan_now = plan(facts(&spec, Some(&lost), 0));
     assert_eq!((plan_now.phase, plan_now.command), (Phase::Draining, Some(Command::Rebuild)));
     // One that is to end ends first.
     let ended = self::spec(json!({ "closeEarly": true }));
-    let lost = differing(State::Ready, "redis-lost");
+    let lost = differing(SaleState::Ready, DifferenceKind::RedisLost);
     assert_eq!(plan(facts(&ended, Some(&lost), 0)).command, Some(Command::Close));
 }
 
 #[test]
 fn a_sale_of_other_terms_in_redis_is_paused_and_says_so() {
     let spec = spec(json!({}));
-    let plan = plan(facts(&spec, Some(&differing(State::Ready, "terms-differ")), 0));
+    let plan = plan(facts(&spec, Some(&differing(SaleState::Ready, DifferenceKind::TermsDiffer)), 0));
     assert_eq!((plan.phase, plan.command), (Phase::Paused, Some(Command::Suspend)));
     assert_eq!(plan.trouble.unwrap().0, "StockNotVerified");
 }
@@ -257,14 +261,14 @@ fn a_sale_of_other_terms_in_redis_is_paused_and_says_so() {
 #[test]
 fn a_deleted_sale_stops_selling_settles_and_only_then_lets_go() {
     let spec = spec(json!({}));
-    let deleted = |standing| Facts { deleting: true, ..facts(&spec, standing, OPENS + 1) };
-    let open = standing(State::Ready, OPENS + 1, 5, 0);
+    let deleted = |observed| Facts { deleting: true, ..facts(&spec, observed, OPENS + 1) };
+    let open = observed(SaleState::Ready, OPENS + 1, 5, 0);
     assert_eq!(plan(deleted(Some(&open))).command, Some(Command::Close));
-    let early = standing(State::Ready, OPENS - 1, 10, 0);
+    let early = observed(SaleState::Ready, OPENS - 1, 10, 0);
     assert_eq!(plan(deleted(Some(&early))).command, Some(Command::Cancel));
-    let closed = standing(State::Closed, OPENS + 1, 5, 0);
+    let closed = observed(SaleState::Closed, OPENS + 1, 5, 0);
     assert!(!plan(deleted(Some(&closed))).let_go);
-    let over = standing(State::ClosedOut, OPENS + 1, 5, 0);
+    let over = observed(SaleState::ClosedOut, OPENS + 1, 5, 0);
     assert!(plan(deleted(Some(&over))).let_go);
     assert!(plan(deleted(None)).let_go);
 }
@@ -309,9 +313,9 @@ fn nothing_holds_a_sale_that_was_not_loaded_or_is_settled() {
         assert!(plan(unloaded).let_go);
     }
     assert!(!plan(facts(&spec, None, OPENS - 1_000)).let_go, "it is about to be loaded");
-    let open = standing(State::Ready, OPENS + 1, 5, 0);
+    let open = observed(SaleState::Ready, OPENS + 1, 5, 0);
     assert!(!plan(facts(&spec, Some(&open), 0)).let_go);
-    let over = standing(State::ClosedOut, CLOSES, 0, 10);
+    let over = observed(SaleState::ClosedOut, CLOSES, 0, 10);
     assert!(!plan(facts(&spec, Some(&over), 0)).let_go, "its report is not written");
     assert!(plan(Facts { signed_off: true, ..facts(&spec, Some(&over), 0) }).let_go);
 }

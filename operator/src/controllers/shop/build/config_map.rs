@@ -20,9 +20,9 @@ pub(super) fn build(shop: &ValidatedShop, component: Component) -> ConfigMap {
 }
 
 fn variables(shop: &ValidatedShop, component: Component) -> BTreeMap<&'static str, String> {
-    let (profile, spec) = (profile::of(component), &shop.spec);
+    let (needs, spec) = (component.needs(), &shop.spec);
     let mut variables = BTreeMap::from([("LOG_FORMAT", "json".to_owned())]);
-    if profile.serves_http() {
+    if component.serves_http() {
         let member = names::of_component(&shop.name, Component::Member);
         variables.insert("AUTH_JWKS_URL", format!("http://{member}/.well-known/jwks.json"));
         variables.insert("AUTH_REVOCATIONS_URL", format!("http://{member}/internal/v1/revocations"));
@@ -38,14 +38,14 @@ fn variables(shop: &ValidatedShop, component: Component) -> BTreeMap<&'static st
     }
     let keeps_data = profile::database(component, spec).is_some()
         || profile::cassandra(component, spec).is_some()
-        || profile.redis;
+        || needs.redis;
     if keeps_data {
         variables.insert("SHOP_ID", names::id(&shop.namespace, &shop.name));
     }
-    if profile.redis {
+    if needs.redis {
         variables.extend(redis(&spec.redis));
     }
-    if profile.kafka {
+    if needs.kafka {
         variables.insert("KAFKA_BROKERS", spec.kafka.brokers.clone());
         variables.insert("KAFKA_TOPIC_PREFIX", shop.topic_prefix());
         if spec.kafka.tls.is_some() {
@@ -55,7 +55,7 @@ fn variables(shop: &ValidatedShop, component: Component) -> BTreeMap<&'static st
             variables.insert("KAFKA_SASL_MECHANISM", sasl.mechanism.as_str().to_owned());
         }
     }
-    if profile.payment_provider {
+    if needs.payment_provider {
         variables.insert("PAYMENT_PROVIDER_URL", spec.payment_provider.url.clone());
     }
     match component {

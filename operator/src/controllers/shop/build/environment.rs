@@ -16,7 +16,7 @@ pub(super) const REDIS_CA_FOLDER: &str = "/etc/rocketmart/redis-ca";
 
 /// Variables that come from Secrets, then those of the user; a name of the user's wins.
 pub(super) fn environment(shop: &ValidatedShop, component: Component) -> Vec<EnvVar> {
-    let (profile, spec) = (profile::of(component), &shop.spec);
+    let (needs, spec) = (component.needs(), &shop.spec);
     let mut env = BTreeMap::new();
     let mut from_secret = |variable: &str, secret: &str, key: &str| {
         env.insert(variable.to_owned(), secret_variable(variable, secret, key));
@@ -28,7 +28,7 @@ pub(super) fn environment(shop: &ValidatedShop, component: Component) -> Vec<Env
         from_secret("CASSANDRA_USER", &secret.name, "user");
         from_secret("CASSANDRA_PASSWORD", &secret.name, "password");
     }
-    if profile.redis {
+    if needs.redis {
         let sentinel = spec.redis.sentinel.as_ref();
         for (variable, reference) in [
             ("REDIS_URL", spec.redis.url_secret_ref.as_ref()),
@@ -41,7 +41,7 @@ pub(super) fn environment(shop: &ValidatedShop, component: Component) -> Vec<Env
             }
         }
     }
-    if profile.kafka {
+    if needs.kafka {
         if let Some(ca) = spec.kafka.tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref()) {
             from_secret("KAFKA_TLS_CA", &ca.name, &ca.key);
         }
@@ -50,7 +50,7 @@ pub(super) fn environment(shop: &ValidatedShop, component: Component) -> Vec<Env
             from_secret("KAFKA_SASL_PASSWORD", &sasl.secret_ref.name, kafka::PASSWORD);
         }
     }
-    if profile.payment_provider {
+    if needs.payment_provider {
         let reference = &spec.payment_provider.secret_ref;
         from_secret("PAYMENT_PROVIDER_SECRET", &reference.name, &reference.key);
     }
@@ -84,7 +84,7 @@ pub(super) fn environment(shop: &ValidatedShop, component: Component) -> Vec<Env
 
 /// Who signed the certificate of Redis, if the component speaks with it and the shop says so.
 pub(super) fn redis_ca(shop: &ValidatedShop, component: Component) -> Option<&SecretKeyReference> {
-    shop.spec.redis.ca_secret_ref.as_ref().filter(|_| profile::of(component).redis)
+    shop.spec.redis.ca_secret_ref.as_ref().filter(|_| component.needs().redis)
 }
 
 /// Changes when, and only when, something changes that these pods read at their start.

@@ -4,12 +4,12 @@ use rocketmart_crds::{Component, shop::Gateway};
 
 use super::{SERVICE_PORT, shop_child};
 use crate::{
-    controllers::shop::{names, profile, validate::ValidatedShop},
+    controllers::shop::{names, validate::ValidatedShop},
     gateway_api::{BackendReference, HttpRoute, HttpRouteSpec, Match, PathMatch, Rule},
 };
 
 pub(super) fn build(shop: &ValidatedShop, gateway: &Gateway) -> HttpRoute {
-    let serving = Component::ALL.into_iter().filter(|component| profile::of(*component).serves_http());
+    let serving = Component::ALL.into_iter().filter(|component| component.serves_http());
     HttpRoute {
         metadata: shop_child(shop, shop.name.clone()),
         spec: HttpRouteSpec {
@@ -24,11 +24,7 @@ pub(super) fn build(shop: &ValidatedShop, gateway: &Gateway) -> HttpRoute {
 fn rule(shop: &ValidatedShop, component: Component) -> Rule {
     let path = |prefix: &&str| PathMatch { kind: "PathPrefix".to_owned(), value: (*prefix).to_owned() };
     Rule {
-        matches: profile::of(component)
-            .routes
-            .iter()
-            .map(|prefix| Match { path: Some(path(prefix)) })
-            .collect(),
+        matches: component.routes().iter().map(|prefix| Match { path: Some(path(prefix)) }).collect(),
         backend_refs: vec![BackendReference {
             name: names::of_component(&shop.name, component),
             port: Some(SERVICE_PORT),

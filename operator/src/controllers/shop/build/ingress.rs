@@ -7,13 +7,13 @@ use k8s_openapi::api::networking::v1::{
 use rocketmart_crds::Component;
 
 use super::shop_child;
-use crate::controllers::shop::{names, profile, validate::ValidatedShop};
+use crate::controllers::shop::{names, validate::ValidatedShop};
 
 pub(super) fn build(shop: &ValidatedShop) -> Ingress {
     let spec = &shop.spec;
     let mut paths: Vec<_> = Component::ALL
         .into_iter()
-        .flat_map(|component| profile::of(component).routes.iter().map(move |route| (*route, component)))
+        .flat_map(|component| component.routes().iter().map(move |route| (*route, component)))
         .collect();
     paths.sort_unstable();
     Ingress {

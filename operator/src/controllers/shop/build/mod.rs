@@ -27,7 +27,7 @@ use kube::{ResourceExt, api::ObjectMeta};
 use rocketmart_crds::Component;
 use serde::Serialize;
 
-use super::{dereference::Live, names, profile, validate::ValidatedShop};
+use super::{dereference::Live, names, validate::ValidatedShop};
 use crate::{gateway_api::HttpRoute, kafka::Topic};
 
 /// Port of the API of components that serve HTTP.
@@ -65,7 +65,7 @@ pub fn build(shop: &ValidatedShop, keys: &BTreeMap<String, Secret>, live: &Live)
             deployment::build(shop, component, &config_maps[&component], keys, current)
         })
         .collect();
-    let serving = || Component::ALL.into_iter().filter(|component| profile::of(*component).serves_http());
+    let serving = || Component::ALL.into_iter().filter(|component| component.serves_http());
     let gateway = shop.spec.gateway.as_ref();
     Children {
         service_account: service_account::build(shop),

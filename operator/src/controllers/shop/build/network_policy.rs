@@ -12,13 +12,13 @@ use k8s_openapi::{
 use rocketmart_crds::Component;
 
 use super::{ADMIN_PORT, HTTP_PORT, shop_child};
-use crate::controllers::shop::{names, profile, validate::ValidatedShop};
+use crate::controllers::shop::{names, validate::ValidatedShop};
 
 pub(super) fn build(shop: &ValidatedShop) -> [NetworkPolicy; 2] {
     let pods = [(names::NAME, "rocketmart"), (names::INSTANCE, shop.name.as_str())]
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
     let all = LabelSelector { match_labels: Some(pods.clone().into()), ..LabelSelector::default() };
-    let serving = Component::ALL.into_iter().filter(|component| profile::of(*component).serves_http());
+    let serving = Component::ALL.into_iter().filter(|component| component.serves_http());
     let http = LabelSelector {
         match_labels: Some(pods.into()),
         match_expressions: Some(vec![LabelSelectorRequirement {

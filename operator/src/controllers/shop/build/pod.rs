@@ -15,7 +15,7 @@ use super::{
     ADMIN_PORT, HTTP_PORT,
     environment::{REDIS_CA_FOLDER, SIGNING_KEY_FOLDER, redis_ca},
 };
-use crate::controllers::shop::{names, profile, validate::ValidatedShop};
+use crate::controllers::shop::{names, validate::ValidatedShop};
 
 /// User and group of the processes; nobody's in particular, and not root.
 const USER: i64 = 65_532;
@@ -96,7 +96,7 @@ fn container(
         ..ContainerPort::default()
     };
     let mut ports = vec![port("admin", ADMIN_PORT)];
-    if profile::of(component).serves_http() {
+    if component.serves_http() {
         ports.insert(0, port("http", HTTP_PORT));
     }
     let own = shop.spec.components.get(&component);

@@ -1,14 +1,11 @@
 //! The shop's topics in Kafka: docs/contracts.md, "Events". Making them here, before any component
 //! starts, keeps a broker from making them by itself with its own idea of partitions.
 
+use rocketmart_contracts::topic::{COMPACTED, EVENTS};
 use rocketmart_crds::Component;
 
 use crate::{controllers::shop::validate::ValidatedShop, kafka::Topic};
 
-/// Events that are worked off and then forgotten.
-const EVENTS: [&str; 4] = ["reservations", "orders", "payments", "deliveries"];
-/// The last state of each product, and how many units of each SKU can be had, kept for ever.
-const COMPACTED: [&str; 2] = ["products", "stock-levels"];
 /// Milliseconds for which a message that a component could not handle is kept: 14 days.
 const DEAD_LETTERS_KEPT: i64 = 14 * 24 * 60 * 60 * 1_000;
 

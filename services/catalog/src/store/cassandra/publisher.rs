@@ -224,7 +224,7 @@ impl Publisher<'_> {
                 events.push(PendingEvent::from_json(json)?.into_event(row.id));
             }
         }
-        self.producer.send_all(events::TOPIC, &events).await?;
+        self.producer.send_all(events::PRODUCTS, &events).await?;
         stream::iter(rows.iter().map(Ok::<_, StoreError>))
             .try_for_each_concurrent(AT_ONCE, |row| self.clear(row))
             .await?;

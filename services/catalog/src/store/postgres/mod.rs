@@ -188,7 +188,7 @@ impl ProductStore for PostgresStore {
                 .fetch_all(&mut *tx)
                 .await?;
             let events: Vec<Event> = products(rows)?.iter().map(events::changed).collect();
-            outbox::put(&mut tx, events::TOPIC, &events).await?;
+            outbox::put(&mut tx, events::PRODUCTS, &events).await?;
             tx.commit().await?;
             told += events.len() as u64;
         }
@@ -384,5 +384,5 @@ async fn count_like(tx: &mut PgConnection, product_id: Uuid, change: i64) -> Res
 }
 
 async fn announce(tx: &mut PgConnection, event: Event) -> Result<()> {
-    Ok(outbox::put(tx, events::TOPIC, &[event]).await?)
+    Ok(outbox::put(tx, events::PRODUCTS, &[event]).await?)
 }

@@ -8,18 +8,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use rocketmart_contracts::internal_api::{CloseOut, Code, Fenced, SaleState};
 use rocketmart_kit::extract::{Json, Path};
 use rocketmart_kit::problem::{Problem, Result};
 use rocketmart_stock::{SaleCounters, SaleId};
-use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::control::Fenced;
-use super::{SideDoor, away, database, sale_unknown, stale_fence};
-use crate::domain::close_out::{Books, Difference, Endings, Held, ItemBooks, ItemCount, compare};
-use crate::domain::sale::SaleState;
+use super::{InternalApi, away, database, sale_unknown, stale_fence};
+use crate::domain::close_out::{Books, Held, ItemBooks, compare};
 use crate::reservations;
 use crate::store::sales::{self, Sale};
 use crate::store::{books, skus};
@@ -27,27 +25,12 @@ use crate::store::{books, skus};
 /// Reservations read from Redis at once.
 const PAGE: usize = 1000;
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct CloseOut {
-    /// Orders about which Redis, SQL and the payments agree.
-    pub matched: u64,
-    pub orders: Endings,
-    /// By the ledger, which Redis agrees with if there are no differences.
-    pub items: Vec<ItemCount>,
-    /// The first [`MAX_DIFFERENCES`](crate::domain::close_out::MAX_DIFFERENCES).
-    pub differences: Vec<Difference>,
-    pub differences_total: u64,
-    /// When the books were signed off; missing if something differs.
-    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none", default)]
-    pub closed_out_at: Option<OffsetDateTime>,
-}
-
 pub(super) async fn close_out(
-    State(door): State<SideDoor>,
+    State(api): State<InternalApi>,
     Path(id): Path<Uuid>,
     Json(Fenced { fence }): Json<Fenced>,
 ) -> Result<Json<serde_json::Value>> {
-    let mut tx = door.pool.begin().await.map_err(database)?;
+    let mut tx = api.pool.begin().await.map_err(database)?;
     let mut sale = sales::lock(&mut tx, id).await.map_err(database)?.ok_or_else(sale_unknown)?;
     if fence < sale.fence {
         return Err(stale_fence(sale.fence));
@@ -59,16 +42,17 @@ pub(super) async fn close_out(
         return Err(Problem::conflict("sale-not-closed", format!("the sale is {}", sale.state.as_str())));
     }
     sale.fence = fence;
-    door.align(&sale).await?;
-    let counters = door.stock.counters(SaleId(id)).await.map_err(away)?;
-    let outstanding = door.outstanding(id, counters.as_ref()).await?;
+    api.align(&sale).await?;
+    let counters = api.stock.counters(SaleId(id)).await.map_err(away)?;
+    let outstanding = api.outstanding(id, counters.as_ref()).await?;
     if !outstanding.is_nothing() {
         let outstanding = serde_json::to_value(outstanding).map_err(Problem::internal)?;
-        return Err(Problem::new(StatusCode::CONFLICT, "not-drained", "Something is still on its way")
+        let not_drained = Code::NotDrained.as_str();
+        return Err(Problem::new(StatusCode::CONFLICT, not_drained, "Something is still on its way")
             .with("outstanding", outstanding));
     }
 
-    let books = door.books(&mut tx, &sale, counters.as_ref()).await?;
+    let books = api.books(&mut tx, &sale, counters.as_ref()).await?;
     let compared = compare(&books);
     let mut report = CloseOut {
         matched: compared.matched,
@@ -92,7 +76,7 @@ pub(super) async fn close_out(
     Ok(Json(report))
 }
 
-impl SideDoor {
+impl InternalApi {
     async fn books(
         &self,
         tx: &mut PgConnection,

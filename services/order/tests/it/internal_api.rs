@@ -1,4 +1,4 @@
-//! The operator's side door: loading once, fences, rules by field, and the states of a sale.
+//! The internal API: loading once, fences, rules by field, and the states of a sale.
 
 use rocketmart_stock::{SaleId, SaleState};
 use serde_json::{Value, json};
@@ -141,7 +141,7 @@ async fn a_sale_is_suspended_resumed_and_closed_in_both_books() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_side_door_opens_to_the_operators_token_alone() {
+async fn the_internal_api_opens_to_the_operators_token_alone() {
     let shop = Shop::with_api_only().await;
     let path = format!("/internal/v1/sales/{}", Uuid::now_v7());
     for stranger in [shop.buyer(), Caller { token: String::new(), ..shop.operator() }] {

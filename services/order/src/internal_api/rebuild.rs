@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State;
+use rocketmart_contracts::internal_api::{Code, Fenced, MAX_FENCE, SaleState, SaleStatus};
 use rocketmart_kit::extract::{Json, Path};
 use rocketmart_kit::problem::{Problem, Result};
 use rocketmart_stock::{
@@ -25,17 +26,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::control::Fenced;
-use super::load::spec;
-use super::status::SaleStatus;
-use super::{MAX_FENCE, SideDoor, away, database, sale_unknown, stale_fence};
+use super::spec::spec;
+use super::{InternalApi, away, database, sale_unknown, stale_fence};
 use crate::domain::rebuild::{self as domain, InRedis};
-use crate::domain::sale::SaleState;
 use crate::domain::standing::may_be_standing;
 use crate::store::rebuild::{self, Begun};
 use crate::store::sales::{self, Sale};
 use crate::store::{parked, standing, trust};
-use crate::vouch::{self, Seen};
+use crate::vouch::Seen;
 
 /// How long one call waits for what is on its way; the operator calls again.
 const WAIT: Duration = Duration::from_secs(5);
@@ -44,18 +42,18 @@ const LOOK: Duration = Duration::from_millis(100);
 const KEEP: Duration = Duration::from_secs(1);
 
 pub(super) async fn rebuild(
-    State(door): State<SideDoor>,
+    State(api): State<InternalApi>,
     Path(id): Path<Uuid>,
     Json(Fenced { fence }): Json<Fenced>,
 ) -> Result<Json<SaleStatus>> {
-    let builder = door.clone();
+    let builder = api.clone();
     // Carried through even if nobody waits for it any more: begun again each time, the rebuilding of a
     // large sale would never end.
     tokio::spawn(async move { builder.rebuild(id, fence).await }).await.map_err(Problem::internal)??;
-    door.status(id).await.map(Json)
+    api.status(id).await.map(Json)
 }
 
-impl SideDoor {
+impl InternalApi {
     /// Rebuilds ordinary stock that Redis has lost, until `stop`: no operator looks after it.
     pub(crate) async fn keep_standing(self, stop: CancellationToken) -> anyhow::Result<()> {
         while !stop.is_cancelled() {
@@ -124,7 +122,9 @@ impl SideDoor {
             if Instant::now() >= limit {
                 let detail =
                     "events that left Redis are on their way into SQL; the sale is rebuilt after them";
-                return Err(Problem::conflict("events-in-flight", detail).with("stream_entries", entries));
+                return Err(
+                    Problem::conflict(Code::EventsInFlight.as_str(), detail).with("stream_entries", entries)
+                );
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -211,18 +211,10 @@ impl SideDoor {
         }
         Ok(Sale { fence: asked, ..sale })
     }
-
-    /// Compares Redis with SQL and vouches for it if nothing is missing.
-    pub(super) async fn look(&self, id: Uuid) -> Result<Seen> {
-        vouch::look(&self.pool, &self.stock, id).await.map_err(|error| match error {
-            vouch::Error::Sql(error) => database(error),
-            vouch::Error::Stock(error) => away(error),
-        })
-    }
 }
 
 fn superseded() -> Problem {
-    Problem::conflict("rebuild-superseded", "another rebuild of this sale has begun since")
+    Problem::conflict(Code::RebuildSuperseded.as_str(), "another rebuild of this sale has begun since")
 }
 
 fn remembered(sale: &Sale, order: domain::Remembered) -> Result<Remembered> {
@@ -260,39 +252,5 @@ fn released(reason: crate::events::ReleaseReason) -> ReleaseReason {
         crate::events::ReleaseReason::Expired => ReleaseReason::Expired,
         crate::events::ReleaseReason::Cancelled => ReleaseReason::Cancelled,
         crate::events::ReleaseReason::PaymentFailed => ReleaseReason::PaymentFailed,
-    }
-}
-
-/// What came of rebuilding a sale, for the operator's eyes.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Rebuilt {
-    pub incarnation: i32,
-    pub reason: String,
-    #[serde(with = "time::serde::rfc3339")]
-    pub rebuilt_at: time::OffsetDateTime,
-    pub orders: i64,
-    /// Payments that waited for it.
-    pub parked: i64,
-    /// Purchases that Redis acknowledged between the two and that are not in the books are unknown.
-    #[serde(with = "time::serde::rfc3339")]
-    pub unknown_from: time::OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339")]
-    pub unknown_until: time::OffsetDateTime,
-    /// Those of them that came too late.
-    pub late_reservations: i64,
-}
-
-impl From<rebuild::Rebuilt> for Rebuilt {
-    fn from(found: rebuild::Rebuilt) -> Self {
-        Self {
-            incarnation: found.incarnation,
-            reason: found.reason,
-            rebuilt_at: found.rebuilt_at,
-            orders: found.orders,
-            parked: found.parked,
-            unknown_from: found.unknown_from,
-            unknown_until: found.unknown_until,
-            late_reservations: found.late_reservations,
-        }
     }
 }

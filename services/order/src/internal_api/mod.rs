@@ -1,4 +1,4 @@
-//! `/internal/v1`: where the operator loads sales, watches them and closes their books.
+//! The internal API, `/internal/v1`: where the operator loads sales, watches them and closes their books.
 //!
 //! Never routed from outside, and guarded by a token besides. Every change carries a fence, a
 //! number that never decreases: an operator that was replaced without noticing is refused by SQL
@@ -7,44 +7,48 @@
 
 mod close_out;
 mod control;
+mod differences;
 mod load;
 mod rebuild;
 mod skus;
+mod spec;
 mod status;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
+use rocketmart_contracts::internal_api::{Code, Command, MAX_FENCE, SALE, SKUS};
 use rocketmart_kit::internal::{self, Token};
 use rocketmart_kit::problem::{Problem, Result};
 use rocketmart_stock::{SaleId, SetStateOutcome, Stock, StockError};
 use sqlx::PgPool;
+use uuid::Uuid;
 
-use crate::domain::sale::SaleState;
 use crate::store::sales::Sale;
-
-/// Fences are compared in Redis too, where numbers are exact up to this.
-const MAX_FENCE: i64 = (1 << 53) - 1;
+use crate::vouch::{self, Seen};
 
 #[derive(Clone)]
-pub(crate) struct SideDoor {
+pub(crate) struct InternalApi {
     pool: PgPool,
     stock: Stock,
 }
 
-impl SideDoor {
+impl InternalApi {
     pub(crate) fn new(pool: PgPool, stock: Stock) -> Self {
         Self { pool, stock }
     }
 
+    /// Compares Redis with SQL and vouches for it if nothing is missing.
+    async fn look(&self, id: Uuid) -> Result<Seen> {
+        vouch::look(&self.pool, &self.stock, id).await.map_err(|error| match error {
+            vouch::Error::Sql(error) => database(error),
+            vouch::Error::Stock(error) => away(error),
+        })
+    }
+
     /// Brings Redis into the state SQL names.
     async fn align(&self, sale: &Sale) -> Result<()> {
-        use rocketmart_stock::SaleState as InRedis;
-        let wanted = match sale.state {
-            SaleState::Ready => InRedis::Ready,
-            SaleState::Loading | SaleState::Suspended => InRedis::Suspended,
-            SaleState::Closed | SaleState::Cancelled | SaleState::ClosedOut => InRedis::Closed,
-        };
+        let wanted = spec::state(sale.state);
         let outcome = self.stock.set_state(SaleId(sale.id), fence(sale.fence), wanted).await.map_err(away)?;
         match outcome {
             // A sale Redis does not know is shown as a difference in the status.
@@ -59,17 +63,18 @@ impl SideDoor {
     }
 }
 
-pub(crate) fn router(door: SideDoor, token: Token) -> Router {
+pub(crate) fn router(api: InternalApi, token: Token) -> Router {
     let routes = Router::new()
-        .route("/internal/v1/sales/{id}", put(load::put).get(status::one))
-        .route("/internal/v1/sales/{id}/suspend", post(control::suspend))
-        .route("/internal/v1/sales/{id}/resume", post(control::resume))
-        .route("/internal/v1/sales/{id}/close", post(control::close))
-        .route("/internal/v1/sales/{id}/cancel", post(control::cancel))
-        .route("/internal/v1/sales/{id}/close-out", post(close_out::close_out))
-        .route("/internal/v1/sales/{id}/rebuild", post(rebuild::rebuild))
-        .route("/internal/v1/skus", get(skus::list))
-        .with_state(door);
+        .route(SALE, get(status::one))
+        .route(Command::Load.route(), put(load::put))
+        .route(Command::Suspend.route(), post(control::suspend))
+        .route(Command::Resume.route(), post(control::resume))
+        .route(Command::Close.route(), post(control::close))
+        .route(Command::Cancel.route(), post(control::cancel))
+        .route(Command::CloseOut.route(), post(close_out::close_out))
+        .route(Command::Rebuild.route(), post(rebuild::rebuild))
+        .route(SKUS, get(skus::list))
+        .with_state(api);
     internal::guarded(routes, token)
 }
 
@@ -78,11 +83,11 @@ fn fence(fence: i64) -> u64 {
 }
 
 fn stale_fence(seen: i64) -> Problem {
-    Problem::conflict("stale-fence", "a newer operator was here").with("seen", seen)
+    Problem::conflict(Code::StaleFence.as_str(), "a newer operator was here").with("seen", seen)
 }
 
 fn sale_unknown() -> Problem {
-    Problem::not_found("sale-unknown")
+    Problem::not_found(Code::SaleUnknown.as_str())
 }
 
 /// Redis does not answer, or answers what it should not. Everything here may be repeated.

@@ -11,18 +11,18 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use rocketmart_contracts::internal_api::{MAX_FENCE, SaleStatus, SaleTerms};
 use rocketmart_kit::extract::{Json, Path};
-use rocketmart_kit::list;
 use rocketmart_kit::problem::{FieldError, Problem, Result};
-use rocketmart_stock::{ItemSpec, LoadOutcome, SaleId, SaleSpec, StockError};
-use serde::Deserialize;
+use rocketmart_stock::{LoadOutcome, SaleId, StockError};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::status::{SaleStatus, differences};
-use super::{MAX_FENCE, SideDoor, away, database, fence, stale_fence};
-use crate::domain::sale::{self, Item, Terms};
+use super::differences::differences;
+use super::spec::spec;
+use super::{InternalApi, away, database, stale_fence};
+use crate::domain::sale::{self, Terms};
 use crate::domain::standing::is_standing;
 use crate::standing::{NotTaken, take};
 use crate::store::clock::ms;
@@ -31,27 +31,12 @@ use crate::store::skus;
 use crate::store::standing::{self, Units};
 use crate::vouch::Seen;
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Offer {
-    name: String,
-    fence: i64,
-    #[serde(deserialize_with = "list::at_most::<{ sale::MAX_ITEMS }, _, _>")]
-    items: Vec<Item>,
-    currency: String,
-    #[serde(with = "time::serde::rfc3339")]
-    opens_at: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339")]
-    closes_at: OffsetDateTime,
-    payment_seconds: i64,
-}
-
 pub(super) async fn put(
-    State(door): State<SideDoor>,
+    State(api): State<InternalApi>,
     Path(id): Path<Uuid>,
-    Json(offer): Json<Offer>,
+    Json(asked): Json<SaleTerms>,
 ) -> Result<Json<SaleStatus>> {
-    if !(0..=MAX_FENCE).contains(&offer.fence) {
+    if !(0..=MAX_FENCE).contains(&asked.fence) {
         return Err(Problem::validation(vec![FieldError::new(
             "fence",
             "range",
@@ -59,24 +44,24 @@ pub(super) async fn put(
         )]));
     }
     let terms = Terms {
-        name: offer.name,
-        currency: offer.currency,
-        opens_at_ms: ms(offer.opens_at),
-        closes_at_ms: ms(offer.closes_at),
-        payment_seconds: offer.payment_seconds,
-        items: offer.items,
+        name: asked.name,
+        currency: asked.currency,
+        opens_at_ms: ms(asked.opens_at),
+        closes_at_ms: ms(asked.closes_at),
+        payment_seconds: asked.payment_seconds,
+        items: asked.items,
     };
-    let before = door.stock.counters(SaleId(id)).await.map_err(away)?;
+    let before = api.stock.counters(SaleId(id)).await.map_err(away)?;
     let now_ms = before.as_ref().map_or_else(|| ms(OffsetDateTime::now_utc()), |counters| counters.now_ms);
-    let sale = door.allot(id, offer.fence, &terms, now_ms).await?;
+    let sale = api.allot(id, asked.fence, &terms, now_ms).await?;
     let lost = sale.loaded && before.is_none();
     if !lost && !sale.state.is_over() {
-        door.load(&sale).await?;
+        api.load(&sale).await?;
     }
-    door.status(id).await.map(Json)
+    api.status(id).await.map(Json)
 }
 
-impl SideDoor {
+impl InternalApi {
     /// Checks the terms and takes the units out of the standing stock, all or nothing.
     async fn allot(&self, id: Uuid, fence: i64, terms: &Terms, now_ms: i64) -> Result<Sale> {
         let mut tx = self.pool.begin().await.map_err(database)?;
@@ -192,27 +177,4 @@ fn over(sale: &Sale, terms: &Terms) -> Result<Sale> {
     }
     Err(Problem::new(StatusCode::CONFLICT, "sale-closed", "The sale is over")
         .detail(format!("it is {} and its terms cannot change", sale.state.as_str())))
-}
-
-/// What the books promise, in the engine's words. The checks have bounded every number.
-pub(super) fn spec(sale: &Sale) -> Result<SaleSpec> {
-    let small = |value: i64| u32::try_from(value).map_err(Problem::internal);
-    let items = sale.items.iter().map(|item| {
-        Ok(ItemSpec {
-            sku: item.sku.clone(),
-            units: small(item.ledger.preloaded)?,
-            price: item.price,
-            per_buyer_limit: if sale.standing { None } else { Some(small(item.per_buyer_limit)?) },
-        })
-    });
-    Ok(SaleSpec {
-        id: SaleId(sale.id),
-        name: sale.name.clone(),
-        fence: fence(sale.fence),
-        currency: sale.currency.clone(),
-        opens_at_ms: sale.opens_at_ms,
-        closes_at_ms: (!sale.standing).then_some(sale.closes_at_ms),
-        payment_seconds: small(sale.payment_seconds)?,
-        items: items.collect::<Result<_>>()?,
-    })
 }

@@ -1,40 +1,28 @@
-//! The side door of a shop's order service: commands that move stock, and how a sale stands.
+//! A client of the internal API of a shop's order service: commands that move stock, and how a sale stands.
 //!
 //! Every command carries a fencing token and can be repeated; an answer that did not arrive is an
 //! unknown outcome, resolved by looking again.
 
-mod close_out;
-mod standing;
+mod in_status;
 
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use reqwest::{Method, StatusCode};
+use rocketmart_contracts::internal_api::{self as api, Code, Command, Fenced, SaleStatus, SaleTerms, Skus};
 use rocketmart_crds::{
     FlashSale,
     flash_sale::{CloseOutReport, Difference},
 };
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
 
-pub(crate) use close_out::LISTED;
-pub use standing::{Catalogue, Discrepancy, Item, KnownSku, Outstanding, Rebuilt, Standing, State};
+pub(crate) use in_status::{LISTED, item};
 
 /// Longest wait for an answer. Loading and close-out of a large sale take longest.
 const TIMEOUT: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What a command does to a sale.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Command {
-    /// Allocate, load, read back; also adds units and time to a loaded sale.
-    Load,
-    Suspend,
-    Resume,
-    Close,
-    Cancel,
-    CloseOut,
-    /// Make it anew in Redis, which has lost it, from PostgreSQL.
-    Rebuild,
-}
 
 /// Why a command or a look did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -61,33 +49,33 @@ pub enum Error {
 /// The answer to a command.
 #[derive(Debug)]
 pub enum Answer {
-    Standing(Standing),
+    Status(SaleStatus),
     /// The close-out, and all differences that were told, of which the report lists the first.
     Report(CloseOutReport, Vec<Difference>),
 }
 
-/// The side door of one shop.
+/// The internal API of one shop.
 #[derive(Clone, Debug)]
-pub struct SideDoor {
+pub struct InternalApi {
     http: reqwest::Client,
     url: String,
     token: String,
 }
 
-/// A client for all side doors.
+/// A client for all shops.
 pub fn client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT).build()
 }
 
-impl SideDoor {
+impl InternalApi {
     /// `url` without a path.
     pub fn new(http: reqwest::Client, url: String, token: String) -> Self {
         Self { http, url, token }
     }
 
     /// How the sale stands; `None` when the shop has never heard of it.
-    pub async fn look(&self, uid: &str) -> Result<Option<Standing>, Error> {
-        let (status, body) = self.send(Method::GET, &format!("sales/{uid}"), None).await?;
+    pub async fn look(&self, uid: &str) -> Result<Option<SaleStatus>, Error> {
+        let (status, body) = self.send(Method::GET, &api::sale(uid), None::<&()>).await?;
         if status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
@@ -95,10 +83,11 @@ impl SideDoor {
     }
 
     /// What the catalog has published of the SKUs of a sale.
-    pub async fn catalogue(&self, sale: &FlashSale) -> Result<Catalogue, Error> {
+    pub async fn catalogue(&self, sale: &FlashSale) -> Result<Skus, Error> {
         let skus = sale.spec.items.iter().map(|item| ("sku", &item.sku));
         let question = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(skus).finish();
-        let (status, body) = self.send(Method::GET, &format!("skus?{question}"), None).await?;
+        let (status, body) =
+            self.send(Method::GET, &format!("{}?{question}", api::SKUS), None::<&()>).await?;
         self.accepted(status, body).and_then(parse)
     }
 
@@ -110,39 +99,32 @@ impl SideDoor {
         sale: &FlashSale,
         fence: i64,
     ) -> Result<Answer, Error> {
-        let fenced = json!({ "fence": fence });
-        let (method, path, body) = match command {
-            Command::Load => (Method::PUT, String::new(), offer(sale, fence)),
-            Command::Suspend => (Method::POST, "/suspend".to_owned(), fenced),
-            Command::Resume => (Method::POST, "/resume".to_owned(), fenced),
-            Command::Close => (Method::POST, "/close".to_owned(), fenced),
-            Command::Cancel => (Method::POST, "/cancel".to_owned(), fenced),
-            Command::CloseOut => (Method::POST, "/close-out".to_owned(), fenced),
-            Command::Rebuild => (Method::POST, "/rebuild".to_owned(), fenced),
+        let path = command.path(uid);
+        let (status, body) = match command {
+            Command::Load => self.send(Method::PUT, &path, Some(&terms(sale, fence))).await?,
+            _ => self.send(Method::POST, &path, Some(&Fenced { fence })).await?,
         };
-        let (status, body) = self.send(method, &format!("sales/{uid}{path}"), Some(body)).await?;
         let body = self.accepted(status, body)?;
         if command == Command::CloseOut {
-            let (report, differences) = close_out::report(parse(body)?);
+            let (report, differences) = in_status::report(parse(body)?);
             return Ok(Answer::Report(report, differences));
         }
-        parse(body).map(Answer::Standing)
+        parse(body).map(Answer::Status)
     }
 
     async fn send(
         &self,
         method: Method,
         path: &str,
-        body: Option<Value>,
+        body: Option<&impl Serialize>,
     ) -> Result<(StatusCode, Value), Error> {
         let unavailable = |error: reqwest::Error| Error::Unavailable {
             url: self.url.clone(),
             // The chain of causes says what happened (refused, timed out, no such name).
             reason: chain(&error),
         };
-        let mut request =
-            self.http.request(method, format!("{}/internal/v1/{path}", self.url)).bearer_auth(&self.token);
-        if let Some(body) = &body {
+        let mut request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
+        if let Some(body) = body {
             request = request.json(body);
         }
         let response = request.send().await.map_err(unavailable)?;
@@ -157,12 +139,13 @@ impl SideDoor {
             return Ok(body);
         }
         let detail = body["detail"].as_str().or(body["title"].as_str()).unwrap_or("no detail").to_owned();
-        Err(match (status, body["code"].as_str().unwrap_or_default()) {
-            (_, "stale-fence") => Error::StaleFence(detail),
-            (_, "not-drained") => Error::NotDrained,
-            (_, "events-in-flight" | "rebuild-superseded") => Error::InFlight(detail),
+        let code = body["code"].as_str().unwrap_or_default();
+        Err(match (status, Code::parse(code)) {
+            (_, Some(Code::StaleFence)) => Error::StaleFence(detail),
+            (_, Some(Code::NotDrained)) => Error::NotDrained,
+            (_, Some(Code::EventsInFlight | Code::RebuildSuperseded)) => Error::InFlight(detail),
             (StatusCode::UNPROCESSABLE_ENTITY, _) => Error::Refused(broken_rules(&body).unwrap_or(detail)),
-            (status, code) if status.is_server_error() => {
+            (status, _) if status.is_server_error() => {
                 let code = if code.is_empty() { String::new() } else { format!(" ({code})") };
                 Error::Unavailable { url: self.url.clone(), reason: format!("{status}: {detail}{code}") }
             }
@@ -195,33 +178,35 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The body of a PUT.
-fn offer(sale: &FlashSale, fence: i64) -> Value {
-    let items: Vec<Value> = sale
-        .spec
-        .items
-        .iter()
-        .map(|item| {
-            json!({
-                "sku": item.sku, "units": item.units, "price": item.price,
-                "per_buyer_limit": item.per_buyer_limit,
-            })
-        })
-        .collect();
-    json!({
-        "name": sale.metadata.name,
-        "fence": fence,
-        "items": items,
-        "currency": sale.spec.currency,
-        // Not as a `Time`, which is written without its fraction of a second.
-        "opens_at": sale.spec.opens_at.0.to_string(),
-        "closes_at": sale.spec.closes_at.0.to_string(),
-        "payment_seconds": sale.spec.payment_deadline_seconds,
-    })
+/// What the sale asks for.
+fn terms(sale: &FlashSale, fence: i64) -> SaleTerms {
+    let items = sale.spec.items.iter().map(|item| api::Item {
+        sku: item.sku.clone(),
+        units: item.units,
+        price: item.price,
+        per_buyer_limit: item.per_buyer_limit,
+    });
+    SaleTerms {
+        name: sale.metadata.name.clone().unwrap_or_default(),
+        fence,
+        items: items.collect(),
+        currency: sale.spec.currency.clone(),
+        opens_at: moment(sale.spec.opens_at.0),
+        closes_at: moment(sale.spec.closes_at.0),
+        payment_seconds: sale.spec.payment_deadline_seconds,
+    }
+}
+
+/// To the fraction of a second, which a Kubernetes `Time` is written without.
+fn moment(at: Timestamp) -> OffsetDateTime {
+    // Both count from the year -9999 to 9999.
+    OffsetDateTime::from_unix_timestamp_nanos(at.as_nanosecond()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -234,7 +219,7 @@ mod tests {
             },
         }))
         .unwrap();
-        let offer = offer(&sale, 1);
+        let offer = serde_json::to_value(terms(&sale, 1)).unwrap();
         assert_eq!(
             (&offer["opens_at"], &offer["closes_at"]),
             (&json!("2030-01-01T10:00:00.25Z"), &json!("2030-01-01T11:00:00Z"))
@@ -242,8 +227,8 @@ mod tests {
     }
 
     fn answer(status: StatusCode, body: Value) -> Result<Value, Error> {
-        let door = SideDoor::new(client().unwrap(), "http://rocket-order.mart.svc".into(), "token".into());
-        door.accepted(status, body)
+        let api = InternalApi::new(client().unwrap(), "http://rocket-order.mart.svc".into(), "token".into());
+        api.accepted(status, body)
     }
 
     #[test]

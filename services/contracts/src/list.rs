@@ -5,7 +5,7 @@
 //! (`max-items`), whatever the items are.
 //!
 //! ```
-//! # use rocketmart_kit::list;
+//! # use rocketmart_contracts::list;
 //! #[derive(serde::Deserialize)]
 //! struct Wish {
 //!     #[serde(default, deserialize_with = "list::at_most::<20, _, _>")]
@@ -23,7 +23,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// How the refusal of a list that is too long begins; serde's errors are nothing but text.
-pub(crate) const TOO_LONG: &str = "must have at most ";
+pub const TOO_LONG: &str = "must have at most ";
 
 /// A list of at most `MAX` items.
 pub fn at_most<'de, const MAX: usize, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
