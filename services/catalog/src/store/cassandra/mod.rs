@@ -40,7 +40,6 @@ use uuid::Uuid;
 
 pub use self::cluster::{CassandraConfig, Cluster};
 use self::conditional::Verdict;
-pub(in crate::store) use self::conditional::is_refusal;
 use self::lists::Walk;
 use self::pending::{Note, PendingEvent};
 use self::rows::{Kept, Live};
