@@ -23,9 +23,10 @@ use super::{
     build::Children,
     dereference::{Facts, kafka_access},
     difference::{Difference, difference, with_digest},
+    problem::Problem,
     route::{self, Stand},
     stranger::{is_of, strangers},
-    validate::{Problem, ValidatedShop},
+    validate::ValidatedShop,
 };
 use crate::{Context, OPERATOR, kafka, telemetry};
 

@@ -13,10 +13,11 @@ use super::{
     apply::Applied,
     dereference::{Facts, Live},
     names,
+    problem::Problem,
     readiness::Reasons,
     rollout::{desired, failure, is_rolled_out, ready, serves},
     route::{self, Stand},
-    validate::{Problem, Replicas, ValidatedShop},
+    validate::{Replicas, ValidatedShop},
 };
 use crate::{
     Context, OPERATOR,

@@ -10,12 +10,7 @@ use std::fmt::Debug;
 use kube::{Resource, ResourceExt, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 
-use super::{
-    apply::Error,
-    build::Children,
-    dereference::Live,
-    validate::{Problem, ValidatedShop},
-};
+use super::{apply::Error, build::Children, dereference::Live, problem::Problem, validate::ValidatedShop};
 use crate::Context;
 
 /// Whether an object belongs to the shop.

@@ -13,16 +13,8 @@ use kube::{Resource, ResourceExt};
 use rocketmart_crds::{Component, Shop, ShopSpec, shop::SecretKeyReference};
 use sha2::{Digest, Sha256};
 
-use super::{dereference::Facts, keys, names, profile, sale_floor};
+use super::{dereference::Facts, keys, names, problem::Problem, profile, sale_floor};
 use crate::kafka;
-
-/// Something that keeps the shop from being as declared, in a platform team's words.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Problem {
-    /// Stable, for conditions.
-    pub(super) reason: &'static str,
-    pub(super) message: String,
-}
 
 /// A shop whose inputs exist.
 pub struct ValidatedShop {
