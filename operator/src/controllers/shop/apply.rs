@@ -26,7 +26,7 @@ use super::{
     problem::Problem,
     route::{self, Stand},
     stranger::{is_of, strangers},
-    validate::ValidatedShop,
+    validated_shop::ValidatedShop,
 };
 use crate::{Context, OPERATOR, kafka, telemetry};
 

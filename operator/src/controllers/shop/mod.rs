@@ -30,6 +30,7 @@ pub mod sale_floor;
 mod status;
 mod stranger;
 mod validate;
+mod validated_shop;
 
 use std::{sync::Arc, time::Duration};
 
@@ -49,8 +50,8 @@ use rocketmart_crds::{FlashSale, Shop};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-pub use self::validate::ValidatedShop;
 pub(crate) use self::validate::scales;
+pub use self::validated_shop::ValidatedShop;
 use super::frame::{self, Frame, Kind};
 use crate::{Context, gateway_api::HttpRoute};
 

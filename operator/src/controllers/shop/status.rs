@@ -17,7 +17,7 @@ use super::{
     readiness::Reasons,
     rollout::{desired, failure, is_rolled_out, ready, serves},
     route::{self, Stand},
-    validate::{Replicas, ValidatedShop},
+    validated_shop::{Replicas, ValidatedShop},
 };
 use crate::{
     Context, OPERATOR,

@@ -10,7 +10,9 @@ use std::fmt::Debug;
 use kube::{Resource, ResourceExt, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 
-use super::{apply::Error, build::Children, dereference::Live, problem::Problem, validate::ValidatedShop};
+use super::{
+    apply::Error, build::Children, dereference::Live, problem::Problem, validated_shop::ValidatedShop,
+};
 use crate::Context;
 
 /// Whether an object belongs to the shop.

@@ -9,7 +9,8 @@ use serde_json::json;
 use crate::controllers::shop::{
     dereference::{Facts, Live},
     names,
-    validate::{ValidatedShop, validate},
+    validate::validate,
+    validated_shop::ValidatedShop,
 };
 
 pub(in crate::controllers::shop) fn shop() -> Shop {

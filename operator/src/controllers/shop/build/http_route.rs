@@ -4,7 +4,7 @@ use rocketmart_crds::{Component, shop::Gateway};
 
 use super::{SERVICE_PORT, shop_child};
 use crate::{
-    controllers::shop::{names, profile, validate::ValidatedShop},
+    controllers::shop::{names, profile, validated_shop::ValidatedShop},
     gateway_api::{BackendReference, HttpRoute, HttpRouteSpec, Match, PathMatch, Rule},
 };
 

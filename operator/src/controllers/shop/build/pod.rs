@@ -15,7 +15,7 @@ use super::{
     ADMIN_PORT, HTTP_PORT,
     environment::{REDIS_CA_FOLDER, SIGNING_KEY_FOLDER, redis_ca},
 };
-use crate::controllers::shop::{names, profile, validate::ValidatedShop};
+use crate::controllers::shop::{names, profile, validated_shop::ValidatedShop};
 
 /// User and group of the processes; nobody's in particular, and not root.
 const USER: i64 = 65_532;

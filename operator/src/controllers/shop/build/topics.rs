@@ -3,7 +3,7 @@
 
 use rocketmart_crds::Component;
 
-use crate::{controllers::shop::validate::ValidatedShop, kafka::Topic};
+use crate::{controllers::shop::validated_shop::ValidatedShop, kafka::Topic};
 
 /// Events that are worked off and then forgotten.
 const EVENTS: [&str; 4] = ["reservations", "orders", "payments", "deliveries"];
