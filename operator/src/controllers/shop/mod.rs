@@ -20,6 +20,7 @@ mod dereference;
 mod difference;
 pub mod keys;
 pub mod names;
+mod ports;
 mod problem;
 mod profile;
 mod quantity;
