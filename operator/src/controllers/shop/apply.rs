@@ -21,8 +21,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     build::Children,
-    dereference::{Facts, kafka_access},
     difference::{Difference, difference, with_digest},
+    facts::{Facts, kafka_access},
     problem::Problem,
     route::{self, Stand},
     stranger::{is_of, strangers},

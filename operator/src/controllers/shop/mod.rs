@@ -1,6 +1,7 @@
 //! The Shop controller: from a declared shop to running services.
 //!
-//! One reconcile goes through steps, each in its own file, and nothing flows back:
+//! One reconcile goes through steps, each in its own file, and nothing flows back. What they hand on lies below
+//! them: the [`facts`], the [`ValidatedShop`], and each [`problem`] that was found on the way.
 //!
 //! 1. [`dereference`] gathers what the API server and Kafka know: the Secrets that the spec names, the
 //!    live children, the sales under way, the topics;
@@ -18,6 +19,7 @@ mod apply;
 pub mod build;
 mod dereference;
 mod difference;
+mod facts;
 pub mod keys;
 pub mod names;
 mod ports;

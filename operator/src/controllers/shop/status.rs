@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{
     apply::Applied,
-    dereference::{Facts, Live},
+    facts::{Facts, Live},
     names,
     problem::Problem,
     readiness::Reasons,

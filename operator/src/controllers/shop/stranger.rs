@@ -10,9 +10,7 @@ use std::fmt::Debug;
 use kube::{Resource, ResourceExt, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 
-use super::{
-    apply::Error, build::Children, dereference::Live, problem::Problem, validated_shop::ValidatedShop,
-};
+use super::{apply::Error, build::Children, facts::Live, problem::Problem, validated_shop::ValidatedShop};
 use crate::Context;
 
 /// Whether an object belongs to the shop.

@@ -11,7 +11,7 @@ use rocketmart_crds::{Component, Shop, ShopSpec, shop::SecretKeyReference};
 use sha2::{Digest, Sha256};
 
 use super::{
-    dereference::Facts,
+    facts::Facts,
     keys, names,
     problem::Problem,
     profile, sale_floor,

@@ -7,7 +7,7 @@ use rocketmart_crds::{Shop, shop::Kafka};
 use serde_json::json;
 
 use crate::controllers::shop::{
-    dereference::{Facts, Live},
+    facts::{Facts, Live},
     names,
     validate::validate,
     validated_shop::ValidatedShop,

@@ -27,7 +27,7 @@ use kube::{ResourceExt, api::ObjectMeta};
 use rocketmart_crds::Component;
 use serde::Serialize;
 
-use super::{dereference::Live, names, profile, validated_shop::ValidatedShop};
+use super::{facts::Live, names, profile, validated_shop::ValidatedShop};
 use crate::{gateway_api::HttpRoute, kafka::Topic};
 
 /// The children of a shop as they should be.
