@@ -1,70 +1,16 @@
-//! Payments that waited for Redis to be believed again, and what followed them.
-//!
-//! An event is taken out of the table in the transaction that books it, so of two workers that try one
-//! books it, and a crash in between leaves it where it was.
+//! Payments that come while Redis is not believed, and what follows them.
 //!
 //! After SQL was restored from a backup the topics are read again, in any order: what is told of an order that
 //! is not known yet waits here until it is.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
 
 use rocketmart_kit::event::Event;
-use rocketmart_kit::kafka::{Delivery, HandleError};
-use rocketmart_kit::pace::Pace;
 use sqlx::PgConnection;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Worker;
-use super::handle::is_violation;
 use super::read::News;
-use crate::events::PAYMENTS;
 use crate::store::parked::{self, Parked};
-
-/// How soon the end of a doubt is noticed.
-const PERIOD: Duration = Duration::from_millis(500);
-/// Events in one transaction.
-const AT_ONCE: i64 = 500;
-
-pub(super) async fn run(worker: Arc<Worker>, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut pace = Pace::every(PERIOD, "payments stay parked");
-    while pace.rest(worker.book_parked().await, &stop).await {}
-    Ok(())
-}
-
-impl Worker {
-    /// Books what is parked and need not wait any more, once.
-    pub async fn book_parked(&self) -> anyhow::Result<()> {
-        parked::find_sales(&mut *self.pool.acquire().await?).await?;
-        let events = parked::ready(&self.pool, AT_ONCE).await?;
-        if events.is_empty() {
-            return Ok(());
-        }
-        let waiting: Vec<_> = events
-            .into_iter()
-            .map(|event| Delivery { topic: PAYMENTS.to_owned(), partition: 0, offset: 0, event })
-            .collect();
-        if self.handle_parked(&waiting).await.is_ok() {
-            return Ok(());
-        }
-        // One by one, so that one does not hold up the others.
-        for delivery in &waiting {
-            match self.handle_parked(std::slice::from_ref(delivery)).await {
-                Ok(()) => {}
-                Err(HandleError::Retry(error)) if !is_violation(&error) => return Err(error),
-                Err(HandleError::Retry(error) | HandleError::Poison { error, .. }) => {
-                    let id = &delivery.event.id;
-                    tracing::error!(event = id, error = format!("{error:#}"), "the books refuse a payment");
-                    metrics::counter!("order_worker_violations_total").increment(1);
-                    parked::refuse(&self.pool, id, &format!("{error:#}")).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Events of a batch that wait, and the orders that events before them wait for.
 pub(super) struct Unanswered<'a> {
