@@ -1,5 +1,5 @@
-//! How events get into the books: what every transaction does, of a batch that Kafka brings and of what was put
-//! off before.
+//! How events get into the books: what every transaction does, of a batch that Kafka brings and of what was
+//! deferred before.
 //!
 //! ```text
 //!   understand ──▶ ask Redis about payments ──▶ BEGIN
@@ -11,10 +11,12 @@
 //!                                               COMMIT
 //! ```
 //!
-//! A reservation whose units are not there yet waits for them ([`waiting`](super::waiting)).
+//! Two kinds of events are deferred, each to a table of its own, with what follows them:
 //!
-//! While Redis is not believed about a sale, payments for it wait in a table ([`parked`](super::parked)), and
-//! what follows them; so does what is told of an order that is not known yet, or not known to be paid.
+//! - reservations whose units are not there yet ([`deferred_reservations`](super::deferred_reservations));
+//! - payments for a sale that Redis is not believed about ([`deferred_payments`](super::deferred_payments)), and
+//!   what is told of an order that is not known yet, or not known to be paid.
+//!
 //! After the sale was rebuilt two kinds of news are out of date: verdicts that were asked for before,
 //! which are asked for again, and stream entries that came too late for the rebuild, which are void.
 
@@ -28,10 +30,10 @@ use rocketmart_stock::Stock;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::parked::Unanswered;
+use super::deferred_payments::DeferredPayments;
+use super::deferred_reservations::{DeferredReservations, Free};
 use super::read::{News, read};
 use super::verdicts::{self, Asked};
-use super::waiting::{Aside, Free};
 use crate::domain::batch::{Applied, Batch, Fact, Outcome};
 use crate::store::parked::SALE_UNKNOWN;
 use crate::store::rebuild::Wish;
@@ -91,8 +93,8 @@ impl Worker {
         named.sort_unstable();
         named.dedup();
         let mut batch = Batch::new(orders::lock(tx, &named).await?).charging_late(self.charge_late);
-        let mut aside = Aside::default();
-        let mut unanswered = Unanswered::before(tx, &news).await?;
+        let mut deferred_reservations = DeferredReservations::default();
+        let mut deferred_payments = DeferredPayments::before(tx, &news).await?;
         let (mut wishes, mut late) = (Vec::new(), BTreeMap::new());
         for (index, news) in news.into_iter().enumerate() {
             // Removed, so that an event that comes twice in one batch is new once.
@@ -106,18 +108,18 @@ impl Worker {
                 continue;
             }
             let event = &deliveries[index].event;
-            if let (Some(sale_id), Some(order_id)) = (asked.parked.get(&index), news.order_id()) {
-                unanswered.park(*sale_id, order_id, event);
+            if let (Some(sale_id), Some(order_id)) = (asked.deferred.get(&index), news.order_id()) {
+                deferred_payments.defer(*sale_id, order_id, event);
                 continue;
             }
-            if let Some((sale_id, order_id)) = unanswered.comes_before(&news) {
-                unanswered.park(sale_id, order_id, event);
+            if let Some((sale_id, order_id)) = deferred_payments.comes_before(&news) {
+                deferred_payments.defer(sale_id, order_id, event);
                 continue;
             }
             let origin = news.sale_id().zip(news.order_id());
             if let News::Fact(Fact::Reserved(event)) = &news {
                 if free.as_ref().is_some_and(|free| !batch.fits(event, free)) {
-                    aside.too_early(index, event);
+                    deferred_reservations.too_early(index, event);
                     continue;
                 }
                 wishes.extend(Wish::of(event));
@@ -134,18 +136,18 @@ impl Worker {
                     let order_id = fact.order_id();
                     match batch.apply(index, fact) {
                         Ok(Applied::Done) => {}
-                        Ok(Applied::NotYet) => aside.without_order(index, origin),
-                        Ok(Applied::OrderMissing) => unanswered.park(SALE_UNKNOWN, order_id, event),
+                        Ok(Applied::NotYet) => deferred_reservations.without_order(index, origin),
+                        Ok(Applied::OrderMissing) => deferred_payments.defer(SALE_UNKNOWN, order_id, event),
                         Err(contradiction) => match missing_payment(tx, &batch, order_id).await? {
-                            Some(sale_id) if follows => unanswered.park(sale_id, order_id, event),
+                            Some(sale_id) if follows => deferred_payments.defer(sale_id, order_id, event),
                             _ => return Err(HandleError::Poison { index, error: contradiction.into() }),
                         },
                     }
                 }
             }
         }
-        let waits = aside.keep(tx, deliveries).await?;
-        unanswered.keep(tx).await?;
+        let waits = deferred_reservations.keep(tx, deliveries).await?;
+        deferred_payments.keep(tx).await?;
         rebuild::note_late(tx, &late).await?;
         rebuild::note_wishes(tx, &wishes).await?;
         write(tx, deliveries, batch.finish()).await?;

@@ -2,15 +2,16 @@
 //!
 //! What PostgreSQL refuses because it breaks a rule of the tables (the ledger's CHECKs above all) is
 //! never half-written and never retried for ever: the batch is taken apart, and the event at fault
-//! is parked. A reservation whose units are not there yet is none of these: the batch is booked without it.
+//! is parked. A reservation whose units are not there yet is none of these: it is deferred, and the rest of the
+//! batch is booked.
 
 use async_trait::async_trait;
 use rocketmart_kit::kafka::{Delivery, HandleError, Handler};
 use rocketmart_kit::outbox;
 
 use super::booking::{Ground, Worker, hold, ids, understand};
+use super::deferred_reservations::free;
 use super::violation::{is_shortage, is_violation};
-use super::waiting;
 
 /// How often a batch is fitted to units that others take meanwhile, before it is left for a moment.
 const FITTINGS: usize = 5;
@@ -35,7 +36,7 @@ impl Handler for Worker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Take {
     All,
-    /// Those whose units are there; the others wait.
+    /// Those whose units are there; the others are deferred.
     WhatFits,
 }
 
@@ -46,14 +47,14 @@ impl Worker {
         let mut tx = self.pool.begin().await?;
         let standing = hold(&mut tx, &news, &asked).await?;
         let new = outbox::inbox_filter(&mut tx, &ids(batch)).await?;
-        let free = if take == Take::All { None } else { Some(waiting::free(&mut tx, &news).await?) };
+        let free = if take == Take::All { None } else { Some(free(&mut tx, &news).await?) };
         self.apply(&mut tx, batch, news, &Ground { asked, standing, free }, new).await?;
         tx.commit().await?;
         metrics::counter!("order_worker_events_total").increment(batch.len() as u64);
         Ok(())
     }
 
-    /// Books what the units left cover, and lets the rest wait for theirs.
+    /// Books what the units left cover, and defers the rest until theirs come.
     async fn handle_what_fits(&self, batch: &[Delivery]) -> Result<(), HandleError> {
         for _ in 1..FITTINGS {
             match self.handle_together(batch, Take::WhatFits).await {

@@ -3,15 +3,15 @@
 
 mod booking;
 mod completion;
+mod deferred_payments;
+mod deferred_reservations;
 mod handle;
 mod levels;
-mod parked;
 mod read;
 mod resumed_payments;
 mod resumed_reservations;
 mod verdicts;
 mod violation;
-mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;

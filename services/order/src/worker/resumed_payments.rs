@@ -1,4 +1,4 @@
-//! Payments that waited for Redis to be believed again, and what followed them.
+//! Deferred payments, booked once Redis is believed again, and what followed them.
 //!
 //! An event is taken out of the table in the transaction that books it, so of two workers that try one
 //! books it, and a crash in between leaves it where it was.
@@ -27,22 +27,22 @@ pub(super) async fn run(worker: Arc<Worker>, stop: CancellationToken) -> anyhow:
 }
 
 impl Worker {
-    /// Books what is parked and need not wait any more, once.
+    /// Books the deferred payments that need not wait any more, once.
     pub async fn book_parked(&self) -> anyhow::Result<()> {
         parked::find_sales(&mut *self.pool.acquire().await?).await?;
         let events = parked::ready(&self.pool, AT_ONCE).await?;
         if events.is_empty() {
             return Ok(());
         }
-        let waiting: Vec<_> = events
+        let deferred: Vec<_> = events
             .into_iter()
             .map(|event| Delivery { topic: PAYMENTS.to_owned(), partition: 0, offset: 0, event })
             .collect();
-        if self.resume_payments(&waiting).await.is_ok() {
+        if self.resume_payments(&deferred).await.is_ok() {
             return Ok(());
         }
         // One by one, so that one does not hold up the others.
-        for delivery in &waiting {
+        for delivery in &deferred {
             match self.resume_payments(std::slice::from_ref(delivery)).await {
                 Ok(()) => {}
                 Err(HandleError::Retry(error)) if !is_violation(&error) => return Err(error),
@@ -57,17 +57,17 @@ impl Worker {
         Ok(())
     }
 
-    /// Books events that were parked, unless Redis is not believed again.
-    async fn resume_payments(&self, waiting: &[Delivery]) -> Result<(), HandleError> {
-        let news = understand(waiting)?;
+    /// Books these, unless Redis is not believed again.
+    async fn resume_payments(&self, deferred: &[Delivery]) -> Result<(), HandleError> {
+        let news = understand(deferred)?;
         let asked = self.ask(&news).await?;
         let mut tx = self.pool.begin().await?;
         let standing = hold(&mut tx, &news, &asked).await?;
-        let mut decided = ids(waiting);
+        let mut decided = ids(deferred);
         let mut index = 0..;
-        decided.retain(|_| index.next().is_some_and(|index| !asked.parked.contains_key(&index)));
+        decided.retain(|_| index.next().is_some_and(|index| !asked.deferred.contains_key(&index)));
         let taken = parked::take(&mut tx, &decided).await?;
-        self.apply(&mut tx, waiting, news, &Ground { asked, standing, free: None }, taken).await?;
+        self.apply(&mut tx, deferred, news, &Ground { asked, standing, free: None }, taken).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -1,6 +1,6 @@
-//! Reservations that waited for their units, booked once the units have come; and what follows them.
+//! Deferred reservations, booked once their units have come, and what follows them.
 //!
-//! All that waits is looked at often, the oldest first. What has waited too long is left to a person.
+//! All that is deferred is looked at often, the oldest first. What has waited too long is left to a person.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use rocketmart_kit::pace::Pace;
 use tokio_util::sync::CancellationToken;
 
 use super::booking::{Ground, Worker, hold, ids, understand};
+use super::deferred_reservations::free;
 use super::verdicts::Asked;
-use super::waiting::free;
 use crate::events::RESERVATIONS;
 use crate::store::waiting;
 
@@ -31,11 +31,11 @@ pub(super) async fn run(worker: Arc<Worker>, stop: CancellationToken) -> anyhow:
 }
 
 impl Worker {
-    /// Books what waits and whose units have come, once.
+    /// Books the deferred reservations whose units have come, once.
     pub async fn book_waiting(&self) -> anyhow::Result<()> {
         waiting::forget_booked(&self.pool).await?;
         let mut after = i64::MIN;
-        // All of them: what waits for units of one sale must not hide what could be booked in another.
+        // All of them: what is deferred in one sale must not hide what could be booked in another.
         while let Some((last, events)) = waiting::page(&self.pool, after, AT_ONCE).await? {
             self.book_some(events).await;
             after = last;

@@ -1,4 +1,4 @@
-//! Reservations that come before the units they need.
+//! Reservations that are deferred until the units they need have come.
 //!
 //! A unit that one order gives back is sold to another one in Redis at once. The news of the two are in two
 //! partitions, perhaps with two workers, so SQL may hear of the second buyer before it hears that the first
@@ -13,8 +13,8 @@
 //!                                                                   ▼
 //!                                                            left to a person
 //! ```
-//! What waits is in no inbox: order-relay keeps it in the stream, and a lost sale is not rebuilt without it.
-//! The CHECK stays the last guard: what Redis sold twice waits in vain, and is parked when it comes again.
+//! What is deferred is in no inbox: order-relay keeps it in the stream, and a lost sale is not rebuilt without it.
+//! The CHECK stays the last guard: what Redis sold twice is deferred in vain, and parked when it comes again.
 
 use std::collections::{HashMap, HashSet};
 
@@ -47,14 +47,14 @@ pub(super) async fn free(tx: &mut PgConnection, news: &[News]) -> sqlx::Result<F
 
 /// Events of a batch that cannot be booked yet.
 #[derive(Default)]
-pub(super) struct Aside {
+pub(super) struct DeferredReservations {
     /// Reservations whose units are not there: index in the batch, sale and order.
     too_early: Vec<(usize, Uuid, Uuid)>,
     /// Events that came before the order they are about.
     without_order: Vec<(usize, Uuid, Uuid)>,
 }
 
-impl Aside {
+impl DeferredReservations {
     pub(super) fn too_early(&mut self, index: usize, event: &Reserved) {
         self.too_early.push((index, event.sale_id, event.order_id));
     }
@@ -64,7 +64,7 @@ impl Aside {
         self.without_order.extend(origin.map(|(sale, order)| (index, sale, order)));
     }
 
-    /// Takes these events out of the inbox again. What waits for units, and what follows it, is kept; of the
+    /// Takes these events out of the inbox again. What is deferred, and what follows it, is kept; of the
     /// rest the relay has both the event and its order, and sends them again in order. Answers the ids of
     /// what is kept.
     pub(super) async fn keep(
@@ -76,10 +76,10 @@ impl Aside {
             return Ok(HashSet::new());
         }
         let orphans: Vec<Uuid> = self.without_order.iter().map(|(.., order)| *order).collect();
-        let mut waiting_orders = waiting::of_orders(tx, &orphans).await?;
-        waiting_orders.extend(self.too_early.iter().map(|(.., order)| *order));
+        let mut deferred_orders = waiting::of_orders(tx, &orphans).await?;
+        deferred_orders.extend(self.too_early.iter().map(|(.., order)| *order));
         let (followers, strays): (Vec<_>, Vec<_>) =
-            self.without_order.into_iter().partition(|(.., order)| waiting_orders.contains(order));
+            self.without_order.into_iter().partition(|(.., order)| deferred_orders.contains(order));
         self.too_early.extend(followers);
         self.too_early.sort_unstable_by_key(|(index, ..)| *index);
 
@@ -104,7 +104,7 @@ impl Aside {
         let not_received: Vec<String> =
             kept.iter().cloned().chain(strays.iter().map(|(index, ..)| id(*index))).collect();
         outbox::inbox_forget(tx, &not_received).await?;
-        let waiting_events: Vec<Parked<'_>> = self
+        let deferred: Vec<Parked<'_>> = self
             .too_early
             .iter()
             .map(|(index, sale_id, order_id)| Parked {
@@ -113,7 +113,7 @@ impl Aside {
                 event: &deliveries[*index].event,
             })
             .collect();
-        waiting::keep(tx, &waiting_events).await?;
+        waiting::keep(tx, &deferred).await?;
         metrics::counter!("order_worker_waiting_total").increment(kept.len() as u64);
         Ok(kept.into_iter().collect())
     }
