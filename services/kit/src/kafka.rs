@@ -13,6 +13,7 @@ mod dead_letter_box;
 mod fenced;
 mod handler;
 mod mark;
+mod place;
 mod producer;
 mod progress;
 mod reader;

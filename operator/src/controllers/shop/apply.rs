@@ -21,11 +21,12 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     build::Children,
-    dereference::{Facts, kafka_access},
     difference::{Difference, difference, with_digest},
+    facts::{Facts, kafka_access},
+    problem::Problem,
     route::{self, Stand},
-    stranger::{is_of, strangers},
-    validate::{Problem, ValidatedShop},
+    stranger::{self, is_of, strangers},
+    validated_shop::ValidatedShop,
 };
 use crate::{Context, OPERATOR, kafka, telemetry};
 
@@ -34,8 +35,8 @@ use crate::{Context, OPERATOR, kafka, telemetry};
 pub enum Error {
     #[error("applying {kind} {name}: {source}")]
     Apply { kind: String, name: String, source: kube::Error },
-    #[error("looking for {kind} {name}: {source}")]
-    Look { kind: String, name: String, source: kube::Error },
+    #[error(transparent)]
+    Look(#[from] stranger::Error),
     #[error("deleting {kind} {name}: {source}")]
     Delete { kind: String, name: String, source: kube::Error },
     #[error("{kind} {name} cannot be written as JSON: {source}")]

@@ -2,28 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    autoscaling::v2::HorizontalPodAutoscaler,
-    core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
-    networking::v1::{Ingress, NetworkPolicy},
-    policy::v1::PodDisruptionBudget,
-};
+use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Secret};
 use kube::{
     Api, Resource, ResourceExt,
     api::ListParams,
     core::{DeserializeGuard, NamespaceResourceScope},
 };
-use rocketmart_crds::{FlashSale, Shop, ShopSpec, name::can_be_a_name};
+use rocketmart_crds::{FlashSale, Shop, name::can_be_a_name};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use super::{
+    facts::{Facts, Live, kafka_access},
     names,
-    readiness::{Asker, Reasons},
+    readiness::Asker,
     rollout, sale_floor,
 };
-use crate::{Context, gateway_api::HttpRoute, kafka};
+use crate::{Context, kafka};
 
 /// The API server did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -32,39 +27,6 @@ pub enum Error {
     List { kind: String, source: kube::Error },
     #[error("reading Secret {name}: {source}")]
     Secret { name: String, source: kube::Error },
-}
-
-/// What is known beside the spec.
-pub(super) struct Facts {
-    /// The Secrets that the spec names; `None` for one that does not exist.
-    pub(super) secrets: BTreeMap<String, Option<Secret>>,
-    /// The Secrets that the operator generates, as far as they exist.
-    pub(super) keys: BTreeMap<String, Secret>,
-    pub(super) live: Live,
-    /// Autoscalers of the user's in the namespace.
-    pub(super) autoscalers: Vec<HorizontalPodAutoscaler>,
-    /// The shop's sales that raise a floor of replicas now.
-    pub(super) sales: Vec<FlashSale>,
-    /// Topics of the shop with their partitions.
-    pub(super) topics: Result<BTreeMap<String, i32>, kafka::Error>,
-    /// Pods of the shop, if one of its Deployments is not ready: they tell why.
-    pub(super) pods: Vec<Pod>,
-    /// What those say that run and are not ready.
-    pub(super) unready: Reasons,
-}
-
-/// The children of a shop as they are.
-#[derive(Default)]
-pub struct Live {
-    pub(super) config_maps: Vec<ConfigMap>,
-    pub(super) deployments: Vec<Deployment>,
-    /// `None` where the cluster has no such kind.
-    pub(super) http_routes: Option<Vec<HttpRoute>>,
-    pub(super) ingresses: Vec<Ingress>,
-    pub(super) network_policies: Vec<NetworkPolicy>,
-    pub(super) pod_disruption_budgets: Vec<PodDisruptionBudget>,
-    pub(super) service_accounts: Vec<ServiceAccount>,
-    pub(super) services: Vec<Service>,
 }
 
 pub(super) async fn dereference(shop: &Shop, context: &Context, asker: &Asker) -> Result<Facts, Error> {
@@ -162,14 +124,6 @@ async fn topics(
     let access = kafka_access(&shop.spec, secrets).ok_or(kafka::Error::NoAccess)?;
     let namespace = shop.namespace().unwrap_or_default();
     context.kafka.of_shop(&namespace, &shop.name_any(), &access)?.topics(prefix).await
-}
-
-/// How the shop's Kafka is reached, if the Secrets have all of it.
-pub(super) fn kafka_access(
-    spec: &ShopSpec,
-    secrets: &BTreeMap<String, Option<Secret>>,
-) -> Option<kafka::Access> {
-    kafka::Access::of(&spec.kafka, |name| secrets.get(name)?.as_ref())
 }
 
 async fn live(shop: &str, namespace: &str, context: &Context) -> Result<Live, Error> {

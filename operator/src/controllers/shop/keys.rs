@@ -12,7 +12,7 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::api::{ObjectMeta, PostParams};
 use rand::{TryRng, rngs::SysRng};
 
-use super::{names, validate::ValidatedShop};
+use super::{names, validated_shop::ValidatedShop};
 use crate::{Context, telemetry};
 
 /// A generated Secret could not be made.

@@ -1,6 +1,7 @@
 //! The Shop controller: from a declared shop to running services.
 //!
-//! One reconcile goes through steps, each in its own file, and nothing flows back:
+//! One reconcile goes through steps, each in its own file, and nothing flows back. What they hand on lies below
+//! them: the [`facts`], the [`ValidatedShop`], and each [`problem`] that was found on the way.
 //!
 //! 1. [`dereference`] gathers what the API server and Kafka know: the Secrets that the spec names, the
 //!    live children, the sales under way, the topics;
@@ -18,8 +19,11 @@ mod apply;
 pub mod build;
 mod dereference;
 mod difference;
+mod facts;
 pub mod keys;
 pub mod names;
+mod ports;
+mod problem;
 mod profile;
 mod quantity;
 mod readiness;
@@ -29,6 +33,7 @@ pub mod sale_floor;
 mod status;
 mod stranger;
 mod validate;
+mod validated_shop;
 
 use std::{sync::Arc, time::Duration};
 
@@ -48,8 +53,8 @@ use rocketmart_crds::{FlashSale, Shop};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-pub use self::validate::ValidatedShop;
 pub(crate) use self::validate::scales;
+pub use self::validated_shop::ValidatedShop;
 use super::frame::{self, Frame, Kind};
 use crate::{Context, gateway_api::HttpRoute};
 

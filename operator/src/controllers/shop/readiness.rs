@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde::Deserialize;
 
-use super::{build::ADMIN_PORT, names};
+use super::{names, ports::ADMIN_PORT};
 
 /// Longest wait for an answer; a gate of `/readyz` gives up after two seconds.
 const TIMEOUT: Duration = Duration::from_secs(3);

@@ -11,12 +11,13 @@ use serde_json::json;
 
 use super::{
     apply::Applied,
-    dereference::{Facts, Live},
+    facts::{Facts, Live},
     names,
+    problem::Problem,
     readiness::Reasons,
     rollout::{desired, failure, is_rolled_out, ready, serves},
     route::{self, Stand},
-    validate::{Problem, Replicas, ValidatedShop},
+    validated_shop::{Replicas, ValidatedShop},
 };
 use crate::{
     Context, OPERATOR,

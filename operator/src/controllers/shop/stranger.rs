@@ -10,13 +10,17 @@ use std::fmt::Debug;
 use kube::{Resource, ResourceExt, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 
-use super::{
-    apply::Error,
-    build::Children,
-    dereference::Live,
-    validate::{Problem, ValidatedShop},
-};
+use super::{build::Children, facts::Live, problem::Problem, validated_shop::ValidatedShop};
 use crate::Context;
+
+/// An object of a child's name could not be looked for.
+#[derive(Debug, thiserror::Error)]
+#[error("looking for {kind} {name}: {source}")]
+pub struct Error {
+    kind: String,
+    name: String,
+    source: kube::Error,
+}
 
 /// Whether an object belongs to the shop.
 pub(super) fn is_of(shop: &ValidatedShop, object: &impl ResourceExt) -> bool {
@@ -63,7 +67,7 @@ impl Look<'_> {
             if live.iter().any(|old| old.name_any() == name && is_of(self.shop, old)) {
                 continue;
             }
-            let other = api.get_metadata_opt(&name).await.map_err(|source| Error::Look {
+            let other = api.get_metadata_opt(&name).await.map_err(|source| Error {
                 kind: kind.to_string(),
                 name: name.clone(),
                 source,

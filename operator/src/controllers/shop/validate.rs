@@ -5,68 +5,19 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{
-    api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Secret},
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
-};
+use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Secret};
 use kube::{Resource, ResourceExt};
 use rocketmart_crds::{Component, Shop, ShopSpec, shop::SecretKeyReference};
 use sha2::{Digest, Sha256};
 
-use super::{dereference::Facts, keys, names, profile, sale_floor};
+use super::{
+    facts::Facts,
+    keys, names,
+    problem::Problem,
+    profile, sale_floor,
+    validated_shop::{Replicas, ValidatedShop},
+};
 use crate::kafka;
-
-/// Something that keeps the shop from being as declared, in a platform team's words.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Problem {
-    /// Stable, for conditions.
-    pub(super) reason: &'static str,
-    pub(super) message: String,
-}
-
-/// A shop whose inputs exist.
-pub struct ValidatedShop {
-    pub name: String,
-    pub namespace: String,
-    pub owner: OwnerReference,
-    pub image: String,
-    pub public_url: String,
-    pub spec: ShopSpec,
-    pub replicas: BTreeMap<Component, Replicas>,
-    /// Digests of the values that components take from Secrets of the user, by Secret and key.
-    pub secret_digests: BTreeMap<(String, String), String>,
-}
-
-/// Who says how many pods a component has.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Replicas {
-    /// The spec, raised by a sale that is under way.
-    Fixed(i32),
-    /// The autoscaler; it starts with this many.
-    Autoscaled { from: i32 },
-    /// A `HorizontalPodAutoscaler` of the user's, by its name. It does not begin at none, so these are started.
-    OfUser { by: String, from: i32 },
-}
-
-impl ValidatedShop {
-    pub fn topic_prefix(&self) -> String {
-        names::topic_prefix(&self.namespace, &self.name)
-    }
-
-    /// The image's tag, which is the version people see.
-    pub fn version(&self) -> String {
-        version_of(&self.image)
-    }
-}
-
-/// Tag of an image, or the start of its digest.
-pub(super) fn version_of(image: &str) -> String {
-    if let Some((_, digest)) = image.split_once("@sha256:") {
-        return digest.chars().take(12).collect();
-    }
-    let last = image.rsplit('/').next().unwrap_or(image);
-    last.split_once(':').map_or("latest", |(_, tag)| tag).to_owned()
-}
 
 pub(super) fn validate(
     shop: &Shop,
@@ -336,13 +287,5 @@ mod tests {
         shop.spec.suspend = true;
         let valid = validate(&shop, &fixture::facts(), "rocketmart:1").ok().unwrap();
         assert!(valid.replicas.values().all(|replicas| *replicas == Replicas::Fixed(0)));
-    }
-
-    #[test]
-    fn the_version_is_the_tag_of_the_image() {
-        assert_eq!(version_of("rocketmart:0.1.0"), "0.1.0");
-        assert_eq!(version_of("registry.example:5000/shop/rocketmart:2"), "2");
-        assert_eq!(version_of("registry.example:5000/rocketmart"), "latest");
-        assert_eq!(version_of("rocketmart@sha256:0123456789abcdef"), "0123456789ab");
     }
 }

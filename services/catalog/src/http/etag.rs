@@ -1,11 +1,11 @@
 //! Optimistic concurrency: a product's version is its `ETag`, and a change names the version it was made for in
 //! `If-Match`. How many like it and how many are left is not part of a version.
 
-use http::StatusCode;
 use rocketmart_kit::precondition::{EntityTag, IfMatch};
-use rocketmart_kit::problem::{Problem, Result};
+use rocketmart_kit::problem::Result;
 
 use crate::domain::Product;
+use crate::store::version_conflict;
 
 /// The `ETag` of the product as it is.
 pub(super) fn etag(product: &Product) -> EntityTag {
@@ -15,10 +15,4 @@ pub(super) fn etag(product: &Product) -> EntityTag {
 /// The product, if it still has a version that the change is meant for.
 pub(super) fn still(product: Product, if_match: &IfMatch) -> Result<Product> {
     if if_match.admits(&etag(&product)) { Ok(product) } else { Err(version_conflict()) }
-}
-
-/// 412: the change was made for a version that is no longer there.
-pub(super) fn version_conflict() -> Problem {
-    Problem::new(StatusCode::PRECONDITION_FAILED, "version-conflict", "The product was changed meanwhile")
-        .detail("read it again and repeat the change with its new ETag")
 }

@@ -11,9 +11,9 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Catalog, refusal};
+use super::Catalog;
 use crate::domain::{self, Product};
-use crate::store::{Mark, MarkKind, MarkPlace};
+use crate::store::{Mark, MarkKind, MarkPlace, refusal};
 
 /// A noted product.
 #[derive(Serialize, ToSchema)]

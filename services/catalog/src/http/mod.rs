@@ -12,12 +12,11 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use rocketmart_kit::auth::Verifier;
-use rocketmart_kit::problem::Problem;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::availability::Availability;
-use crate::store::{self, ProductStore, StoreError};
+use crate::store::ProductStore;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -45,21 +44,4 @@ pub(crate) fn routes() -> OpenApiRouter<Catalog> {
         .routes(routes!(marks::like, marks::unlike))
         .routes(routes!(marks::wishlist))
         .routes(routes!(marks::wish, marks::unwish))
-}
-
-/// What a refusal of the store means to a caller. Taken SKUs are named by [`products`], which knows
-/// their fields.
-pub(crate) fn refusal(error: StoreError) -> Problem {
-    match error {
-        StoreError::Unknown => product_unknown(),
-        StoreError::VersionConflict => etag::version_conflict(),
-        StoreError::SkusTaken(skus) => {
-            Problem::conflict("sku-taken", format!("taken by another product: {}", skus.join(", ")))
-        }
-        error => store::failure(error),
-    }
-}
-
-fn product_unknown() -> Problem {
-    Problem::not_found("product-unknown")
 }

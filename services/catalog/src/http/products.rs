@@ -19,11 +19,11 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
+use super::Catalog;
 use super::etag::{etag, still};
 use super::viewer::Viewer;
-use super::{Catalog, product_unknown, refusal};
 use crate::domain::{self, Adjustment, Content, Edit, Product};
-use crate::store::{self, Listing, Once, StoreError};
+use crate::store::{self, Listing, Once, StoreError, product_unknown, refusal};
 
 /// Attempts to publish or withdraw while somebody else keeps changing the product.
 const TRANSITION_ATTEMPTS: usize = 5;

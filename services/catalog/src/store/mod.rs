@@ -8,6 +8,7 @@
 
 pub mod cassandra;
 mod config;
+mod error;
 mod postgres;
 mod stored;
 
@@ -16,81 +17,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::response::Response;
 use rocketmart_kit::extract::IdempotencyKey;
-use rocketmart_kit::problem::{self, Problem};
-use scylla::errors::ExecutionError;
+use rocketmart_kit::problem;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use self::config::{PostgresConfig, StoreConfig, StoreKind};
+pub use self::error::{Result, StoreError};
+pub(crate) use self::error::{product_unknown, refusal, version_conflict};
 pub use self::postgres::{MIGRATOR, PostgresStore};
 use crate::domain::Product;
-
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// No such product, or not this member's.
-    #[error("no such product")]
-    Unknown,
-    /// Somebody changed the product since it was read.
-    #[error("the product has another version by now")]
-    VersionConflict,
-    /// SKUs that another product is published with.
-    #[error("SKUs taken by another product: {0:?}")]
-    SkusTaken(Vec<String>),
-    #[error(transparent)]
-    Postgres(#[from] sqlx::Error),
-    /// Cassandra does not answer, or refuses the statement.
-    #[error(transparent)]
-    Cassandra(Box<ExecutionError>),
-    /// The change may or may not have happened.
-    #[error("the outcome is unknown: {0}")]
-    OutcomeUnknown(anyhow::Error),
-    /// Cannot be done now, and was not.
-    #[error(transparent)]
-    Unavailable(anyhow::Error),
-    /// What is stored is not what is written there by this version.
-    #[error("cannot be read: {0}")]
-    Unreadable(anyhow::Error),
-}
-
-impl From<ExecutionError> for StoreError {
-    fn from(error: ExecutionError) -> Self {
-        Self::Cassandra(Box::new(error))
-    }
-}
-
-impl StoreError {
-    fn unreadable(error: impl Into<anyhow::Error>) -> Self {
-        Self::Unreadable(error.into())
-    }
-
-    fn unavailable(error: impl Into<anyhow::Error>) -> Self {
-        Self::Unavailable(error.into())
-    }
-}
-
-/// What an error of a store means to a caller who can do nothing about it but try again.
-pub(crate) fn failure(error: StoreError) -> Problem {
-    match error {
-        StoreError::Postgres(error) => error.into(),
-        StoreError::OutcomeUnknown(error) => {
-            tracing::warn!(error = format!("{error:#}"), "the outcome of a change is unknown");
-            Problem::unavailable(
-                "outcome-unknown",
-                "the change may or may not have been made; look before you repeat it",
-            )
-        }
-        StoreError::Unavailable(error) => unavailable(&error),
-        StoreError::Cassandra(error) if !cassandra::is_refusal(&error) => unavailable(&error.into()),
-        error => Problem::internal(error),
-    }
-}
-
-fn unavailable(error: &anyhow::Error) -> Problem {
-    tracing::warn!(error = format!("{error:#}"), "Cassandra unavailable");
-    Problem::unavailable("database-unavailable", "the database does not answer")
-}
-
-pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// What makes two requests to create a product, or to change it once, the same one.
 #[derive(Clone, Debug)]

@@ -7,21 +7,9 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::dead_letter::Letter;
 use super::handler::Delivery;
+use super::place::Place;
 use super::wire;
 use crate::config::KafkaConfig;
-
-/// A partition of a topic, by its full name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Place {
-    pub(super) topic: String,
-    pub(super) partition: i32,
-}
-
-impl Place {
-    pub(super) fn new(topic: &str, partition: i32) -> Self {
-        Self { topic: topic.to_owned(), partition }
-    }
-}
 
 /// Messages to be handled together.
 #[derive(Default)]

@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientContext, Statistics};
 
-use super::batch::Place;
+use super::place::Place;
 use super::recreated::Recreated;
 use super::trouble::Trouble;
 

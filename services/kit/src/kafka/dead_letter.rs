@@ -5,8 +5,8 @@ use anyhow::Context;
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
 use tokio::sync::OnceCell;
 
-use super::batch::Place;
 use super::handler::Delivery;
+use super::place::Place;
 use super::producer::{Producer, Record};
 use super::{topics, wire};
 use crate::config::KafkaConfig;

@@ -1,4 +1,4 @@
-//! Events of a stream that wait for units: see the worker's module of the same name.
+//! Events of a stream that wait for units: see [`crate::worker`].
 //!
 //! An event here is in no inbox, so order-relay keeps its entry and sends it again: whichever copy is
 //! booked first, the inbox tells the other one.

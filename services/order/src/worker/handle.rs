@@ -1,56 +1,20 @@
-//! One batch of events, one transaction.
-//!
-//! ```text
-//!   understand ──▶ ask Redis about payments ──▶ BEGIN
-//!                                                 hold the sales: none is rebuilt meanwhile
-//!                                                 inbox: which events are new
-//!                                                 lock their orders, apply in order (pure)
-//!                                                 write orders, transitions, charges, outbox
-//!                                                 write ledger and stock (hot rows, last)
-//!                                               COMMIT ──▶ offsets
-//! ```
+//! Batches of events as Kafka brings them: one batch, one transaction, and then its offsets.
 //!
 //! What PostgreSQL refuses because it breaks a rule of the tables (the ledger's CHECKs above all) is
 //! never half-written and never retried for ever: the batch is taken apart, and the event at fault
-//! is parked. A reservation whose units are not there yet is none of these: it waits for them
-//! ([`waiting`](super::waiting)).
-//!
-//! While Redis is not believed about a sale, payments for it wait in a table ([`parked`](super::parked)), and
-//! what follows them; so does what is told of an order that is not known yet, or not known to be paid.
-//! After the sale was rebuilt two kinds of news are out of date: verdicts that were asked for before,
-//! which are asked for again, and stream entries that came too late for the rebuild, which are void.
+//! is parked. A reservation whose units are not there yet is none of these: it is deferred, and the rest of the
+//! batch is booked.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Duration;
-
-use anyhow::{Context, anyhow};
 use async_trait::async_trait;
-use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Delivery, HandleError, Handler};
 use rocketmart_kit::outbox;
-use rocketmart_stock::Stock;
-use sqlx::{PgConnection, PgPool};
-use uuid::Uuid;
 
-use super::parked::Unanswered;
-use super::read::{News, read};
-use super::verdicts::{self, Asked};
-use super::waiting::{self, Aside};
-use crate::domain::batch::{Applied, Batch, Fact, Outcome};
-use crate::store::parked::SALE_UNKNOWN;
-use crate::store::rebuild::Wish;
-use crate::store::trust::Trust;
-use crate::store::{self, orders, parked, rebuild, skus, trust};
-use crate::stream_id;
+use super::booking::{Ground, Worker, hold, ids, understand};
+use super::deferred_reservations::free;
+use super::violation::{is_shortage, is_violation};
 
-const SOURCE: &str = "/rocketmart/order-worker";
-
-/// Applies batches of events to the books.
-pub struct Worker {
-    pub(super) pool: PgPool,
-    stock: Stock,
-    charge_late: Duration,
-}
+/// How often a batch is fitted to units that others take meanwhile, before it is left for a moment.
+const FITTINGS: usize = 5;
 
 #[async_trait]
 impl Handler for Worker {
@@ -68,51 +32,38 @@ impl Handler for Worker {
     }
 }
 
-pub(super) fn is_violation(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<sqlx::Error>().is_some_and(|error| {
-        // A ledger row that does not exist is as much a broken rule as one that would go negative.
-        store::is_violation(error) || matches!(error, sqlx::Error::RowNotFound)
-    })
-}
-
-pub(super) fn is_shortage(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<sqlx::Error>().is_some_and(store::is_shortage)
-}
-
 /// Which reservations of a batch to book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Take {
+enum Take {
     All,
-    /// Those whose units are there; the others wait.
+    /// Those whose units are there; the others are deferred.
     WhatFits,
 }
 
-/// What events are judged by.
-pub(super) struct Ground {
-    pub(super) asked: Asked,
-    /// The sales they are about, held as they are to the end of the transaction.
-    pub(super) standing: HashMap<Uuid, Trust>,
-    /// Units that are there, if reservations have to fit.
-    pub(super) free: Option<waiting::Free>,
-}
-
 impl Worker {
-    /// `charge_late`: how long after its order's deadline a payment that was submitted before may be charged.
-    pub fn new(pool: PgPool, stock: Stock, charge_late: Duration) -> Self {
-        Self { pool, stock, charge_late }
-    }
-
-    pub(super) async fn handle_together(&self, batch: &[Delivery], take: Take) -> Result<(), HandleError> {
+    async fn handle_together(&self, batch: &[Delivery], take: Take) -> Result<(), HandleError> {
         let news = understand(batch)?;
         let asked = self.ask(&news).await?;
         let mut tx = self.pool.begin().await?;
         let standing = hold(&mut tx, &news, &asked).await?;
         let new = outbox::inbox_filter(&mut tx, &ids(batch)).await?;
-        let free = if take == Take::All { None } else { Some(waiting::free(&mut tx, &news).await?) };
+        let free = if take == Take::All { None } else { Some(free(&mut tx, &news).await?) };
         self.apply(&mut tx, batch, news, &Ground { asked, standing, free }, new).await?;
         tx.commit().await?;
         metrics::counter!("order_worker_events_total").increment(batch.len() as u64);
         Ok(())
+    }
+
+    /// Books what the units left cover, and defers the rest until theirs come.
+    async fn handle_what_fits(&self, batch: &[Delivery]) -> Result<(), HandleError> {
+        for _ in 1..FITTINGS {
+            match self.handle_together(batch, Take::WhatFits).await {
+                // Somebody else has taken units that were there a moment ago.
+                Err(HandleError::Retry(error)) if is_shortage(&error) => {}
+                handled => return handled,
+            }
+        }
+        self.handle_together(batch, Take::WhatFits).await
     }
 
     /// Handles the events one by one, up to the first that PostgreSQL refuses: that one is poison.
@@ -135,168 +86,4 @@ impl Worker {
         }
         Ok(())
     }
-
-    /// Books events that were parked, unless Redis is not believed again.
-    pub(super) async fn handle_parked(&self, waiting: &[Delivery]) -> Result<(), HandleError> {
-        let news = understand(waiting)?;
-        let asked = self.ask(&news).await?;
-        let mut tx = self.pool.begin().await?;
-        let standing = hold(&mut tx, &news, &asked).await?;
-        let mut decided = ids(waiting);
-        let mut index = 0..;
-        decided.retain(|_| index.next().is_some_and(|index| !asked.parked.contains_key(&index)));
-        let taken = parked::take(&mut tx, &decided).await?;
-        self.apply(&mut tx, waiting, news, &Ground { asked, standing, free: None }, taken).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
-    async fn ask(&self, news: &[News]) -> Result<Asked, HandleError> {
-        let paid_for: Vec<Uuid> = news
-            .iter()
-            .filter(|news| matches!(news, News::PaymentSucceeded(_) | News::PaymentFailed(_)))
-            .filter_map(News::order_id)
-            .collect();
-        if paid_for.is_empty() {
-            return Ok(Asked::default());
-        }
-        let booked = orders::find(&self.pool, &paid_for).await?;
-        verdicts::ask(&self.pool, &self.stock, news, &booked).await
-    }
-
-    /// Books those of the events that are `new`. Answers the ids of those that wait for units.
-    pub(super) async fn apply(
-        &self,
-        tx: &mut PgConnection,
-        deliveries: &[Delivery],
-        news: Vec<News>,
-        Ground { asked, standing, free }: &Ground,
-        mut new: HashSet<String>,
-    ) -> Result<HashSet<String>, HandleError> {
-        let ids = ids(deliveries);
-        let mut named: Vec<Uuid> = news.iter().filter_map(News::order_id).collect();
-        named.sort_unstable();
-        named.dedup();
-        let mut batch = Batch::new(orders::lock(tx, &named).await?).charging_late(self.charge_late);
-        let mut aside = Aside::default();
-        let mut unanswered = Unanswered::before(tx, &news).await?;
-        let (mut wishes, mut late) = (Vec::new(), BTreeMap::new());
-        for (index, news) in news.into_iter().enumerate() {
-            // Removed, so that an event that comes twice in one batch is new once.
-            if !new.remove(&ids[index]) {
-                continue;
-            }
-            if let Some(sale) = is_void(&news, &ids[index], standing) {
-                let reservation = matches!(news, News::Fact(Fact::Reserved(_)));
-                tracing::warn!(%sale, event = ids[index], order = ?news.order_id(), reservation, "lost with Redis: it comes too late");
-                *late.entry(sale).or_default() += i64::from(reservation);
-                continue;
-            }
-            let event = &deliveries[index].event;
-            if let (Some(sale_id), Some(order_id)) = (asked.parked.get(&index), news.order_id()) {
-                unanswered.park(*sale_id, order_id, event);
-                continue;
-            }
-            if let Some((sale_id, order_id)) = unanswered.comes_before(&news) {
-                unanswered.park(sale_id, order_id, event);
-                continue;
-            }
-            let origin = news.sale_id().zip(news.order_id());
-            if let News::Fact(Fact::Reserved(event)) = &news {
-                if free.as_ref().is_some_and(|free| !batch.fits(event, free)) {
-                    aside.too_early(index, event);
-                    continue;
-                }
-                wishes.extend(Wish::of(event));
-            }
-            match news {
-                News::ProductChanged(product) => skus::follow(tx, &product).await?,
-                News::ProductDeleted(product_id) => skus::withdraw(tx, product_id).await?,
-                News::Other => {}
-                of_an_order => {
-                    let follows = of_an_order.follows_a_payment();
-                    let fact = of_an_order
-                        .fact(asked.verdicts.get(&index).copied())
-                        .ok_or_else(|| anyhow!("no verdict on event {}", ids[index]))?;
-                    let order_id = fact.order_id();
-                    match batch.apply(index, fact) {
-                        Ok(Applied::Done) => {}
-                        Ok(Applied::NotYet) => aside.without_order(index, origin),
-                        Ok(Applied::OrderMissing) => unanswered.park(SALE_UNKNOWN, order_id, event),
-                        Err(contradiction) => match missing_payment(tx, &batch, order_id).await? {
-                            Some(sale_id) if follows => unanswered.park(sale_id, order_id, event),
-                            _ => return Err(HandleError::Poison { index, error: contradiction.into() }),
-                        },
-                    }
-                }
-            }
-        }
-        let waits = aside.keep(tx, deliveries).await?;
-        unanswered.keep(tx).await?;
-        rebuild::note_late(tx, &late).await?;
-        rebuild::note_wishes(tx, &wishes).await?;
-        write(tx, deliveries, batch.finish()).await?;
-        Ok(waits)
-    }
-}
-
-pub(super) fn ids(deliveries: &[Delivery]) -> Vec<String> {
-    deliveries.iter().map(|delivery| delivery.event.id.clone()).collect()
-}
-
-/// Holds the sales that this is about as they are, to the end of the transaction. A verdict counts only in
-/// the incarnation it was asked in.
-pub(super) async fn hold(
-    tx: &mut PgConnection,
-    news: &[News],
-    asked: &Asked,
-) -> Result<HashMap<Uuid, Trust>, HandleError> {
-    let mut sales: Vec<Uuid> =
-        news.iter().filter_map(News::sale_id).chain(asked.incarnations.keys().copied()).collect();
-    sales.sort_unstable();
-    sales.dedup();
-    let standing = trust::hold(tx, &sales).await?;
-    for (sale, incarnation) in &asked.incarnations {
-        if standing.get(sale).is_some_and(|now| now.incarnation != *incarnation) {
-            return Err(HandleError::Retry(anyhow!(
-                "sale {sale} was rebuilt while its payments were decided"
-            )));
-        }
-    }
-    Ok(standing)
-}
-
-/// The sale of an order whose payment may still come, so that what follows it has to wait: nobody has heard of
-/// it, or Redis has no say.
-async fn missing_payment(tx: &mut PgConnection, batch: &Batch, order: Uuid) -> sqlx::Result<Option<Uuid>> {
-    match batch.sale_of_unpaid(order) {
-        Some(sale) => Ok(Some(sale)),
-        None => parked::doubted_sale(tx, order).await,
-    }
-}
-
-/// The sale, if this tells of a decision that was lost: the sale was rebuilt without it.
-fn is_void(news: &News, id: &str, standing: &HashMap<Uuid, Trust>) -> Option<Uuid> {
-    let sale = news.sale_id()?;
-    let until = standing.get(&sale)?.void_until_ms?;
-    (stream_id::position(id)?.ms <= until).then_some(sale)
-}
-
-pub(super) fn understand(batch: &[Delivery]) -> Result<Vec<News>, HandleError> {
-    batch
-        .iter()
-        .enumerate()
-        .map(|(index, delivery)| {
-            read(&delivery.event)
-                .with_context(|| format!("event {} from {}", delivery.event.id, delivery.topic))
-                .map_err(|error| HandleError::Poison { index, error })
-        })
-        .collect()
-}
-
-async fn write(tx: &mut PgConnection, deliveries: &[Delivery], outcome: Outcome) -> sqlx::Result<()> {
-    let causes = outcome.effects.emitted.iter().map(|emitted| &deliveries[emitted.cause].event);
-    let told = store::told(SOURCE, &outcome).into_iter().zip(causes);
-    let told: Vec<Event> = told.map(|(event, cause)| event.caused_by(cause)).collect();
-    store::write(tx, &outcome, &told, |index| deliveries[index].event.id.clone()).await
 }

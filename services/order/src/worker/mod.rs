@@ -1,13 +1,17 @@
 //! `order-worker`: turns events into orders, ledger and stock, tells the others through the outbox, and
 //! keeps the ordinary stock on offer. Any number of replicas share the work.
 
+mod booking;
 mod completion;
+mod deferred_payments;
+mod deferred_reservations;
 mod handle;
 mod levels;
-mod parked;
 mod read;
+mod resumed_payments;
+mod resumed_reservations;
 mod verdicts;
-mod waiting;
+mod violation;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +26,7 @@ use rocketmart_kit::service::Service;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-pub use handle::Worker;
+pub use booking::Worker;
 
 use crate::standing::Standing;
 use crate::store::books;
@@ -73,13 +77,13 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
     let standing = Standing::new(pool.clone(), stock.clone(), args.ordinary.ordinary_payment_seconds);
     let worker = Arc::new(Worker::new(pool.clone(), stock.clone(), args.grace.to_charge()));
     let (inbox, delivered, window) = (pool.clone(), pool.clone(), args.returns.window());
-    let (parked, waiting, trusting) = (Arc::clone(&worker), Arc::clone(&worker), pool.clone());
+    let (payments, reservations, trusting) = (Arc::clone(&worker), Arc::clone(&worker), pool.clone());
     let service = Service::new(COMPONENT.as_str(), &args.listen);
     Ok(readiness::of_all_stores(service, &pool, &stock, &producer)
         .ready("events", consumer.gate())
         .task("events", move |stop| consumer.run(worker, stop))
-        .task("parked", move |stop| parked::run(parked, stop))
-        .task("waiting", move |stop| waiting::run(waiting, stop))
+        .task("parked", move |stop| resumed_payments::run(payments, stop))
+        .task("waiting", move |stop| resumed_reservations::run(reservations, stop))
         .task("vouch", move |stop| vouch::keep(trusting, stock, stop))
         .task("completion", move |stop| completion::run(delivered, window, stop))
         .task("standing", move |stop| standing.run(stop))

@@ -6,7 +6,7 @@
 //! written: cut short in between, the events come again and Redis answers the same.
 //!
 //! A Redis that has lost something has no verdicts: what it knows of the sale is not the sale. Its payments
-//! are parked until it is rebuilt. Only one that failed may have to be decided before: a reservation may
+//! are deferred until it is rebuilt. Only one that failed may have to be decided before: a reservation may
 //! wait for the units that it gives back, and the rebuild for that reservation. Then SQL has everything that
 //! Redis ever told, Redis decides nothing any more, and SQL takes its place.
 
@@ -38,7 +38,7 @@ pub(super) struct Asked {
     pub(super) verdicts: Verdicts,
     /// Payments without a verdict, and the sales that Redis is not believed about; [`SALE_UNKNOWN`] when the
     /// order is not known.
-    pub(super) parked: HashMap<usize, Uuid>,
+    pub(super) deferred: HashMap<usize, Uuid>,
     /// The sales that were asked about, and their incarnations then.
     pub(super) incarnations: HashMap<Uuid, i32>,
 }
@@ -126,7 +126,7 @@ pub(super) async fn ask(
         let Some((id, order)) = news.order_id().and_then(|id| Some((id, *known.get(&id)?))) else {
             // Payments are asked for once an order is in SQL, so SQL was restored from a backup: the order comes
             // again, perhaps behind this.
-            asked.parked.insert(index, SALE_UNKNOWN);
+            asked.deferred.insert(index, SALE_UNKNOWN);
             continue;
         };
         if let Some(verdict) = decided(news, order) {
@@ -148,7 +148,7 @@ pub(super) async fn ask(
             asked.incarnations.insert(sale, incarnation);
         }
         let unanswered = questions.indices().filter(|index| !answer.contains_key(index));
-        asked.parked.extend(unanswered.map(|index| (index, sale)));
+        asked.deferred.extend(unanswered.map(|index| (index, sale)));
         asked.verdicts.extend(answer);
     }
     Ok(asked)

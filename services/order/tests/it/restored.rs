@@ -30,10 +30,10 @@ async fn what_is_told_of_an_order_before_it_is_known_waits_for_it() {
     // The parcel is heard of before the payment, and both before the order.
     worker.handle(&[preparing(order)]).await.unwrap();
     worker.handle(&[succeeded(order)]).await.unwrap();
-    worker.book_parked().await.unwrap();
+    worker.book_deferred_payments().await.unwrap();
     assert_eq!(shop.backing.number(PARKED).await, 2);
     worker.handle(&[reserved(sale, order, 1), submitted(sale, order)]).await.unwrap();
-    worker.book_parked().await.unwrap();
+    worker.book_deferred_payments().await.unwrap();
     assert_eq!((shop.backing.number(PARKED).await, shop.backing.number(PREPARING).await), (0, 1));
     assert_eq!(shop.backing.ledger().await, [3, 2, 0, 1]);
 }
@@ -50,10 +50,10 @@ async fn a_parcel_waits_for_a_payment_that_nobody_has_heard_of() {
         worker.handle(&[reserved(sale, order, 1), submitted(sale, order)]).await.unwrap();
     }
     worker.handle(&[preparing(late)]).await.unwrap();
-    worker.book_parked().await.unwrap();
+    worker.book_deferred_payments().await.unwrap();
     assert_eq!((shop.backing.number(PARKED).await, shop.backing.number(PREPARING).await), (2, 0));
     worker.handle(&[succeeded(early), succeeded(late)]).await.unwrap();
-    worker.book_parked().await.unwrap();
+    worker.book_deferred_payments().await.unwrap();
     assert_eq!((shop.backing.number(PARKED).await, shop.backing.number(PREPARING).await), (0, 2));
     assert_eq!(shop.backing.ledger().await, [3, 1, 0, 2]);
 }
@@ -70,7 +70,7 @@ async fn a_parcel_waits_for_the_payment_it_follows_while_redis_has_no_say() {
     worker.handle(&[succeeded(order), preparing(order)]).await.unwrap();
     assert_eq!((shop.backing.number(PARKED).await, shop.backing.number(PREPARING).await), (3, 0));
     doubt(&shop, sale, false).await;
-    worker.book_parked().await.unwrap();
+    worker.book_deferred_payments().await.unwrap();
     assert_eq!((shop.backing.number(PARKED).await, shop.backing.number(PREPARING).await), (0, 1));
     assert_eq!(shop.backing.ledger().await, [3, 2, 0, 1]);
 }

@@ -109,10 +109,10 @@ async fn a_verdict_of_a_redis_that_was_lost_since_is_not_written_and_its_payment
     one.handle(&[payment]).await.unwrap();
     let (parked, paid) =
         ("SELECT count(*) FROM parked_payments", "SELECT count(*) FROM outbox WHERE type LIKE '%paid%'");
-    one.book_parked().await.unwrap();
+    one.book_deferred_payments().await.unwrap();
     assert_eq!((shop.backing.number(parked).await, shop.backing.number(paid).await), (1, 0));
     sqlx::query("UPDATE sales SET doubt = NULL").execute(&shop.backing.pool).await.unwrap();
-    let (first, second) = tokio::join!(one.book_parked(), other.book_parked());
+    let (first, second) = tokio::join!(one.book_deferred_payments(), other.book_deferred_payments());
     first.and(second).unwrap();
     assert_eq!((shop.backing.number(parked).await, shop.backing.number(paid).await), (0, 1));
     assert_eq!(shop.backing.ledger().await, [3, 2, 0, 1]);

@@ -32,12 +32,12 @@ async fn a_unit_that_was_given_back_and_sold_again_is_booked_in_whichever_order_
     let early = [reserved(sale, second, 1), submitted(sale, second)];
     other.handle(&early[..1]).await.unwrap();
     other.handle(&early[1..]).await.unwrap();
-    other.book_waiting().await.unwrap();
+    other.book_deferred_reservations().await.unwrap();
     assert_eq!((shop.backing.number(WAITING).await, shop.backing.number(ORDERS).await), (2, 1));
     assert_eq!(shop.backing.number("SELECT count(*) FROM inbox").await, 1, "the relay must keep them");
 
     one.handle(&[released(sale, first)]).await.unwrap();
-    let (here, there) = tokio::join!(one.book_waiting(), other.book_waiting());
+    let (here, there) = tokio::join!(one.book_deferred_reservations(), other.book_deferred_reservations());
     here.and(there).unwrap();
     assert_eq!((shop.backing.number(WAITING).await, shop.backing.number(ORDERS).await), (0, 2));
     assert_eq!(shop.backing.ledger().await, [1, 0, 1, 0]);
@@ -60,7 +60,7 @@ async fn a_copy_that_the_relay_sends_again_does_not_book_a_reservation_twice() {
     worker.handle(&early).await.unwrap();
     // The copy comes with the units, before anybody has looked at what waits.
     worker.handle(&[released(sale, first), early[0].clone()]).await.unwrap();
-    worker.book_waiting().await.unwrap();
+    worker.book_deferred_reservations().await.unwrap();
     assert_eq!((shop.backing.number(WAITING).await, shop.backing.number(ORDERS).await), (0, 2));
     assert_eq!(shop.backing.ledger().await, [1, 0, 1, 0]);
 }
@@ -77,13 +77,13 @@ async fn the_ledger_refuses_to_oversell_even_if_redis_were_wrong() {
     let worker = worker(&shop);
     worker.handle(&batch).await.unwrap();
     assert_eq!(shop.backing.ledger().await, [3, 0, 3, 0], "what fits is booked");
-    worker.book_waiting().await.unwrap();
+    worker.book_deferred_reservations().await.unwrap();
     assert_eq!((shop.backing.number(WAITING).await, shop.backing.number(ORDERS).await), (1, 2));
 
     // Its units do not come; when the relay sends it again it is parked.
     let long_ago = "UPDATE waiting_events SET since = now() - interval '1 day'";
     sqlx::query(long_ago).execute(&shop.backing.pool).await.unwrap();
-    worker.book_waiting().await.unwrap();
+    worker.book_deferred_reservations().await.unwrap();
     let refused = worker.handle(&batch).await;
     assert!(matches!(refused, Err(HandleError::Poison { index: 1, .. })), "{refused:?}");
     assert_eq!(shop.backing.ledger().await, [3, 0, 3, 0]);
@@ -101,7 +101,7 @@ async fn a_lost_sale_is_not_rebuilt_without_what_waits_for_its_units() {
     sqlx::query(lost).execute(&shop.backing.pool).await.unwrap();
     assert_eq!(trust::is_drained(&shop.backing.pool, sale).await.unwrap(), Some(false));
     worker.handle(&[released(sale, first)]).await.unwrap();
-    worker.book_waiting().await.unwrap();
+    worker.book_deferred_reservations().await.unwrap();
     assert_eq!(trust::is_drained(&shop.backing.pool, sale).await.unwrap(), Some(true));
 }
 
@@ -125,8 +125,8 @@ async fn a_lost_sale_whose_units_a_failed_payment_has_to_give_back_is_rebuilt() 
     let in_flight = async || {
         let (status, answer) = command(&shop, sale, "rebuild").await;
         assert_eq!((status, answer["code"].as_str()), (409, Some("events-in-flight")), "{answer}");
-        worker.book_parked().await.unwrap();
-        worker.book_waiting().await.unwrap();
+        worker.book_deferred_payments().await.unwrap();
+        worker.book_deferred_reservations().await.unwrap();
         (shop.backing.number(WAITING).await, shop.backing.number(PARKED).await)
     };
     worker.handle(&[succeeded(paid), failed(first)]).await.unwrap();
@@ -137,7 +137,7 @@ async fn a_lost_sale_whose_units_a_failed_payment_has_to_give_back_is_rebuilt() 
     assert_eq!(shop.backing.ledger().await, [2, 0, 2, 0]);
 
     rebuild(&shop, sale).await;
-    worker.book_parked().await.unwrap();
+    worker.book_deferred_payments().await.unwrap();
     assert_eq!(shop.backing.ledger().await, [2, 0, 1, 1]);
     let states = "SELECT count(*) FROM orders WHERE (id, state) IN (($1, 'paid'), ($2, 'payment_failed'), ($3, 'reserved'))";
     let as_told: i64 = sqlx::query_scalar(states)

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use rocketmart_crds::{Component, shop::Redis};
 
 use super::component_child;
-use crate::controllers::shop::{names, profile, validate::ValidatedShop};
+use crate::controllers::shop::{names, profile, validated_shop::ValidatedShop};
 
 pub(super) fn build(shop: &ValidatedShop, component: Component) -> ConfigMap {
     ConfigMap {

@@ -21,7 +21,7 @@ use crate::{
     OPERATOR,
     controllers::shop::{
         names,
-        validate::{Replicas, ValidatedShop},
+        validated_shop::{Replicas, ValidatedShop},
     },
 };
 

@@ -7,7 +7,7 @@ use rocketmart_crds::{Component, shop::SecretKeyReference};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    controllers::shop::{names, profile, validate::ValidatedShop},
+    controllers::shop::{names, profile, validated_shop::ValidatedShop},
     kafka,
 };
 

@@ -7,9 +7,10 @@ use rocketmart_crds::{Shop, shop::Kafka};
 use serde_json::json;
 
 use crate::controllers::shop::{
-    dereference::{Facts, Live},
+    facts::{Facts, Live},
     names,
-    validate::{ValidatedShop, validate},
+    validate::validate,
+    validated_shop::ValidatedShop,
 };
 
 pub(in crate::controllers::shop) fn shop() -> Shop {

@@ -2,9 +2,9 @@
 
 use rocketmart_crds::{Component, shop::Gateway};
 
-use super::{SERVICE_PORT, shop_child};
+use super::shop_child;
 use crate::{
-    controllers::shop::{names, validate::ValidatedShop},
+    controllers::shop::{names, ports::SERVICE_PORT, validated_shop::ValidatedShop},
     gateway_api::{BackendReference, HttpRoute, HttpRouteSpec, Match, PathMatch, Rule},
 };
 

@@ -7,7 +7,7 @@ use k8s_openapi::api::networking::v1::{
 use rocketmart_crds::Component;
 
 use super::shop_child;
-use crate::controllers::shop::{names, validate::ValidatedShop};
+use crate::controllers::shop::{names, validated_shop::ValidatedShop};
 
 pub(super) fn build(shop: &ValidatedShop) -> Ingress {
     let spec = &shop.spec;

@@ -27,15 +27,8 @@ use kube::{ResourceExt, api::ObjectMeta};
 use rocketmart_crds::Component;
 use serde::Serialize;
 
-use super::{dereference::Live, names, validate::ValidatedShop};
+use super::{facts::Live, names, validated_shop::ValidatedShop};
 use crate::{gateway_api::HttpRoute, kafka::Topic};
-
-/// Port of the API of components that serve HTTP.
-const HTTP_PORT: i32 = 8080;
-/// Port of their Services.
-const SERVICE_PORT: i32 = 80;
-/// Port of probes and metrics of every component.
-pub(super) const ADMIN_PORT: i32 = 9090;
 
 /// The children of a shop as they should be.
 #[derive(Clone, Debug, Serialize)]

@@ -11,8 +11,12 @@ use k8s_openapi::{
 };
 use rocketmart_crds::Component;
 
-use super::{ADMIN_PORT, HTTP_PORT, shop_child};
-use crate::controllers::shop::{names, validate::ValidatedShop};
+use super::shop_child;
+use crate::controllers::shop::{
+    names,
+    ports::{ADMIN_PORT, HTTP_PORT},
+    validated_shop::ValidatedShop,
+};
 
 pub(super) fn build(shop: &ValidatedShop) -> [NetworkPolicy; 2] {
     let pods = [(names::NAME, "rocketmart"), (names::INSTANCE, shop.name.as_str())]

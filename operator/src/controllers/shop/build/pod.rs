@@ -11,11 +11,12 @@ use k8s_openapi::{
 };
 use rocketmart_crds::Component;
 
-use super::{
-    ADMIN_PORT, HTTP_PORT,
-    environment::{REDIS_CA_FOLDER, SIGNING_KEY_FOLDER, redis_ca},
+use super::environment::{REDIS_CA_FOLDER, SIGNING_KEY_FOLDER, redis_ca};
+use crate::controllers::shop::{
+    names,
+    ports::{ADMIN_PORT, HTTP_PORT},
+    validated_shop::ValidatedShop,
 };
-use crate::controllers::shop::{names, validate::ValidatedShop};
 
 /// User and group of the processes; nobody's in particular, and not root.
 const USER: i64 = 65_532;

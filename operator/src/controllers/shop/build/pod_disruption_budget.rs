@@ -8,7 +8,7 @@ use k8s_openapi::{
 use rocketmart_crds::Component;
 
 use super::component_child;
-use crate::controllers::shop::{names, validate::ValidatedShop};
+use crate::controllers::shop::{names, validated_shop::ValidatedShop};
 
 pub(super) fn build(shop: &ValidatedShop, component: Component) -> PodDisruptionBudget {
     PodDisruptionBudget {

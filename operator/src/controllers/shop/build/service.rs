@@ -6,8 +6,8 @@ use k8s_openapi::{
 };
 use rocketmart_crds::Component;
 
-use super::{SERVICE_PORT, component_child};
-use crate::controllers::shop::{names, validate::ValidatedShop};
+use super::component_child;
+use crate::controllers::shop::{names, ports::SERVICE_PORT, validated_shop::ValidatedShop};
 
 pub(super) fn build(shop: &ValidatedShop, component: Component) -> Service {
     Service {

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::ServiceAccount;
 
 use super::shop_child;
-use crate::controllers::shop::validate::ValidatedShop;
+use crate::controllers::shop::validated_shop::ValidatedShop;
 
 pub(super) fn build(shop: &ValidatedShop) -> ServiceAccount {
     ServiceAccount {

@@ -1,7 +1,7 @@
 //! What a shop is made of, as snapshots, and what a change of the spec changes.
 
 use super::*;
-use crate::controllers::shop::validate::Replicas;
+use crate::controllers::shop::{ports::SERVICE_PORT, validated_shop::Replicas};
 
 fn children(change: impl FnOnce(&mut rocketmart_crds::Shop)) -> Children {
     let mut shop = fixture::shop();

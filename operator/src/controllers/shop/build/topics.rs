@@ -4,7 +4,7 @@
 use rocketmart_contracts::topic::{COMPACTED, EVENTS};
 use rocketmart_crds::Component;
 
-use crate::{controllers::shop::validate::ValidatedShop, kafka::Topic};
+use crate::{controllers::shop::validated_shop::ValidatedShop, kafka::Topic};
 
 /// Milliseconds for which a message that a component could not handle is kept: 14 days.
 const DEAD_LETTERS_KEPT: i64 = 14 * 24 * 60 * 60 * 1_000;

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use rand::RngExt;
-use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
+use scylla::errors::ExecutionError;
 use scylla::policies::retry::FallthroughRetryPolicy;
 use scylla::response::query_result::QueryResult;
 use scylla::serialize::batch::BatchValues;
@@ -20,6 +20,7 @@ use scylla::value::{CqlValue, Row};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
+use crate::store::error::is_refused_statement;
 use crate::store::{Result, StoreError};
 
 /// How long a write is sent again before the caller is told that its outcome is unknown.
@@ -80,7 +81,7 @@ where
                     (false, false) => Verdict::Refused,
                 });
             }
-            Err(error) if is_refusal(&error) => return Err(error.into()),
+            Err(error) if is_refused_statement(&error) => return Err(error.into()),
             Err(error) => {
                 in_doubt = true;
                 metrics::counter!("catalog_cassandra_unknown_outcomes_total").increment(1);
@@ -103,17 +104,5 @@ fn is_applied(result: QueryResult) -> Result<bool> {
         _ => {
             Err(StoreError::unreadable(anyhow::anyhow!("a conditional write was answered without [applied]")))
         }
-    }
-}
-
-/// Whether the statement was refused as such and cannot have happened.
-pub(in crate::store) fn is_refusal(error: &ExecutionError) -> bool {
-    match error {
-        ExecutionError::BadQuery(_) | ExecutionError::PrepareError(_) => true,
-        ExecutionError::LastAttemptError(RequestAttemptError::DbError(error, _)) => matches!(
-            error,
-            DbError::SyntaxError | DbError::Invalid | DbError::Unauthorized | DbError::ConfigError
-        ),
-        _ => false,
     }
 }

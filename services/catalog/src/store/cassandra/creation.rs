@@ -24,8 +24,7 @@ use super::pending::{Note, PendingEvent};
 use super::rows::{self, ANSWER_SECONDS, Kept};
 use crate::domain::{self, Content, Product};
 use crate::events;
-use crate::http::refusal;
-use crate::store::{Answer, Once, Result, StoreError};
+use crate::store::{Answer, Once, Result, StoreError, refusal};
 
 /// After this a request without an answer is no longer running: a request takes ten seconds at most.
 const LEASE: time::Duration = time::Duration::seconds(15);

@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::cluster::{CassandraConfig, Cluster};
+use super::cluster::Cluster;
+use super::config::CassandraConfig;
 
 /// Only ever appended to; a file that was released is never edited.
 const MIGRATIONS: [(i32, &str); 2] = [

@@ -14,6 +14,8 @@
 
 mod cluster;
 mod conditional;
+mod config;
+mod connect;
 mod creation;
 mod lists;
 mod marks;
@@ -38,9 +40,9 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use self::cluster::{CassandraConfig, Cluster};
+pub use self::cluster::Cluster;
 use self::conditional::Verdict;
-pub(in crate::store) use self::conditional::is_refusal;
+pub use self::config::CassandraConfig;
 use self::lists::Walk;
 use self::pending::{Note, PendingEvent};
 use self::rows::{Kept, Live};

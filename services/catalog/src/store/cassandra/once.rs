@@ -14,8 +14,7 @@ use super::pending::{Note, PendingEvent};
 use super::{marks, rows};
 use crate::domain::Product;
 use crate::events;
-use crate::http::refusal;
-use crate::store::{Changed, Once, Result, Step, StoreError};
+use crate::store::{Changed, Once, Result, Step, StoreError, refusal};
 
 /// Attempts while others change the product.
 const ATTEMPTS: usize = 10;

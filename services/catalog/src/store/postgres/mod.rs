@@ -18,13 +18,13 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::error::refusal;
 use super::stored::StoredVariant;
 use super::{
     Answer, Changed, Listing, Mark, MarkKind, MarkPlace, Once, ProductStore, Result, Step, StoreError,
 };
 use crate::domain::{Content, Product, State};
 use crate::events;
-use crate::http::refusal;
 
 /// Under which stored answers to creations are kept.
 const CREATION: &str = "POST /api/v1/products";
