@@ -107,6 +107,8 @@ pub struct Books {
     pub reserved_events: BTreeSet<Uuid>,
     /// Orders with a `payment.succeeded` event in Kafka.
     pub succeeded_events: BTreeSet<Uuid>,
+    /// Orders of which a payment was declined, by its event in Kafka.
+    pub declined_events: BTreeSet<Uuid>,
     /// Kafka lost its log on purpose: what it does not have any more is not a difference.
     pub kafka_was_emptied: bool,
     /// When Redis lost the sale: what it acknowledged between the two may be in no book.

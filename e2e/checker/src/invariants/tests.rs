@@ -276,6 +276,23 @@ fn an_order_that_expired_after_its_card_was_declined_is_in_order() {
 }
 
 #[test]
+fn a_decline_that_only_kafka_remembers_counts_and_a_void_alone_does_not() {
+    let voided = |history: &mut Vec<Told>, books: &mut Books| {
+        let submitted = Told { operation: "confirm_payment".into(), key: None, ..history[1].clone() };
+        let order = submitted.order.expect("an order");
+        history.push(submitted);
+        books.payments.insert(order, Payment { state: "voided".into(), amount: 100, refunded: 0 });
+        order
+    };
+    let told = broken(|history, books| {
+        let order = voided(history, books);
+        books.declined_events.insert(order);
+    });
+    assert_eq!(told, Vec::<&str>::new());
+    assert_eq!(broken(|history, books| drop(voided(history, books))), ["I3"]);
+}
+
+#[test]
 fn a_sale_before_the_opening_and_an_early_expiry_are_found() {
     let second = |seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok();
     assert_eq!(broken(|_, books| books.opens_at = second(3)), ["I3"]);

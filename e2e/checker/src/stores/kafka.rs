@@ -1,4 +1,4 @@
-//! Kafka: which orders have a `reserved` event, and which a `payment.succeeded`.
+//! Kafka: which orders have a `reserved` event, and which payments succeeded or were declined.
 
 use std::time::Duration;
 
@@ -26,8 +26,12 @@ pub fn read(brokers: &str, prefix: &str, sale: Uuid, since_ms: i64, books: &mut 
         }
     })?;
     each(brokers, &format!("{prefix}payments"), since_ms, |event_type, data| {
-        if event_type == "rocketmart.payment.succeeded.v1" {
-            books.succeeded_events.extend(order_of(data).filter(|order| books.orders.contains_key(order)));
+        let order = order_of(data).filter(|order| books.orders.contains_key(order));
+        match event_type {
+            "rocketmart.payment.succeeded.v1" => books.succeeded_events.extend(order),
+            // One that is closed was not declined: it came too late to be charged.
+            "rocketmart.payment.failed.v1" if data["closed"] != true => books.declined_events.extend(order),
+            _ => {}
         }
     })
 }
