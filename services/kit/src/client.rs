@@ -94,7 +94,6 @@ impl Client {
     }
 
     pub fn with_limits(mut base: Url, name: &'static str, limits: Limits) -> anyhow::Result<Self> {
-        crate::telemetry::install_crypto_provider();
         // Paths are appended to what is left.
         base.set_query(None);
         base.set_fragment(None);
