@@ -23,8 +23,6 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM, SIGINT, or the loss of the Lease (an error: the process starts afresh).
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    // Two of our dependencies bring rustls with different providers; this one is used by all.
-    _ = rustls::crypto::ring::default_provider().install_default();
     let metrics = telemetry::init(config.log_format)?;
     drop(tokio::spawn(telemetry::keep_up(metrics.clone())));
     let stop = stop_on_signal()?;

@@ -22,7 +22,6 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub fn server() -> &'static ApiServer {
     static SERVER: OnceLock<ApiServer> = OnceLock::new();
     SERVER.get_or_init(|| {
-        rustls::crypto::ring::default_provider().install_default().unwrap();
         let server = ApiServer::start().unwrap();
         install_definitions(&server);
         let chart = chart();

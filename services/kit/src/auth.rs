@@ -8,6 +8,7 @@
 mod claims;
 mod extract;
 mod keys;
+mod published;
 mod revocations;
 mod verifier;
 

@@ -1,15 +1,26 @@
 //! How often somebody may do something: a token bucket for each, in the memory of one process.
 //!
+//! ```text
+//! admit ──▶ governor: GCRA ──▶ Buckets: when each is full again
+//! ```
 //! A bucket is one number, the moment at which it is full again (GCRA's "theoretical arrival time").
-//! Buckets that are full again say nothing and are swept out, so memory follows those who are active;
-//! it is bounded besides. Every replica counts for itself, and a shop allows as much times its
-//! replicas: this keeps one caller from crowding out the others. Limits that must hold exactly are
-//! kept where the truth is.
+//! The arithmetic is governor's. Where the numbers are kept is ours, because governor's own stores have no
+//! bound and cannot be asked without taking: buckets that are full again say nothing and are swept out, so
+//! memory follows those who are active; it is bounded besides. Every replica counts for itself, and a shop
+//! allows as much times its replicas: this keeps one caller from crowding out the others. Limits that must
+//! hold exactly are kept where the truth is.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::num::NonZeroU32;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use governor::clock::{Clock, MonotonicClock};
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::StateStore;
+use governor::{NotUntil, Quota, RateLimiter};
 
 /// Callers on different processors should seldom meet at one lock.
 const SHARDS: usize = 64;
@@ -29,79 +40,104 @@ pub struct Rate {
 }
 
 /// A limit for each `K`.
-pub struct RateLimit<K> {
-    /// Nanoseconds in which one token comes back; 0: no limit.
-    interval: u64,
-    /// Nanoseconds a bucket may be from full.
-    depth: u64,
-    began: Instant,
+pub struct RateLimit<K: Hash + Eq + Clone, C: Clock = MonotonicClock> {
+    /// Nothing: no limit.
+    limiter: Option<RateLimiter<Ask<K>, Buckets<K>, C, NoOpMiddleware<C::Instant>>>,
+}
+
+impl<K: Hash + Eq + Clone> RateLimit<K> {
+    pub fn new(rate: Rate) -> Self {
+        Self::with_clock(rate, MonotonicClock)
+    }
+}
+
+impl<K: Hash + Eq + Clone, C: Clock> RateLimit<K, C> {
+    fn with_clock(rate: Rate, clock: C) -> Self {
+        let interval = Duration::from_secs(1).checked_div(rate.per_second).unwrap_or_default();
+        let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::with_period(interval).map(|quota| quota.allow_burst(burst));
+        Self { limiter: quota.map(|quota| RateLimiter::new(quota, Buckets::new(interval), clock)) }
+    }
+
+    /// Takes a token of `who`, or says how long it is until there is one; a refusal takes nothing.
+    pub fn admit(&self, who: K) -> Result<(), Duration> {
+        self.ask(Ask { who, takes: true })
+    }
+
+    /// The same without taking the token: for what is counted only once it turns out to be in vain.
+    pub fn would_admit(&self, who: &K) -> Result<(), Duration> {
+        self.ask(Ask { who: who.clone(), takes: false })
+    }
+
+    fn ask(&self, ask: Ask<K>) -> Result<(), Duration> {
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        // It may be over by now; but "in no time" would be told to nobody who is refused.
+        let pause = |now, until: NotUntil<C::Instant>| until.wait_time_from(now).max(Duration::from_nanos(1));
+        limiter.check_key(&ask).map_err(|until| pause(limiter.clock().now(), until))
+    }
+}
+
+/// Whose bucket is asked, and whether a token is taken from it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Ask<K> {
+    who: K,
+    takes: bool,
+}
+
+/// When the buckets are full again, in time since the limit began.
+struct Buckets<K> {
+    /// In which one token comes back.
+    interval: Nanos,
     hasher: RandomState,
     shards: Box<[Mutex<Shard<K>>]>,
 }
 
 struct Shard<K> {
-    /// Nanoseconds after `began`.
-    full_at: HashMap<K, u64>,
+    full_at: HashMap<K, Nanos>,
     /// The number of buckets that starts a sweep: twice what the one before left, so that sweeping
     /// costs each bucket a constant.
     sweep_at: usize,
 }
 
-impl<K: Hash + Eq + Clone> RateLimit<K> {
-    pub fn new(rate: Rate) -> Self {
-        let second = nanoseconds(Duration::from_secs(1));
-        let interval = second.checked_div(u64::from(rate.per_second)).unwrap_or_default();
+impl<K: Hash + Eq> Buckets<K> {
+    fn new(interval: Duration) -> Self {
         let shard = || Mutex::new(Shard { full_at: HashMap::new(), sweep_at: SWEPT_FROM });
         Self {
-            interval,
-            depth: interval * u64::from(rate.burst.max(1)),
-            began: Instant::now(),
+            interval: interval.into(),
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| shard()).collect(),
         }
     }
 
-    /// Takes a token of `who`, or says how long it is until there is one; a refusal takes nothing.
-    pub fn admit(&self, who: K) -> Result<(), Duration> {
-        self.admit_at(who, Instant::now())
-    }
-
-    /// The same without taking the token: for what is counted only once it turns out to be in vain.
-    pub fn would_admit(&self, who: &K) -> Result<(), Duration> {
-        self.look_at(who, Instant::now(), |_, _| {})
-    }
-
-    fn admit_at(&self, who: K, now: Instant) -> Result<(), Duration> {
-        self.look_at(&who, now, |shard, next| {
-            shard.full_at.insert(who.clone(), next);
-        })
-    }
-
-    fn look_at(&self, who: &K, now: Instant, take: impl FnOnce(&mut Shard<K>, u64)) -> Result<(), Duration> {
-        if self.interval == 0 {
-            return Ok(());
-        }
-        let now = nanoseconds(now.saturating_duration_since(self.began));
+    fn shard(&self, who: &K) -> MutexGuard<'_, Shard<K>> {
         let place = usize::try_from(self.hasher.hash_one(who) % SHARDS as u64).unwrap_or_default();
-        let mut shard = self.shards[place].lock().unwrap_or_else(PoisonError::into_inner);
-        let full_at = shard.full_at.get(who).copied().unwrap_or_default().max(now);
-        let next = full_at + self.interval;
-        if next - now > self.depth {
-            return Err(Duration::from_nanos(next - now - self.depth));
-        }
-        take(&mut shard, next);
-        shard.sweep(now);
-        Ok(())
+        self.shards[place].lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    #[cfg(test)]
-    fn buckets(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap().full_at.len()).sum()
+impl<K: Hash + Eq + Clone> StateStore for Buckets<K> {
+    type Key = Ask<K>;
+
+    fn measure_and_replace<T, F, E>(&self, ask: &Ask<K>, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let mut shard = self.shard(&ask.who);
+        let full_at = shard.full_at.get(&ask.who).copied();
+        let (outcome, next) = decide(full_at)?;
+        if ask.takes {
+            shard.full_at.insert(ask.who.clone(), next);
+            if full_at.is_none() {
+                // A new bucket lacks one token, so that it is full again in one interval from now.
+                shard.sweep(next.saturating_sub(self.interval));
+            }
+        }
+        Ok(outcome)
     }
 }
 
 impl<K: Hash + Eq> Shard<K> {
-    fn sweep(&mut self, now: u64) {
+    fn sweep(&mut self, now: Nanos) {
         if self.full_at.len() < self.sweep_at {
             return;
         }
@@ -114,38 +150,62 @@ impl<K: Hash + Eq> Shard<K> {
     }
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use governor::clock::FakeRelativeClock;
+    use governor::state::keyed::ShrinkableKeyedStateStore;
+
     use super::*;
 
-    fn limit(per_second: u32, burst: u32) -> RateLimit<u64> {
-        RateLimit::new(Rate { per_second, burst })
+    /// It lets tests count the buckets.
+    impl<K: Hash + Eq + Clone> ShrinkableKeyedStateStore<Ask<K>> for Buckets<K> {
+        fn retain_recent(&self, now: Nanos) {
+            for shard in &self.shards {
+                shard.lock().unwrap().full_at.retain(|_, full_at| *full_at > now);
+            }
+        }
+
+        fn len(&self) -> usize {
+            self.shards.iter().map(|shard| shard.lock().unwrap().full_at.len()).sum()
+        }
+
+        fn is_empty(&self) -> bool {
+            self.len() == 0
+        }
+    }
+
+    impl<K: Hash + Eq + Clone, C: Clock> RateLimit<K, C> {
+        fn buckets(&self) -> usize {
+            self.limiter.as_ref().map_or(0, RateLimiter::len)
+        }
+    }
+
+    /// A limit, and the clock that it goes by.
+    fn limit(per_second: u32, burst: u32) -> (RateLimit<u64, FakeRelativeClock>, FakeRelativeClock) {
+        let clock = FakeRelativeClock::default();
+        (RateLimit::with_clock(Rate { per_second, burst }, clock.clone()), clock)
     }
 
     #[test]
     fn one_gets_a_burst_then_the_rate_and_is_told_when_to_come_back() {
-        let (limit, start) = (limit(10, 20), Instant::now());
+        let (limit, clock) = limit(10, 20);
         for _ in 0..20 {
-            limit.admit_at(1, start).unwrap();
+            limit.admit(1).unwrap();
         }
-        let pause = limit.admit_at(1, start).unwrap_err();
+        let pause = limit.admit(1).unwrap_err();
         assert!(pause > Duration::ZERO && pause <= Duration::from_millis(100), "{pause:?}");
-        let later = start + pause;
-        limit.admit_at(1, later).unwrap();
-        assert!(limit.admit_at(1, later).is_err());
+        clock.advance(pause);
+        limit.admit(1).unwrap();
+        assert!(limit.admit(1).is_err());
         // A bucket left alone fills up again, to the brim and no further.
-        let much_later = start + Duration::from_hours(1);
-        let admitted = (0..100).filter(|_| limit.admit_at(1, much_later).is_ok()).count();
+        clock.advance(Duration::from_hours(1));
+        let admitted = (0..100).filter(|_| limit.admit(1).is_ok()).count();
         assert_eq!(admitted, 20);
     }
 
     #[test]
     fn asking_whether_one_would_be_admitted_takes_nothing() {
-        let limit = limit(1, 1);
+        let limit = RateLimit::new(Rate { per_second: 1, burst: 1 });
         for _ in 0..3 {
             limit.would_admit(&1).unwrap();
         }
@@ -155,19 +215,19 @@ mod tests {
 
     #[test]
     fn nobody_shares_a_bucket_and_a_rate_of_zero_is_no_limit() {
-        let (limited, start) = (limit(1, 1), Instant::now());
-        assert!((0..1_000).all(|who| limited.admit_at(who, start).is_ok()));
-        assert!((0..1_000).all(|who| limited.admit_at(who, start).is_err()));
-        let unlimited = limit(0, 0);
-        assert!((0..1_000).all(|_| unlimited.admit_at(1, start).is_ok()));
+        let (limited, _) = limit(1, 1);
+        assert!((0..1_000).all(|who| limited.admit(who).is_ok()));
+        assert!((0..1_000).all(|who| limited.admit(who).is_err()));
+        let (unlimited, _) = limit(0, 0);
+        assert!((0..1_000).all(|_| unlimited.admit(1).is_ok()));
         assert_eq!(unlimited.buckets(), 0);
     }
 
     #[test]
     fn threads_racing_for_tokens_get_no_more_than_there_are() {
-        let (limit, now) = (limit(1, 1_000), Instant::now());
+        let (limit, _) = limit(1, 1_000);
         let admitted: usize = std::thread::scope(|scope| {
-            let race = || (0..1_000).filter(|_| limit.admit_at(1, now).is_ok()).count();
+            let race = || (0..1_000).filter(|_| limit.admit(1).is_ok()).count();
             let racers: Vec<_> = (0..4).map(|_| scope.spawn(race)).collect();
             racers.into_iter().map(|racer| racer.join().unwrap()).sum()
         });
@@ -176,18 +236,18 @@ mod tests {
 
     #[test]
     fn memory_follows_those_who_are_active_and_has_a_bound() {
-        let (limit, start) = (limit(1, 1), Instant::now());
+        let (limit, clock) = limit(1, 1);
         let crowd = KEPT_AT_MOST as u64 * 5 / 4;
         for who in 0..crowd {
-            limit.admit_at(who, start).unwrap();
+            limit.admit(who).unwrap();
         }
         assert!(limit.buckets() <= KEPT_AT_MOST, "{}", limit.buckets());
         // Of these no more than ten thousand come before their buckets are full again.
         for thousands in 0..crowd / 10_000 {
-            let now = start + Duration::from_secs(2 * thousands);
             for who in crowd + thousands * 10_000..crowd + (thousands + 1) * 10_000 {
-                limit.admit_at(who, now).unwrap();
+                limit.admit(who).unwrap();
             }
+            clock.advance(Duration::from_secs(2));
         }
         assert!(limit.buckets() <= KEPT_AT_MOST / 8, "{}", limit.buckets());
     }

@@ -1,4 +1,4 @@
-//! Logs, metrics and the crypto provider: what a process installs once, before anything else.
+//! Logs and metrics: what a process installs once, before anything else.
 //!
 //! Logs go to standard output (`LOG_FORMAT` `json` or `text`, filtered by `RUST_LOG`, `info` when
 //! unset). Metrics go through the `metrics` facade to one Prometheus recorder, rendered by the
@@ -27,22 +27,13 @@ const SECONDS: [f64; 14] =
 /// Upper bounds of `*_size` histograms (messages in a batch).
 const SIZES: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0];
 
-/// Installs the TLS crypto provider, the metrics recorder and the log subscriber.
+/// Installs the metrics recorder and the log subscriber.
 pub fn init(component: &str) {
-    install_crypto_provider();
     metrics_handle();
     init_logging();
     metrics::gauge!("rocketmart_info", "component" => component.to_owned(), "version" => env!("CARGO_PKG_VERSION"))
         .set(1.0);
     tracing::info!(component, version = env!("CARGO_PKG_VERSION"), "starting");
-}
-
-/// Chooses ring for every rustls user of the process.
-///
-/// Dependencies bring two providers (ring and aws-lc), and rustls panics rather than choose.
-pub fn install_crypto_provider() {
-    // An error says that one is installed already, which is what is wanted.
-    let _already_installed = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// The recorder's handle; installs the recorder on first use.

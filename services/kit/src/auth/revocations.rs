@@ -20,6 +20,9 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use uuid::Uuid;
 
+use super::published::Published;
+use crate::client::CallError;
+
 /// How often the list is asked for, give or take a quarter, so that processes started together drift apart.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Failures in a row between two lines in the log: one a minute.
@@ -46,14 +49,9 @@ pub struct Revoked {
 /// The sessions that are known to have ended.
 pub(super) struct Revocations {
     ended: ArcSwap<HashMap<Uuid, i64>>,
-    source: Option<Source>,
+    source: Option<Published>,
     /// The list was asked for at least once, whatever came of it.
     asked: AtomicBool,
-}
-
-struct Source {
-    url: Url,
-    http: reqwest::Client,
 }
 
 impl Revocations {
@@ -61,9 +59,9 @@ impl Revocations {
         Self { ended: ArcSwap::default(), source: None, asked: AtomicBool::new(true) }
     }
 
-    pub(super) fn from_url(url: Url, http: reqwest::Client) -> Self {
-        let source = Some(Source { url, http });
-        Self { ended: ArcSwap::default(), source, asked: AtomicBool::new(false) }
+    pub(super) fn from_url(url: Url) -> anyhow::Result<Self> {
+        let source = Some(Published::at(url)?);
+        Ok(Self { ended: ArcSwap::default(), source, asked: AtomicBool::new(false) })
     }
 
     pub(super) fn has_ended(&self, session: Uuid) -> bool {
@@ -105,11 +103,12 @@ impl Revocations {
     }
 
     /// Reads what has ended since `cursor`, to the end of the list.
-    async fn catch_up(&self, source: &Source, cursor: &mut Option<String>) -> anyhow::Result<()> {
+    async fn catch_up(&self, source: &Published, cursor: &mut Option<String>) -> anyhow::Result<()> {
         loop {
-            let page = match source.page(cursor.as_deref()).await {
+            let after = cursor.as_deref().map(|cursor| ("after", cursor));
+            let page: RevocationPage = match source.get(after).await {
                 // Whoever answers now does not know the cursor: from the beginning.
-                Err(error) if error.status() == Some(StatusCode::BAD_REQUEST) => {
+                Err(error @ CallError::Status { status: StatusCode::BAD_REQUEST, .. }) => {
                     *cursor = None;
                     return Err(error.into());
                 }
@@ -138,13 +137,6 @@ impl Revocations {
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; nobody counts 2^53 sessions")]
         metrics::gauge!("auth_ended_sessions").set(ended.len() as f64);
         self.ended.store(Arc::new(ended));
-    }
-}
-
-impl Source {
-    async fn page(&self, after: Option<&str>) -> reqwest::Result<RevocationPage> {
-        let query: Vec<(&str, &str)> = after.map(|cursor| ("after", cursor)).into_iter().collect();
-        self.http.get(self.url.clone()).query(&query).send().await?.error_for_status()?.json().await
     }
 }
 

@@ -13,10 +13,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use super::Claims;
 use super::keys::Keys;
+use super::published::Published;
 use super::revocations::Revocations;
 use crate::config::AuthConfig;
 use crate::startup::uneven;
@@ -33,8 +33,6 @@ const REFRESH_INTERVAL: Duration = Duration::from_mins(5);
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// A token with an unknown key fetches the keys early, but not more often than this.
 const EARLY_REFRESH_INTERVAL: Duration = Duration::from_secs(5);
-/// Longest wait for the keys.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a token was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,8 +80,7 @@ struct Shared {
 
 /// Where the keys come from, and when they were last asked for.
 struct Source {
-    url: Url,
-    http: reqwest::Client,
+    keys: Published,
     last_fetch: Mutex<Option<Instant>>,
 }
 
@@ -92,15 +89,14 @@ impl Verifier {
     /// `AUTH_REVOCATIONS_URL` tells of; run [`Self::refresh_loop`] beside it.
     pub fn from_jwks_url(config: &AuthConfig) -> anyhow::Result<Self> {
         let url = config.auth_jwks_url.clone().context("AUTH_JWKS_URL is not set")?;
-        crate::telemetry::install_crypto_provider();
-        let http = reqwest::Client::builder().timeout(FETCH_TIMEOUT).build()?;
+        let keys = Published::at(url)?;
         let revocations = if let Some(url) = config.auth_revocations_url.clone() {
-            Revocations::from_url(url, http.clone())
+            Revocations::from_url(url)?
         } else {
             tracing::warn!("AUTH_REVOCATIONS_URL is not set: a token outlives its session until it expires");
             Revocations::none()
         };
-        let source = Source { url, http, last_fetch: Mutex::new(None) };
+        let source = Source { keys, last_fetch: Mutex::new(None) };
         Ok(Self::new(config, Keys::default(), Some(source), revocations))
     }
 
@@ -183,7 +179,7 @@ impl Verifier {
             let pause = match self.fetch(source).await {
                 Ok(()) => REFRESH_INTERVAL,
                 Err(error) => {
-                    tracing::warn!(url = %source.url, error = format!("{error:#}"), "cannot fetch the signing keys");
+                    tracing::warn!(url = %source.keys.url, error = format!("{error:#}"), "cannot fetch the signing keys");
                     uneven(RETRY_INTERVAL)
                 }
             };
@@ -206,7 +202,7 @@ impl Verifier {
             *last = Some(Instant::now());
             // The lock is held while fetching, so that requests with the same new key wait for it.
             if let Err(error) = self.load(source).await {
-                tracing::warn!(url = %source.url, error = format!("{error:#}"), "cannot fetch the signing keys");
+                tracing::warn!(url = %source.keys.url, error = format!("{error:#}"), "cannot fetch the signing keys");
             }
         }
     }
@@ -218,8 +214,7 @@ impl Verifier {
     }
 
     async fn load(&self, source: &Source) -> anyhow::Result<()> {
-        let response = source.http.get(source.url.clone()).send().await?.error_for_status()?;
-        let keys = Keys::from_set(&response.json::<JwkSet>().await?);
+        let keys = Keys::from_set(&source.keys.get::<JwkSet>(None).await?);
         anyhow::ensure!(!keys.is_empty(), "the published set holds no Ed25519 key");
         let before = self.shared.keys.swap(Arc::new(keys));
         if !before.all_in(&self.shared.keys.load()) {

@@ -63,7 +63,6 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn start(service: Service) -> Self {
-        rocketmart_kit::telemetry::install_crypto_provider();
         let stop = CancellationToken::new();
         let (tell, bound) = oneshot::channel();
         let task = tokio::spawn(service.run_until(stop.clone(), |bound| tell.send(bound).unwrap()));

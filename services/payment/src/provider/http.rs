@@ -1,57 +1,55 @@
 //! The provider over HTTP.
+//!
+//! A call is made once. Whoever makes it repeats it, under the same key and after a pause of its own (see the
+//! worker): so the client neither repeats anything nor opens a circuit, in which payments would run out of the
+//! time that they have although the provider would have taken them.
 
 use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
-use reqwest::{RequestBuilder, StatusCode, Url};
+use axum::http::StatusCode;
+use rocketmart_kit::client::{Call, CallError, Client, Limits};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use url::Url;
 use uuid::Uuid;
 
 use super::{Authorization, Charge, ChargeOrder, PaymentProvider, ProviderError, ProviderPage, Window, wire};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const IDLE_CONNECTIONS: usize = 512;
 const PAGE: &str = "1000";
 /// The largest answer that is read: a page of charges is some 400 kB.
 const LONGEST_ANSWER: usize = 4 << 20;
 
 /// A client with pooled connections; every call ends within its time-out.
 pub struct HttpProvider {
-    http: reqwest::Client,
-    base: Url,
+    client: Client,
 }
 
 impl HttpProvider {
     /// `base` is the provider's address without `/v1`; `timeout` limits a whole call.
     pub fn new(base: &Url, timeout: Duration) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(timeout)
-            .pool_max_idle_per_host(512)
-            .build()
-            .context("building the provider's HTTP client")?;
-        let mut base = base.clone();
-        if !base.path().ends_with('/') {
-            base.set_path(&format!("{}/", base.path()));
-        }
         base.join("v1/").context("PAYMENT_PROVIDER_URL must be an http address")?;
-        Ok(Self { http, base })
+        let limits = Limits {
+            connect: CONNECT_TIMEOUT,
+            timeout,
+            answer: LONGEST_ANSWER,
+            idle: IDLE_CONNECTIONS,
+            retries: 0,
+            circuit: None,
+        };
+        let client = Client::with_limits(base.clone(), "payment-provider", limits)
+            .context("building the provider's HTTP client")?;
+        Ok(Self { client })
     }
 
-    fn url(&self, path: &str) -> Result<Url, ProviderError> {
-        self.base.join(path).map_err(|error| ProviderError::Unreachable(format!("{path}: {error}")))
-    }
-
-    async fn call<T: DeserializeOwned>(
-        &self,
-        name: &'static str,
-        request: RequestBuilder,
-    ) -> Result<T, ProviderError> {
+    async fn call<T: DeserializeOwned>(&self, name: &'static str, call: Call) -> Result<T, ProviderError> {
         let started = std::time::Instant::now();
-        let answer = exchange(request).await;
+        let answer = self.client.call(call).await.map_err(ProviderError::from);
         let outcome = match &answer {
             Ok(_) => "answered",
             Err(ProviderError::Unreachable(_)) => "unreachable",
@@ -64,6 +62,22 @@ impl HttpProvider {
     }
 }
 
+impl From<CallError> for ProviderError {
+    fn from(error: CallError) -> Self {
+        if let Some(Refusal { code, message }) = refusal(&error) {
+            return Self::Refused { code, message: wire::message(&message) };
+        }
+        let outcome = if error.may_have_arrived() { Self::Unknown } else { Self::Unreachable };
+        outcome(match error {
+            CallError::NoAnswer { source, .. } => chain(&source),
+            CallError::Status { status, .. } => format!("HTTP {status}"),
+            CallError::TooLong { most, .. } => format!("an answer of more than {most} bytes"),
+            CallError::Body { source, .. } => wire::message(&source.to_string()),
+            CallError::CircuitOpen { .. } => error.to_string(),
+        })
+    }
+}
+
 #[derive(Deserialize)]
 struct Refusal {
     #[serde(default)]
@@ -72,44 +86,14 @@ struct Refusal {
     message: String,
 }
 
-async fn exchange<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, ProviderError> {
-    let response = request.send().await.map_err(|error| {
-        // Only a failed connect proves that nothing was sent; any later error leaves it open.
-        if error.is_connect() {
-            ProviderError::Unreachable(chain(&error))
-        } else {
-            ProviderError::Unknown(chain(&error))
-        }
-    })?;
-    let status = response.status();
-    let body = read(response).await?;
-    if status.is_success() {
-        return serde_json::from_slice(&body)
-            .map_err(|error| ProviderError::Unknown(wire::message(&error.to_string())));
-    }
-    let may_succeed_later = status.is_server_error()
-        || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+/// Only the provider itself refuses, in its own words; a gateway in between says nothing about it.
+fn refusal(error: &CallError) -> Option<Refusal> {
+    let CallError::Status { status, whole, .. } = error else { return None };
+    let may_succeed_later = matches!(*status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
     if may_succeed_later || !status.is_client_error() {
-        return Err(ProviderError::Unknown(format!("HTTP {status}")));
+        return None;
     }
-    // Only the provider itself refuses, in its own words; a gateway in between says nothing about it.
-    match serde_json::from_slice::<Refusal>(&body) {
-        Ok(refusal) if wire::is_code(&refusal.code) => {
-            Err(ProviderError::Refused { code: refusal.code, message: wire::message(&refusal.message) })
-        }
-        _ => Err(ProviderError::Unknown(format!("HTTP {status}"))),
-    }
-}
-
-async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, ProviderError> {
-    let mut body = Vec::new();
-    while let Some(part) = response.chunk().await.map_err(|error| ProviderError::Unknown(chain(&error)))? {
-        if body.len() + part.len() > LONGEST_ANSWER {
-            return Err(ProviderError::Unknown(format!("an answer of more than {LONGEST_ANSWER} bytes")));
-        }
-        body.extend_from_slice(&part);
-    }
-    Ok(body)
+    serde_json::from_slice::<Refusal>(whole).ok().filter(|refusal| wire::is_code(&refusal.code))
 }
 
 /// An HTTP error hides what happened in its causes.
@@ -134,19 +118,19 @@ struct RefundMade {
     id: String,
 }
 
-impl HttpProvider {
-    /// A call that moves money, hence has a key.
-    fn moving(&self, key: Uuid, path: &str) -> Result<RequestBuilder, ProviderError> {
-        Ok(self.http.post(self.url(path)?).header("idempotency-key", key.to_string()))
-    }
+/// A call that moves money, hence has a key.
+fn moving(key: Uuid, path: impl Into<String>) -> Call {
+    Call::post(path).idempotency_key(key.to_string())
+}
 
+impl HttpProvider {
     /// Something by its id; what the provider says it does not know is `None`.
     async fn find<T: DeserializeOwned>(
         &self,
         name: &'static str,
-        path: &str,
+        path: String,
     ) -> Result<Option<T>, ProviderError> {
-        match self.call(name, self.http.get(self.url(path)?)).await {
+        match self.call(name, Call::get(path)).await {
             Ok(found) => Ok(Some(found)),
             Err(ProviderError::Refused { code, .. }) if code.ends_with("_unknown") => Ok(None),
             Err(error) => Err(error),
@@ -163,15 +147,14 @@ impl HttpProvider {
         let formatted = |at: OffsetDateTime| {
             at.format(&Rfc3339).map_err(|error| ProviderError::Unreachable(format!("{at}: {error}")))
         };
-        let mut query = vec![
-            ("since", formatted(window.since)?),
-            ("until", formatted(window.until)?),
-            ("limit", PAGE.to_owned()),
-        ];
+        let mut call = Call::get(format!("v1/{name}"))
+            .query("since", &formatted(window.since)?)
+            .query("until", &formatted(window.until)?)
+            .query("limit", PAGE);
         if let Some(cursor) = cursor {
-            query.push(("cursor", cursor.to_owned()));
+            call = call.query("cursor", cursor);
         }
-        self.call(name, self.http.get(self.url(&format!("v1/{name}"))?).query(&query)).await
+        self.call(name, call).await
     }
 }
 
@@ -187,41 +170,41 @@ fn body(order: &ChargeOrder) -> serde_json::Value {
 #[async_trait]
 impl PaymentProvider for HttpProvider {
     async fn authorize(&self, order: &ChargeOrder) -> Result<Authorization, ProviderError> {
-        let request = self.moving(order.idempotency_key, "v1/authorizations")?.json(&body(order));
-        self.call("authorize", request).await
+        let call = moving(order.idempotency_key, "v1/authorizations").value(body(order));
+        self.call("authorize", call).await
     }
 
     async fn capture(&self, key: Uuid, authorization_id: &str) -> Result<Charge, ProviderError> {
         let path = format!("v1/authorizations/{authorization_id}/captures");
-        self.call("capture", self.moving(key, &path)?).await
+        self.call("capture", moving(key, path)).await
     }
 
     async fn void(&self, key: Uuid, authorization_id: &str) -> Result<Authorization, ProviderError> {
         let path = format!("v1/authorizations/{authorization_id}/voids");
-        self.call("void", self.moving(key, &path)?).await
+        self.call("void", moving(key, path)).await
     }
 
     async fn charge(&self, order: &ChargeOrder) -> Result<Charge, ProviderError> {
-        self.call("charge", self.moving(order.idempotency_key, "v1/charges")?.json(&body(order))).await
+        self.call("charge", moving(order.idempotency_key, "v1/charges").value(body(order))).await
     }
 
     async fn settle(&self, reference: Uuid) -> Result<Option<Charge>, ProviderError> {
-        let request = self.http.post(self.url("v1/voids")?).json(&json!({ "reference": reference }));
-        Ok(self.call::<Voided>("settle", request).await?.charge)
+        let call = Call::post("v1/voids").value(json!({ "reference": reference }));
+        Ok(self.call::<Voided>("settle", call).await?.charge)
     }
 
     async fn refund(&self, key: Uuid, charge_id: &str, amount: i64) -> Result<String, ProviderError> {
         let path = format!("v1/charges/{charge_id}/refunds");
-        let request = self.moving(key, &path)?.json(&json!({ "amount": amount }));
-        Ok(self.call::<RefundMade>("refund", request).await?.id)
+        let call = moving(key, path).value(json!({ "amount": amount }));
+        Ok(self.call::<RefundMade>("refund", call).await?.id)
     }
 
     async fn find_charge(&self, id: &str) -> Result<Option<Charge>, ProviderError> {
-        self.find("find_charge", &format!("v1/charges/{id}")).await
+        self.find("find_charge", format!("v1/charges/{id}")).await
     }
 
     async fn find_authorization(&self, id: &str) -> Result<Option<Authorization>, ProviderError> {
-        self.find("find_authorization", &format!("v1/authorizations/{id}")).await
+        self.find("find_authorization", format!("v1/authorizations/{id}")).await
     }
 
     async fn charges(
@@ -238,5 +221,38 @@ impl PaymentProvider for HttpProvider {
         cursor: Option<&str>,
     ) -> Result<ProviderPage<Authorization>, ProviderError> {
         self.list("authorizations", window, cursor).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(status: StatusCode, whole: &'static str) -> ProviderError {
+        CallError::Status { name: "provider", status, body: String::new(), whole: whole.into() }.into()
+    }
+
+    #[test]
+    fn what_was_never_sent_is_told_apart_from_what_may_have_happened() {
+        let open: ProviderError = CallError::CircuitOpen { name: "provider" }.into();
+        assert!(matches!(open, ProviderError::Unreachable(_)), "{open}");
+        let too_long: ProviderError = CallError::TooLong { name: "provider", most: 1 }.into();
+        assert!(matches!(too_long, ProviderError::Unknown(_)), "{too_long}");
+    }
+
+    #[test]
+    fn only_the_provider_refuses_and_only_for_good() {
+        let words = r#"{"code": "charge_unknown", "message": "no such charge"}"#;
+        let refused = answered(StatusCode::NOT_FOUND, words);
+        assert!(
+            matches!(&refused, ProviderError::Refused { code, .. } if code == "charge_unknown"),
+            "{refused}"
+        );
+        let gateway = answered(StatusCode::NOT_FOUND, "<html>");
+        assert!(matches!(gateway, ProviderError::Unknown(_)), "{gateway}");
+        for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE, StatusCode::FOUND] {
+            let unknown = answered(status, words);
+            assert!(matches!(unknown, ProviderError::Unknown(_)), "{unknown}");
+        }
     }
 }

@@ -3,13 +3,7 @@
 use rocketmart_harness::backing::{Redis, RedisCluster};
 use rocketmart_stock::{ClusterNodes, Server, Stock, StockError, Trusted};
 
-/// As every process of ours does at its start; one test is the first.
-fn install_provider() {
-    let _already_installed = rustls::crypto::ring::default_provider().install_default();
-}
-
 fn connect(redis: &Redis, scheme: &str, trusted: Trusted) -> Stock {
-    install_provider();
     let url = format!("{scheme}://127.0.0.1:{}", redis.port());
     Stock::connect_to(&Server::Url(url, trusted)).unwrap()
 }
@@ -37,7 +31,6 @@ async fn a_certificate_of_somebody_else_is_refused() {
 
 #[tokio::test]
 async fn every_master_of_a_cluster_is_spoken_to_by_tls() {
-    install_provider();
     let cluster = RedisCluster::start_with_tls().unwrap();
     let nodes = ClusterNodes {
         addresses: cluster.addresses()[..1].to_vec(),

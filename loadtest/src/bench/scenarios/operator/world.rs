@@ -52,8 +52,6 @@ pub(super) struct World {
 impl World {
     /// An API server that knows Shops and `FlashSale`s and has none.
     pub(super) fn start() -> Result<Self> {
-        // Two dependencies bring a provider; the first to be installed stays.
-        _ = rustls::crypto::ring::default_provider().install_default();
         let server = ApiServer::start()?;
         server.kubectl(&["apply", "--server-side", "--filename", DEFINITIONS])?;
         server.kubectl(&["wait", "--for=condition=Established", "crd", "--all"])?;
