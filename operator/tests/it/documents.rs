@@ -48,8 +48,8 @@ const LETTERS: Typed =
 const BLOCKS: &[(&str, &str, Typed)] = &[
     ("README.md", "cargo xtask demo   #", Nobody("the first is the tier `e2e`, the second runs all tests")),
     ("README.md", "cargo xtask kubectl -- -n rocket-mart", Nobody("removes the node that tests run on")),
-    ("README.md", "kind create cluster", Nobody("wants Docker")),
-    ("README.md", "cargo xtask demo --kubeconfig", Nobody("wants another cluster")),
+    ("README.md", "kind create cluster", Nobody("wants Docker: the job `kind` of a forge has it")),
+    ("README.md", "cargo xtask demo --kubeconfig", Nobody("wants another cluster: the job `kind` has it")),
     ("README.md", "kubectl create namespace rocket-mart", BY_HAND),
     ("README.md", "kubectl delete flashsales", BY_HAND),
     ("charts/backing-services/README.md", "kubectl create namespace backing", CHARTS),
@@ -193,6 +193,38 @@ fn k16_every_block_of_shell_is_run_by_a_test_or_it_says_why_not() {
         }
     }
     assert!(unused.is_empty(), "no document has these any more: {unused:?}");
+}
+
+/// What the steps of a job of the workflow run.
+fn steps(job: &str) -> Vec<String> {
+    let text = fs::read_to_string(checkout().join(".github/workflows/ci.yaml")).unwrap();
+    let workflow: Value = serde_norway::from_str(&text).unwrap();
+    let steps = workflow["jobs"][job]["steps"].as_array().unwrap();
+    steps.iter().filter_map(|step| step["run"].as_str().map(str::to_owned)).collect()
+}
+
+#[test]
+fn k16_a_forge_runs_the_two_commands_and_the_section_on_kind_as_the_readme_has_them() {
+    let readme = blocks(&fs::read_to_string(checkout().join("README.md")).unwrap());
+    let commands: Vec<_> =
+        readme[0].text.lines().map(|line| line.split('#').next().unwrap().trim().to_owned()).collect();
+    assert_eq!(commands, ["cargo xtask demo", "cargo xtask test"]);
+    for (job, command) in ["demo", "test"].into_iter().zip(&commands) {
+        assert_eq!(steps(job).last(), Some(command), "the job {job}");
+    }
+    let ci = fs::read_to_string(checkout().join(".ci/run")).unwrap();
+    assert_eq!(ci.lines().next_back(), Some("cargo xtask test"), "CI here runs the same");
+
+    // The other block of the section is run by a test.
+    let section = readme.iter().filter(|block| block.section == "With Docker, or on any other cluster");
+    let by_nobody = |block: &&Block| {
+        BLOCKS.iter().any(|(path, line, typed)| {
+            *path == "README.md" && block.first_line().starts_with(line) && matches!(typed, Nobody(_))
+        })
+    };
+    let wanted: Vec<_> = section.filter(by_nobody).map(|block| block.text.clone()).collect();
+    let kind: Vec<_> = steps("kind").into_iter().filter(|step| wanted.contains(step)).collect();
+    assert_eq!((kind.len(), kind), (2, wanted));
 }
 
 /// An API server for whoever types commands in the checkout.

@@ -4,7 +4,7 @@
 //! What a Containerfile needs from outside (binaries, jars) it copies from a *named context*
 //! (`COPY --from=binaries`). Here that is a folder made by the other steps. The same files build with
 //! `docker buildx build --build-context binaries=DIR`; ours also has a stage of that name which
-//! compiles from source.
+//! compiles from source. README.md has the lines for Docker, and a test compares them with what is built here.
 //!
 //! An archive's key covers the base, the Containerfile's folder and the content of every context, so
 //! an image is built again exactly when something in it changed.
@@ -45,6 +45,9 @@ pub struct Image {
     pub archive: PathBuf,
 }
 
+/// Its Containerfile compiles our programs where there is Docker, so all of the checkout is its context.
+const COMPILED: &str = "rocketmart";
+
 /// A folder of `images/` with what its Containerfile copies from.
 struct Recipe {
     folder: &'static str,
@@ -82,16 +85,19 @@ pub(super) fn of_the_node(kubernetes: &Path, contour: &Contour) -> Result<Vec<Im
 
 /// The images of the backing services.
 pub(super) fn of_the_backing_services() -> Result<Vec<Image>> {
-    let recipes = [
+    backing_services(maven::libraries("kafka")?).iter().map(Recipe::build).collect()
+}
+
+fn backing_services(kafka: PathBuf) -> [Recipe; 3] {
+    [
         Recipe { folder: "redis", name: "docker.io/library/redis:7".to_owned(), contexts: vec![] },
         Recipe { folder: "postgres", name: "docker.io/library/postgres:15".to_owned(), contexts: vec![] },
         Recipe {
             folder: "kafka",
             name: "docker.io/library/kafka:4.1.1".to_owned(),
-            contexts: vec![("libraries", maven::libraries("kafka")?)],
+            contexts: vec![("libraries", kafka)],
         },
-    ];
-    recipes.iter().map(Recipe::build).collect()
+    ]
 }
 
 /// The image of Cassandra, which only a shop that keeps its catalog there needs.
@@ -122,8 +128,11 @@ pub fn rocketmart_image() -> Result<Image> {
         })
     })?;
     forget_older("rocketmart-binaries", &binaries)?;
-    Recipe { folder: "rocketmart", name: ROCKETMART.to_owned(), contexts: vec![("binaries", binaries)] }
-        .build()
+    rocketmart(binaries).build()
+}
+
+fn rocketmart(binaries: PathBuf) -> Recipe {
+    Recipe { folder: COMPILED, name: ROCKETMART.to_owned(), contexts: vec![("binaries", binaries)] }
 }
 
 impl Recipe {
@@ -162,7 +171,8 @@ impl Recipe {
         for (name, context) in &self.contexts {
             command.arg("--build-context").arg(format!("{name}={}", context.display()));
         }
-        command.arg(folder);
+        command.arg("--file").arg(folder.join("Containerfile"));
+        command.arg(if self.folder == COMPILED { checkout() } else { folder.to_owned() });
         command
     }
 }
@@ -231,6 +241,9 @@ fn only(folder: &Path, program: &str) -> Result<PathBuf> {
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod readme;
 
 #[cfg(test)]
 mod tests {
