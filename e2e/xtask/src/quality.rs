@@ -3,7 +3,11 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
-use rocketmart_harness::{prepare::CargoTool, process, programs::Programs};
+use rocketmart_harness::{
+    prepare::{self, CargoTool},
+    process,
+    programs::Programs,
+};
 
 /// What has an OpenAPI document: the components that serve HTTP, and the shop as a whole.
 const DESCRIBED: [&str; 7] = ["catalog", "delivery", "member", "order", "payment", "search", "shop"];
@@ -18,6 +22,7 @@ pub(crate) fn lint() -> Result<()> {
     format(true)?;
     cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
     generate(&Programs::build()?, true)?;
+    prepare::check_what_runs_elsewhere()?;
     dependencies()
 }
 

@@ -1,7 +1,7 @@
-//! Kubernetes, Helm and Contour, built from source with the Go module proxy.
+//! Kubernetes, Helm, Contour, and readers of what runs elsewhere, built from source with the Go module proxy.
 //!
-//! Each has a module of its own in `e2e/node-binaries`, because each needs other versions of the
-//! same libraries. `go.mod` and `go.sum` pin every version, so they are the cache's key.
+//! Each has a module of its own, because each needs other versions of the same libraries. `go.mod` and
+//! `go.sum` pin every version, so they are the cache's key.
 
 use std::{
     fs,
@@ -17,11 +17,14 @@ use crate::{cache, step};
 
 /// From an empty build cache Kubernetes takes about 10 minutes on 2 idle cores.
 const LIMIT: Duration = Duration::from_mins(40);
+const NODE_BINARIES: &str = "e2e/node-binaries";
 pub const KUBERNETES_VERSION: &str = "v1.34.4";
 
-/// A Go module of `e2e/node-binaries` and the programs built from it.
+/// A Go module and the programs built from it.
 struct Module {
     name: &'static str,
+    /// Below the checkout, the folder with the module's own.
+    folder: &'static str,
     /// For the progress line.
     title: String,
     programs: Vec<String>,
@@ -42,6 +45,7 @@ pub fn kubernetes_binaries() -> Result<PathBuf> {
     let programs = PROGRAMS.iter().map(|program| format!("k8s.io/kubernetes/cmd/{program}"));
     Module {
         name: "kubernetes",
+        folder: NODE_BINARIES,
         title: format!("Kubernetes {KUBERNETES_VERSION} and CoreDNS"),
         programs: programs.chain(["./coredns".to_owned()]).collect(),
         link_flags: format!("-s -w {}", kubernetes_version_flags(KUBERNETES_VERSION)),
@@ -53,11 +57,24 @@ pub fn kubernetes_binaries() -> Result<PathBuf> {
 pub fn helm() -> Result<PathBuf> {
     let module = Module {
         name: "helm",
+        folder: NODE_BINARIES,
         title: "Helm 4".to_owned(),
         programs: vec!["helm.sh/helm/v4/cmd/helm".to_owned()],
         link_flags: "-s -w".to_owned(),
     };
     Ok(module.build(|_| Ok(()))?.join("helm"))
+}
+
+/// The folder with `kind-config` and `actionlint`, which read what is for kind and for a forge.
+pub(super) fn readers() -> Result<PathBuf> {
+    Module {
+        name: "kindcheck",
+        folder: "e2e",
+        title: "readers of kind's configuration and of workflows".to_owned(),
+        programs: vec!["./kind-config".to_owned(), "github.com/rhysd/actionlint/cmd/actionlint".to_owned()],
+        link_flags: "-s -w".to_owned(),
+    }
+    .build(|_| Ok(()))
 }
 
 /// Contour: its program and the manifests that its own documentation installs.
@@ -81,6 +98,7 @@ impl Contour {
 pub fn contour() -> Result<Contour> {
     let module = Module {
         name: "contour",
+        folder: NODE_BINARIES,
         title: "Contour, the ingress controller".to_owned(),
         programs: vec!["github.com/projectcontour/contour/cmd/contour".to_owned()],
         link_flags: "-s -w".to_owned(),
@@ -118,7 +136,7 @@ pub fn prometheus_operator_definitions() -> Result<PathBuf> {
 
 /// A cache entry with definitions out of a Go module that one of `e2e/node-binaries` depends on.
 fn definitions(entry: &str, by: &str, module: &str, folder: &str, names: &[&str]) -> Result<PathBuf> {
-    let by = checkout().join("e2e/node-binaries").join(by);
+    let by = checkout().join(NODE_BINARIES).join(by);
     let key = cache::key_of_files(&[by.join("go.mod"), by.join("go.sum")])?;
     cache::entry(entry, &key, |into| {
         let source = downloaded(&by, module)?.join(folder);
@@ -133,7 +151,7 @@ fn definitions(entry: &str, by: &str, module: &str, folder: &str, names: &[&str]
 
 impl Module {
     fn source(&self) -> PathBuf {
-        checkout().join("e2e/node-binaries").join(self.name)
+        checkout().join(self.folder).join(self.name)
     }
 
     fn key(&self) -> Result<String> {
@@ -241,6 +259,7 @@ mod tests {
     fn other_link_flags_make_another_key() -> Result<()> {
         let module = |link_flags: &str| Module {
             name: "helm",
+            folder: NODE_BINARIES,
             title: String::new(),
             programs: vec!["helm.sh/helm/v4/cmd/helm".to_owned()],
             link_flags: link_flags.to_owned(),

@@ -15,6 +15,7 @@ mod base;
 mod crates;
 mod debian;
 mod envoy;
+mod forge;
 mod go;
 mod images;
 mod schemathesis;
@@ -26,6 +27,7 @@ use anyhow::Result;
 pub use self::{
     crates::CargoTool,
     envoy::binary as envoy,
+    forge::check_what_runs_elsewhere,
     go::{
         Contour, KUBERNETES_VERSION, contour, gateway_definitions, helm, http_route_definition,
         kubernetes_binaries, prometheus_operator_definitions,
@@ -83,6 +85,7 @@ pub fn for_tests() -> Result<()> {
     schemathesis::packages()?;
     http_route_definition()?;
     prometheus_operator_definitions()?;
+    go::readers()?;
     kubernetes_binaries().map(drop)
 }
 
