@@ -12,10 +12,10 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::admission::{Admission, AdmissionArgs};
-use crate::feed::{self, Feed};
+use crate::feed::Feed;
 use crate::http::{self, Search};
 use crate::index::ProductIndex;
-use crate::stock::{self, Levels, Stock};
+use crate::stock::{Levels, Stock};
 
 const COMPONENT: &str = Component::Search.as_str();
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use rocketmart_contracts::internal_api::Rebuilt;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::clock::ms;
