@@ -1,7 +1,8 @@
 //! Our own programs and tests, built by one cargo invocation.
 //!
 //! The image, the demo and the tests share one profile and (through `workspace-hack`) one set of features,
-//! so every dependency is compiled once.
+//! so every dependency is compiled once. For what people run ([`Speed::Optimized`]) our own crates are compiled
+//! once more, at another level.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -11,6 +12,30 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+
+/// How our own programs are compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speed {
+    /// As the tests are: compiled soon.
+    AsTested,
+    /// What people run and measure: the crates that a purchase runs through are optimized.
+    Optimized,
+}
+
+/// The crates that a purchase runs through. Dependencies stay as they are, so that they are compiled once.
+const ON_THE_PATH: [&str; 9] = [
+    "rocketmart",
+    "rocketmart-contracts",
+    "rocketmart-delivery",
+    "rocketmart-kit",
+    "rocketmart-member",
+    "rocketmart-order",
+    "rocketmart-payment",
+    "rocketmart-server",
+    "rocketmart-stock",
+];
+/// The level of those crates in an optimized build.
+const LEVEL: u8 = 2;
 
 /// What an executable is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +67,16 @@ pub struct Programs {
 
 impl Programs {
     /// Builds all programs of the workspace; cargo's own progress goes to the terminal.
-    pub fn build() -> Result<Self> {
-        Self::build_targets(&["--bins"])
+    pub fn build(speed: Speed) -> Result<Self> {
+        let levels = match speed {
+            Speed::AsTested => Vec::new(),
+            Speed::Optimized => ON_THE_PATH
+                .iter()
+                .map(|package| format!("--config=profile.dev.package.{package}.opt-level={LEVEL}"))
+                .collect(),
+        };
+        let arguments: Vec<&str> = levels.iter().map(String::as_str).chain(["--bins"]).collect();
+        Self::build_targets(&arguments)
     }
 
     /// Builds all programs and all tests of the workspace.

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use rocketmart_harness::{
-    programs::Programs,
+    programs::{Programs, Speed},
     stack::{Backing, Component, Recipe, Stack},
     step::step,
 };
@@ -22,7 +22,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 const LOOK: Duration = Duration::from_millis(200);
 
 pub(crate) fn run() -> Result<()> {
-    let programs = Programs::build()?;
+    let programs = Programs::build(Speed::Optimized)?;
     // From here on there are folders and processes to be removed: a signal is an orderly end.
     let end = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {

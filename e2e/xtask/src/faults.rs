@@ -3,7 +3,10 @@
 use std::process::Command;
 
 use anyhow::{Result, bail};
-use rocketmart_harness::{prepare, programs::Programs};
+use rocketmart_harness::{
+    prepare,
+    programs::{Programs, Speed},
+};
 
 const OUTCOMES: &str = "target/faults";
 const RECORD: &str = "docs/faults.jsonl";
@@ -14,7 +17,7 @@ const SHORT: [&str; 4] = ["--seed", "1", "--round", "0"];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     prepare::packages()?;
-    let programs = Programs::build()?;
+    let programs = Programs::build(Speed::AsTested)?;
     // All rows, or some of them: either way the document shows the newest runs of each.
     let arguments = arguments.iter().map(String::as_str);
     let arguments = arguments.chain(["--record", RECORD, "--document", DOCUMENT]);

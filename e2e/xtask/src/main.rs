@@ -15,7 +15,12 @@ mod tests;
 use std::{env, path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, bail};
-use rocketmart_harness::{cluster::Cluster, node::Node, prepare, programs::Programs};
+use rocketmart_harness::{
+    cluster::Cluster,
+    node::Node,
+    prepare,
+    programs::{Programs, Speed},
+};
 
 const USAGE: &str = "cargo xtask <command>
 
@@ -64,9 +69,8 @@ fn run(arguments: Vec<String>) -> Result<()> {
     match command.as_str() {
         "demo" => demo::run(&demo::Options::parse(rest)?),
         "test" => tests::run(rest),
-        "up" => {
-            Node::up().map(|node| println!("the node is up; kubeconfig: {}", node.kubeconfig().display()))
-        }
+        "up" => Node::up(Speed::Optimized)
+            .map(|node| println!("the node is up; kubeconfig: {}", node.kubeconfig().display())),
         "down" => Node::down(),
         "kubectl" => {
             let arguments = rest.strip_prefix(&["--".to_owned()]).unwrap_or(rest);
@@ -89,7 +93,10 @@ fn run(arguments: Vec<String>) -> Result<()> {
         "bench" => bench::run(rest),
         "dev" => dev::run(),
         "faults" => faults::run(rest),
-        "gen" => quality::generate(&Programs::build()?, rest.iter().any(|argument| argument == "--check")),
+        "gen" => quality::generate(
+            &Programs::build(Speed::AsTested)?,
+            rest.iter().any(|argument| argument == "--check"),
+        ),
         "fmt" => quality::format(rest.iter().any(|argument| argument == "--check")),
         "lint" => quality::lint(),
         "help" | "--help" | "-h" => {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use rocketmart_harness::{
     prepare::{self, CargoTool},
     process,
-    programs::Programs,
+    programs::{Programs, Speed},
 };
 
 /// What has an OpenAPI document: the components that serve HTTP, and the shop as a whole.
@@ -21,7 +21,7 @@ pub(crate) fn format(check: bool) -> Result<()> {
 pub(crate) fn lint() -> Result<()> {
     format(true)?;
     cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
-    generate(&Programs::build()?, true)?;
+    generate(&Programs::build(Speed::AsTested)?, true)?;
     prepare::check_what_runs_elsewhere()?;
     dependencies()
 }

@@ -18,9 +18,12 @@ use mimalloc::MiMalloc;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
+/// With the level at which it was compiled: figures of a program that was not optimized are figures of another.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (opt-level ", env!("OPT_LEVEL"), ")");
+
 /// Rocket Mart: flash sales on Kubernetes.
 #[derive(Parser)]
-#[command(name = "rocketmart", version, disable_help_subcommand = true)]
+#[command(name = "rocketmart", version = VERSION, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     component: Component,

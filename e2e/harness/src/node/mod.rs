@@ -33,7 +33,9 @@ use self::{daemon::Daemon, layout::Layout};
 use crate::{
     cluster::Cluster,
     prepare::{self, Image, Prepared},
-    process, step,
+    process,
+    programs::Speed,
+    step,
 };
 
 const READY_LIMIT: Duration = Duration::from_mins(2);
@@ -52,8 +54,8 @@ pub struct Node {
 
 impl Node {
     /// Prepares everything, our own image included, and brings the node up.
-    pub fn up() -> Result<Self> {
-        Self::up_with(&prepare::all()?)
+    pub fn up(speed: Speed) -> Result<Self> {
+        Self::up_with(&prepare::all(speed)?)
     }
 
     /// Brings the node up from what was prepared. One that is up already stays, and gets the images

@@ -24,7 +24,11 @@ use super::{
     go::Contour,
     log,
 };
-use crate::{cache, maven, programs::Programs, step};
+use crate::{
+    cache, maven,
+    programs::{Programs, Speed},
+    step,
+};
 
 const LIMIT: Duration = Duration::from_mins(20);
 const KEPT_BESIDES_NEWEST: usize = 1;
@@ -112,8 +116,8 @@ pub fn cassandra_image() -> Result<Image> {
 }
 
 /// The image with all of our own programs, from what cargo builds now.
-pub fn rocketmart_image() -> Result<Image> {
-    let programs = step::step("Build our own programs", Programs::build)?;
+pub fn rocketmart_image(speed: Speed) -> Result<Image> {
+    let programs = step::step("Build our own programs", || Programs::build(speed))?;
     let programs = OUR_PROGRAMS.map(|name| programs.program(name).map(Path::to_owned));
     let programs = programs.into_iter().collect::<Result<Vec<_>>>()?;
     let binaries = cache::entry("rocketmart-binaries", &cache::key_of_files(&programs)?, |into| {

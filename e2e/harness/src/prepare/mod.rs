@@ -35,6 +35,7 @@ pub use self::{
     images::{Image, cassandra_image, rocketmart_image},
     schemathesis::{python, schemathesis},
 };
+use crate::programs::Speed;
 
 /// What a node is made from.
 #[derive(Debug, Clone)]
@@ -51,9 +52,9 @@ pub struct Prepared {
 }
 
 /// Prepares all of it: the node, the backing services and our own image.
-pub fn all() -> Result<Prepared> {
+pub fn all(speed: Speed) -> Result<Prepared> {
     let mut prepared = node()?;
-    prepared.images.push(rocketmart_image()?);
+    prepared.images.push(rocketmart_image(speed)?);
     Ok(prepared)
 }
 
@@ -73,7 +74,7 @@ pub fn node() -> Result<Prepared> {
 pub fn shop_images() -> Result<Vec<Image>> {
     packages()?;
     let mut images = images::of_the_backing_services()?;
-    images.push(rocketmart_image()?);
+    images.push(rocketmart_image(Speed::Optimized)?);
     Ok(images)
 }
 

@@ -16,7 +16,7 @@ mod tools;
 use std::{fs, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, bail};
-use rocketmart_harness::{cluster::Cluster, node::Node, prepare, step};
+use rocketmart_harness::{cluster::Cluster, node::Node, prepare, programs::Speed, step};
 
 use self::{sale::Sale, timeline::Timeline, tools::Tools};
 
@@ -33,6 +33,8 @@ pub(crate) struct Options {
     pub entrance: String,
     /// Keeps the catalog in Cassandra rather than in PostgreSQL.
     pub cassandra: bool,
+    /// How our programs on the node of this machine are compiled.
+    pub speed: Speed,
     pub units: u32,
     pub shoppers: u32,
     /// How many of them sign up by themselves, through the link in a mail.
@@ -45,6 +47,7 @@ impl Default for Options {
             kubeconfig: None,
             entrance: "http://envoy.projectcontour".to_owned(),
             cassandra: false,
+            speed: Speed::Optimized,
             units: 1_000,
             shoppers: 5_000,
             sign_ups: 24,
@@ -133,7 +136,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// The node of this machine, with what the demo needs on it.
 fn node(options: &Options) -> Result<Node> {
-    let node = Node::up()?;
+    let node = Node::up(options.speed)?;
     if options.cassandra {
         let image = prepare::cassandra_image()?;
         step::step("Import the image of Cassandra", || node.import_image(&image))?;

@@ -7,13 +7,20 @@ use anyhow::{Context, Result, bail};
 use rocketmart_harness::cluster::Cluster;
 use serde_json::{Value, json};
 
-use super::{sale::Sale, timeline::Seen};
+use super::{
+    install::{SHOP, SHOP_NAMESPACE},
+    sale::Sale,
+    timeline::Seen,
+};
 
 pub(crate) fn assemble(cluster: &Cluster, sale: &Sale, folder: &Path, seen: &Seen) -> Result<Value> {
     let status = sale.status(cluster)?;
     let rush = read(&folder.join("rush.json"))?;
     let checker = read(&folder.join("checker.json"))?;
+    let order = format!("deployment/{SHOP}-order");
+    let version = ["--namespace", SHOP_NAMESPACE, "exec", &order, "--", "rocketmart", "--version"];
     Ok(json!({
+        "program": cluster.kubectl(&version)?.trim(),
         "sale": sale.name,
         "preloaded": status["totals"]["preloaded"],
         "sold": status["totals"]["sold"],
@@ -46,6 +53,7 @@ pub(crate) fn assemble(cluster: &Cluster, sale: &Sale, folder: &Path, seen: &See
 pub(crate) fn print(report: &Value) {
     println!("\nReport");
     for key in [
+        "program",
         "preloaded",
         "sold",
         "remaining",
