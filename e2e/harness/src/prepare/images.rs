@@ -24,7 +24,7 @@ use super::{
     go::Contour,
     log,
 };
-use crate::{cache, maven, programs::Programs, step};
+use crate::{cache, command, maven, programs::Programs, step};
 
 const LIMIT: Duration = Duration::from_mins(20);
 const KEPT_BESIDES_NEWEST: usize = 1;
@@ -114,7 +114,7 @@ pub fn rocketmart_image() -> Result<Image> {
         // Debug information is most of a binary; symbols stay, so that a panic names functions.
         programs.iter().try_for_each(|program| {
             let name = program.file_name().context("a program without a name")?;
-            step::run(
+            command::run(
                 Command::new("strip").arg("--strip-debug").arg("-o").arg(into.join(name)).arg(program),
                 &log("strip"),
                 LIMIT,
@@ -136,7 +136,7 @@ impl Recipe {
                 if base_of(&folder)? == base::NAME {
                     base::load(&base)?;
                 }
-                step::run(&mut self.build_command(&folder), &log(&kind), LIMIT)?;
+                command::run(&mut self.build_command(&folder), &log(&kind), LIMIT)?;
                 push(&self.name, &into.join("image.tar"))
             })
         })?;
@@ -170,8 +170,8 @@ impl Recipe {
 /// Writes an image to an archive and forgets it: what stays in the store is the base alone.
 fn push(name: &str, archive: &Path) -> Result<()> {
     let target = format!("docker-archive:{}:{name}", archive.display());
-    step::run(buildah().args(["push", "--quiet", name, &target]), &log("image-push"), LIMIT)?;
-    step::run(buildah().args(["rmi", name]), &log("image-remove"), LIMIT)
+    command::run(buildah().args(["push", "--quiet", name, &target]), &log("image-push"), LIMIT)?;
+    command::run(buildah().args(["rmi", name]), &log("image-remove"), LIMIT)
 }
 
 /// The image that the last stage of a Containerfile starts from.
@@ -215,7 +215,7 @@ fn forget_older(kind: &str, newest: &Path) -> Result<()> {
 fn pause_binary() -> Result<PathBuf> {
     let source = checkout().join("images/pause/pause.c");
     cache::entry("pause", &cache::key_of_files(std::slice::from_ref(&source))?, |into| {
-        step::run(
+        command::run(
             Command::new("cc").args(["-Os", "-static", "-s", "-o"]).arg(into.join("pause")).arg(&source),
             &log("pause"),
             LIMIT,
