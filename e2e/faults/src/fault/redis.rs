@@ -65,7 +65,7 @@ pub(super) fn inject(fault: &Fault, world: &World) -> Result<()> {
 
 /// The operator's part, which begins when it looks next; how long all of it takes counts as recovering.
 pub(super) fn rebuild(world: &World) -> Result<()> {
-    let (door, sale) = (world.side_door().clone(), world.flock()?.sale().to_owned());
+    let (door, sale) = (world.side_door().clone(), world.probe_pool()?.sale().to_owned());
     thread::spawn(move || {
         if let Err(error) = door.rebuild(&sale, REBUILD_LIMIT) {
             println!("      the sale was not rebuilt: {error:#}");
