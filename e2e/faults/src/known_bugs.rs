@@ -13,9 +13,9 @@ use rocketmart_harness::stack::Component;
 
 use crate::{
     fault::{BEFORE_HANDLING, Fault},
+    fixture::Fixture,
     rows::{PAYMENT_SECONDS, dies, units},
     run::{self as sale, Faults, Plan},
-    town::Town,
     world::{Shape, World},
 };
 
@@ -103,7 +103,7 @@ async fn caught(mistake: &Mistake, program: &Path, out: &Path) -> Result<Option<
         shape.environment.extend(mistake.bug.map(|bug| (component, BUG, bug.to_owned())));
     }
     let world = Arc::new(World::start(shape).await?);
-    let town = Town::settle(&world).await?;
+    let fixture = Fixture::make(&world).await?;
     let plan = Plan {
         name: format!("bug-{}", mistake.name),
         faults: Faults::InTurn((mistake.faults)()),
@@ -116,7 +116,7 @@ async fn caught(mistake: &Mistake, program: &Path, out: &Path) -> Result<Option<
         drain_limit: DRAIN_LIMIT,
         seed: 1,
     };
-    let outcome = sale::run(&world, &town, &plan, &out.join(&plan.name)).await?;
+    let outcome = sale::run(&world, &fixture, &plan, &out.join(&plan.name)).await?;
     // A slow recovery is no finding here: the books have to be wrong.
     let found = outcome.audit.invariants.iter().filter(|(_, verdict)| verdict.difference > 0);
     let found: Vec<_> = found.map(|(name, verdict)| format!("{name} ({})", verdict.difference)).collect();

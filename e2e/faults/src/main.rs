@@ -13,11 +13,11 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use rocketmart_faults::{
     campaign,
+    fixture::Fixture,
     known_bugs::{self, Mistake},
     packets, report,
     rows::{self, ELSEWHERE, Row},
     run::{self, Outcome, Plan},
-    town::Town,
     world::{Shape, World},
 };
 use rocketmart_harness::process;
@@ -139,18 +139,18 @@ fn document(args: &Args) -> Result<()> {
 /// Where runs take place: in the same shop with the same people, until something is wrong with it.
 struct Place<'a> {
     args: &'a Args,
-    open: Option<(Arc<World>, Town)>,
+    open: Option<(Arc<World>, Fixture)>,
 }
 
 impl Place<'_> {
     /// Carries out a plan; what is wrong, in one line.
     async fn run(&mut self, plan: &Plan) -> Result<Option<String>> {
-        let (world, town) = match &self.open {
+        let (world, fixture) = match &self.open {
             Some(open) => open,
             None => self.open.insert(open(&self.args.program).await?),
         };
         let started = Instant::now();
-        let outcome = run::run(world, town, plan, &self.args.out.join(&plan.name)).await;
+        let outcome = run::run(world, fixture, plan, &self.args.out.join(&plan.name)).await;
         if let Some(record) = &self.args.record {
             report::note(record, &plan.name, &outcome, started.elapsed())?;
         }
@@ -164,13 +164,13 @@ impl Place<'_> {
     }
 }
 
-async fn open(program: &Path) -> Result<(Arc<World>, Town)> {
+async fn open(program: &Path) -> Result<(Arc<World>, Fixture)> {
     println!("  the shop of processes …");
     let started = Instant::now();
     let world = Arc::new(World::start(Shape::usual(program)).await?);
-    let town = Town::settle(&world).await?;
+    let fixture = Fixture::make(&world).await?;
     println!("  the shop of processes: open after {:.1} s", started.elapsed().as_secs_f64());
-    Ok((world, town))
+    Ok((world, fixture))
 }
 
 async fn rounds(args: &Args, place: &mut Place<'_>) -> Result<Vec<String>> {

@@ -89,16 +89,16 @@ async fn measured(world: &World) -> Result<()> {
 
 /// Purchases accepted while buyers wait for their answers.
 async fn peak(world: &World) -> Result<usize> {
-    let flock = world.flock()?;
+    let pool = world.probe_pool()?;
     let start = Instant::now() + WARM_UP;
     let end = start + MEASURED;
     let mut buyers = JoinSet::new();
     for buyer in 0..WAITING_BUYERS {
-        let flock = flock.clone();
+        let pool = pool.clone();
         buyers.spawn(async move {
             let mut accepted = 0;
             while Instant::now() < end {
-                if let Ok(Ok(answer)) = timeout_at(end, flock.try_to_buy(buyer)).await {
+                if let Ok(Ok(answer)) = timeout_at(end, pool.try_to_buy(buyer)).await {
                     accepted += usize::from(answer.status.is_success() && Instant::now() >= start);
                 }
             }
@@ -114,7 +114,7 @@ async fn peak(world: &World) -> Result<usize> {
 
 /// So many purchases every tick, whether the earlier ones were answered or not.
 async fn twice(world: &World, per_tick: usize) -> Result<Seen> {
-    let flock = world.flock()?;
+    let pool = world.probe_pool()?;
     let start = Instant::now() + WARM_UP;
     let end = start + MEASURED;
     let mut requests = JoinSet::new();
@@ -122,10 +122,10 @@ async fn twice(world: &World, per_tick: usize) -> Result<Seen> {
     while Instant::now() < end {
         ticks.tick().await;
         for buyer in 0..per_tick {
-            let flock = flock.clone();
+            let pool = pool.clone();
             requests.spawn(async move {
                 let sent = Instant::now();
-                (flock.try_to_buy(buyer).await, sent.elapsed(), Instant::now())
+                (pool.try_to_buy(buyer).await, sent.elapsed(), Instant::now())
             });
         }
     }

@@ -27,7 +27,7 @@ Written by `cargo xtask faults`; do not edit. Each row is a sale under load on r
 APIs, two relays, two order-workers, two payment-workers, Redis with `appendfsync always` on a disk of its
 own, PostgreSQL, Kafka), with faults in it, again and again. A client-side history is kept of every request. In the
 end the sale is closed, drained and closed out, and the auditor compares I1–I7 across the history, Redis,
-Kafka, PostgreSQL and the payment provider. *Recovery* is the time from the end of a fault until a canary
+Kafka, PostgreSQL and the payment provider. *Recovery* is the time from the end of a fault until a probe buyer
 has bought and its order is paid, the whole way through relay, Kafka, workers and provider; the slowest one
 counts.
 

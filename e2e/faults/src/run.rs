@@ -26,10 +26,11 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    canary::Flock,
     evidence,
     fault::Fault,
-    town::{CURRENCY, PRICE, ROCKET, SEED, Town},
+    fixture::Fixture,
+    probe::ProbePool,
+    products::{CURRENCY, PRICE, PROBE, ROCKET},
     world::World,
 };
 
@@ -49,7 +50,7 @@ const AUDIT_INTERVAL: Duration = Duration::from_millis(500);
 /// minutes slow.
 const SLOWEST_CLOCK: Duration = Duration::from_mins(11);
 const REQUESTS_AT_ONCE: usize = 64;
-const CANARY_UNITS: u32 = 150_000;
+const PROBE_UNITS: u32 = 150_000;
 
 /// What happens during a sale.
 #[derive(Debug, Clone)]
@@ -88,7 +89,7 @@ pub struct Outcome {
     pub injections: usize,
     /// Why faults of a campaign could not be injected: another one had just ended what they are for.
     pub not_injected: Vec<String>,
-    /// Requests of shoppers and canaries, by outcome.
+    /// Requests of shoppers and probe buyers, by outcome.
     pub operations: usize,
     pub ok: usize,
     pub refused: usize,
@@ -111,7 +112,7 @@ impl Outcome {
 }
 
 /// Runs a plan; an error is a run that could not be carried through.
-pub async fn run(world: &Arc<World>, town: &Town, plan: &Plan, folder: &Path) -> Result<Outcome> {
+pub async fn run(world: &Arc<World>, fixture: &Fixture, plan: &Plan, folder: &Path) -> Result<Outcome> {
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     evidence::clear(folder)?;
     let sale = Uuid::now_v7();
@@ -127,12 +128,12 @@ pub async fn run(world: &Arc<World>, town: &Town, plan: &Plan, folder: &Path) ->
 
     let history = folder.join("history.jsonl");
     let rush = tokio::spawn(rush::run(rush::Plan {
-        shop: town.shop.clone(),
-        provider: town.provider.clone(),
+        shop: fixture.shop.clone(),
+        provider: fixture.provider.clone(),
         sale: sale.to_string(),
         sku: ROCKET.to_owned(),
         habits: Habits::OF_THE_SEED,
-        people: town.shoppers.iter().take(plan.shoppers).cloned().collect(),
+        people: fixture.shoppers.iter().take(plan.shoppers).cloned().collect(),
         opens_at,
         arrive_within: plan.arrive_within,
         history: history.clone(),
@@ -140,15 +141,17 @@ pub async fn run(world: &Arc<World>, town: &Town, plan: &Plan, folder: &Path) ->
         requests_at_once: REQUESTS_AT_ONCE,
         limit: Duration::from_hours(1),
     }));
-    let canaries = folder.join("canaries.jsonl");
-    let flock = Arc::new(Flock::gather(town, &sale.to_string(), History::create(&canaries)?));
+    let probes = folder.join("probes.jsonl");
+    let buyers = fixture.probe_buyers.clone();
+    let pool = ProbePool::new(fixture.shop.clone(), buyers, &sale.to_string(), History::create(&probes)?);
+    let pool = Arc::new(pool);
     let revivals = world.revivals();
-    flock.until_one_returns(PATIENCE).await.context("before any fault")?;
-    flock.change_their_minds().await.context("cancelling twice")?;
+    pool.until_one_succeeds(PATIENCE).await.context("before any fault")?;
+    pool.change_their_minds().await.context("cancelling twice")?;
     let mut troubles = Vec::new();
-    world.set_flock(Some(Arc::clone(&flock)));
-    let injected = inject(world, &flock, plan, opens_at).await;
-    world.set_flock(None);
+    world.set_probe_pool(Some(Arc::clone(&pool)));
+    let injected = inject(world, &pool, plan, opens_at).await;
+    world.set_probe_pool(None);
     let Injected { injections, not_injected, recoveries } = injected.unwrap_or_else(|error| {
         troubles.push(format!("{error:#}"));
         Injected::default()
@@ -169,9 +172,9 @@ pub async fn run(world: &Arc<World>, town: &Town, plan: &Plan, folder: &Path) ->
         anyhow!("shoppers still wait for the sale to end after the close-out; {}", troubles.join("; "))
     })?;
     let mut records = aftermath??.records;
-    let flock = Arc::into_inner(flock).ok_or_else(|| anyhow!("a canary is still out"))?;
-    records.extend(flock.finish()?);
-    append(&canaries, &history)?;
+    let pool = Arc::into_inner(pool).ok_or_else(|| anyhow!("a probe buyer is still under way"))?;
+    records.extend(pool.finish()?);
+    append(&probes, &history)?;
     let audit = settle(world, plan, sale, since, &history).await?;
     let findings = findings(&audit);
     if !findings.is_empty() {
@@ -218,7 +221,7 @@ fn terms(plan: &Plan, opens_at: OffsetDateTime) -> SaleTerms {
     SaleTerms {
         name: plan.name.clone(),
         fence: 1,
-        items: vec![item(ROCKET, plan.units, 1), item(SEED, CANARY_UNITS, CANARY_UNITS)],
+        items: vec![item(ROCKET, plan.units, 1), item(PROBE, PROBE_UNITS, PROBE_UNITS)],
         currency: CURRENCY.to_owned(),
         opens_at,
         closes_at: opens_at + Duration::from_hours(4),
@@ -237,7 +240,7 @@ struct Injected {
 
 async fn inject(
     world: &Arc<World>,
-    flock: &Arc<Flock>,
+    pool: &Arc<ProbePool>,
     plan: &Plan,
     opens_at: OffsetDateTime,
 ) -> Result<Injected> {
@@ -249,7 +252,7 @@ async fn inject(
                 println!("    {fault}");
                 let (injecting, world) = (fault.clone(), Arc::clone(world));
                 blocking(move || injecting.inject(&world)).await?;
-                let recovery = flock.until_one_returns(limit).await.with_context(|| fault.to_string())?;
+                let recovery = pool.until_one_succeeds(limit).await.with_context(|| fault.to_string())?;
                 println!("      bought and paid again after {:.1} s", recovery.as_secs_f64());
                 recoveries.push(recovery);
                 tokio::time::sleep(LULL).await;
@@ -273,7 +276,7 @@ async fn inject(
                 });
             }
             while going_on.join_next().await.is_some() {}
-            let recovery = flock.until_one_returns(limit).await.context("after all faults")?;
+            let recovery = pool.until_one_succeeds(limit).await.context("after all faults")?;
             let not_injected = std::mem::take(&mut *failed.lock().unwrap_or_else(PoisonError::into_inner));
             for error in &not_injected {
                 println!("    could not be injected: {error}");

@@ -19,9 +19,9 @@ use rocketmart_harness::{
 };
 
 use crate::{
-    canary::Flock,
     disk::Disk,
     network::{Edge, Edges, Proxy, Trouble},
+    probe::ProbePool,
 };
 
 /// Longer than all rows take.
@@ -59,8 +59,8 @@ pub struct World {
     edges: Edges,
     disk: Option<Mutex<Disk>>,
     internal_api: InternalApi,
-    /// Who buys in the sale of the present run.
-    flock: Mutex<Option<Arc<Flock>>>,
+    /// The probe buyers of the present run.
+    probe_pool: Mutex<Option<Arc<ProbePool>>>,
     revivals: Arc<AtomicUsize>,
     dropped: Arc<AtomicBool>,
 }
@@ -146,8 +146,17 @@ impl World {
         let stack = Arc::new(Mutex::new(stack));
         let (revivals, dropped) = (Arc::default(), Arc::default());
         supervise(&stack, &revivals, &dropped);
-        let flock = Mutex::default();
-        Ok(Self { program, stack, edges, disk: disk.map(Mutex::new), internal_api, flock, revivals, dropped })
+        let probe_pool = Mutex::default();
+        Ok(Self {
+            program,
+            stack,
+            edges,
+            disk: disk.map(Mutex::new),
+            internal_api,
+            probe_pool,
+            revivals,
+            dropped,
+        })
     }
 
     /// The built `rocketmart`.
@@ -169,14 +178,14 @@ impl World {
         act(&mut disk.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Says who buys in the sale of the present run.
-    pub fn set_flock(&self, flock: Option<Arc<Flock>>) {
-        *self.flock.lock().unwrap_or_else(PoisonError::into_inner) = flock;
+    /// Sets the probe buyers of the present run, for faults that buy themselves; `None` when it is over.
+    pub fn set_probe_pool(&self, pool: Option<Arc<ProbePool>>) {
+        *self.probe_pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
     }
 
-    pub fn flock(&self) -> Result<Arc<Flock>> {
-        let flock = self.flock.lock().unwrap_or_else(PoisonError::into_inner);
-        flock.clone().context("no sale is under way")
+    pub fn probe_pool(&self) -> Result<Arc<ProbePool>> {
+        let pool = self.probe_pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.clone().context("no sale is under way")
     }
 
     pub fn internal_api(&self) -> &InternalApi {

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    ports, prepare,
+    command, ports, prepare,
     process::{self, Process, Server},
     step,
 };
@@ -126,8 +126,8 @@ localAPIEndpoint:
         command
     };
     let log = dir.join("kubeadm.log");
-    step::run(kubeadm().args(["certs", "all", "--config"]).arg(&configuration), &log, START_LIMIT)?;
-    step::run(
+    command::run(kubeadm().args(["certs", "all", "--config"]).arg(&configuration), &log, START_LIMIT)?;
+    command::run(
         kubeadm()
             .args(["kubeconfig", "super-admin", "--kubeconfig-dir"])
             .arg(dir)

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{node, prepare};
+use crate::prepare;
 
 mod service;
 
@@ -31,11 +31,6 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The node of this machine; fails when it is not up.
-    pub fn local() -> Result<Self> {
-        Ok(node::Node::find()?.context("the node is not up (`cargo xtask up`)")?.cluster().clone())
-    }
-
     /// Any cluster, by its kubeconfig; with the kubectl and the Helm that are installed, or else ours.
     pub fn elsewhere(kubeconfig: &Path) -> Result<Self> {
         let kubeconfig =

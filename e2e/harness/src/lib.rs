@@ -14,6 +14,7 @@ pub mod backing;
 pub mod cache;
 pub mod checkout;
 pub mod cluster;
+pub mod command;
 pub mod documents;
 pub mod maven;
 pub mod node;

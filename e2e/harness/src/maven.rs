@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::Result;
 
-use crate::{cache, step};
+use crate::{cache, command, step};
 
 /// The folder with all jars of `e2e/node-binaries/<program>/pom.xml`, fetched at first use.
 pub fn libraries(program: &str) -> Result<PathBuf> {
@@ -13,7 +13,7 @@ pub fn libraries(program: &str) -> Result<PathBuf> {
     let key = cache::key_of_files(std::slice::from_ref(&pom))?;
     cache::entry(&format!("{program}-libraries"), &key, |into| {
         step::step(&format!("Fetch {program}'s libraries (Maven)"), || {
-            step::run(
+            command::run(
                 Command::new("mvn")
                     .args(["--batch-mode", "--quiet", "--file"])
                     .arg(&pom)

@@ -6,8 +6,7 @@
 //! long as the process.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -135,43 +134,7 @@ impl Drop for Process {
     }
 }
 
-/// A command that runs to its end with its output in a file.
-#[derive(Debug)]
-pub struct Logged {
-    child: Child,
-}
-
-impl Logged {
-    pub fn spawn(command: &mut Command, log: &Path) -> Result<Self> {
-        if let Some(folder) = log.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let file = File::create(log).with_context(|| format!("opening {}", log.display()))?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .spawn()
-            .with_context(|| format!("starting {}", command.get_program().to_string_lossy()))?;
-        Ok(Self { child })
-    }
-
-    /// Sends a signal by name, e.g. `INT`.
-    pub fn signal(&self, name: &str) -> Result<()> {
-        signal(&self.child, name)
-    }
-
-    pub fn wait_for(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
-        wait_for(&mut self.child, limit)
-    }
-
-    pub fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn signal(child: &Child, name: &str) -> Result<()> {
+pub(crate) fn signal(child: &Child, name: &str) -> Result<()> {
     let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status()?;
     if !status.success() {
         bail!("no process {} to send SIG{name}", child.id());
@@ -179,7 +142,7 @@ fn signal(child: &Child, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn wait_for(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
+pub(crate) fn wait_for(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait()? {

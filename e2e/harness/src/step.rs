@@ -12,8 +12,6 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::Logged;
-
 /// How many lines of a log are shown when a step fails.
 const LOG_LINES_ON_FAILURE: usize = 30;
 
@@ -42,20 +40,6 @@ pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     }
     let _ = std::io::stdout().flush();
     outcome.with_context(|| what.to_owned())
-}
-
-/// Runs a command to its end with its output in `log`; ends it when `limit` has passed, and fails
-/// with the end of the log unless it succeeds.
-pub fn run(command: &mut std::process::Command, log: &Path, limit: Duration) -> Result<()> {
-    let mut child = Logged::spawn(command, log)?;
-    let Some(status) = child.wait_for(limit)? else {
-        child.kill();
-        bail!("did not finish within {} s\n{}", limit.as_secs(), tail(log));
-    };
-    if !status.success() {
-        bail!("{} ended with {status}\n{}", command.get_program().to_string_lossy(), tail(log));
-    }
-    Ok(())
 }
 
 /// Waits until `ready` answers true, for at most `limit`; says what it was waiting for if it did not.

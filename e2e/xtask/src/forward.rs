@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use rocketmart_harness::cluster::Cluster;
+use rocketmart_harness::node::Node;
 
 /// The command of the child inside; nobody types it.
 pub(crate) const INSIDE: &str = "forward-inside";
@@ -26,7 +26,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         [port] => port.parse().with_context(|| format!("`{port}` is no port"))?,
         _ => bail!("forward takes one port"),
     };
-    let cluster = Cluster::local()?;
+    let node = Node::running()?;
+    let cluster = node.cluster();
     let listener = TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("port {port}"))?;
     println!(
         "http://shop.rocketmart.local:{port} leads to the shop, once /etc/hosts has

@@ -16,7 +16,6 @@ use std::{env, path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, bail};
 use rocketmart_harness::{
-    cluster::Cluster,
     node::Node,
     prepare,
     programs::{Programs, Speed},
@@ -74,7 +73,7 @@ fn run(arguments: Vec<String>) -> Result<()> {
         "down" => Node::down(),
         "kubectl" => {
             let arguments = rest.strip_prefix(&["--".to_owned()]).unwrap_or(rest);
-            let status = Cluster::local()?.kubectl_command(arguments).status()?;
+            let status = Node::running()?.cluster().kubectl_command(arguments).status()?;
             if status.success() { Ok(()) } else { bail!("kubectl ended with {status}") }
         }
         "shell" => deployed::shell(rest),

@@ -34,7 +34,6 @@ pub use records::{Authorization, AuthorizationStatus, Charge, ChargeStatus, Refu
 pub use settings::Settings;
 
 use callbacks::CallbackSender;
-use journal::Journal;
 use ledger::Ledger;
 
 /// How the simulator is started.
@@ -116,7 +115,7 @@ async fn bind(args: Args, stop: CancellationToken) -> anyhow::Result<(TcpListene
     let ledger = match &args.provider_state_file {
         None => Ledger::default(),
         Some(path) => {
-            Journal::open(path).with_context(|| format!("opening the state file {}", path.display()))?
+            Ledger::open(path).with_context(|| format!("opening the state file {}", path.display()))?
         }
     };
     let listener = TcpListener::bind(args.provider_listen)

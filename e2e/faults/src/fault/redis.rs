@@ -65,7 +65,7 @@ pub(super) fn inject(fault: &Fault, world: &World) -> Result<()> {
 
 /// The operator's part, which begins when it looks next; how long all of it takes counts as recovering.
 pub(super) fn rebuild(world: &World) -> Result<()> {
-    let (api, sale) = (world.internal_api().clone(), world.flock()?.sale().to_owned());
+    let (api, sale) = (world.internal_api().clone(), world.probe_pool()?.sale().to_owned());
     thread::spawn(move || {
         if let Err(error) = api.rebuild(&sale, REBUILD_LIMIT) {
             println!("      the sale was not rebuilt: {error:#}");

@@ -14,9 +14,8 @@ use anyhow::Result;
 
 pub use self::{secured::Secured, topics::Topic};
 use crate::{
-    maven, ports,
+    command, maven, ports,
     process::{self, Process, Server},
-    step,
 };
 
 /// A broker process and its log directory; both go when dropped.
@@ -159,7 +158,7 @@ impl Drop for Kafka {
 
 /// Prepares an empty data directory, as a broker in `KRaft` mode wants it.
 fn format(classpath: &str, dir: &Path, secured: bool) -> Result<()> {
-    step::run(
+    command::run(
         Command::new("java")
             .args(["-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", classpath])
             .args(["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config"])

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::layout::Layout;
-use crate::step;
+use crate::{command, step};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -21,14 +21,14 @@ pub(super) fn create(layout: &Layout, kubernetes: &Path) -> Result<()> {
         command.args(["init", "phase"]);
         command
     };
-    step::run(
+    command::run(
         kubeadm().args(["certs", "all", "--config"]).arg(&configuration),
         &layout.log("kubeadm-certs"),
         LIMIT,
     )?;
     let kubelet = layout.kubeconfig("kubelet");
     let folder = kubelet.parent().context("a kubeconfig lies in a folder")?;
-    step::run(
+    command::run(
         kubeadm()
             .args(["kubeconfig", "all", "--kubeconfig-dir"])
             .arg(folder)

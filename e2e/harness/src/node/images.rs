@@ -8,7 +8,7 @@ use std::{fs, process::Command, time::Duration};
 use anyhow::{Context, Result, bail};
 
 use super::layout::Layout;
-use crate::{prepare::Image, step};
+use crate::{command, prepare::Image};
 
 const LIMIT: Duration = Duration::from_mins(5);
 
@@ -17,7 +17,7 @@ pub(super) fn import(layout: &Layout, image: &Image) -> Result<()> {
     if is_imported(layout, image) {
         return Ok(());
     }
-    step::run(
+    command::run(
         ctr(layout).args(["images", "import"]).arg(&image.archive),
         &layout.log("image-import"),
         LIMIT,
@@ -45,7 +45,7 @@ pub(super) fn forget_containers(layout: &Layout) -> Result<bool> {
     if containers.is_empty() {
         return Ok(false);
     }
-    step::run(
+    command::run(
         ctr(layout).args(["containers", "rm"]).args(containers),
         &layout.log("containers-remove"),
         LIMIT,

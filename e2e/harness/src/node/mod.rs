@@ -26,7 +26,7 @@ mod volumes;
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 pub use self::{check::survives_a_crash_and_leaves_nothing, layout::ADDRESS};
 use self::{daemon::Daemon, layout::Layout};
@@ -86,6 +86,11 @@ impl Node {
             return Ok(None);
         }
         Ok(Some(Self::at(layout, &prepare::kubernetes_binaries()?, &prepare::helm()?)))
+    }
+
+    /// The node of this machine; fails when it is not up.
+    pub fn running() -> Result<Self> {
+        Self::find()?.context("the node is not up (`cargo xtask up`)")
     }
 
     /// Removes the node and everything it made, whatever state it is in.

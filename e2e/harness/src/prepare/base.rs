@@ -11,7 +11,7 @@ use std::{
 use anyhow::Result;
 
 use super::log;
-use crate::{cache, step};
+use crate::{cache, command, step};
 
 pub(super) const NAME: &str = "docker.io/library/debian:bookworm-slim";
 const LIMIT: Duration = Duration::from_mins(10);
@@ -45,7 +45,7 @@ pub(super) fn key() -> String {
 pub(super) fn root_file_system() -> Result<PathBuf> {
     let entry = cache::entry("base-image", &key(), |into| {
         step::step("Make the base image from Debian's packages", || {
-            step::run(
+            command::run(
                 Command::new("mmdebstrap").args(OPTIONS).arg("bookworm").arg(into.join("base.tar")),
                 &log("base-image"),
                 LIMIT,
@@ -64,7 +64,7 @@ pub(super) fn load(entry: &Path) -> Result<()> {
     if buildah().args(["inspect", "--type", "image", &this_base]).output()?.status.success() {
         return Ok(());
     }
-    step::run(
+    command::run(
         buildah().args(["build", "--pull=never", "--tag", NAME, "--tag", &this_base]).arg(entry),
         &log("base-image-load"),
         LIMIT,

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Command, time::Duration};
 use anyhow::Result;
 
 use super::log;
-use crate::{cache, step};
+use crate::{cache, command, step};
 
 /// cargo-hakari took nine minutes on 2 busy cores, and cargo-deny is larger.
 const LIMIT: Duration = Duration::from_mins(30);
@@ -50,7 +50,7 @@ impl CargoTool {
                     .arg(name);
                 // What it leaves in its own folder of built crates nobody needs again.
                 install.env("CARGO_TARGET_DIR", into.join("target"));
-                step::run(&mut install, &log(name), LIMIT)?;
+                command::run(&mut install, &log(name), LIMIT)?;
                 Ok(std::fs::remove_dir_all(into.join("target"))?)
             })
         })?;

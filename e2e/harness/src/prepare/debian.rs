@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::log;
-use crate::step;
+use crate::{command, step};
 
 const PACKAGES: &[&str] = &[
     // The node.
@@ -47,8 +47,8 @@ pub(super) fn install_missing() -> Result<()> {
         return Ok(());
     }
     step::step(&format!("Install Debian packages: {}", missing.join(" ")), || {
-        step::run(Command::new("apt-get").args(["update", "--quiet"]), &log("apt-update"), LIMIT)?;
-        step::run(
+        command::run(Command::new("apt-get").args(["update", "--quiet"]), &log("apt-update"), LIMIT)?;
+        command::run(
             Command::new("apt-get")
                 .args(["install", "--yes", "--quiet", "--no-install-recommends"])
                 .args(&missing)

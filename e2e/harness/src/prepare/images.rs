@@ -25,7 +25,7 @@ use super::{
     log,
 };
 use crate::{
-    cache, maven,
+    cache, command, maven,
     programs::{Programs, Speed},
     step,
 };
@@ -124,7 +124,7 @@ pub fn rocketmart_image(speed: Speed) -> Result<Image> {
         // Debug information is most of a binary; symbols stay, so that a panic names functions.
         programs.iter().try_for_each(|program| {
             let name = program.file_name().context("a program without a name")?;
-            step::run(
+            command::run(
                 Command::new("strip").arg("--strip-debug").arg("-o").arg(into.join(name)).arg(program),
                 &log("strip"),
                 LIMIT,
@@ -149,7 +149,7 @@ impl Recipe {
                 if base_of(&folder)? == base::NAME {
                     base::load(&base)?;
                 }
-                step::run(&mut self.build_command(&folder), &log(&kind), LIMIT)?;
+                command::run(&mut self.build_command(&folder), &log(&kind), LIMIT)?;
                 push(&self.name, &into.join("image.tar"))
             })
         })?;
@@ -184,8 +184,8 @@ impl Recipe {
 /// Writes an image to an archive and forgets it: what stays in the store is the base alone.
 fn push(name: &str, archive: &Path) -> Result<()> {
     let target = format!("docker-archive:{}:{name}", archive.display());
-    step::run(buildah().args(["push", "--quiet", name, &target]), &log("image-push"), LIMIT)?;
-    step::run(buildah().args(["rmi", name]), &log("image-remove"), LIMIT)
+    command::run(buildah().args(["push", "--quiet", name, &target]), &log("image-push"), LIMIT)?;
+    command::run(buildah().args(["rmi", name]), &log("image-remove"), LIMIT)
 }
 
 /// The image that the last stage of a Containerfile starts from.
@@ -229,7 +229,7 @@ fn forget_older(kind: &str, newest: &Path) -> Result<()> {
 fn pause_binary() -> Result<PathBuf> {
     let source = checkout().join("images/pause/pause.c");
     cache::entry("pause", &cache::key_of_files(std::slice::from_ref(&source))?, |into| {
-        step::run(
+        command::run(
             Command::new("cc").args(["-Os", "-static", "-s", "-o"]).arg(into.join("pause")).arg(&source),
             &log("pause"),
             LIMIT,

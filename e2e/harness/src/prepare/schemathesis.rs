@@ -9,7 +9,7 @@ use std::{path::PathBuf, process::Command, time::Duration};
 use anyhow::{Context, Result};
 
 use super::{checkout, log};
-use crate::{cache, step};
+use crate::{cache, command, step};
 
 const LIMIT: Duration = Duration::from_mins(10);
 
@@ -37,7 +37,7 @@ pub(super) fn packages() -> Result<PathBuf> {
     ]);
     cache::entry("schemathesis", &key, |into| {
         step::step("Install Schemathesis (pip)", || {
-            step::run(
+            command::run(
                 Command::new("python3")
                     .args([
                         "-m",

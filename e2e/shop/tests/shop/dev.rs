@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
-use rocketmart_harness::{process, process::Logged, programs, step};
+use rocketmart_harness::{command::Logged, process, programs, step};
 
 const LIMIT: Duration = Duration::from_mins(4);
 

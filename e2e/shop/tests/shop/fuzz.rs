@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use rocketmart_harness::{prepare, process, step};
+use rocketmart_harness::{command, prepare, process, step};
 use rocketmart_shop::{eventually, mug, unique};
 
 use crate::document::{self, SERVICES};
@@ -73,7 +73,7 @@ fn ask_everything(what: &str, url: &str, token: &str) -> anyhow::Result<()> {
                 .flat_map(|id| ["--exclude-operation-id", id]),
         )
         .args(["--suppress-health-check", "all", "--warnings", "off", "--no-color"]);
-    step::run(&mut command, &log, LIMIT).map_err(|error| {
+    command::run(&mut command, &log, LIMIT).map_err(|error| {
         let report = std::fs::read_to_string(&log).unwrap_or_default();
         error.context(report)
     })?;

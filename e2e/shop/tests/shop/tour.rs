@@ -4,7 +4,7 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use rocketmart_harness::{documents, process, step};
+use rocketmart_harness::{command, documents, process};
 use rocketmart_shop::{Place, Sales, Shop};
 
 const LIMIT: Duration = Duration::from_mins(5);
@@ -36,7 +36,7 @@ fn take(place: &Place) {
     if let Sales::InternalApi { order, .. } = &place.sales {
         shell.env("ORDER_URL", order);
     }
-    step::run(&mut shell, &log, LIMIT).expect("the tour goes through");
+    command::run(&mut shell, &log, LIMIT).expect("the tour goes through");
     std::fs::remove_dir_all(folder).expect("the folder is ours");
 }
 

@@ -85,7 +85,10 @@ impl Options {
 impl Options {
     /// The cluster that is up.
     pub(crate) fn cluster(&self) -> Result<Cluster> {
-        self.kubeconfig.as_ref().map_or_else(Cluster::local, |kubeconfig| Cluster::elsewhere(kubeconfig))
+        match &self.kubeconfig {
+            Some(kubeconfig) => Cluster::elsewhere(kubeconfig),
+            None => Ok(Node::running()?.cluster().clone()),
+        }
     }
 }
 

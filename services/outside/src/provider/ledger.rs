@@ -1,5 +1,4 @@
-//! The provider's books: charges, their refunds, and references closed for charging; money set aside is
-//! in [`authorizations`].
+//! The provider's books: charges, their refunds, money set aside, and references closed for charging.
 //!
 //! The rules are the ones shops rely on. The same idempotency key gives the same charge, and with
 //! another body it is refused. Refunds of a charge never add up to more than the charge. A voided
@@ -9,38 +8,28 @@
 
 mod authorizations;
 mod book;
+mod call;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use self::authorizations::Authorizations;
-pub(super) use self::book::{Book, Booked};
+use self::book::{Book, Booked};
+pub(super) use self::call::{Outcome, Refusal};
+use self::call::{digest, request_digest};
 use super::journal::{Entry, Journal};
-use super::records::{Charge, ChargeRequest, ChargeStatus, Refund};
+use super::records::{Authorization, AuthorizationStatus, Charge, ChargeRequest, ChargeStatus, Refund};
 
-/// Why the books refuse something.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    KeyReused,
-    ChargeUnknown,
-    AuthorizationUnknown,
-    /// It was declined, so there is nothing to capture or void.
-    AuthorizationDeclined,
-    AuthorizationVoided,
-    AuthorizationCaptured,
-    NotRefundable,
-    ExceedsCharge {
-        refundable: i64,
-    },
-}
+/// What the ledger keeps a book of and shows in a list.
+pub(super) trait Listed: Booked {
+    /// Why there is nothing under an id.
+    const UNKNOWN: Refusal;
 
-/// A result and whether this very call brought it about, or repeated an earlier one.
-#[derive(Debug, PartialEq)]
-pub(super) struct Outcome<T> {
-    pub(super) value: T,
-    pub(super) is_new: bool,
+    fn book(ledger: &Ledger) -> &Book<Self>;
 }
 
 /// Everything that is booked.
@@ -68,9 +57,12 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// From now on every change is also appended to `journal`.
-    pub(super) fn keep_in(&mut self, journal: Journal) {
-        self.journal = Some(journal);
+    /// The books as the state file at `path` has them. From now on every change is also appended to it.
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        let mut ledger = Self::default();
+        let journal = Journal::open(path, |entry| ledger.replay(entry))?;
+        ledger.journal = Some(journal);
+        Ok(ledger)
     }
 
     /// Makes the charge, unless `key` has made it before. `decline` is why the bank would refuse.
@@ -149,6 +141,97 @@ impl Ledger {
         Ok(Outcome { value: refund, is_new: true })
     }
 
+    /// Sets money aside, unless `key` has done so before: then the answer is what became of it.
+    /// `decline` is why the bank would refuse.
+    pub(super) fn authorize(
+        &mut self,
+        key: &str,
+        request: &ChargeRequest,
+        decline: Option<&str>,
+    ) -> Result<Outcome<Authorization>, Refusal> {
+        let digest = request_digest(request);
+        if let Some(made_before) = self.authorizations.book.made_by(key, digest)? {
+            return Ok(made_before);
+        }
+        let reason = if self.voided.contains(&request.reference) { Some("voided") } else { decline };
+        let status =
+            if reason.is_some() { AuthorizationStatus::Declined } else { AuthorizationStatus::Authorized };
+        let authorization = Authorization {
+            id: self.authorizations.book.next_id("au", self.run),
+            reference: request.reference.clone(),
+            status,
+            reason: reason.map(str::to_owned),
+            amount: request.amount,
+            captured: 0,
+            voided: 0,
+            refunded: 0,
+            currency: request.currency.clone(),
+            charge_id: None,
+            created_at: OffsetDateTime::now_utc(),
+        };
+        let entry =
+            Entry::Authorization { key: key.to_owned(), digest, authorization: authorization.clone() };
+        self.record(entry);
+        Ok(Outcome { value: authorization, is_new: true })
+    }
+
+    /// Makes a charge of what is set aside; answers with that charge when `key` has made it before.
+    pub(super) fn capture(&mut self, key: &str, id: &str) -> Result<Outcome<Charge>, Refusal> {
+        let digest = digest(&["capture", id]);
+        let repeated = self.authorizations.is_repeated(key, digest)?;
+        let authorization = self.authorization(id).ok_or(Refusal::AuthorizationUnknown)?;
+        match (authorization.status, &authorization.charge_id) {
+            (AuthorizationStatus::Authorized, _) => {}
+            (AuthorizationStatus::Captured, Some(charge)) if repeated => {
+                let charge = self.charges.find(charge).ok_or(Refusal::ChargeUnknown)?;
+                return Ok(Outcome { value: charge.clone(), is_new: false });
+            }
+            (AuthorizationStatus::Captured, _) => return Err(Refusal::AuthorizationCaptured),
+            (AuthorizationStatus::Declined, _) => return Err(Refusal::AuthorizationDeclined),
+            (AuthorizationStatus::Voided, _) => return Err(Refusal::AuthorizationVoided),
+        }
+        let charge = Charge {
+            id: self.charges.next_id("ch", self.run),
+            reference: authorization.reference.clone(),
+            authorization_id: Some(authorization.id.clone()),
+            status: ChargeStatus::Succeeded,
+            reason: None,
+            amount: authorization.amount,
+            currency: authorization.currency.clone(),
+            refunded: 0,
+            created_at: OffsetDateTime::now_utc(),
+        };
+        self.record(Entry::Capture { key: key.to_owned(), digest, charge: charge.clone() });
+        Ok(Outcome { value: charge, is_new: true })
+    }
+
+    /// Gives up what is set aside. Once given up it stays so, whatever the key.
+    pub(super) fn void_authorization(
+        &mut self,
+        key: &str,
+        id: &str,
+    ) -> Result<Outcome<Authorization>, Refusal> {
+        let digest = digest(&["void", id]);
+        self.authorizations.is_repeated(key, digest)?;
+        let authorization = self.authorization(id).ok_or(Refusal::AuthorizationUnknown)?;
+        let is_new = match authorization.status {
+            AuthorizationStatus::Authorized => true,
+            AuthorizationStatus::Voided => false,
+            AuthorizationStatus::Captured => return Err(Refusal::AuthorizationCaptured),
+            AuthorizationStatus::Declined => return Err(Refusal::AuthorizationDeclined),
+        };
+        if is_new {
+            let (key, authorization_id) = (key.to_owned(), id.to_owned());
+            self.record(Entry::AuthorizationVoid { key, digest, authorization_id });
+        }
+        let authorization = self.authorization(id).ok_or(Refusal::AuthorizationUnknown)?;
+        Ok(Outcome { value: authorization.clone(), is_new })
+    }
+
+    fn authorization(&self, id: &str) -> Option<&Authorization> {
+        self.authorizations.book.find(id)
+    }
+
     fn record(&mut self, entry: Entry) {
         if let Some(journal) = &mut self.journal {
             journal.append(&entry);
@@ -157,7 +240,7 @@ impl Ledger {
     }
 
     /// Takes over a change that was decided before, now or in an earlier run.
-    pub(super) fn replay(&mut self, entry: Entry) {
+    fn replay(&mut self, entry: Entry) {
         match entry {
             Entry::Charge { key, digest, charge } => {
                 self.charges.add_by_key(key, digest, charge);
@@ -189,101 +272,18 @@ impl Ledger {
     }
 }
 
-impl Booked for Charge {
+impl Listed for Charge {
     const UNKNOWN: Refusal = Refusal::ChargeUnknown;
-
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn reference(&self) -> &str {
-        &self.reference
-    }
-
-    fn created_at(&self) -> OffsetDateTime {
-        self.created_at
-    }
 
     fn book(ledger: &Ledger) -> &Book<Self> {
         &ledger.charges
     }
 }
 
-fn request_digest(request: &ChargeRequest) -> u64 {
-    digest(&[&request.token, &request.amount.to_string(), &request.currency, &request.reference])
-}
+impl Listed for Authorization {
+    const UNKNOWN: Refusal = Refusal::AuthorizationUnknown;
 
-/// Tells two bodies under the same key apart without keeping them.
-fn digest(parts: &[&str]) -> u64 {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update(part.len().to_be_bytes());
-        hasher.update(part.as_bytes());
-    }
-    let hash = hasher.finalize();
-    hash.iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(reference: &str, amount: i64) -> ChargeRequest {
-        ChargeRequest { token: "tok_1".into(), amount, currency: "KRW".into(), reference: reference.into() }
-    }
-
-    #[test]
-    fn the_same_key_gives_the_same_charge_and_another_body_is_refused() {
-        let mut ledger = Ledger::default();
-        let first = ledger.charge("k", &request("order-1", 500), None).unwrap();
-        let again = ledger.charge("k", &request("order-1", 500), Some("card_declined")).unwrap();
-        assert!(first.is_new && !again.is_new);
-        assert_eq!(first.value, again.value);
-        assert_eq!(ledger.charge("k", &request("order-1", 501), None), Err(Refusal::KeyReused));
-        assert_eq!(ledger.charges.of("order-1").len(), 1);
-    }
-
-    #[test]
-    fn refunds_never_exceed_the_charge() {
-        let mut ledger = Ledger::default();
-        let charge = ledger.charge("k", &request("order-1", 500), None).unwrap().value;
-        assert_eq!(ledger.refund("r1", &charge.id, Some(200)).unwrap().value.amount, 200);
-        assert!(!ledger.refund("r1", &charge.id, Some(200)).unwrap().is_new);
-        assert_eq!(
-            ledger.refund("r2", &charge.id, Some(301)),
-            Err(Refusal::ExceedsCharge { refundable: 300 })
-        );
-        assert_eq!(ledger.refund("r3", &charge.id, None).unwrap().value.amount, 300);
-        assert_eq!(ledger.charges.find(&charge.id).unwrap().refunded, 500);
-        assert_eq!(ledger.refund("r4", &charge.id, None), Err(Refusal::ExceedsCharge { refundable: 0 }));
-    }
-
-    #[test]
-    fn a_voided_reference_takes_no_charge_any_more() {
-        let mut ledger = Ledger::default();
-        assert_eq!(ledger.void("order-1"), None);
-        let late = ledger.charge("k", &request("order-1", 500), None).unwrap().value;
-        assert_eq!((late.status, late.reason.as_deref()), (ChargeStatus::Declined, Some("voided")));
-    }
-
-    #[test]
-    fn voiding_a_charged_reference_returns_the_charge() {
-        let mut ledger = Ledger::default();
-        let charge = ledger.charge("k", &request("order-1", 500), None).unwrap().value;
-        assert_eq!(ledger.void("order-1"), Some(charge));
-    }
-
-    #[test]
-    fn the_list_is_cut_into_pages_without_gaps() {
-        let mut ledger = Ledger::default();
-        for n in 0..5 {
-            ledger.charge(&format!("k{n}"), &request(&format!("order-{n}"), 1), None).unwrap();
-        }
-        let (first, next) = ledger.charges.page(0, 3, None, None);
-        let (rest, end) = ledger.charges.page(next.unwrap(), 3, None, None);
-        let references: Vec<_> = first.iter().chain(&rest).map(|c| c.reference.as_str()).collect();
-        assert_eq!(references, ["order-0", "order-1", "order-2", "order-3", "order-4"]);
-        assert_eq!(end, None);
-        assert!(ledger.charges.page(0, 3, Some(OffsetDateTime::now_utc()), None).0.is_empty());
+    fn book(ledger: &Ledger) -> &Book<Self> {
+        &ledger.authorizations.book
     }
 }

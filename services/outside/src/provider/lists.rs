@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::Provider;
-use super::ledger::Booked;
+use super::ledger::Listed;
 use super::refused::Refused;
 
 const LARGEST_PAGE: usize = 1_000;
@@ -34,7 +34,7 @@ pub(super) struct List<T> {
     has_more: bool,
 }
 
-pub(super) async fn list<T: Booked>(
+pub(super) async fn list<T: Listed>(
     State(provider): State<Arc<Provider>>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<List<T>>, Refused> {
@@ -51,7 +51,7 @@ pub(super) async fn list<T: Booked>(
     Ok(Json(List { data, has_more: next.is_some(), next_cursor: next.map(|next| next.to_string()) }))
 }
 
-pub(super) async fn by_id<T: Booked>(
+pub(super) async fn by_id<T: Listed>(
     State(provider): State<Arc<Provider>>,
     Path(id): Path<String>,
 ) -> Result<Json<T>, Refused> {

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{ports, step};
+use crate::{command, ports};
 
 const KEYTOOL_LIMIT: Duration = Duration::from_mins(1);
 const STORE_PASSWORD: &str = "keystore";
@@ -40,9 +40,9 @@ impl Secured {
         };
         let pair = ["-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1", "-storetype", "PKCS12"];
         let names = ["-dname", "CN=kafka", "-ext", "san=ip:127.0.0.1,dns:localhost", "-validity", "365"];
-        step::run(&mut keytool(&[&pair[..], &names].concat()), &log, KEYTOOL_LIMIT)?;
+        command::run(&mut keytool(&[&pair[..], &names].concat()), &log, KEYTOOL_LIMIT)?;
         let export = ["-exportcert", "-rfc", "-file", &certificate.display().to_string()];
-        step::run(&mut keytool(&export), &log, KEYTOOL_LIMIT)?;
+        command::run(&mut keytool(&export), &log, KEYTOOL_LIMIT)?;
         let certificate = fs::read_to_string(&certificate).context("reading the broker's certificate")?;
         Ok(Self { port: ports::free_port()?, keystore, certificate })
     }

@@ -4,18 +4,42 @@ use std::collections::HashMap;
 
 use time::OffsetDateTime;
 
-use super::{Ledger, Outcome, Refusal};
+use super::call::{Outcome, Refusal};
+use crate::provider::records::{Authorization, Charge};
 
-/// What the provider keeps a book of.
+/// What can be kept in a book.
 pub(in crate::provider) trait Booked: Clone {
-    /// Why there is nothing under an id.
-    const UNKNOWN: Refusal;
-
     fn id(&self) -> &str;
     fn reference(&self) -> &str;
     fn created_at(&self) -> OffsetDateTime;
+}
 
-    fn book(ledger: &Ledger) -> &Book<Self>;
+impl Booked for Charge {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    fn created_at(&self) -> OffsetDateTime {
+        self.created_at
+    }
+}
+
+impl Booked for Authorization {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    fn created_at(&self) -> OffsetDateTime {
+        self.created_at
+    }
 }
 
 /// Each record's id ends with its position.

@@ -1,4 +1,4 @@
-//! Does the shop work? A canary buys and pays, and looks until its order is paid.
+//! Does the shop work? A probe buyer buys and pays, and looks until the order is paid.
 //!
 //! The whole way counts: the purchase (order, Redis), the relay, Kafka, order-worker, payment-worker,
 //! the provider and back. So a recovery is measured until the last of them has recovered.
@@ -19,21 +19,21 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::town::{SEED, Town};
+use crate::products::PROBE;
 
-/// How often another one sets out while none has come back.
+/// How often another one sets out while none has bought and paid.
 const INTERVAL: Duration = Duration::from_millis(500);
 const MINDS_CHANGED: usize = 5;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A member, the payment method she pays with, and an address.
 #[derive(Debug, Clone)]
-pub struct Canary {
+pub struct ProbeBuyer {
     person: Person,
     method: Value,
 }
 
-impl Canary {
+impl ProbeBuyer {
     /// Registers a card and an address for this member.
     pub async fn with_card_and_home(person: Person, shop: &Client, provider: &Client) -> Result<Self> {
         let card = json!({"card_number": "4242424242424242"});
@@ -41,7 +41,7 @@ impl Canary {
         let token = provider.send(Method::POST, "/v1/tokens", call).await?;
         let method = json!({
             "provider_token": token.expect_success("a token")?["token"],
-            "label": "seed money",
+            "label": "probe",
         });
         let key = Uuid::now_v7().to_string();
         let call = Call {
@@ -64,44 +64,43 @@ impl Canary {
     }
 }
 
-/// What all canaries of a run share.
+/// All probe buyers of a run, and what they share.
 #[derive(Debug)]
-pub struct Flock {
+pub struct ProbePool {
     shop: Client,
     sale: String,
     history: History,
-    members: Vec<Canary>,
+    buyers: Vec<ProbeBuyer>,
 }
 
-impl Flock {
-    /// All of the town's canaries, for a sale.
-    pub fn gather(town: &Town, sale: &str, history: History) -> Self {
-        let members = town.canaries.clone();
-        Self { shop: town.shop.clone(), sale: sale.to_owned(), history, members }
+impl ProbePool {
+    /// These buyers, for a sale of this shop.
+    pub fn new(shop: Client, buyers: Vec<ProbeBuyer>, sale: &str, history: History) -> Self {
+        Self { shop, sale: sale.to_owned(), history, buyers }
     }
 
-    /// Sends canary after canary until one has bought and paid; answers how long that took.
-    pub async fn until_one_returns(self: &Arc<Self>, limit: Duration) -> Result<Duration> {
+    /// Sends buyer after buyer until one has bought and paid; answers how long that took.
+    pub async fn until_one_succeeds(self: &Arc<Self>, limit: Duration) -> Result<Duration> {
         let started = Instant::now();
-        let mut out = JoinSet::new();
+        let mut under_way = JoinSet::new();
         let mut last = None;
         for turn in 0.. {
             let left = limit.saturating_sub(started.elapsed());
             if left.is_zero() {
                 break;
             }
-            let flock = Arc::clone(self);
-            out.spawn(async move { timeout(left, flock.buy_and_pay(turn)).await.context("too slow")? });
+            let pool = Arc::clone(self);
+            under_way.spawn(async move { timeout(left, pool.buy_and_pay(turn)).await.context("too slow")? });
             let next = Instant::now() + INTERVAL;
-            while let Ok(Some(returned)) = tokio::time::timeout_at(next, out.join_next()).await {
-                match returned? {
+            while let Ok(Some(ended)) = tokio::time::timeout_at(next, under_way.join_next()).await {
+                match ended? {
                     Ok(()) => return Ok(started.elapsed()),
                     Err(error) => last = Some(error),
                 }
             }
             tokio::time::sleep_until(next).await;
         }
-        let reason = last.map_or_else(|| "none came back".to_owned(), |error| format!("{error:#}"));
+        let reason = last.map_or_else(|| "none of them has ended".to_owned(), |error| format!("{error:#}"));
         bail!("nobody could buy and pay within {} s: {reason}", limit.as_secs())
     }
 
@@ -119,7 +118,7 @@ impl Flock {
     /// come back once. With nothing else reserved the engine would refuse to give back more than it has,
     /// so the first one stays reserved until it expires.
     pub async fn change_their_minds(&self) -> Result<()> {
-        for Canary { person, .. } in self.members.iter().take(MINDS_CHANGED) {
+        for ProbeBuyer { person, .. } in self.buyers.iter().take(MINDS_CHANGED) {
             self.buy(person).await?;
             let order = self.buy(person).await?;
             let path = format!("/api/v1/orders/{order}/cancel");
@@ -144,14 +143,14 @@ impl Flock {
 
     async fn buy(&self, person: &Person) -> Result<Uuid> {
         let path = format!("/api/v1/sales/{}/purchases", self.sale);
-        let body = json!({"sku": SEED, "quantity": 1});
+        let body = json!({"sku": PROBE, "quantity": 1});
         let bought = self.ask(Operation::Purchase, person, &path, &body, Some(Uuid::now_v7()), None).await?;
         let bought = bought.expect_success("a purchase")?;
         Ok(bought["id"].as_str().context("an order without id")?.parse()?)
     }
 
     async fn buy_and_pay(&self, turn: usize) -> Result<()> {
-        let Canary { person, method } = &self.members[turn % self.members.len()];
+        let ProbeBuyer { person, method } = &self.buyers[turn % self.buyers.len()];
         let order = self.buy(person).await?;
         let body = json!({"payment_method_id": method});
         let path = format!("/api/v1/orders/{order}/payment");
@@ -209,9 +208,9 @@ impl Flock {
 
     /// One purchase by the next of them, whatever comes of it.
     pub async fn try_to_buy(&self, turn: usize) -> Result<Answer> {
-        let Canary { person, .. } = &self.members[turn % self.members.len()];
+        let ProbeBuyer { person, .. } = &self.buyers[turn % self.buyers.len()];
         let path = format!("/api/v1/sales/{}/purchases", self.sale);
-        let body = json!({"sku": SEED, "quantity": 1});
+        let body = json!({"sku": PROBE, "quantity": 1});
         self.ask(Operation::Purchase, person, &path, &body, Some(Uuid::now_v7()), None).await
     }
 }
