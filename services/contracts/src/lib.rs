@@ -3,6 +3,7 @@
 pub mod choices;
 pub mod component;
 pub mod currency;
+pub mod event;
 pub mod internal_api;
 pub mod list;
 pub mod route;
