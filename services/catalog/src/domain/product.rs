@@ -6,37 +6,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+pub use rocketmart_contracts::event::ProductState as State;
 use rocketmart_kit::list;
 use rocketmart_kit::validation::Violations;
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Seen by its seller only.
-    Draft,
-    /// Seen by everyone.
-    Published,
-    /// Was published; seen by its seller only.
-    Withdrawn,
-}
-
-impl State {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Draft => "draft",
-            Self::Published => "published",
-            Self::Withdrawn => "withdrawn",
-        }
-    }
-
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Draft, Self::Published, Self::Withdrawn].into_iter().find(|state| state.as_str() == name)
-    }
-}
 
 /// One thing to buy: a choice of options, with its own price and quantity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

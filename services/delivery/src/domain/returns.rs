@@ -3,38 +3,15 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
+pub use rocketmart_contracts::event::ReturnState;
 use thiserror::Error;
-use utoipa::ToSchema;
 
 use super::journey::Journey;
 use super::shipment::{Line, ShipmentState};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ReturnState {
-    /// The buyer keeps the goods ready for the carrier.
-    Announced,
-    InTransit,
-    /// The goods are back in the warehouse.
-    Received,
-}
-
-impl ReturnState {
-    pub const ALL: [Self; 3] = [Self::Announced, Self::InTransit, Self::Received];
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == name)
-    }
-}
-
 impl Journey for ReturnState {
     fn as_str(self) -> &'static str {
-        match self {
-            Self::Announced => "announced",
-            Self::InTransit => "in_transit",
-            Self::Received => "received",
-        }
+        ReturnState::as_str(self)
     }
 
     fn next(self) -> Option<Self> {

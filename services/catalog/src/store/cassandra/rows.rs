@@ -90,7 +90,7 @@ impl Kept {
         let state = match state {
             DELETED => return Ok(Self::Deleted),
             VOID => return Ok(Self::Void),
-            name => State::from_name(name).ok_or_else(|| incomplete("a known state"))?,
+            name => State::parse(name).ok_or_else(|| incomplete("a known state"))?,
         };
         let mut content: Content =
             serde_json::from_str(row.content.as_deref().ok_or_else(|| incomplete("content"))?)

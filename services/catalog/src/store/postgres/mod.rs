@@ -84,7 +84,7 @@ impl TryFrom<ProductRow> for Product {
     type Error = sqlx::Error;
 
     fn try_from(row: ProductRow) -> Result<Self, sqlx::Error> {
-        let state = State::from_name(&row.state)
+        let state = State::parse(&row.state)
             .ok_or_else(|| sqlx::Error::Decode(format!("unknown product state {:?}", row.state).into()))?;
         Ok(Self {
             id: row.id,
