@@ -7,22 +7,10 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use async_trait::async_trait;
+use rocketmart_contracts::event::{Payload as _, StockLevel};
 use rocketmart_kit::kafka::{Delivery, HandleError, Handler};
-use serde::Deserialize;
-use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::domain::Product;
-use crate::events::STOCK_LEVEL_CHANGED;
-
-/// The data of `rocketmart.stock.level_changed.v1`.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-pub(crate) struct StockLevel {
-    sku: String,
-    product_id: Uuid,
-    available: i64,
-    version: i64,
-}
 
 /// The last level of each SKU.
 #[derive(Debug, Default)]
@@ -51,7 +39,7 @@ impl Availability {
 impl Handler for Availability {
     async fn handle(&self, batch: &[Delivery]) -> Result<(), HandleError> {
         for (index, delivery) in batch.iter().enumerate() {
-            if delivery.event.event_type == STOCK_LEVEL_CHANGED && !delivery.event.is_tombstone() {
+            if delivery.event.event_type == StockLevel::TYPE && !delivery.event.is_tombstone() {
                 let level = delivery.event.parse().map_err(|error| HandleError::Poison { index, error })?;
                 self.follow(level);
             }

@@ -3,8 +3,11 @@
 //! [`crate::kafka`] writes them in binary mode (attributes as headers, data as value);
 //! [`crate::outbox`] keeps them in a table until they are sent.
 
+use std::ops::Deref;
+
 use anyhow::Context;
 use bytes::Bytes;
+use rocketmart_contracts::event::Payload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
@@ -31,7 +34,30 @@ pub struct Event {
     pub data: Bytes,
 }
 
+/// Data of an event that was received, and what the event says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inbound<T> {
+    pub data: T,
+    /// W3C trace context of the work that led to it.
+    pub traceparent: Option<String>,
+    /// `ce_time`.
+    pub time: OffsetDateTime,
+}
+
+impl<T> Deref for Inbound<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
 impl Event {
+    /// The same as [`new`](Self::new), of the type that its data belongs to.
+    pub fn of<P: Payload>(source: &str, key: impl ToString, data: &P) -> Self {
+        Self::new(source, P::TYPE, key, data)
+    }
+
     /// An event of now with a fresh id, in the current trace.
     ///
     /// # Panics
@@ -78,6 +104,11 @@ impl Event {
         serde_json::from_slice(&self.data)
             .with_context(|| format!("data of event {} is not a {}", self.id, self.event_type))
     }
+
+    /// The data as `T`, for work that goes on in the event's trace or counts from its time.
+    pub fn inbound<T: DeserializeOwned>(&self) -> anyhow::Result<Inbound<T>> {
+        Ok(Inbound { data: self.parse()?, traceparent: self.traceparent.clone(), time: self.time })
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +146,8 @@ mod tests {
         let data = Paid { order_id: Uuid::now_v7() };
         let event = Event::new("/rocketmart/order", "rocketmart.order.paid.v1", data.order_id, &data);
         assert_eq!(event.parse::<Paid>().unwrap(), data);
+        let inbound = event.inbound::<Paid>().unwrap();
+        assert_eq!((inbound.order_id, inbound.time), (data.order_id, event.time));
         let error = event.parse::<Vec<u8>>().unwrap_err();
         assert!(error.to_string().contains("rocketmart.order.paid.v1"), "{error}");
     }

@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(groups, [Component::OrderWorker, Component::PaymentWorker, Component::DeliveryWorker]);
         let (written, read) = (event_schemas::published(), event_schemas::read());
         for group in groups {
-            let understood = read.iter().filter(|event| event.component == group.as_str());
+            let understood = read.iter().filter(|event| event.component == group);
             let topic = |event_type: &str| {
                 written.iter().find(|event| event.event_type == event_type).map(|event| event.topic)
             };

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use async_trait::async_trait;
 use rocketmart_contracts::component::Component;
+use rocketmart_contracts::event::{Payload as _, ProductChanged, StockLevel};
 use rocketmart_kit::event::Event;
 use rocketmart_kit::event_schema::Read;
 use rocketmart_kit::kafka::{Delivery, HandleError, Handler};
@@ -19,14 +20,12 @@ use uuid::Uuid;
 
 use crate::index::{Change, ProductIndex};
 use crate::product::ProductSnapshot;
-use crate::stock::{self, Stock, StockLevel};
-
-const CHANGED: &str = "rocketmart.product.changed.v1";
+use crate::stock::Stock;
 
 /// What search reads, by type.
 pub fn read() -> Vec<Read> {
-    let search = Component::Search.as_str();
-    vec![Read::of::<ProductSnapshot>(CHANGED, search), Read::of::<StockLevel>(stock::CHANGED, search)]
+    let search = Component::Search;
+    vec![Read::part_of::<ProductChanged, ProductSnapshot>(search), Read::of::<StockLevel>(search)]
 }
 
 pub(crate) struct Feed {
@@ -82,7 +81,7 @@ fn change(event: &Event) -> anyhow::Result<Option<Change>> {
         let product_id: Uuid = event.key.parse().context("the key of a tombstone is no product id")?;
         return Ok(Some(Change::Remove(product_id)));
     }
-    if event.event_type != CHANGED {
+    if event.event_type != ProductChanged::TYPE {
         return Ok(None);
     }
     Ok(Some(Change::Put(Box::new(event.parse::<ProductSnapshot>()?))))
@@ -109,7 +108,8 @@ mod tests {
             "product_id": id, "seller_id": id, "version": 1, "state": "archived", "title": "t", "description": "",
             "currency": "KRW", "variants": [], "updated_at": "2026-01-01T00:00:00Z", "colour": "blue",
         });
-        let Ok(Some(Change::Put(product))) = change(&Event::new("/test", CHANGED, id, &product)) else {
+        let Ok(Some(Change::Put(product))) = change(&Event::new("/test", ProductChanged::TYPE, id, &product))
+        else {
             panic!("not understood")
         };
         assert!(!product.is_searchable(), "a state not known here is not for sale");
@@ -118,9 +118,9 @@ mod tests {
     #[test]
     fn a_tombstone_removes_and_other_kinds_of_events_are_passed_over() {
         let id = Uuid::now_v7();
-        let removed = change(&Event::tombstone("/test", CHANGED, id)).unwrap();
+        let removed = change(&Event::tombstone("/test", ProductChanged::TYPE, id)).unwrap();
         assert!(matches!(removed, Some(Change::Remove(gone)) if gone == id));
         assert!(change(&Event::new("/test", "rocketmart.product.praised.v1", id, &1)).unwrap().is_none());
-        assert!(change(&Event::new("/test", CHANGED, id, &1)).is_err());
+        assert!(change(&Event::new("/test", ProductChanged::TYPE, id, &1)).is_err());
     }
 }

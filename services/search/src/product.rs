@@ -1,6 +1,9 @@
-//! The product as the topic tells it: the data of `rocketmart.product.changed.v1`.
+//! What is indexed of a product as the topic tells it: a part of the payload
+//! [`ProductChanged`](rocketmart_contracts::event::ProductChanged).
 //!
-//! Fields this service does not index are ignored, so that the event may grow without it.
+//! It is a type of its own, since it knows less than the payload and forgives more: fields that are not indexed are
+//! not read, a product may come in a state that is not known here, and what is left of a variant replaces the
+//! quantity its seller told. That the payload has all it needs is tested beside docs/events.
 
 use std::collections::BTreeSet;
 

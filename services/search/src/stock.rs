@@ -13,24 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use async_trait::async_trait;
+use rocketmart_contracts::event::{Payload as _, StockLevel};
 use rocketmart_kit::kafka::{Delivery, HandleError, Handler};
-use serde::Deserialize;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::index::{Change, ProductIndex};
 use crate::product::ProductSnapshot;
-
-pub(crate) const CHANGED: &str = "rocketmart.stock.level_changed.v1";
-
-/// The data of `rocketmart.stock.level_changed.v1`.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-pub(crate) struct StockLevel {
-    pub sku: String,
-    pub product_id: Uuid,
-    pub available: i64,
-    pub version: i64,
-}
 
 pub(crate) struct Stock {
     index: Arc<ProductIndex>,
@@ -114,7 +102,8 @@ pub(crate) struct Levels(pub(crate) Arc<Stock>);
 #[async_trait]
 impl Handler for Levels {
     async fn handle(&self, batch: &[Delivery]) -> Result<(), HandleError> {
-        let known = batch.iter().enumerate().filter(|(_, delivery)| delivery.event.event_type == CHANGED);
+        let known =
+            batch.iter().enumerate().filter(|(_, delivery)| delivery.event.event_type == StockLevel::TYPE);
         let levels = known
             .filter(|(_, delivery)| !delivery.event.is_tombstone())
             .map(|(index, delivery)| {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rocketmart_kit::event::Event;
+use rocketmart_contracts::event::ReturnRequested;
+use rocketmart_kit::event::{Event, Inbound};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use super::parcels::{Kept, Moved, announce, interval};
 use crate::domain::returns::{self, ReturnState};
 use crate::domain::shipment::{Line, ShipmentState};
-use crate::events::{self, ReturnRequested};
+use crate::events;
 
 #[derive(sqlx::FromRow)]
 struct Shipped {
@@ -20,13 +21,14 @@ struct Shipped {
     lines: Json<Vec<Line>>,
 }
 
-/// Inserts a return, unless it is there already, or says why the goods cannot come back.
+/// Inserts a return of these lines, unless it is there already, or says why the goods cannot come back.
 ///
 /// One by one under a lock of the shipment: each must see what came back before. Returns are few
 /// beside orders.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
-    request: &ReturnRequested,
+    request: &Inbound<ReturnRequested>,
+    lines: &[Line],
     first_look: Duration,
 ) -> sqlx::Result<anyhow::Result<()>> {
     let shipped: Option<Shipped> = sqlx::query_as(
@@ -48,7 +50,7 @@ pub(crate) async fn insert(
         return Ok(Ok(()));
     }
     let returned: Vec<Line> = returned.into_iter().flat_map(|(_, lines)| lines.0).collect();
-    if let Err(error) = check(&shipped, &returned, request) {
+    if let Err(error) = check(&shipped, &returned, request, lines) {
         return Ok(Err(error));
     }
     let announced: Vec<Moved> = sqlx::query_as(
@@ -58,7 +60,7 @@ pub(crate) async fn insert(
     )
     .bind(request.return_id)
     .bind(shipped.id)
-    .bind(Json(&request.lines))
+    .bind(Json(lines))
     .bind(&request.reason)
     .bind(&request.traceparent)
     .bind(interval(first_look))
@@ -69,10 +71,15 @@ pub(crate) async fn insert(
     Ok(Ok(()))
 }
 
-fn check(shipped: &Shipped, returned: &[Line], request: &ReturnRequested) -> anyhow::Result<()> {
+fn check(
+    shipped: &Shipped,
+    returned: &[Line],
+    request: &ReturnRequested,
+    asked: &[Line],
+) -> anyhow::Result<()> {
     let state = ShipmentState::parse(&shipped.state)
         .with_context(|| format!("shipment {} has the state {:?}", shipped.id, shipped.state))?;
-    returns::check(state, &shipped.lines, returned, &request.lines)
+    returns::check(state, &shipped.lines, returned, asked)
         .with_context(|| format!("return {} of order {}", request.return_id, request.order_id))
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rocketmart_kit::event::Event;
+use rocketmart_contracts::event::{CancelRequested, OrderPaid};
+use rocketmart_kit::event::{Event, Inbound};
 use rocketmart_kit::outbox;
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -11,24 +12,31 @@ use uuid::Uuid;
 
 use super::parcels::{Kept, Moved, announce, interval};
 use crate::domain::shipment::{Line, ShipmentState, shipment_id};
-use crate::events::{self, CancelRequested, OrderPaid};
+use crate::events;
+
+/// A paid order, and what its parcel is to hold.
+pub(crate) struct ToShip {
+    pub(crate) order: Inbound<OrderPaid>,
+    pub(crate) lines: Vec<Line>,
+}
 
 /// Inserts one shipment per order, with a copy of the chosen address or else of the buyer's default;
 /// an order that has a shipment already is left alone. Looked at first after `first_look`.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
-    orders: &[OrderPaid],
+    paid: &[ToShip],
     first_look: Duration,
 ) -> sqlx::Result<()> {
-    if orders.is_empty() {
+    if paid.is_empty() {
         return Ok(());
     }
-    let ids: Vec<Uuid> = orders.iter().map(|o| shipment_id(o.order_id)).collect();
-    let order_ids: Vec<Uuid> = orders.iter().map(|o| o.order_id).collect();
-    let buyers: Vec<Uuid> = orders.iter().map(|o| o.buyer_id).collect();
-    let lines: Vec<Json<&[Line]>> = orders.iter().map(|o| Json(o.lines.as_slice())).collect();
-    let addresses: Vec<Option<Uuid>> = orders.iter().map(|o| o.delivery_address_id).collect();
-    let traces: Vec<Option<&str>> = orders.iter().map(|o| o.traceparent.as_deref()).collect();
+    let orders = || paid.iter().map(|paid| &paid.order);
+    let ids: Vec<Uuid> = orders().map(|o| shipment_id(o.order_id)).collect();
+    let order_ids: Vec<Uuid> = orders().map(|o| o.order_id).collect();
+    let buyers: Vec<Uuid> = orders().map(|o| o.buyer_id).collect();
+    let lines: Vec<Json<&[Line]>> = paid.iter().map(|paid| Json(paid.lines.as_slice())).collect();
+    let addresses: Vec<Option<Uuid>> = orders().map(|o| o.delivery_address_id).collect();
+    let traces: Vec<Option<&str>> = orders().map(|o| o.traceparent.as_deref()).collect();
     // Two look-ups and not one with OR: that would find no index and go through all addresses.
     let inserted: Vec<Moved> = sqlx::query_as(
         "INSERT INTO shipments (id, order_id, buyer_id, lines, traceparent, address, state, next_look_at)
@@ -98,7 +106,10 @@ impl Answered {
 ///
 /// The decision is one statement on the shipment's row, which the carrier's steps lock too: whichever
 /// comes second sees what the first has done.
-pub(crate) async fn cancel(connection: &mut PgConnection, requests: &[CancelRequested]) -> sqlx::Result<u64> {
+pub(crate) async fn cancel(
+    connection: &mut PgConnection,
+    requests: &[Inbound<CancelRequested>],
+) -> sqlx::Result<u64> {
     if requests.is_empty() {
         return Ok(0);
     }
@@ -131,7 +142,7 @@ pub(crate) async fn cancel(connection: &mut PgConnection, requests: &[CancelRequ
 /// not when the event turns up later.
 async fn keep_unknown_from_shipping(
     connection: &mut PgConnection,
-    requests: &[CancelRequested],
+    requests: &[Inbound<CancelRequested>],
     orders: &[Uuid],
 ) -> sqlx::Result<()> {
     sqlx::query(

@@ -3,20 +3,18 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
-use rocketmart_kit::event::Event;
+use rocketmart_contracts::event::{CancelRequested, OrderPaid, OrderReleased, Payload as _, ReturnRequested};
+use rocketmart_kit::event::{Event, Inbound};
 use rocketmart_kit::kafka::{Delivery, HandleError, Handler};
 use rocketmart_kit::outbox;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::domain::shipment::Line;
-use crate::events::{
-    CANCEL_REQUESTED, CancelRequested, ORDER_PAID, ORDER_RELEASED, OrderPaid, OrderReleased,
-    RETURN_REQUESTED, ReturnRequested,
-};
-use crate::store::{returns, shipments};
+use crate::store::returns;
+use crate::store::shipments::{self, ToShip};
 
 pub(super) struct Orders {
     pool: PgPool,
@@ -25,10 +23,11 @@ pub(super) struct Orders {
 
 /// An event of interest, read and checked.
 enum Told {
-    Paid(OrderPaid),
+    Paid(ToShip),
     Released(Uuid),
-    CancelRequested(CancelRequested),
-    ReturnRequested(ReturnRequested),
+    CancelRequested(Inbound<CancelRequested>),
+    /// With what is to come back.
+    ReturnRequested(Inbound<ReturnRequested>, Vec<Line>),
 }
 
 impl Orders {
@@ -59,15 +58,15 @@ impl Handler for Orders {
                 Told::Paid(order) => paid.push(order),
                 Told::Released(order) => released.push(order),
                 Told::CancelRequested(request) => cancels.push(request),
-                Told::ReturnRequested(request) => asked_back.push((index, request)),
+                Told::ReturnRequested(request, lines) => asked_back.push((index, request, lines)),
             }
         }
         // An order is paid before it is cancelled, so this order of work is theirs too.
         shipments::insert(&mut tx, &paid, self.first_look).await?;
         let called_off = shipments::call_off(&mut tx, &released).await?;
         let cancelled = shipments::cancel(&mut tx, &cancels).await?;
-        for (index, request) in &asked_back {
-            returns::insert(&mut tx, request, self.first_look)
+        for (index, request, lines) in &asked_back {
+            returns::insert(&mut tx, request, lines, self.first_look)
                 .await?
                 .map_err(|error| HandleError::Poison { index: *index, error })?;
         }
@@ -84,33 +83,35 @@ impl Handler for Orders {
 /// `None` for the kinds of events that do not concern delivery.
 fn read(event: &Event) -> anyhow::Result<Option<Told>> {
     Ok(match event.event_type.as_str() {
-        ORDER_PAID => {
-            let order: OrderPaid = event.parse()?;
-            check_lines(&order.lines)?;
-            Some(Told::Paid(OrderPaid { traceparent: event.traceparent.clone(), ..order }))
+        OrderPaid::TYPE => {
+            let order: Inbound<OrderPaid> = event.inbound()?;
+            let lines = parcel(order.lines.iter().map(|line| (line.sku.as_str(), line.quantity)))?;
+            Some(Told::Paid(ToShip { order, lines }))
         }
-        ORDER_RELEASED => Some(Told::Released(event.parse::<OrderReleased>()?.order_id)),
-        CANCEL_REQUESTED => {
-            let request: CancelRequested = event.parse()?;
-            Some(Told::CancelRequested(CancelRequested { traceparent: event.traceparent.clone(), ..request }))
-        }
-        RETURN_REQUESTED => {
-            let request: ReturnRequested = event.parse()?;
-            check_lines(&request.lines)?;
+        OrderReleased::TYPE => Some(Told::Released(event.parse::<OrderReleased>()?.order_id)),
+        CancelRequested::TYPE => Some(Told::CancelRequested(event.inbound()?)),
+        ReturnRequested::TYPE => {
+            let request: Inbound<ReturnRequested> = event.inbound()?;
+            let lines = parcel(request.lines.iter().map(|units| (units.sku.as_str(), units.quantity)))?;
             ensure!(!request.reason.contains('\0'), "reason must not contain NUL");
-            Some(Told::ReturnRequested(ReturnRequested { traceparent: event.traceparent.clone(), ..request }))
+            Some(Told::ReturnRequested(request, lines))
         }
         _ => None,
     })
 }
 
-fn check_lines(lines: &[Line]) -> anyhow::Result<()> {
-    ensure!(!lines.is_empty(), "lines must not be empty");
-    for line in lines {
-        ensure!(line.quantity > 0, "quantity of {:?} must be positive", line.sku);
-        ensure!(!line.sku.contains('\0'), "sku {:?} must not contain NUL", line.sku);
+/// What these units, each a SKU and its quantity, are as a parcel.
+fn parcel<'a>(units: impl Iterator<Item = (&'a str, i64)>) -> anyhow::Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    for (sku, quantity) in units {
+        let quantity = u32::try_from(quantity).ok().filter(|quantity| *quantity > 0);
+        let quantity =
+            quantity.with_context(|| format!("quantity of {sku:?} must be from 1 to {}", u32::MAX))?;
+        ensure!(!sku.contains('\0'), "sku {sku:?} must not contain NUL");
+        lines.push(Line { sku: sku.to_owned(), quantity });
     }
-    Ok(())
+    ensure!(!lines.is_empty(), "lines must not be empty");
+    Ok(lines)
 }
 
 #[cfg(test)]
@@ -121,8 +122,9 @@ mod tests {
 
     fn paid(lines: serde_json::Value) -> Event {
         let id = Uuid::from_u128(1);
-        let data = json!({"order_id": id, "buyer_id": id, "lines": lines, "amount": 1, "currency": "KRW"});
-        Event::new("/rocketmart/order-worker", ORDER_PAID, id, &data)
+        let data = json!({"order_id": id, "sale_id": id, "buyer_id": id, "lines": lines, "amount": 1,
+                          "currency": "KRW", "payment_id": id, "paid_at_ms": 0});
+        Event::new("/rocketmart/order-worker", OrderPaid::TYPE, id, &data)
     }
 
     #[test]
@@ -130,8 +132,8 @@ mod tests {
         assert!(read(&paid(json!([{"sku": "A", "quantity": 1, "unit_price": 5}]))).unwrap().is_some());
         let table = [
             (json!([]), "lines"),
-            (json!([{"sku": "A", "quantity": 0}]), "quantity"),
-            (json!([{"sku": "A\u{0}", "quantity": 1}]), "sku"),
+            (json!([{"sku": "A", "quantity": 0, "unit_price": 5}]), "quantity"),
+            (json!([{"sku": "A\u{0}", "quantity": 1, "unit_price": 5}]), "sku"),
         ];
         for (lines, field) in table {
             let error = read(&paid(lines)).err().unwrap();

@@ -1,36 +1,44 @@
-use serde::Serialize;
+use rocketmart_contracts::component::Component;
+use rocketmart_contracts::event::Payload;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Published, Read, incompatibilities, unmet};
 
-#[derive(Serialize, ToSchema)]
-struct Paid<'a> {
+#[derive(Serialize, Deserialize, ToSchema)]
+struct Paid {
     order_id: Uuid,
     lines: Vec<Line>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<&'a str>,
+    note: Option<String>,
     state: State,
     #[serde(flatten)]
-    rest: &'a Rest,
+    rest: Rest,
 }
 
-#[derive(Serialize, ToSchema)]
+impl Payload for Paid {
+    const TYPE: &'static str = "rocketmart.test.paid.v1";
+    const TOPIC: &'static str = "tests";
+    const KEY: &'static str = "order id";
+    const PRODUCER: Component = Component::OrderWorker;
+}
+
+#[derive(Serialize, Deserialize, ToSchema)]
 struct Line {
     sku: String,
     quantity: u32,
 }
 
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(dead_code, reason = "only its schema is looked at")]
 enum State {
     Open,
     Done,
 }
 
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Rest {
     #[schema(max_length = 10)]
@@ -40,7 +48,7 @@ struct Rest {
 type Change<'a> = &'a dyn Fn(&mut Value);
 
 fn schema() -> Value {
-    Published::of::<Paid<'_>>("rocketmart.test.paid.v1", "tests", "order id", "test").schema
+    Published::of::<Paid>().schema
 }
 
 #[test]
@@ -109,7 +117,7 @@ fn only_growth_by_optional_fields_and_new_values_is_compatible() {
 }
 
 #[test]
-fn a_reader_may_need_less_than_is_promised_and_never_more() {
+fn a_reader_of_a_part_may_need_less_than_is_promised_and_never_more() {
     #[derive(ToSchema)]
     #[expect(dead_code, reason = "only its schema is looked at")]
     struct Needs {
@@ -118,7 +126,7 @@ fn a_reader_may_need_less_than_is_promised_and_never_more() {
         not_yet: Option<u32>,
         lines: Vec<Line>,
     }
-    let reader = Read::of::<Needs>("rocketmart.test.paid.v1", "reader").schema;
+    let reader = Read::part_of::<Paid, Needs>(Component::Search).part.unwrap();
     assert_eq!(unmet(&reader, &schema()), Vec::<String>::new());
     let table: [(Change<'_>, &str); 4] = [
         (

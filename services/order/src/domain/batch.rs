@@ -7,17 +7,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use rocketmart_contracts::event::{
+    CancelRefused, PaymentFailed, PaymentRefundFailed, PaymentRefunded, PaymentSubmitted, PaymentSucceeded,
+    Released, Reserved, ReturnUpdated, ShipmentUpdated,
+};
 use uuid::Uuid;
 
 use super::close_out::{Charge, ChargeOutcome, Refund};
 use super::ledger::{Move, StockMove};
 use super::order::{Order, Verdict};
+use super::order_event::OrderEvent;
 use super::returns::{Return, UnknownReturn};
 use super::state::{ImpossibleTransition, OrderState};
-use crate::events::{
-    CancelRefused, OrderEvent, PaymentFailed, PaymentRefundFailed, PaymentRefunded, PaymentSubmitted,
-    PaymentSucceeded, Released, Reserved, ReturnUpdated, ShipmentUpdated,
-};
 
 /// Something that happened to one order.
 #[derive(Clone, Debug, PartialEq, Eq)]

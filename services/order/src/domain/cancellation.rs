@@ -12,13 +12,14 @@
 //! has, the order is as before and says that a cancellation is pending. An order that is not paid is
 //! cancelled in Redis instead.
 
+use rocketmart_contracts::event::{CancelRefused, CancelRequested, ShipmentUpdated};
 use uuid::Uuid;
 
 use super::batch::Effects;
 use super::ledger::StockMove;
 use super::order::Order;
+use super::order_event::OrderEvent;
 use super::state::{ImpossibleTransition, OrderState};
-use crate::events::{CancelRefused, CancelRequested, OrderEvent, ShipmentUpdated};
 
 /// A buyer's wish to cancel a paid order. Granted, the order is `cancelled`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +97,7 @@ impl Order {
         if self.state != OrderState::Cancelled
             && let Some(asked) = &mut self.cancellation
         {
-            asked.refused = Some(event.state.clone());
+            asked.refused = Some(event.state.as_str().to_owned());
         }
     }
 
@@ -108,6 +109,8 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
+    use rocketmart_contracts::event::{Payload as _, ShipmentState};
+
     use super::*;
     use crate::domain::batch::Batch;
     use crate::domain::facts::{
@@ -115,7 +118,6 @@ mod tests {
     };
     use crate::domain::ledger::Move;
     use crate::domain::order::PaymentState;
-    use crate::events::{ShipmentState, types};
 
     fn ask(batch: &mut Batch) -> Result<(), NotCancellable> {
         let wish = |order: &mut Order, effects: &mut Effects| {
@@ -131,7 +133,7 @@ mod tests {
         assert_eq!(ask(&mut batch), Ok(()));
         let outcome = batch.finish();
         assert_eq!(outcome.made[0].state, OrderState::Paid);
-        assert_eq!(told(&outcome).iter().filter(|told| **told == types::CANCEL_REQUESTED).count(), 1);
+        assert_eq!(told(&outcome).iter().filter(|told| **told == CancelRequested::TYPE).count(), 1);
     }
 
     #[test]

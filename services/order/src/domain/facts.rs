@@ -1,14 +1,14 @@
 //! Facts for tests: what happens to one order of two mugs at 5 EUR, as the others tell it.
 
+use rocketmart_contracts::event::{
+    CancelRefused, PaymentFailed, PaymentRefundFailed, PaymentRefunded, PaymentSubmitted, PaymentSucceeded,
+    ReleaseReason, Released, Reserved, ReturnState, ReturnUpdated, ShipmentState, ShipmentUpdated,
+};
 use uuid::Uuid;
 
 use super::batch::{Applied, Batch, Fact, Outcome};
 use super::ledger::Move;
 use super::order::{Line, Verdict};
-use crate::events::{
-    CancelRefused, PaymentFailed, PaymentRefundFailed, PaymentRefunded, PaymentSubmitted, PaymentSucceeded,
-    ReleaseReason, Released, Reserved, ReturnStep, ReturnUpdated, ShipmentState, ShipmentUpdated,
-};
 
 pub(crate) const SALE: Uuid = Uuid::from_u128(1);
 pub(crate) const ORDER: Uuid = Uuid::from_u128(2);
@@ -101,11 +101,11 @@ pub(crate) fn cancel_refused() -> Fact {
     Fact::CancelRefused(CancelRefused {
         shipment_id: Uuid::from_u128(7),
         order_id: ORDER,
-        state: "shipped".into(),
+        state: ShipmentState::Shipped,
     })
 }
 
-pub(crate) fn return_is(return_id: Uuid, state: ReturnStep) -> Fact {
+pub(crate) fn return_is(return_id: Uuid, state: ReturnState) -> Fact {
     Fact::ReturnUpdated(ReturnUpdated {
         return_id,
         order_id: ORDER,

@@ -2,6 +2,7 @@
 //!
 //! [`state`] is the transition table. [`order`] is one order and what each event does to it;
 //! [`cancellation`], [`returns`] and [`refunds`] are what may follow its payment.
+//! [`order_event`] is what the others are told of it.
 //! [`batch`] applies a batch of events in their order and gathers everything that must be written
 //! together. [`sale`] checks the terms of a sale. [`close_out`] compares the books at its end. [`rebuild`] is
 //! what Redis must hold, if it lost it.
@@ -16,6 +17,7 @@ pub mod close_out;
 mod facts;
 pub mod ledger;
 pub mod order;
+pub mod order_event;
 pub mod rebuild;
 pub mod refunds;
 pub mod returns;

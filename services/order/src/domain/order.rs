@@ -7,6 +7,11 @@
 //! [`cancellation`](super::cancellation), [`returns`](super::returns) and
 //! [`refunds`](super::refunds).
 
+pub use rocketmart_contracts::event::Line;
+use rocketmart_contracts::event::{
+    self, OrderPaid, OrderReleased, PaymentFailed, PaymentRequested, PaymentSubmitted, PaymentSucceeded,
+    RefundRequested, ReleaseReason, Released, Reserved, ShipmentState, ShipmentUpdated,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -14,23 +19,13 @@ use uuid::Uuid;
 use super::batch::Effects;
 use super::cancellation::Cancellation;
 use super::ledger::{Move, StockMove};
+use super::order_event::OrderEvent;
 use super::returns::Return;
 use super::standing;
 use super::state::{ImpossibleTransition, OrderState};
-use crate::events::{
-    OrderEvent, OrderPaid, OrderReleased, PaymentFailed, PaymentRequested, PaymentSubmitted,
-    PaymentSucceeded, RefundRequested, ReleaseReason, Released, Reserved, ShipmentState, ShipmentUpdated,
-};
-
-/// One SKU of an order. `unit_price` in minor units of the order's currency.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Line {
-    pub sku: String,
-    pub quantity: i64,
-    pub unit_price: i64,
-}
 
 /// Some units of one SKU.
+// Written by buyers too, who are told of a field that nobody knows; what travels in events passes it over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Units {
@@ -38,6 +33,12 @@ pub struct Units {
     pub sku: String,
     #[schema(minimum = 1)]
     pub quantity: i64,
+}
+
+impl From<&Units> for event::Units {
+    fn from(units: &Units) -> Self {
+        Self { sku: units.sku.clone(), quantity: units.quantity }
+    }
 }
 
 /// Where the money of an order stands, as far as this service was told.

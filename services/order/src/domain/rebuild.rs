@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use rocketmart_contracts::event::ReleaseReason;
 use uuid::Uuid;
 
 use super::ledger::Counters;
 use super::order::{Line, PaymentState};
 use super::state::OrderState;
-use crate::events::ReleaseReason;
 
 /// What SQL has of one order.
 #[derive(Clone, Debug, PartialEq, Eq)]

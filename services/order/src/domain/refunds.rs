@@ -7,13 +7,14 @@
 //! the provider gave back of a paid order by itself has no reference either; what is asked for later is
 //! what is left.
 
+use rocketmart_contracts::event::{PaymentRefundFailed, PaymentRefunded, RefundRequested};
 use uuid::Uuid;
 
 use super::batch::Effects;
 use super::order::{Order, PaymentState};
+use super::order_event::OrderEvent;
 use super::returns::ReturnState;
 use super::state::ImpossibleTransition;
-use crate::events::{OrderEvent, PaymentRefundFailed, PaymentRefunded, RefundRequested};
 
 impl Order {
     /// Asks the payment service for `amount` of this paid order's money. Of nothing, nothing has to

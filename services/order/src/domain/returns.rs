@@ -11,6 +11,7 @@
 //! furthest to go. Units come back to the stock when the parcel is received, once; the money of just
 //! these units follows.
 
+use rocketmart_contracts::event::{self, ReturnRequested, ReturnUpdated};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -18,8 +19,8 @@ use uuid::Uuid;
 use super::batch::{Contradiction, Effects};
 use super::ledger::StockMove;
 use super::order::{Order, Units};
+use super::order_event::OrderEvent;
 use super::state::{ImpossibleTransition, OrderState};
-use crate::events::{OrderEvent, ReturnRequested, ReturnStep, ReturnUpdated};
 
 /// How far a return has come. The wire and the database use the `snake_case` name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -121,7 +122,7 @@ impl Order {
             return_id: asked.id,
             order_id: self.id,
             buyer_id: self.buyer_id,
-            lines: asked.lines.clone(),
+            lines: asked.lines.iter().map(event::Units::from).collect(),
             reason: asked.reason.clone(),
         }));
         effects.note_return(self.id, &asked);
@@ -138,9 +139,9 @@ impl Order {
         let found = self.returns.iter_mut().find(|returned| returned.id == event.return_id);
         let returned = found.ok_or(UnknownReturn(event.return_id))?;
         let state = match event.state {
-            ReturnStep::Announced => ReturnState::Announced,
-            ReturnStep::InTransit => ReturnState::InTransit,
-            ReturnStep::Received => ReturnState::Received,
+            event::ReturnState::Announced => ReturnState::Announced,
+            event::ReturnState::InTransit => ReturnState::InTransit,
+            event::ReturnState::Received => ReturnState::Received,
         };
         if state <= returned.state {
             return Ok(());

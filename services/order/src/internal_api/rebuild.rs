@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State;
+use rocketmart_contracts::event;
 use rocketmart_contracts::internal_api::{Code, Fenced, MAX_FENCE, SaleState, SaleStatus};
 use rocketmart_kit::extract::{Json, Path};
 use rocketmart_kit::problem::{Problem, Result};
@@ -247,10 +248,10 @@ fn remembered(sale: &Sale, order: domain::Remembered) -> Result<Remembered> {
     Ok(Remembered { reservation, wish: order.wish })
 }
 
-fn released(reason: crate::events::ReleaseReason) -> ReleaseReason {
+fn released(reason: event::ReleaseReason) -> ReleaseReason {
     match reason {
-        crate::events::ReleaseReason::Expired => ReleaseReason::Expired,
-        crate::events::ReleaseReason::Cancelled => ReleaseReason::Cancelled,
-        crate::events::ReleaseReason::PaymentFailed => ReleaseReason::PaymentFailed,
+        event::ReleaseReason::Expired => ReleaseReason::Expired,
+        event::ReleaseReason::Cancelled => ReleaseReason::Cancelled,
+        event::ReleaseReason::PaymentFailed => ReleaseReason::PaymentFailed,
     }
 }

@@ -9,7 +9,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::skus;
-use crate::events::{ProductChanged, Variant};
+use crate::events::{ProductSnapshot, VariantSnapshot};
 
 /// Products let in at once.
 const AT_ONCE: i64 = 200;
@@ -17,11 +17,11 @@ const AT_ONCE: i64 = 200;
 /// Notes that this product waits for its SKU; of several the one that claimed it last.
 pub(super) async fn wait(
     tx: &mut PgConnection,
-    product: &ProductChanged,
-    variant: &Variant,
+    product: &ProductSnapshot,
+    variant: &VariantSnapshot,
     claim: i64,
 ) -> sqlx::Result<()> {
-    let product = ProductChanged { variants: vec![variant.clone()], ..product.clone() };
+    let product = ProductSnapshot { variants: vec![variant.clone()], ..product.clone() };
     sqlx::query(
         "INSERT INTO sku_heirs AS heir (sku, product_id, version, claim, product) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (sku) DO UPDATE SET product_id = excluded.product_id, version = excluded.version,
@@ -66,7 +66,7 @@ pub(super) async fn outdate(tx: &mut PgConnection, sku: &str, claim: i64) -> sql
 /// Lets those follow whose SKU nobody has a promise of any more.
 pub async fn let_in(pool: &PgPool) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
-    let waiting: Vec<Json<ProductChanged>> = sqlx::query_scalar(
+    let waiting: Vec<Json<ProductSnapshot>> = sqlx::query_scalar(
         "SELECT product FROM sku_heirs JOIN stock USING (sku) WHERE allocated = 0 AND shelved = 0
          ORDER BY sku LIMIT $1 FOR UPDATE SKIP LOCKED",
     )

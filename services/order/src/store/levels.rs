@@ -1,10 +1,10 @@
 //! How many units of each SKU can be had, and what was told of that.
 
+use rocketmart_contracts::event::StockLevel;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::column;
-use crate::events::StockLevel;
 
 /// Whoever tells holds this until the transaction ends, so that one process tells at a time.
 pub async fn try_lock(tx: &mut PgConnection) -> sqlx::Result<bool> {

@@ -6,13 +6,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use rocketmart_contracts::event::{Payload as _, PaymentFailed, PaymentSucceeded};
 use rocketmart_kit::event::Event;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
 use super::column;
-use crate::events::types;
 
 /// The sale of an order that is not known.
 pub const SALE_UNKNOWN: Uuid = Uuid::nil();
@@ -118,8 +118,8 @@ pub async fn ready(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Event>> {
          ORDER BY type <> ALL($2), position LIMIT $1",
     )
     .bind(limit)
-    .bind(vec![types::PAYMENT_SUCCEEDED, types::PAYMENT_FAILED])
-    .bind(types::PAYMENT_FAILED)
+    .bind(vec![PaymentSucceeded::TYPE, PaymentFailed::TYPE])
+    .bind(PaymentFailed::TYPE)
     .fetch_all(pool)
     .await?;
     rows.iter().map(read).collect()

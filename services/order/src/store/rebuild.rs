@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rocketmart_contracts::event::{Payload as _, PaymentSucceeded, Reserved};
 use rocketmart_contracts::internal_api::Rebuilt;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
@@ -11,7 +12,6 @@ use super::clock::ms;
 use super::{column, unreadable};
 use crate::domain::order::{Line, PaymentState};
 use crate::domain::rebuild::Remembered;
-use crate::events::{Reserved, types};
 
 /// What makes the repetition of a purchase the same purchase.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +180,7 @@ pub async fn orders(connection: &mut PgConnection, sale: Uuid) -> sqlx::Result<V
          WHERE orders.sale_id = $1 GROUP BY orders.id, wishes.order_id ORDER BY orders.id",
     )
     .bind(sale)
-    .bind(types::PAYMENT_SUCCEEDED)
+    .bind(PaymentSucceeded::TYPE)
     .fetch_all(connection)
     .await?;
     rows.iter().map(read).collect()

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use rocketmart_contracts::event::ProductState;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::heirs;
 use crate::domain::sale::KnownSku;
 use crate::domain::supply::{Books, Said};
-use crate::events::{ProductChanged, ProductState, Variant};
+use crate::events::{ProductSnapshot, VariantSnapshot};
 
 /// A SKU for whoever plans a sale of it.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -81,12 +82,12 @@ pub async fn allocate(tx: &mut PgConnection, units: &BTreeMap<String, i64>) -> s
 ///
 /// A SKU follows the product that took it last. Of that product, older versions than the one known are ignored;
 /// versions of two products are not compared. A draft sells nothing and takes nothing.
-pub async fn follow(tx: &mut PgConnection, product: &ProductChanged) -> sqlx::Result<()> {
+pub async fn follow(tx: &mut PgConnection, product: &ProductSnapshot) -> sqlx::Result<()> {
     heirs::forget(tx, product.product_id, product.version).await?;
     if product.state == ProductState::Draft {
         return Ok(());
     }
-    let mut variants: Vec<&Variant> = product.variants.iter().collect();
+    let mut variants: Vec<&VariantSnapshot> = product.variants.iter().collect();
     variants.sort_by(|a, b| a.sku.cmp(&b.sku));
     for variant in &variants {
         follow_variant(tx, product, variant).await?;
@@ -153,8 +154,8 @@ impl Known {
 
 pub(super) async fn follow_variant(
     tx: &mut PgConnection,
-    product: &ProductChanged,
-    variant: &Variant,
+    product: &ProductSnapshot,
+    variant: &VariantSnapshot,
 ) -> sqlx::Result<()> {
     let said = Said { quantity: variant.quantity, counted_in: variant.counted_in };
     let claim = variant.claim.unwrap_or_default();
@@ -209,8 +210,8 @@ async fn find_locked(tx: &mut PgConnection, sku: &str) -> sqlx::Result<Option<Kn
 /// A product that is waited for sells no more, whatever is heard of it late.
 async fn put(
     tx: &mut PgConnection,
-    product: &ProductChanged,
-    variant: &Variant,
+    product: &ProductSnapshot,
+    variant: &VariantSnapshot,
     claim: i64,
     books: Books,
 ) -> sqlx::Result<()> {

@@ -19,6 +19,7 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::anyhow;
+use rocketmart_contracts::event::Reserved;
 use rocketmart_kit::kafka::{Delivery, HandleError};
 use rocketmart_kit::outbox;
 use sqlx::PgConnection;
@@ -26,7 +27,6 @@ use uuid::Uuid;
 
 use super::read::News;
 use crate::domain::batch::Fact;
-use crate::events::Reserved;
 use crate::store::parked::Parked;
 use crate::store::{orders, waiting};
 

@@ -14,7 +14,6 @@ use rocketmart_kit::kafka::{Producer, TopicMark};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::events::types;
 use crate::store::levels;
 
 const SOURCE: &str = "/rocketmart/order-worker";
@@ -88,10 +87,7 @@ impl Levels {
             tx.commit().await?;
             return Ok(false);
         }
-        let events: Vec<Event> = changed
-            .iter()
-            .map(|level| Event::new(SOURCE, types::STOCK_LEVEL_CHANGED, &level.sku, level))
-            .collect();
+        let events: Vec<Event> = changed.iter().map(|level| Event::of(SOURCE, &level.sku, level)).collect();
         self.producer.send_all(STOCK_LEVELS, &events).await?;
         levels::note(&mut tx, &changed).await?;
         tx.commit().await?;

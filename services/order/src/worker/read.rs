@@ -1,15 +1,16 @@
 //! What an event of Kafka says, in the domain's words.
 
 use anyhow::{Context, bail};
+use rocketmart_contracts::event::{
+    CancelRefused, Payload as _, PaymentFailed, PaymentRefundFailed, PaymentRefunded, PaymentSubmitted,
+    PaymentSucceeded, ProductChanged, Released, Reserved, ReturnUpdated, ShipmentUpdated,
+};
 use rocketmart_kit::event::Event;
 use uuid::Uuid;
 
 use crate::domain::batch::Fact;
 use crate::domain::order::Verdict;
-use crate::events::{
-    CancelRefused, PaymentFailed, PaymentRefundFailed, PaymentRefunded, PaymentSubmitted, PaymentSucceeded,
-    ProductChanged, Released, Reserved, ReturnUpdated, ShipmentUpdated, types,
-};
+use crate::events::ProductSnapshot;
 
 /// An event, understood.
 #[derive(Clone, Debug)]
@@ -18,7 +19,7 @@ pub(super) enum News {
     /// Redis must be asked before this can be applied.
     PaymentSucceeded(PaymentSucceeded),
     PaymentFailed(PaymentFailed),
-    ProductChanged(ProductChanged),
+    ProductChanged(ProductSnapshot),
     ProductDeleted(Uuid),
     /// Nothing of ours: an event this version does not know.
     Other,
@@ -71,25 +72,25 @@ pub(super) fn read(event: &Event) -> anyhow::Result<News> {
         ));
     }
     Ok(match event.event_type.as_str() {
-        types::RESERVED => {
+        Reserved::TYPE => {
             let reserved: Reserved = event.parse()?;
             if reserved.lines.is_empty() {
                 bail!("a reservation without lines");
             }
             News::Fact(Fact::Reserved(reserved))
         }
-        types::PAYMENT_SUBMITTED => News::Fact(Fact::PaymentSubmitted(event.parse::<PaymentSubmitted>()?)),
-        types::RELEASED => News::Fact(Fact::Released(event.parse::<Released>()?)),
-        types::PAYMENT_SUCCEEDED => News::PaymentSucceeded(event.parse()?),
-        types::PAYMENT_FAILED => News::PaymentFailed(event.parse()?),
-        types::PAYMENT_REFUNDED => News::Fact(Fact::PaymentRefunded(event.parse::<PaymentRefunded>()?)),
-        types::PAYMENT_REFUND_FAILED => {
+        PaymentSubmitted::TYPE => News::Fact(Fact::PaymentSubmitted(event.parse::<PaymentSubmitted>()?)),
+        Released::TYPE => News::Fact(Fact::Released(event.parse::<Released>()?)),
+        PaymentSucceeded::TYPE => News::PaymentSucceeded(event.parse()?),
+        PaymentFailed::TYPE => News::PaymentFailed(event.parse()?),
+        PaymentRefunded::TYPE => News::Fact(Fact::PaymentRefunded(event.parse::<PaymentRefunded>()?)),
+        PaymentRefundFailed::TYPE => {
             News::Fact(Fact::PaymentRefundFailed(event.parse::<PaymentRefundFailed>()?))
         }
-        types::CANCEL_REFUSED => News::Fact(Fact::CancelRefused(event.parse::<CancelRefused>()?)),
-        types::RETURN_UPDATED => News::Fact(Fact::ReturnUpdated(event.parse::<ReturnUpdated>()?)),
-        types::SHIPMENT_UPDATED => News::Fact(Fact::ShipmentUpdated(event.parse::<ShipmentUpdated>()?)),
-        types::PRODUCT_CHANGED => News::ProductChanged(event.parse()?),
+        CancelRefused::TYPE => News::Fact(Fact::CancelRefused(event.parse::<CancelRefused>()?)),
+        ReturnUpdated::TYPE => News::Fact(Fact::ReturnUpdated(event.parse::<ReturnUpdated>()?)),
+        ShipmentUpdated::TYPE => News::Fact(Fact::ShipmentUpdated(event.parse::<ShipmentUpdated>()?)),
+        ProductChanged::TYPE => News::ProductChanged(event.parse()?),
         _ => News::Other,
     })
 }

@@ -1,6 +1,6 @@
 //! Cancelling a paid order: delivery decides, and the books follow once.
 
-use rocketmart_order::events::types;
+use rocketmart_contracts::event::{CancelRequested, Payload as _, RefundRequested};
 use serde_json::json;
 
 use crate::shop::{PRICE, Shop, eventually};
@@ -20,7 +20,7 @@ async fn a_paid_order_is_cancelled_once_delivery_keeps_the_parcel_and_everything
         assert_eq!(pending["cancellation"]["state"], "pending");
         assert_eq!(pending["cancellation"]["reason"], "changed my mind");
     }
-    let asked = shop.told.until(types::CANCEL_REQUESTED, id, 1).await;
+    let asked = shop.told.until(CancelRequested::TYPE, id, 1).await;
     assert_eq!(asked[0], json!({ "order_id": id, "buyer_id": buyer.id, "reason": "changed my mind" }));
 
     for _ in 0..2 {
@@ -29,7 +29,7 @@ async fn a_paid_order_is_cancelled_once_delivery_keeps_the_parcel_and_everything
     let cancelled = shop.until(&buyer, id, "cancelled").await;
     assert_eq!(cancelled["cancellation"]["state"], "granted", "{cancelled}");
     assert_eq!(cancelled["payment"]["state"], "refund_requested");
-    let refund = shop.told.until(types::REFUND_REQUESTED, id, 1).await;
+    let refund = shop.told.until(RefundRequested::TYPE, id, 1).await;
     assert_eq!((&refund[0]["reference"], &refund[0]["amount"]), (&json!(id), &json!(PRICE)), "{refund:?}");
     for _ in 0..2 {
         shop.gives_back(&refund[0]).await;
@@ -43,8 +43,8 @@ async fn a_paid_order_is_cancelled_once_delivery_keeps_the_parcel_and_everything
     shop.buy_and_pay(&shop.buyer(), sale).await;
     assert_eq!(shop.backing.standing().await, [99, 8], "two sold, one back");
     assert_eq!(shop.backing.ledger().await, [10, 8, 0, 2], "sold units of the sale stay sold");
-    assert_eq!(shop.told.of(types::CANCEL_REQUESTED, id).len(), 1);
-    assert_eq!(shop.told.of(types::REFUND_REQUESTED, id).len(), 1);
+    assert_eq!(shop.told.of(CancelRequested::TYPE, id).len(), 1);
+    assert_eq!(shop.told.of(RefundRequested::TYPE, id).len(), 1);
     let (status, again) = buyer.post(&format!("/api/v1/orders/{id}/cancel"), &json!({})).await;
     assert_eq!((status, &again["state"]), (200, &json!("cancelled")));
 }
@@ -60,7 +60,7 @@ async fn a_cancellation_that_lost_to_the_carrier_says_so_and_the_order_goes_on()
     let (status, foreign) = other.post(&cancel, &json!({})).await;
     assert_eq!((status, foreign["code"].as_str()), (404, Some("order-unknown")));
     assert_eq!(buyer.post(&cancel, &json!({})).await.0, 202);
-    shop.told.until(types::CANCEL_REQUESTED, id, 1).await;
+    shop.told.until(CancelRequested::TYPE, id, 1).await;
     shop.shipment_is(&order, "shipped").await;
     shop.cancel_is_refused(&order).await;
     eventually("the refusal is shown", async || {
@@ -73,7 +73,7 @@ async fn a_cancellation_that_lost_to_the_carrier_says_so_and_the_order_goes_on()
     shop.shipment_is(&order, "delivered").await;
     let delivered = shop.until(&buyer, id, "delivered").await;
     assert!(delivered["delivered_at"].is_string(), "{delivered}");
-    assert!(shop.told.of(types::REFUND_REQUESTED, id).is_empty());
+    assert!(shop.told.of(RefundRequested::TYPE, id).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,7 +85,7 @@ async fn a_sale_with_an_order_cancelled_after_its_payment_closes_with_balanced_b
     shop.shipment_is(&order, "cancelled").await;
     let close = |step: &str| format!("/internal/v1/sales/{sale}/{step}");
     shop.operator().post(&close("close"), &json!({ "fence": 1 })).await;
-    let refund = shop.told.until(types::REFUND_REQUESTED, id, 1).await;
+    let refund = shop.told.until(RefundRequested::TYPE, id, 1).await;
     let (status, early) = shop.operator().post(&close("close-out"), &json!({ "fence": 1 })).await;
     assert_eq!(
         (status, early["code"].as_str()),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use rocketmart_contracts::event::{OrderPaid, Payload as _, RefundRequested};
 use rocketmart_order::domain::standing::{Offer, sale_id};
-use rocketmart_order::events::types;
 use rocketmart_order::store::standing;
 use rocketmart_stock::SaleId;
 use serde_json::json;
@@ -32,7 +32,7 @@ async fn a_cart_becomes_one_order_that_is_paid_delivered_and_returned_in_part_li
     shelf_becomes(&shop, MUG, [100, 98, 0, 2]).await;
     shelf_becomes(&shop, PEN, [10, 7, 0, 3]).await;
     assert_eq!(shop.backing.stock_of(MUG).await, [98, 0, 98]);
-    let paid = shop.told.until(types::ORDER_PAID, id, 1).await;
+    let paid = shop.told.until(OrderPaid::TYPE, id, 1).await;
     assert_eq!(paid[0]["lines"].as_array().unwrap().len(), 2, "delivery hears of all of it: {paid:?}");
 
     for state in ["preparing", "shipped", "delivered"] {
@@ -173,10 +173,10 @@ async fn what_is_not_paid_in_time_is_for_sale_again_and_money_that_comes_later_g
     shop.until_booked(id, "expired").await;
     shelf_becomes(&shop, MUG, [100, 100, 0, 0]).await;
     shop.payment_succeeds(&order, Uuid::now_v7()).await;
-    let refund = shop.told.until(types::REFUND_REQUESTED, id, 1).await;
+    let refund = shop.told.until(RefundRequested::TYPE, id, 1).await;
     assert_eq!((&refund[0]["amount"], &refund[0]["reason"]), (&json!(100 * PRICE), &json!("order_released")));
     assert_eq!(shop.backing.stock_of(MUG).await, [100, 0, 100]);
-    assert!(shop.told.of(types::ORDER_PAID, id).is_empty());
+    assert!(shop.told.of(OrderPaid::TYPE, id).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,7 +198,7 @@ async fn an_order_is_cancelled_before_and_after_its_payment_and_its_units_come_b
         shop.shipment_is(&order, "cancelled").await;
     }
     shop.until(&payer, id, "cancelled").await;
-    let refund = shop.told.until(types::REFUND_REQUESTED, id, 1).await;
+    let refund = shop.told.until(RefundRequested::TYPE, id, 1).await;
     assert_eq!(refund[0]["amount"], PRICE);
     shelf_becomes(&shop, PEN, [2, 1, 0, 1]).await;
     assert_eq!(shop.backing.stock_of(PEN).await, [1, 0, 1], "one unit, as ever");

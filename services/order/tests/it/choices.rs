@@ -12,8 +12,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures::future::join_all;
+use rocketmart_contracts::event::{OrderReleased, Payload as _};
 use rocketmart_order::api::NeighbourArgs;
-use rocketmart_order::events::types;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -173,5 +173,5 @@ async fn neighbours_that_do_not_answer_cost_a_moment_and_no_payment() {
     assert_eq!(status, 202, "{paying}");
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     assert_eq!(paying["payment"]["payment_method_id"], json!(card));
-    assert!(played.shop.told.of(types::ORDER_RELEASED, paying["id"].as_str().unwrap()).is_empty());
+    assert!(played.shop.told.of(OrderReleased::TYPE, paying["id"].as_str().unwrap()).is_empty());
 }

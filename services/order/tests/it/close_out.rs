@@ -1,6 +1,6 @@
 //! The end of a sale: drained, compared order by order, signed once.
 
-use rocketmart_order::events::types;
+use rocketmart_contracts::event::{Payload as _, PaymentRequested};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ async fn drained(shop: &Shop) -> Uuid {
     let (_, declined) = poor.purchase(sale, 1, "k").await;
     let id = declined["id"].as_str().unwrap();
     poor.post(&format!("/api/v1/orders/{id}/payment"), &json!({})).await;
-    shop.told.until(types::PAYMENT_REQUESTED, id, 1).await;
+    shop.told.until(PaymentRequested::TYPE, id, 1).await;
     let (status, early) = close_out(shop, sale).await;
     assert_eq!((status, early["code"].as_str()), (409, Some("sale-not-closed")));
     shop.operator().post(&format!("/internal/v1/sales/{sale}/close"), &json!({ "fence": 1 })).await;

@@ -1,6 +1,7 @@
 //! What buyers are told once the books of their sale are signed off, whatever becomes of Redis then.
 
 use reqwest::Method;
+use rocketmart_contracts::event::{Payload as _, PaymentRequested};
 use rocketmart_stock::{PurgeOutcome, SaleId};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -75,7 +76,7 @@ async fn what_was_asked_for_once_is_answered_alike_long_after_the_sale() {
     let pay = format!("/api/v1/orders/{id}/payment");
     let (status, accepted) = buyer.post(&pay, &details).await;
     assert_eq!(status, 202, "{accepted}");
-    shop.told.until(rocketmart_order::events::types::PAYMENT_REQUESTED, id, 1).await;
+    shop.told.until(PaymentRequested::TYPE, id, 1).await;
     shop.payment_succeeds(&order, Uuid::now_v7()).await;
     shop.until_booked(id, "paid").await;
     shop.shipment_is(&order, "delivered").await;

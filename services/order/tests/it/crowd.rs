@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rocketmart_order::events::types;
+use rocketmart_contracts::event::{Payload as _, PaymentRequested, RefundRequested};
 use rocketmart_stock::SaleId;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -87,11 +87,11 @@ async fn pay_everybody(shop: Arc<Shop>, orders: Orders, stop: CancellationToken)
         let known: Vec<_> =
             orders.lock().unwrap().iter().map(|(id, order)| (id.clone(), order.clone())).collect();
         for (id, order) in known {
-            if !paid.contains(&id) && !shop.told.of(types::PAYMENT_REQUESTED, &id).is_empty() {
+            if !paid.contains(&id) && !shop.told.of(PaymentRequested::TYPE, &id).is_empty() {
                 shop.payment_succeeds(&order, Uuid::now_v7()).await;
                 paid.insert(id.clone());
             }
-            for asked in shop.told.of(types::REFUND_REQUESTED, &id) {
+            for asked in shop.told.of(RefundRequested::TYPE, &id) {
                 if given_back.insert(id.clone()) {
                     shop.gives_back(&asked).await;
                 }

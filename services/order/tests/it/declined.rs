@@ -1,6 +1,6 @@
 //! P4 and P7: a card that is declined, and the next one.
 
-use rocketmart_order::events::types;
+use rocketmart_contracts::event::{OrderReleased, Payload as _, PaymentRequested, RefundRequested};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -32,7 +32,7 @@ async fn p4_a_declined_card_costs_no_unit_and_the_next_one_pays_for_the_order_on
     let id = order["id"].as_str().unwrap();
     let (first, second, payment) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
     assert_eq!(pay(&buyer, &order, Some(first)).await.0, 202);
-    shop.told.until(types::PAYMENT_REQUESTED, id, 1).await;
+    shop.told.until(PaymentRequested::TYPE, id, 1).await;
     shop.card_is_declined(&order, payment, 1).await;
     let seen = failed(&buyer, &order).await;
     assert_eq!((&seen["state"], &seen["payment"]["reason"]), (&json!("reserved"), &json!("card_declined")));
@@ -45,15 +45,15 @@ async fn p4_a_declined_card_costs_no_unit_and_the_next_one_pays_for_the_order_on
     assert_eq!((status, &again["payment"]["state"]), (202, &json!("requested")), "{again}");
     // What is heard of the first one once more is no news of the second.
     shop.card_is_declined(&order, payment, 1).await;
-    let asked = shop.told.until(types::PAYMENT_REQUESTED, id, 2).await;
+    let asked = shop.told.until(PaymentRequested::TYPE, id, 2).await;
     let of = |index: usize| (asked[index]["attempt"].clone(), asked[index]["payment_method_id"].clone());
     assert_eq!(of(0), (Value::Null, json!(first)));
     assert_eq!(of(1), (json!(2), json!(second)));
     shop.payment_succeeds(&order, payment).await;
     shop.until_booked(id, "paid").await;
     assert_eq!(shop.backing.ledger().await, [1, 0, 0, 1]);
-    assert!(shop.told.of(types::ORDER_RELEASED, id).is_empty());
-    assert!(shop.told.of(types::REFUND_REQUESTED, id).is_empty());
+    assert!(shop.told.of(OrderReleased::TYPE, id).is_empty());
+    assert!(shop.told.of(RefundRequested::TYPE, id).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +66,7 @@ async fn p4_a_declined_order_that_nobody_pays_expires_at_its_deadline() {
     let (_, order) = buyer.purchase(sale, 1, "k").await;
     let id = order["id"].as_str().unwrap();
     assert_eq!(pay(&buyer, &order, None).await.0, 202);
-    shop.told.until(types::PAYMENT_REQUESTED, id, 1).await;
+    shop.told.until(PaymentRequested::TYPE, id, 1).await;
     shop.card_is_declined(&order, Uuid::now_v7(), 1).await;
     eventually("it is over", async || {
         let (_, seen) = buyer.get(&format!("/api/v1/orders/{id}")).await;
@@ -94,13 +94,13 @@ async fn p4_a_card_that_is_declined_after_the_deadline_ends_the_order() {
     let id = order["id"].as_str().unwrap();
     let (status, paying) = pay(&buyer, &order, None).await;
     assert_eq!(status, 202, "{paying}");
-    shop.told.until(types::PAYMENT_REQUESTED, id, 1).await;
+    shop.told.until(PaymentRequested::TYPE, id, 1).await;
     let pay_by = moment(&paying["pay_by"]).unix_timestamp_nanos() / 1_000_000;
     eventually("the deadline has passed", async || i128::from(now_ms()) > pay_by + 100).await;
     shop.card_is_declined(&order, Uuid::now_v7(), 1).await;
     shop.until_booked(id, "payment_failed").await;
     assert_eq!(shop.backing.ledger().await, [1, 1, 0, 0]);
-    assert_eq!(shop.told.until(types::ORDER_RELEASED, id, 1).await[0]["reason"], "payment_failed");
+    assert_eq!(shop.told.until(OrderReleased::TYPE, id, 1).await[0]["reason"], "payment_failed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,7 +111,7 @@ async fn p4_what_was_declined_survives_the_loss_of_redis() {
     let (_, order) = buyer.purchase(sale, 1, "k").await;
     let id = order["id"].as_str().unwrap();
     pay(&buyer, &order, None).await;
-    shop.told.until(types::PAYMENT_REQUESTED, id, 1).await;
+    shop.told.until(PaymentRequested::TYPE, id, 1).await;
     shop.card_is_declined(&order, Uuid::now_v7(), 1).await;
     failed(&buyer, &order).await;
     flush(&shop).await;
@@ -123,7 +123,7 @@ async fn p4_what_was_declined_survives_the_loss_of_redis() {
     })
     .await;
     assert_eq!(answer.0, 202, "{}", answer.1);
-    let asked = shop.told.until(types::PAYMENT_REQUESTED, id, 2).await;
+    let asked = shop.told.until(PaymentRequested::TYPE, id, 2).await;
     assert_eq!(asked[1]["attempt"], 2);
 }
 
@@ -145,11 +145,11 @@ async fn p7_another_card_is_refused_while_a_payment_is_under_way_and_after_it_su
         let (status, told) = buyer.post(&format!("/api/v1/orders/{id}/payment"), &other).await;
         assert_eq!((status, &told["code"]), (409, &json!("payment-under-way")), "{other} {told}");
     }
-    shop.told.until(types::PAYMENT_REQUESTED, id, 1).await;
+    shop.told.until(PaymentRequested::TYPE, id, 1).await;
     shop.payment_succeeds(&order, Uuid::now_v7()).await;
     shop.until_booked(id, "paid").await;
     let (status, told) = pay(&buyer, &order, Some(second)).await;
     assert_eq!((status, &told["code"]), (409, &json!("order-not-payable")), "{told}");
     assert_eq!(pay(&buyer, &order, Some(first)).await.0, 202);
-    assert_eq!(shop.told.of(types::PAYMENT_REQUESTED, id).len(), 1);
+    assert_eq!(shop.told.of(PaymentRequested::TYPE, id).len(), 1);
 }

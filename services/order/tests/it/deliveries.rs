@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use rocketmart_contracts::event::{
+    Payload as _, PaymentFailed, PaymentSubmitted, PaymentSucceeded, Released, Reserved, ShipmentUpdated,
+};
+use rocketmart_contracts::topic;
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::Delivery;
-use rocketmart_order::events::{self, types};
 use rocketmart_order::worker::Worker;
 use rocketmart_stock::{BuyerId, Line, OrderId, Reserve, ReserveOutcome, SaleId};
 use serde_json::{Value, json};
@@ -23,34 +26,34 @@ pub fn reserved(sale: Uuid, order: Uuid, quantity: i64) -> Delivery {
         "lines": [{ "sku": MUG, "quantity": quantity, "unit_price": PRICE }], "amount": PRICE * quantity,
         "reserved_at_ms": 1_700_000_000_000_i64, "pay_by_ms": 1_700_000_060_000_i64,
     });
-    delivery(events::RESERVATIONS, types::RESERVED, order, &data)
+    delivery(topic::RESERVATIONS, Reserved::TYPE, order, &data)
 }
 
 pub fn released(sale: Uuid, order: Uuid) -> Delivery {
     let data = json!({ "order_id": order, "sale_id": sale, "reason": "expired", "released_at_ms": 1_700_000_060_000_i64 });
-    delivery(events::RESERVATIONS, types::RELEASED, order, &data)
+    delivery(topic::RESERVATIONS, Released::TYPE, order, &data)
 }
 
 pub fn submitted(sale: Uuid, order: Uuid) -> Delivery {
     let data = json!({ "order_id": order, "sale_id": sale, "buyer_id": Uuid::now_v7(), "submitted_at_ms": 1_700_000_001_000_i64 });
-    delivery(events::RESERVATIONS, types::PAYMENT_SUBMITTED, order, &data)
+    delivery(topic::RESERVATIONS, PaymentSubmitted::TYPE, order, &data)
 }
 
 pub fn succeeded(order: Uuid) -> Delivery {
     let data = json!({ "payment_id": Uuid::now_v7(), "order_id": order, "amount": PRICE, "currency": "EUR",
         "succeeded_at_ms": 1_700_000_030_000_i64 });
-    delivery(events::PAYMENTS, types::PAYMENT_SUCCEEDED, order, &data)
+    delivery(topic::PAYMENTS, PaymentSucceeded::TYPE, order, &data)
 }
 
 pub fn failed(order: Uuid) -> Delivery {
     let data = json!({ "payment_id": Uuid::now_v7(), "order_id": order, "reason": "declined",
         "closed": true });
-    delivery(events::PAYMENTS, types::PAYMENT_FAILED, order, &data)
+    delivery(topic::PAYMENTS, PaymentFailed::TYPE, order, &data)
 }
 
 pub fn preparing(order: Uuid) -> Delivery {
     let data = json!({ "shipment_id": Uuid::now_v7(), "order_id": order, "state": "preparing", "at_ms": 1_700_000_031_000_i64 });
-    delivery(events::DELIVERIES, types::SHIPMENT_UPDATED, order, &data)
+    delivery(topic::DELIVERIES, ShipmentUpdated::TYPE, order, &data)
 }
 
 pub fn worker(shop: &Shop) -> Worker {

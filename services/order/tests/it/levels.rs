@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use rocketmart_contracts::event::StockLevel;
+use rocketmart_contracts::topic::STOCK_LEVELS;
 use rocketmart_kit::kafka::{Delivery, HandleError, Handler, read_all_then_follow};
-use rocketmart_order::events::{STOCK_LEVELS, StockLevel};
 use serde_json::json;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;

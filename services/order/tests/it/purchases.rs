@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use rocketmart_order::events::types;
+use rocketmart_contracts::event::{
+    OrderPaid, OrderReleased, Payload as _, PaymentRequested, RefundRequested,
+};
 use rocketmart_stock::{BuyerId, Line, OrderId, Reserve, ReserveOutcome, SaleId};
 use serde_json::json;
 use uuid::Uuid;
@@ -30,14 +32,14 @@ async fn a_purchase_is_reserved_then_paid_then_delivered_and_the_books_follow() 
     let wish = json!({ "delivery_address_id": address });
     let (status, paying) = buyer.post(&format!("/api/v1/orders/{id}/payment"), &wish).await;
     assert_eq!((status, &paying["payment"]["state"]), (202, &json!("requested")), "{paying}");
-    let requested = shop.told.until(types::PAYMENT_REQUESTED, id, 1).await;
+    let requested = shop.told.until(PaymentRequested::TYPE, id, 1).await;
     assert_eq!(requested[0]["amount"], PRICE);
     assert_eq!(requested[0]["buyer_id"], buyer.id.to_string());
 
     let payment = Uuid::now_v7();
     shop.payment_succeeds(&order, payment).await;
     let paid = shop.until(&buyer, id, "paid").await;
-    let told = shop.told.until(types::ORDER_PAID, id, 1).await;
+    let told = shop.told.until(OrderPaid::TYPE, id, 1).await;
     assert_eq!(told[0]["payment_id"], payment.to_string());
     assert_eq!(told[0]["delivery_address_id"], address.to_string());
     assert_eq!(told[0]["lines"], order["lines"]);
@@ -76,7 +78,7 @@ async fn an_unpaid_order_expires_and_a_later_buyer_gets_its_unit() {
     })
     .await;
     let id = left["id"].as_str().unwrap();
-    let released = shop.told.until(types::ORDER_RELEASED, id, 1).await;
+    let released = shop.told.until(OrderReleased::TYPE, id, 1).await;
     assert_eq!(released[0]["reason"], "expired");
     let (status, refused) = leaver.post(&format!("/api/v1/orders/{id}/payment"), &json!({})).await;
     assert_eq!((status, refused["code"].as_str()), (409, Some("order-expired")));
@@ -95,7 +97,7 @@ async fn a_success_that_comes_after_expiry_is_given_back_and_the_order_stays_exp
 
     let payment = Uuid::now_v7();
     shop.payment_succeeds(&order, payment).await;
-    let refund = shop.told.until(types::REFUND_REQUESTED, id, 1).await;
+    let refund = shop.told.until(RefundRequested::TYPE, id, 1).await;
     assert_eq!(refund[0]["payment_id"], payment.to_string());
     assert_eq!(
         (refund[0]["amount"].as_i64(), refund[0]["reason"].as_str()),
@@ -104,7 +106,7 @@ async fn a_success_that_comes_after_expiry_is_given_back_and_the_order_stays_exp
     shop.until_booked(id, "expired").await;
     assert_eq!(shop.backing.ledger().await, [1, 1, 0, 0]);
     assert_eq!(shop.backing.standing().await, [100, 1]);
-    assert!(shop.told.of(types::ORDER_PAID, id).is_empty());
+    assert!(shop.told.of(OrderPaid::TYPE, id).is_empty());
 
     shop.payment_refunded(&order, payment).await;
     eventually("the refund is booked", async || {
@@ -133,14 +135,14 @@ async fn an_order_whose_payment_nobody_works_on_expires_after_the_grace_and_a_la
 
     let payment = Uuid::now_v7();
     shop.payment_succeeds(&order, payment).await;
-    let refund = shop.told.until(types::REFUND_REQUESTED, id, 1).await;
+    let refund = shop.told.until(RefundRequested::TYPE, id, 1).await;
     assert_eq!(
         (&refund[0]["payment_id"], &refund[0]["reason"]),
         (&json!(payment), &json!("order_released")),
         "{refund:?}"
     );
     shop.until_booked(id, "expired").await;
-    assert!(shop.told.of(types::ORDER_PAID, id).is_empty());
+    assert!(shop.told.of(OrderPaid::TYPE, id).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +163,7 @@ async fn a_payment_submitted_before_an_outage_comes_through_though_its_deadline_
     let pay_by = moment(&paying["pay_by"]).unix_timestamp_nanos() / 1_000_000;
     eventually("the deadline has passed", async || i128::from(now_ms()) > pay_by + 500).await;
     shop.keep(shop.backing.run_worker().await);
-    let asked = shop.told.until(types::PAYMENT_REQUESTED, id, 1).await;
+    let asked = shop.told.until(PaymentRequested::TYPE, id, 1).await;
     assert!(asked[0]["pay_by_ms"].as_i64().unwrap() > now_ms(), "it may still be charged: {asked:?}");
     shop.payment_succeeds(&order, Uuid::now_v7()).await;
     shop.until_booked(id, "paid").await;
@@ -177,7 +179,7 @@ async fn a_failed_payment_told_twice_restocks_once() {
     let (_, order) = buyer.purchase(sale, 1, "k").await;
     let id = order["id"].as_str().unwrap();
     buyer.post(&format!("/api/v1/orders/{id}/payment"), &json!({})).await;
-    shop.told.until(types::PAYMENT_REQUESTED, id, 1).await;
+    shop.told.until(PaymentRequested::TYPE, id, 1).await;
 
     let payment = Uuid::now_v7();
     shop.payment_fails(&order, payment).await;
@@ -191,7 +193,7 @@ async fn a_failed_payment_told_twice_restocks_once() {
     assert_eq!(shop.backing.ledger().await, [3, 2, 1, 0]);
     let counters = shop.backing.stock.counters(sale.into()).await.unwrap().unwrap();
     assert_eq!((counters.items[0].remaining, counters.items[0].reserved), (2, 1));
-    assert_eq!(shop.told.of(types::ORDER_RELEASED, id).len(), 1);
+    assert_eq!(shop.told.of(OrderReleased::TYPE, id).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -266,11 +268,11 @@ async fn a_payment_in_two_steps_waits_for_its_confirmation() {
     let (status, prepared) = buyer.post(&format!("/api/v1/orders/{id}/payment"), &wish).await;
     assert_eq!((status, &prepared["payment"]["state"]), (202, &json!("awaiting_confirmation")));
     shop.until_booked(id, "reserved").await;
-    assert!(shop.told.of(types::PAYMENT_REQUESTED, id).is_empty());
+    assert!(shop.told.of(PaymentRequested::TYPE, id).is_empty());
 
     let (status, _) = buyer.post(&confirm, &json!({})).await;
     assert_eq!(status, 202);
-    let requested = shop.told.until(types::PAYMENT_REQUESTED, id, 1).await;
+    let requested = shop.told.until(PaymentRequested::TYPE, id, 1).await;
     assert_eq!(requested[0]["payment_method_id"], method.to_string());
 }
 
@@ -380,7 +382,7 @@ async fn purchases_and_payments_are_accepted_while_sql_is_away_and_booked_once_i
     assert_eq!((status, &seen["payment"]["state"]), (200, &json!("requested")), "{seen}");
 
     tokio::task::block_in_place(|| postgres.restart().unwrap());
-    shop.told.until(types::PAYMENT_REQUESTED, id, 1).await;
+    shop.told.until(PaymentRequested::TYPE, id, 1).await;
     shop.payment_succeeds(&order, Uuid::now_v7()).await;
     shop.until_booked(id, "paid").await;
     assert_eq!(shop.backing.ledger().await, [10, 9, 0, 1]);

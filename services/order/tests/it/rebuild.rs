@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rocketmart_order::events::types;
+use rocketmart_contracts::event::{OrderPaid, Payload as _, PaymentRequested, RefundRequested};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -102,7 +102,7 @@ async fn a_sale_lost_under_load_is_rebuilt_and_every_unit_is_sold_once() {
             let at = moment(&order["reserved_at"]);
             let told = unknown.iter().any(|(from, until)| *from <= at && at <= *until + second);
             assert!(told, "{id} of {at} is lost, the unknown ones are of {unknown:?}");
-            assert!(shop.told.of(types::PAYMENT_REQUESTED, id).is_empty(), "nothing was charged for it");
+            assert!(shop.told.of(PaymentRequested::TYPE, id).is_empty(), "nothing was charged for it");
         }
     }
     let report = close_out(&shop, sale).await;
@@ -129,7 +129,7 @@ async fn payments_that_end_while_redis_is_empty_wait_and_are_booked_once() {
         let (_, order) = buyer.purchase(sale, 1, KEY).await;
         let id = order["id"].as_str().unwrap().to_owned();
         buyer.post(&format!("/api/v1/orders/{id}/payment"), &json!({})).await;
-        shop.told.until(types::PAYMENT_REQUESTED, &id, 1).await;
+        shop.told.until(PaymentRequested::TYPE, &id, 1).await;
         submitted.push((buyer, order, id));
     }
     let [(buyer, succeeds, paid), (failing, fails, failed)] = submitted.as_slice() else { panic!() };
@@ -147,7 +147,7 @@ async fn payments_that_end_while_redis_is_empty_wait_and_are_booked_once() {
     // What comes behind them in Kafka gets through, and what SQL knows to be too late goes back.
     shop.shipment_is(&delivered, "delivered").await;
     shop.until_booked(delivered["id"].as_str().unwrap(), "delivered").await;
-    let refund = shop.told.until(types::REFUND_REQUESTED, late_id, 1).await.remove(0);
+    let refund = shop.told.until(RefundRequested::TYPE, late_id, 1).await.remove(0);
     shop.gives_back(&refund).await;
 
     // Nobody is told anything wrong meanwhile: come again.
@@ -192,8 +192,8 @@ async fn payments_that_end_while_redis_is_empty_wait_and_are_booked_once() {
     .await;
     let (_, ended) = failing.get(&format!("/api/v1/orders/{failed}")).await;
     assert_ne!(ended["state"], "reserved");
-    shop.told.until(types::ORDER_PAID, paid, 1).await;
-    assert!(shop.told.of(types::REFUND_REQUESTED, paid).is_empty());
+    shop.told.until(OrderPaid::TYPE, paid, 1).await;
+    assert!(shop.told.of(RefundRequested::TYPE, paid).is_empty());
     assert_eq!(buyer.purchase(sale, 1, KEY).await.1["id"], succeeds["id"], "the same key, the same order");
     let report = close_out(&shop, sale).await;
     assert_eq!(
@@ -214,7 +214,7 @@ async fn orders_that_were_cancelled_or_returned_since_are_rebuilt_as_sold() {
     let (code, back) = returner.send_back(id, "back", &wish).await;
     assert_eq!(code, 201, "{back}");
     shop.return_is(id, &back, "received").await;
-    let refund = shop.told.until(types::REFUND_REQUESTED, id, 1).await.remove(0);
+    let refund = shop.told.until(RefundRequested::TYPE, id, 1).await.remove(0);
     shop.gives_back(&refund).await;
     shop.until_booked(id, "refunded").await;
     let canceller = shop.buyer();
@@ -222,7 +222,7 @@ async fn orders_that_were_cancelled_or_returned_since_are_rebuilt_as_sold() {
     let cancelled_id = cancelled["id"].as_str().unwrap();
     canceller.post(&format!("/api/v1/orders/{cancelled_id}/cancel"), &json!({})).await;
     shop.shipment_is(&cancelled, "cancelled").await;
-    let refund = shop.told.until(types::REFUND_REQUESTED, cancelled_id, 1).await.remove(0);
+    let refund = shop.told.until(RefundRequested::TYPE, cancelled_id, 1).await.remove(0);
     shop.gives_back(&refund).await;
     shop.until_booked(cancelled_id, "cancelled").await;
     let leaver = shop.buyer();

@@ -1,8 +1,9 @@
 //! What goes wrong around a rebuild: an older copy of Redis, a rebuild cut short, two at once, news that
 //! come too late, an order that Redis has never heard of.
 
+use rocketmart_contracts::event::{OrderPaid, Payload as _, PaymentRequested, Reserved};
+use rocketmart_contracts::topic;
 use rocketmart_kit::event::Event;
-use rocketmart_order::events::{self, types};
 use rocketmart_stock::{
     ItemSpec, Restore, RestoreOutcome, SaleId, SaleSpec, SaleState, StreamPosition, VouchOutcome,
 };
@@ -86,7 +87,7 @@ async fn lost(shop: &Shop) -> (Uuid, String) {
     let (_, order) = buyer.purchase(sale, 1, "k").await;
     let id = order["id"].as_str().unwrap().to_owned();
     buyer.post(&format!("/api/v1/orders/{id}/payment"), &json!({})).await;
-    shop.told.until(types::PAYMENT_REQUESTED, &id, 1).await;
+    shop.told.until(PaymentRequested::TYPE, &id, 1).await;
     flush(shop).await;
     shop.payment_succeeds(&order, Uuid::now_v7()).await;
     eventually("its payment is parked", async || {
@@ -100,7 +101,7 @@ async fn ends_well(shop: &Shop, sale: Uuid, order: &str) {
     let standing = rebuild(shop, sale).await;
     assert_eq!(standing["items"][0]["preloaded"], 5, "{standing}");
     shop.until_booked(order, "paid").await;
-    shop.told.until(types::ORDER_PAID, order, 1).await;
+    shop.told.until(OrderPaid::TYPE, order, 1).await;
     assert_eq!(shop.backing.ledger().await, [5, 4, 0, 1]);
     assert_eq!(close_out(shop, sale).await["orders"]["paid"], 1);
 }
@@ -214,10 +215,10 @@ async fn a_purchase_that_arrives_after_the_rebuild_is_void_and_counted() {
     let data = json!({ "order_id": late, "sale_id": sale, "buyer_id": Uuid::now_v7(), "amount": PRICE,
         "lines": [{ "sku": MUG, "quantity": 1, "unit_price": PRICE }], "currency": "EUR",
         "reserved_at_ms": left.0, "pay_by_ms": left.0 + 60_000 });
-    let mut event = Event::new("/rocketmart/test", types::RESERVED, late, &data);
+    let mut event = Event::new("/rocketmart/test", Reserved::TYPE, late, &data);
     event.id = format!("{sale}/{}-{}/0", left.0, left.1 + 1);
     for _ in 0..2 {
-        shop.backing.producer.send_all(events::RESERVATIONS, &[event.clone()]).await.unwrap();
+        shop.backing.producer.send_all(topic::RESERVATIONS, &[event.clone()]).await.unwrap();
     }
     eventually("it is counted", async || status(&shop, sale).await["rebuilt"]["late_reservations"] == 1)
         .await;
@@ -233,7 +234,7 @@ async fn an_order_that_redis_has_never_heard_of_ends_in_a_rebuild_and_not_in_end
     let (_, order) = buyer.purchase(sale, 1, "k").await;
     let id = order["id"].as_str().unwrap();
     buyer.post(&format!("/api/v1/orders/{id}/payment"), &json!({})).await;
-    shop.told.until(types::PAYMENT_REQUESTED, id, 1).await;
+    shop.told.until(PaymentRequested::TYPE, id, 1).await;
     let client = redis::Client::open(shop.backing.redis.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let reservations = format!("rm:{{{sale}}}:reservations");

@@ -1,7 +1,7 @@
 //! Sending back what was delivered: whole or in parts, once, in time.
 
 use reqwest::Method;
-use rocketmart_order::events::types;
+use rocketmart_contracts::event::{Payload as _, RefundRequested, ReturnRequested};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -41,7 +41,7 @@ async fn parts_come_back_one_after_the_other_with_their_money_and_never_more_tha
     let (status, greedy) = buyer.send_back(id, "two", &mugs(2)).await;
     assert_eq!((status, &greedy["errors"][0]["rule"]), (422, &json!("within-bought")), "{greedy}");
 
-    let told = shop.told.until(types::RETURN_REQUESTED, id, 1).await;
+    let told = shop.told.until(ReturnRequested::TYPE, id, 1).await;
     assert_eq!(
         told[0],
         json!({ "return_id": first["id"], "order_id": id, "buyer_id": buyer.id,
@@ -52,7 +52,7 @@ async fn parts_come_back_one_after_the_other_with_their_money_and_never_more_tha
     }
     let returned = shop.until(&buyer, id, "returned").await;
     assert_eq!(returned["returns"][0]["tracking_number"], "BACK1");
-    let refund = shop.told.until(types::REFUND_REQUESTED, id, 1).await;
+    let refund = shop.told.until(RefundRequested::TYPE, id, 1).await;
     assert_eq!((&refund[0]["reference"], &refund[0]["amount"]), (&first["id"], &json!(2 * PRICE)));
     for _ in 0..2 {
         shop.gives_back(&refund[0]).await;
@@ -70,7 +70,7 @@ async fn parts_come_back_one_after_the_other_with_their_money_and_never_more_tha
     let (status, nothing) = buyer.send_back(id, "four", &json!({ "reason": "more" })).await;
     assert_eq!((status, nothing["code"].as_str()), (409, Some("order-not-returnable")));
     shop.return_is(id, &rest, "received").await;
-    let refunds = shop.told.until(types::REFUND_REQUESTED, id, 2).await;
+    let refunds = shop.told.until(RefundRequested::TYPE, id, 2).await;
     shop.gives_back(&refunds[1]).await;
     let over = shop.until(&buyer, id, "refunded").await;
     assert_eq!(
@@ -80,7 +80,7 @@ async fn parts_come_back_one_after_the_other_with_their_money_and_never_more_tha
     assert_eq!(over["returns"].as_array().unwrap().len(), 2);
     assert_eq!(shop.backing.standing().await, [100, 7]);
     assert_eq!(shop.backing.ledger().await, [10, 7, 0, 3]);
-    assert_eq!(shop.told.of(types::RETURN_REQUESTED, id).len(), 2);
+    assert_eq!(shop.told.of(ReturnRequested::TYPE, id).len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use rocketmart_contracts::event::{Payload as _, PaymentFailed, ProductChanged};
+use rocketmart_contracts::topic;
 use rocketmart_kit::kafka::{HandleError, Handler};
-use rocketmart_order::events::{self, types};
 use rocketmart_stock::SaleId;
 use serde_json::json;
 use uuid::Uuid;
@@ -56,8 +57,7 @@ async fn a_release_that_overtook_its_reservation_is_not_received_until_it_comes_
 async fn garbage_is_poison() {
     let shop = Shop::with_api_only().await;
     let worker = worker(&shop);
-    let garbage =
-        delivery(events::PAYMENTS, types::PAYMENT_FAILED, Uuid::now_v7(), &json!({ "order_id": 7 }));
+    let garbage = delivery(topic::PAYMENTS, PaymentFailed::TYPE, Uuid::now_v7(), &json!({ "order_id": 7 }));
     let garbage = worker.handle(&[garbage]).await;
     assert!(matches!(garbage, Err(HandleError::Poison { index: 0, .. })), "{garbage:?}");
 }
@@ -68,7 +68,7 @@ async fn redis_and_sql_agree_on_who_was_first_when_a_payment_fails_and_succeeds(
     let sale = shop.open_sale(3).await;
     let order = reserve(&shop, sale).await;
     let failed = json!({ "payment_id": Uuid::now_v7(), "order_id": order, "reason": "declined" });
-    let failed = delivery(events::PAYMENTS, types::PAYMENT_FAILED, order, &failed);
+    let failed = delivery(topic::PAYMENTS, PaymentFailed::TYPE, order, &failed);
     let worker = worker(&shop);
     worker.handle(&[reserved(sale, order, 1)]).await.unwrap();
     worker.handle(&[failed, succeeded(order)]).await.unwrap();
@@ -125,7 +125,7 @@ async fn the_standing_stock_follows_the_seller_but_never_below_what_is_promised(
     let worker = worker(&shop);
     let change = async |quantity, version| {
         let changed =
-            delivery(events::PRODUCTS, types::PRODUCT_CHANGED, Uuid::nil(), &product(MUG, quantity, version));
+            delivery(topic::PRODUCTS, ProductChanged::TYPE, Uuid::nil(), &product(MUG, quantity, version));
         worker.handle(&[changed]).await.unwrap();
         shop.backing.standing().await
     };

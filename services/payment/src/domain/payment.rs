@@ -100,6 +100,13 @@ pub fn payment_id(order_id: Uuid) -> Uuid {
     Uuid::new_v5(&NAMESPACE, order_id.as_bytes())
 }
 
+/// Until when a payment may be charged, from Unix milliseconds. What is outside the calendar counts as long past,
+/// and is then not charged.
+pub fn deadline(pay_by_ms: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(pay_by_ms) * 1_000_000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
 /// The key of the first call about a request of a payment; `request` counts from 1.
 pub fn request_key(payment_id: Uuid, request: i32) -> Uuid {
     if request <= 1 { payment_id } else { call_key(payment_id, &format!("request {request}")) }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use rocketmart_kit::event::Event;
+use rocketmart_contracts::event::PaymentRequested;
+use rocketmart_kit::event::{Event, Inbound};
 use rocketmart_kit::outbox;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::payment::{PaymentState, payment_id, reason};
-use crate::events::{self, PaymentRequested};
+use crate::domain::payment::{PaymentState, deadline, payment_id, reason};
+use crate::events;
 
 /// Inserts one payment per order with the method it is to be charged to; an order that has one already is left
 /// alone, unless that one failed and this is the next request. A payment without a usable method has failed
@@ -20,7 +21,7 @@ use crate::events::{self, PaymentRequested};
 /// provider is asked whatever becomes of it; without its method it is too late to be charged anew.
 pub(crate) async fn insert_payments(
     connection: &mut PgConnection,
-    requests: &[PaymentRequested],
+    requests: &[Inbound<PaymentRequested>],
 ) -> sqlx::Result<()> {
     let requests = latest(requests);
     if requests.is_empty() {
@@ -33,10 +34,10 @@ pub(crate) async fn insert_payments(
     let amounts: Vec<i64> = requests.iter().map(|r| r.amount).collect();
     let currencies: Vec<&str> = requests.iter().map(|r| r.currency.as_str()).collect();
     let methods: Vec<Option<Uuid>> = requests.iter().map(|r| r.payment_method_id).collect();
-    let deadlines: Vec<OffsetDateTime> = requests.iter().map(|r| r.pay_by()).collect();
+    let deadlines: Vec<OffsetDateTime> = requests.iter().map(|r| deadline(r.pay_by_ms)).collect();
     let traces: Vec<Option<&str>> = requests.iter().map(|r| r.traceparent.as_deref()).collect();
-    let asked: Vec<Option<OffsetDateTime>> = requests.iter().map(|r| r.asked_at).collect();
-    let numbers: Vec<i32> = requests.iter().map(|r| r.request()).collect();
+    let asked: Vec<OffsetDateTime> = requests.iter().map(|r| r.time).collect();
+    let numbers: Vec<i32> = requests.iter().map(|r| r.attempt()).collect();
     let ended: Vec<Ended> = sqlx::query_as(
         "WITH inserted AS (
              INSERT INTO payments (id, order_id, buyer_id, amount, currency, payment_method_id, provider_token,
@@ -87,11 +88,11 @@ pub(crate) async fn insert_payments(
 
 /// One request for each order: of several with the same number the first one, else the last. A later number
 /// says that the ones before have come to nothing.
-fn latest(requests: &[PaymentRequested]) -> Vec<&PaymentRequested> {
-    let mut latest: BTreeMap<Uuid, &PaymentRequested> = BTreeMap::new();
+fn latest(requests: &[Inbound<PaymentRequested>]) -> Vec<&Inbound<PaymentRequested>> {
+    let mut latest: BTreeMap<Uuid, &Inbound<PaymentRequested>> = BTreeMap::new();
     for request in requests {
         let known = latest.entry(request.order_id).or_insert(request);
-        if known.request() < request.request() {
+        if known.attempt() < request.attempt() {
             *known = request;
         }
     }
@@ -101,9 +102,9 @@ fn latest(requests: &[PaymentRequested]) -> Vec<&PaymentRequested> {
 /// Keeps what came of the requests that are followed by another one now.
 async fn remember_failures(
     connection: &mut PgConnection,
-    requests: &[&PaymentRequested],
+    requests: &[&Inbound<PaymentRequested>],
 ) -> sqlx::Result<()> {
-    let again = || requests.iter().filter(|request| request.request() > 1);
+    let again = || requests.iter().filter(|request| request.attempt() > 1);
     if again().next().is_none() {
         return Ok(());
     }
@@ -115,7 +116,7 @@ async fn remember_failures(
          ON CONFLICT DO NOTHING",
     )
     .bind(again().map(|request| request.order_id).collect::<Vec<_>>())
-    .bind(again().map(|request| request.request()).collect::<Vec<_>>())
+    .bind(again().map(|request| request.attempt()).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

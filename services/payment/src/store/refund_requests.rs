@@ -1,11 +1,13 @@
 //! What orders want back becomes rows: refunds, each within what was captured.
 
+use rocketmart_contracts::event::RefundRequested;
+use rocketmart_kit::event::Inbound;
 use rocketmart_kit::outbox;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::domain::payment::{refund_id, refund_reason};
-use crate::events::{self, Refund, RefundRequested};
+use crate::events::{self, Refund};
 
 /// What became of a request for a refund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub(crate) enum RefundIntake {
 pub(crate) async fn take(
     connection: &mut PgConnection,
     request_id: &str,
-    request: &RefundRequested,
+    request: &Inbound<RefundRequested>,
 ) -> sqlx::Result<RefundIntake> {
     let left: Option<i64> = sqlx::query_scalar(
         "SELECT amount - refunded FROM payments
@@ -92,7 +94,7 @@ async fn given_back_by_provider(connection: &mut PgConnection, payment: Uuid) ->
 async fn answer_nothing(
     connection: &mut PgConnection,
     request_id: &str,
-    request: &RefundRequested,
+    request: &Inbound<RefundRequested>,
 ) -> sqlx::Result<()> {
     let back = events::refunded(&refund(refund_id(request_id), request, 0, &request.reason));
     let back = events::in_trace(back, request.traceparent.as_deref());
@@ -113,7 +115,7 @@ async fn is_repeated(connection: &mut PgConnection, request: &RefundRequested) -
 async fn insert(
     connection: &mut PgConnection,
     request_id: &str,
-    request: &RefundRequested,
+    request: &Inbound<RefundRequested>,
     amount: i64,
     failure: Option<&str>,
 ) -> sqlx::Result<()> {

@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use async_trait::async_trait;
-use rocketmart_kit::event::Event;
+use rocketmart_contracts::event::{OrderReleased, Payload as _, PaymentRequested, RefundRequested};
+use rocketmart_kit::event::{Event, Inbound};
 use rocketmart_kit::kafka::{Delivery, HandleError, Handler};
 use rocketmart_kit::outbox;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::events::{
-    ORDER_RELEASED, OrderReleased, PAYMENT_REQUESTED, PaymentRequested, REFUND_REQUESTED, RefundRequested,
-};
 use crate::store::intake;
 use crate::store::refund_requests::{self, RefundIntake};
 
@@ -25,9 +23,9 @@ pub(super) struct Orders {
 
 /// An event of interest, read and checked.
 enum Asked {
-    Payment(PaymentRequested),
+    Payment(Inbound<PaymentRequested>),
     Release(Uuid),
-    Refund(RefundRequested),
+    Refund(Inbound<RefundRequested>),
 }
 
 impl Orders {
@@ -108,22 +106,18 @@ impl Handler for Orders {
 /// `None` for the kinds of events that do not concern payments.
 fn read(event: &Event) -> anyhow::Result<Option<Asked>> {
     Ok(match event.event_type.as_str() {
-        PAYMENT_REQUESTED => {
-            let request: PaymentRequested = event.parse()?;
+        PaymentRequested::TYPE => {
+            let request: Inbound<PaymentRequested> = event.inbound()?;
             check_money(request.amount, &request.currency)?;
-            ensure!(request.request() > 0, "attempt must be 1 or more: {}", request.request());
-            Some(Asked::Payment(PaymentRequested {
-                traceparent: event.traceparent.clone(),
-                asked_at: Some(event.time),
-                ..request
-            }))
+            ensure!(request.attempt() > 0, "attempt must be 1 or more: {}", request.attempt());
+            Some(Asked::Payment(request))
         }
-        ORDER_RELEASED => Some(Asked::Release(event.parse::<OrderReleased>()?.order_id)),
-        REFUND_REQUESTED => {
-            let request: RefundRequested = event.parse()?;
+        OrderReleased::TYPE => Some(Asked::Release(event.parse::<OrderReleased>()?.order_id)),
+        RefundRequested::TYPE => {
+            let request: Inbound<RefundRequested> = event.inbound()?;
             check_money(request.amount, &request.currency)?;
             ensure!(!request.reason.contains('\0'), "reason must not contain NUL");
-            Some(Asked::Refund(RefundRequested { traceparent: event.traceparent.clone(), ..request }))
+            Some(Asked::Refund(request))
         }
         _ => None,
     })
@@ -148,7 +142,7 @@ mod tests {
         let id = Uuid::from_u128(1);
         let data = json!({"order_id": id, "sale_id": id, "buyer_id": id, "amount": amount,
                           "currency": currency, "pay_by_ms": 0});
-        Event::new("/rocketmart/order-worker", PAYMENT_REQUESTED, id, &data)
+        Event::new("/rocketmart/order-worker", PaymentRequested::TYPE, id, &data)
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What a batch of events makes of orders and of the ledger.
 
+use rocketmart_contracts::event::{ReleaseReason, ShipmentState};
+
 use super::*;
 use crate::domain::facts::{
     PAYMENT, failed, failed_attempt, ledger, released, reserved, run, shipment, submitted, succeeded, told,
 };
 use crate::domain::order::PaymentState;
-use crate::events::{PaymentSubmitted, ReleaseReason, Reserved, ShipmentState};
 
 #[test]
 fn a_whole_purchase_in_one_batch_makes_one_paid_order_and_sells_its_units() {

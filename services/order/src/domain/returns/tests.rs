@@ -1,12 +1,13 @@
 //! How a return goes on, and what it moves.
 
+use rocketmart_contracts::event::{Payload as _, RefundRequested};
+
 use super::*;
 use crate::domain::batch::Batch;
 use crate::domain::facts::{
     ORDER, batch, delivered, paid, refund_failed, refunded, refunded_unasked, return_is, told,
 };
 use crate::domain::order::PaymentState;
-use crate::events::{OrderEvent, types};
 
 const FIRST: Uuid = Uuid::from_u128(61);
 const SECOND: Uuid = Uuid::from_u128(62);
@@ -66,7 +67,7 @@ fn p3_a_return_gives_back_what_the_provider_did_not_give_back_before() {
     some.apply(4, refunded_unasked(600)).unwrap();
     assert_eq!((state(&mut some).1, money(&mut some)), (PaymentState::Succeeded, (600, 600)));
     ask(&mut some, FIRST, None).unwrap();
-    some.apply(5, return_is(FIRST, ReturnStep::Received)).unwrap();
+    some.apply(5, return_is(FIRST, event::ReturnState::Received)).unwrap();
     some.apply(6, refunded(FIRST, 400)).unwrap();
     assert_eq!(state(&mut some), (OrderState::Refunded, PaymentState::Refunded));
     assert_eq!((money(&mut some), asked_back(some)), ((1000, 1000), vec![400]));
@@ -76,14 +77,14 @@ fn p3_a_return_gives_back_what_the_provider_did_not_give_back_before() {
     all.apply(4, refunded_unasked(1000)).unwrap();
     assert_eq!(state(&mut all), (OrderState::Delivered, PaymentState::Refunded));
     ask(&mut all, FIRST, None).unwrap();
-    all.apply(5, return_is(FIRST, ReturnStep::Received)).unwrap();
+    all.apply(5, return_is(FIRST, event::ReturnState::Received)).unwrap();
     assert_eq!(state(&mut all), (OrderState::Refunded, PaymentState::Refunded));
     assert_eq!(asked_back(all), Vec::<i64>::new());
 
     // It happens while the money of a return is on its way, of which less can go back then.
     let mut meanwhile = batch(delivered());
     ask(&mut meanwhile, FIRST, None).unwrap();
-    meanwhile.apply(4, return_is(FIRST, ReturnStep::Received)).unwrap();
+    meanwhile.apply(4, return_is(FIRST, event::ReturnState::Received)).unwrap();
     meanwhile.apply(5, refunded_unasked(600)).unwrap();
     meanwhile.apply(6, refunded(FIRST, 400)).unwrap();
     assert_eq!(state(&mut meanwhile), (OrderState::Refunded, PaymentState::Refunded));
@@ -95,7 +96,12 @@ fn a_whole_order_comes_back_and_its_money_follows_each_once() {
     let mut batch = batch(delivered());
     let made = ask(&mut batch, FIRST, None).unwrap();
     assert_eq!((made.amount, made.lines[0].quantity), (1000, 2));
-    for step in [ReturnStep::Announced, ReturnStep::Received, ReturnStep::Received, ReturnStep::InTransit] {
+    for step in [
+        event::ReturnState::Announced,
+        event::ReturnState::Received,
+        event::ReturnState::Received,
+        event::ReturnState::InTransit,
+    ] {
         batch.apply(4, return_is(FIRST, step)).unwrap();
     }
     assert_eq!(state(&mut batch), (OrderState::Returned, PaymentState::RefundRequested));
@@ -109,7 +115,7 @@ fn a_whole_order_comes_back_and_its_money_follows_each_once() {
         StockMove { on_hand: 0, allocated: -2, shelved: 0 },
         "sold, and back"
     );
-    assert_eq!(told(&outcome).iter().filter(|told| **told == types::REFUND_REQUESTED).count(), 1);
+    assert_eq!(told(&outcome).iter().filter(|told| **told == RefundRequested::TYPE).count(), 1);
     assert_eq!(outcome.made[0].returns[0].tracking_number.as_deref(), Some("BACK1"));
 }
 
@@ -117,12 +123,12 @@ fn a_whole_order_comes_back_and_its_money_follows_each_once() {
 fn after_a_part_the_order_is_delivered_again_and_the_rest_may_follow() {
     let mut batch = batch(delivered());
     assert_eq!(ask(&mut batch, FIRST, mugs(1)).unwrap().amount, 500);
-    batch.apply(4, return_is(FIRST, ReturnStep::Received)).unwrap();
+    batch.apply(4, return_is(FIRST, event::ReturnState::Received)).unwrap();
     batch.apply(5, refunded(FIRST, 500)).unwrap();
     assert_eq!(state(&mut batch), (OrderState::Delivered, PaymentState::Succeeded));
     assert_eq!(rule(ask(&mut batch, SECOND, mugs(2))), "0 quantity within-bought");
     ask(&mut batch, SECOND, None).unwrap();
-    batch.apply(6, return_is(SECOND, ReturnStep::Received)).unwrap();
+    batch.apply(6, return_is(SECOND, event::ReturnState::Received)).unwrap();
     batch.apply(7, refunded(SECOND, 500)).unwrap();
     assert_eq!(state(&mut batch), (OrderState::Refunded, PaymentState::Refunded));
     assert_eq!(batch.finish().made[0].refunds.done, 1000);
@@ -134,11 +140,11 @@ fn of_two_returns_at_once_the_order_tells_of_the_one_that_has_furthest_to_go() {
     ask(&mut batch, FIRST, mugs(1)).unwrap();
     ask(&mut batch, SECOND, mugs(1)).unwrap();
     assert_eq!(ask(&mut batch, Uuid::from_u128(63), None), Err(NotReturnable::NothingLeft));
-    batch.apply(4, return_is(FIRST, ReturnStep::Received)).unwrap();
+    batch.apply(4, return_is(FIRST, event::ReturnState::Received)).unwrap();
     assert_eq!(state(&mut batch).0, OrderState::ReturnRequested);
     batch.apply(5, refunded(FIRST, 500)).unwrap();
     assert_eq!(state(&mut batch), (OrderState::ReturnRequested, PaymentState::Succeeded));
-    batch.apply(6, return_is(SECOND, ReturnStep::Received)).unwrap();
+    batch.apply(6, return_is(SECOND, event::ReturnState::Received)).unwrap();
     assert_eq!(state(&mut batch), (OrderState::Returned, PaymentState::RefundRequested));
     batch.apply(7, refunded(SECOND, 500)).unwrap();
     assert_eq!(state(&mut batch).0, OrderState::Refunded);
@@ -148,7 +154,7 @@ fn of_two_returns_at_once_the_order_tells_of_the_one_that_has_furthest_to_go() {
 fn a_refund_of_a_return_that_failed_holds_the_order_until_it_works() {
     let mut batch = batch(delivered());
     ask(&mut batch, FIRST, mugs(1)).unwrap();
-    batch.apply(4, return_is(FIRST, ReturnStep::Received)).unwrap();
+    batch.apply(4, return_is(FIRST, event::ReturnState::Received)).unwrap();
     batch.apply(5, refund_failed(FIRST, 500)).unwrap();
     assert_eq!(state(&mut batch), (OrderState::Returned, PaymentState::RefundFailed));
     batch.apply(6, refunded(FIRST, 500)).unwrap();
@@ -172,7 +178,10 @@ fn a_wish_that_breaks_a_rule_names_it_and_changes_nothing() {
     let late = ask_at(30 + WINDOW, &mut batch, FIRST, None);
     assert_eq!(late, Err(NotReturnable::TooLate { until_ms: 30 + WINDOW }));
     assert_eq!(state(&mut batch).0, OrderState::Delivered);
-    assert_eq!(batch.apply(4, return_is(FIRST, ReturnStep::Received)), Err(UnknownReturn(FIRST).into()));
+    assert_eq!(
+        batch.apply(4, return_is(FIRST, event::ReturnState::Received)),
+        Err(UnknownReturn(FIRST).into())
+    );
     assert!(batch.finish().effects.returns.is_empty());
 }
 

@@ -1,12 +1,13 @@
 //! What one test runs on, and the processes of the order service on it.
 
+use rocketmart_contracts::topic;
 use rocketmart_harness::backing::{Redis, shared};
 use rocketmart_kit::config::{self, DatabaseConfig, KafkaConfig, ListenConfig};
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{Producer, TopicSpec, create_topics};
 use rocketmart_kit::service::{Bound, Service};
 use rocketmart_order::{
-    GraceConfig, MIGRATOR, OrdinaryConfig, ReturnsConfig, StockConfig, api, events, relay, worker,
+    GraceConfig, MIGRATOR, OrdinaryConfig, ReturnsConfig, StockConfig, api, relay, worker,
 };
 use rocketmart_stock::Stock;
 use serde_json::{Value, json};
@@ -56,12 +57,12 @@ impl Backing {
         config::migrate(&pool, &MIGRATOR).await.unwrap();
         let kafka = KafkaConfig::open(kafka_brokers, format!("{}.", Uuid::now_v7().simple()));
         let topics = [
-            events::RESERVATIONS,
-            events::ORDERS,
-            events::PAYMENTS,
-            events::DELIVERIES,
-            events::PRODUCTS,
-            events::STOCK_LEVELS,
+            topic::RESERVATIONS,
+            topic::ORDERS,
+            topic::PAYMENTS,
+            topic::DELIVERIES,
+            topic::PRODUCTS,
+            topic::STOCK_LEVELS,
         ];
         let topics = topics.map(|name| TopicSpec { name, partitions: 2, compacted: false });
         create_topics(&kafka, &topics).await.unwrap();

@@ -15,9 +15,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::Client;
+use rocketmart_contracts::event::{Payload as _, PaymentRequested};
+use rocketmart_contracts::topic;
 use rocketmart_harness::backing::Postgres;
 use rocketmart_kit::kafka::Consumer;
-use rocketmart_order::{StockConfig, api, events};
+use rocketmart_order::{StockConfig, api};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -98,7 +100,7 @@ impl Shop {
         let told = Told::default();
         let stop = CancellationToken::new();
         let consumer =
-            Consumer::new(&backing.kafka, "test", &[events::ORDERS]).batch(100, Duration::from_millis(5));
+            Consumer::new(&backing.kafka, "test", &[topic::ORDERS]).batch(100, Duration::from_millis(5));
         tokio::spawn(consumer.run(Arc::new(told.clone()), stop.clone()));
         let (api, api_guard) = backing.run_api().await;
         Self { backing, told, api, http: Client::new(), parts: vec![api_guard, stop.drop_guard()] }
@@ -180,7 +182,7 @@ impl Shop {
         let id = order["id"].as_str().unwrap();
         let (status, answer) = buyer.post(&format!("/api/v1/orders/{id}/payment"), &json!({})).await;
         assert_eq!(status, 202, "{answer}");
-        self.told.until(events::types::PAYMENT_REQUESTED, id, 1).await;
+        self.told.until(PaymentRequested::TYPE, id, 1).await;
         self.payment_succeeds(&order, Uuid::now_v7()).await;
         self.until_booked(id, "paid").await;
         order
