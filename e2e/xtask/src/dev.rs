@@ -22,7 +22,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 const LOOK: Duration = Duration::from_millis(200);
 
 pub(crate) fn run() -> Result<()> {
-    let programs = Programs::build(Speed::Optimized)?;
+    let programs = Programs::build(Speed::AsTested)?;
     // From here on there are folders and processes to be removed: a signal is an orderly end.
     let end = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
