@@ -34,24 +34,6 @@ pub struct Event {
     pub data: Bytes,
 }
 
-/// Data of an event that was received, and what the event says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inbound<T> {
-    pub data: T,
-    /// W3C trace context of the work that led to it.
-    pub traceparent: Option<String>,
-    /// `ce_time`.
-    pub time: OffsetDateTime,
-}
-
-impl<T> Deref for Inbound<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.data
-    }
-}
-
 impl Event {
     /// The same as [`new`](Self::new), of the type that its data belongs to.
     pub fn of<P: Payload>(source: &str, key: impl ToString, data: &P) -> Self {
@@ -108,6 +90,24 @@ impl Event {
     /// The data as `T`, for work that goes on in the event's trace or counts from its time.
     pub fn inbound<T: DeserializeOwned>(&self) -> anyhow::Result<Inbound<T>> {
         Ok(Inbound { data: self.parse()?, traceparent: self.traceparent.clone(), time: self.time })
+    }
+}
+
+/// Data of an event that was received, and what the event says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inbound<T> {
+    pub data: T,
+    /// W3C trace context of the work that led to it.
+    pub traceparent: Option<String>,
+    /// `ce_time`.
+    pub time: OffsetDateTime,
+}
+
+impl<T> Deref for Inbound<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.data
     }
 }
 
