@@ -1,4 +1,4 @@
-//! The load: many shoppers, each on a keep-alive connection of its own, driven by one thread.
+//! The load: many shoppers, each on its own keep-alive connection, driven by one thread.
 //!
 //! ```text
 //!   pace ──▶ [shopper]──▶ raw HTTP/1.1 ──▶ service
