@@ -1,6 +1,6 @@
-//! The product as the topic tells it: the data of `rocketmart.product.changed.v1`.
+//! The product as the topic describes it: the data of `rocketmart.product.changed.v1`.
 //!
-//! Fields this service does not index are ignored, so that the event may grow without it.
+//! Fields that this service does not index are ignored, so that the event may gain fields without it.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ pub(crate) struct Variant {
 }
 
 impl ProductSnapshot {
-    /// Only a published product with something to buy is found by shoppers.
+    /// Shoppers only find a published product that has something to buy.
     pub(crate) fn is_searchable(&self) -> bool {
         self.state == State::Published && !self.variants.is_empty()
     }
@@ -60,8 +60,8 @@ impl ProductSnapshot {
         self.variants.iter().any(|variant| variant.quantity > 0)
     }
 
-    /// When the product was first made, Unix milliseconds: its id is a UUID version 7, which holds
-    /// that instant. For an id of another version the time of the last change stands in.
+    /// When the product was created, in Unix milliseconds. Its id is a UUID version 7, which contains that
+    /// instant. For an id of another version, the time of the last change is used instead.
     pub(crate) fn created_ms(&self) -> u64 {
         let of_id = self.product_id.get_timestamp().map(|made| {
             let (seconds, nanoseconds) = made.to_unix();
