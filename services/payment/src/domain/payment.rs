@@ -75,7 +75,7 @@ pub mod reason {
     pub const PAYMENT_METHOD_UNKNOWN: &str = "payment_method_unknown";
     /// It was not charged before its `pay_by`.
     pub const DEADLINE: &str = "deadline";
-    /// The order was released before.
+    /// The order was released before it was charged.
     pub const ORDER_RELEASED: &str = "order_released";
     /// The provider declined without saying why.
     pub const DECLINED: &str = "declined";
