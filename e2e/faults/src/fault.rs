@@ -40,7 +40,7 @@ pub enum Fault {
         component: Component,
         replica: usize,
     },
-    /// SIGSTOP of one replica, and SIGCONT.
+    /// SIGSTOP of one replica, then SIGCONT.
     Freeze {
         component: Component,
         replica: usize,

@@ -74,7 +74,7 @@ pub struct Plan {
 
 #[derive(Debug, Clone)]
 pub enum Faults {
-    /// One after the other; the shop recovers in between.
+    /// One after another; the shop recovers in between.
     InTurn(Vec<Fault>),
     /// At their times, whatever else is going on.
     AtTimes(Vec<(Duration, Fault)>),

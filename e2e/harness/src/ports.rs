@@ -1,4 +1,4 @@
-//! Loopback ports for the servers of tests and of shops of processes.
+//! Loopback ports for the servers of tests, and of shops that run as processes.
 //!
 //! A port is chosen long before its server binds it, because the others must know the address before they
 //! start. So one process never gives a port twice, whether somebody listens on it yet or not.

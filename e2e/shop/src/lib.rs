@@ -1,5 +1,5 @@
-//! A running shop as its buyers and sellers see it, for tests: everything goes through the entrance,
-//! over HTTP, and nothing is known of how the shop is made.
+//! A running shop as its buyers and sellers see it, for tests: everything goes through the entrance, over
+//! HTTP, and nothing here knows how the shop is made.
 //!
 //! ```text
 //! place   where the shop is: a stack of processes on loopback, or deployed on a cluster

@@ -5,7 +5,7 @@
 //!
 //! | variable | what |
 //! |---|---|
-//! | `SHOP`, `SHOP_ADDRESS` | the entrance: its URL, and the address that the URL's host is to be taken for |
+//! | `SHOP`, `SHOP_ADDRESS` | the entrance: its URL, and the address behind the URL's host name |
 //! | `MAIL`, `PROVIDER` | the mail sink and the payment provider |
 //! | `ADMIN_EMAIL`, `ADMIN_PASSWORD` | the first administrator |
 //! | `KUBECTL`, `SHOP_NAMESPACE`, `SHOP_NAME` | what applies a FlashSale, and for which Shop |

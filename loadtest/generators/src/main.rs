@@ -5,9 +5,9 @@
 //!   generators ──starts──▶ generators serve            axum, answers a purchase
 //!             └──starts──▶ generators ask bytes|hyper|goose    one at a time, in rounds
 //! ```
-//! Everyone has as many shoppers as connections, asks again as soon as it is answered, sends what a buyer sends
-//! (a token, a fresh idempotency key, a body) and reads the order's id from the answer. What a generator uses
-//! is read by itself at its end, so starting and summing up count too.
+//! Each has as many shoppers as connections. It asks again as soon as it is answered, sends what a buyer sends
+//! (a token, a fresh idempotency key, a body) and reads the order's id from the answer. Each generator reads
+//! its own processor time at its end, so starting and summing up count too.
 
 mod bytes;
 mod server;

@@ -87,7 +87,7 @@ pub(crate) struct Measured {
     /// What it measures.
     pub(crate) what: String,
     pub(crate) figures: Vec<Figure>,
-    /// What a reader has to know to believe it.
+    /// What a reader has to know to trust the figures.
     pub(crate) notes: Vec<String>,
     /// How long it took in total, in seconds.
     pub(crate) took_seconds: f64,

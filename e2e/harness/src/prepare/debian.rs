@@ -1,4 +1,4 @@
-//! Debian's packages: the container runtime, the CNI plugins, etcd, what builds images, and the
+//! Debian's packages: the container runtime, the CNI plugins, etcd, the tools that build images, and the
 //! servers that the service tests run as plain processes.
 
 use std::{

@@ -17,8 +17,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Ports are free ones unless fixed ones are asked for. Everything ends and is removed when the
-//! [`Stack`] is dropped, and also when the process that holds it is killed (see [`crate::process`]).
+//! The ports are free ones unless the recipe asks for fixed ones. Dropping the [`Stack`] ends and removes
+//! everything. So does killing the process that holds it (see [`crate::process`]).
 
 mod backing;
 mod component;

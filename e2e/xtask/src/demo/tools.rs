@@ -2,9 +2,6 @@
 //!
 //! They reach everything by the names that pods use, so the demo works on any cluster that has the image.
 //! What they write stays in the pod until the demo fetches it into its folder.
-//!
-//! They reach everything by the names that pods use, so the demo works on any cluster that has the
-//! image. What they write stays in the pod until it is fetched into the demo's folder.
 
 use std::{
     fs::{self, File},

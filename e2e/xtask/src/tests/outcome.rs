@@ -149,8 +149,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Only the list of names tells of some tests: those that printed nothing, and those whose heading came in the
-    /// middle of a line that a program of theirs printed.
+    /// Only the list of names tells of some tests: those that printed nothing, and those whose heading came
+    /// in the middle of a line that a program of theirs printed.
     fn complete(&mut self, test: &str) {
         let name = self.named(test);
         if !self.outcome.failures.iter().any(|failure| failure.test == name) {

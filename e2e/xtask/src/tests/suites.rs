@@ -26,8 +26,8 @@ use super::outcome::{Outcome, read_from};
 const LONG: &str = "LONG_TESTS";
 /// What test executables print, one file each.
 const LOGS: &str = "target/tests";
-/// A suite that takes longer hangs: the slowest takes about four minutes. A suite that tries everything gets six
-/// times as long.
+/// A suite that takes longer hangs: the slowest takes about four minutes. A suite that tries everything gets
+/// six times as long.
 const LIMIT: &str = "900";
 const LONG_LIMIT: &str = "5400";
 

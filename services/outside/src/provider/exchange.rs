@@ -68,7 +68,7 @@ pub(super) fn answer<T: Serialize>(outcome: Outcome<T>) -> Response {
     (status, Json(outcome.value)).into_response()
 }
 
-/// Made but not answered, as often as the settings say.
+/// Answers, or stays silent about what was made, as often as the settings say.
 pub(super) async fn answer_or_not<T: Serialize>(provider: &Provider, outcome: Outcome<T>) -> Response {
     if outcome.is_new && rand::random_bool(provider.settings().timeout_after_charging_rate) {
         return never_answer(provider).await;

@@ -1,4 +1,4 @@
-//! `/api/v1/payments/callbacks`: what the provider tells by itself.
+//! `/api/v1/payments/callbacks`: what the provider reports on its own.
 //!
 //! ```text
 //! signature ──> content ──> our payment ──> the provider's own record ──> settled

@@ -80,7 +80,7 @@ pub(crate) async fn copy_charges(connection: &mut PgConnection, page: &[Charge])
     Ok(())
 }
 
-/// Takes over what went back of these charges without us.
+/// Takes over refunds of these charges that we did not make.
 pub(crate) async fn take_over_refunds(connection: &mut PgConnection) -> sqlx::Result<()> {
     let more_went_back: Vec<(String, i64)> = sqlx::query_as(
         "SELECT c.id, c.refunded FROM provider_charges c JOIN payments p ON p.provider_charge_id = c.id

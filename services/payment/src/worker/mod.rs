@@ -5,8 +5,8 @@
 //!                              ^                        │ results, in batches
 //!                              └────────────────────────┴──> outbox ──> payments
 //! ```
-//! Any number of replicas work at once: rows are taken with `SKIP LOCKED` under a lease, the outbox
-//! and the daily [`reconciliation`] have one worker at a time by advisory lock.
+//! Any number of replicas work at once: rows are claimed with `SKIP LOCKED` under a lease. An advisory lock
+//! gives the outbox and the daily [`reconciliation`] one worker at a time.
 
 mod charging;
 mod orders;
