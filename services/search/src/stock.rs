@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   `products` ─────▶ Stock ──▶ index
-//!   `stock-levels` ──▶  │  (a product is indexed again when it is sold out, or to be had again)
+//!   `stock-levels` ──▶  │  (a product is indexed again when it is sold out or available again)
 //! ```
 //!
 //! The two topics are read side by side, so either may mention a SKU first. Until order has mentioned one,

@@ -1,5 +1,5 @@
-//! The addresses of members. Every statement names the owner, so that somebody else's address is not found
-//! instead of forbidden.
+//! The addresses of members. Every statement names the owner, so that somebody else's address looks
+//! missing, not forbidden.
 
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;

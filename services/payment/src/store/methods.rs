@@ -1,5 +1,5 @@
-//! The payment methods of members. Every statement names the owner, so that somebody else's method is not
-//! found instead of forbidden.
+//! The payment methods of members. Every statement names the owner, so that somebody else's method looks
+//! missing, not forbidden.
 
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;

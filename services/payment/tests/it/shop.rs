@@ -269,8 +269,7 @@ impl Shop {
         heard.filter(|event| event.event_type == event_type).map(|event| event.parse().unwrap()).collect()
     }
 
-    /// Every event about `order` so far, without repetition: another process publishes again what may not
-    /// have been read.
+    /// Every event about `order` so far, each once: another process may publish events again.
     pub(crate) fn heard_of(&self, order: Uuid) -> Vec<Event> {
         let heard = self.heard.0.lock().unwrap();
         let mut ids = HashSet::new();
