@@ -1,7 +1,7 @@
 //! A small HTTP client for many shoppers: keep-alive connections to one address, JSON in and out.
 //!
-//! The address and the `Host` differ on purpose: the entrance of a local cluster is reached by address,
-//! and routes by host name. Where there is no entrance, [`Client::routed`] knows the services itself.
+//! The address and the `Host` differ on purpose: the entrance of a local cluster is reached by address and
+//! routes by host name. Without an entrance, [`Client::routed`] itself knows the services.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ use hyper_util::{
 };
 use serde_json::Value;
 
-/// How long a shopper waits for an answer before the outcome is unknown to them.
+/// How long a shopper waits for an answer; after that the outcome is unknown.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A client of one HTTP service; cheap to clone, clones share connections.
@@ -32,7 +32,7 @@ pub struct Client {
     host: Option<HeaderValue>,
 }
 
-/// The first part of a path, and the replicas that take turns in answering it.
+/// The first part of a path, and the replicas that take turns answering it.
 #[derive(Debug)]
 struct Route {
     prefix: String,
@@ -62,12 +62,12 @@ impl Route {
 pub struct Answer {
     pub status: StatusCode,
     pub body: Value,
-    /// Seconds, of a refusal that says when to come back.
+    /// Seconds, if a refusal says when to come back.
     pub retry_after: Option<u64>,
 }
 
 impl Answer {
-    /// The body, provided that the request succeeded.
+    /// The body, if the request succeeded.
     pub fn expect_success(self, what: &str) -> Result<Value> {
         if self.status.is_success() {
             return Ok(self.body);
@@ -75,7 +75,7 @@ impl Answer {
         bail!("{what}: {} {}", self.status, self.body)
     }
 
-    /// The stable code of a problem, or the empty string.
+    /// The stable code of a problem, or an empty string.
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }
@@ -91,14 +91,15 @@ pub struct Call<'a> {
 }
 
 impl Client {
-    /// `base` such as `http://127.0.0.1`; `host` is sent instead of the address when given.
+    /// `base` is for instance `http://127.0.0.1`. If `host` is given, it replaces the address in the `Host`
+    /// header.
     pub fn new(base: &str, host: Option<&str>) -> Result<Self> {
         let host = host.map(HeaderValue::from_str).transpose().context("a host name")?;
         Ok(Self::to(vec![Route::new("", &[base])], host))
     }
 
-    /// A shop without an entrance: for the first part of a path, the replicas that answer it. Nobody
-    /// answers any other path.
+    /// A shop without an entrance: which replicas answer which first part of a path. Nobody answers any other
+    /// path.
     pub fn routed<'a>(routes: impl IntoIterator<Item = (&'a str, Vec<String>)>) -> Self {
         Self::to(routes.into_iter().map(|(prefix, bases)| Route::new(prefix, &bases)).collect(), None)
     }
@@ -115,7 +116,7 @@ impl Client {
         self.send(Method::GET, path, Call { token, ..Call::default() }).await
     }
 
-    /// Sends a request; an error means that the outcome is unknown.
+    /// Sends a request. After an error the outcome is unknown.
     pub async fn send(&self, method: Method, path: &str, call: Call<'_>) -> Result<Answer> {
         let base = self.routes.iter().find(|route| route.leads(path)).and_then(Route::next);
         let base = base.with_context(|| format!("nobody answers {path}"))?;
@@ -149,7 +150,7 @@ impl Client {
         let retry_after =
             response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let bytes = response.into_body().collect().await?.to_bytes();
-        // A proxy's own error page is no JSON; its text is worth keeping.
+        // A proxy's own error page is not JSON, but its text is worth keeping.
         let body = if bytes.is_empty() {
             Value::Null
         } else {

@@ -1,7 +1,7 @@
-//! What shoppers did and were told, one JSON object a line.
+//! What shoppers did and were told, one JSON object per line.
 //!
 //! An operation is `ok` (2xx), `refused` (a definite 4xx) or `unknown` (a 5xx, a time-out, a broken
-//! connection): an unknown one may have happened. The checker reads this file and nothing else of ours.
+//! connection). An unknown one may have happened. The checker reads this file and nothing else of ours.
 
 use std::{
     fs::File,
@@ -40,9 +40,9 @@ pub struct Record {
     pub started_us: i64,
     pub ended_us: i64,
     pub outcome: Outcome,
-    /// HTTP status, 0 when no answer came.
+    /// HTTP status; 0 if no answer came.
     pub status: u16,
-    /// The problem's code for a refusal.
+    /// The problem's code, for a refusal.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub code: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +69,7 @@ impl History {
         Ok(())
     }
 
-    /// Ends the file and answers all records.
+    /// Ends the file and returns all records.
     pub fn finish(self) -> Result<Vec<Record>> {
         let (mut file, records) = self.inner.into_inner().map_err(|_| anyhow!("the history is poisoned"))?;
         file.flush()?;

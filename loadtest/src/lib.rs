@@ -1,9 +1,9 @@
 //! The shoppers: everything they do, over HTTP, as a person's browser or telephone would.
 //!
-//! [`people`] makes members, sellers and products before a sale; [`rush`] lets thousands of shoppers
-//! compete for its units. What each of them did and was told goes to a [`history`] file, from which
-//! the checker (which shares no code with this crate or with the services) and the [`summary`] are
-//! made. Nothing here looks into a store: only what a shopper can see counts.
+//! [`people`] makes members, sellers and products before a sale. [`rush`] lets thousands of shoppers compete
+//! for its units. What each of them did and was told goes to a [`history`] file. The checker, which shares no
+//! code with this crate or the services, reads that file, and so does the [`summary`]. Nothing here looks
+//! into a store: only what a shopper can see counts.
 
 pub mod client;
 pub mod generator;

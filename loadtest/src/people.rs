@@ -1,8 +1,8 @@
-//! The people of a shop before its sale: a seller with products, buyers who sign up by mail, and
-//! thousands more by an administrator's import.
+//! The people of a shop before its sale: a seller with products, buyers who sign up by mail, and thousands
+//! more imported by an administrator.
 //!
-//! The few sign up as anyone would (a real mail, its link, a log-in). The many are imported, verified
-//! and without a password, so that hashing passwords does not become the load test.
+//! The few sign up as anyone would (a real mail, its link, a log-in). The many are imported, verified and
+//! without a password, so that hashing passwords does not become the load test.
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ pub struct Person {
     pub id: Uuid,
     pub email: String,
     pub token: String,
-    /// Signed up by themselves (rather than imported), with an address of their own.
+    /// Signed up themselves (not imported), and have an address of their own.
     pub signed_up: bool,
 }
 
-/// A SKU that the seller puts up before the sale.
+/// A SKU that the seller offers before the sale.
 #[derive(Debug, Clone)]
 pub struct Product {
     pub sku: String,
@@ -35,15 +35,15 @@ pub struct Product {
     pub quantity: u32,
 }
 
-/// How many people sign up at the same time: each costs an Argon2id hash twice.
+/// How many people sign up at the same time: each costs two Argon2id hashes.
 const SIGN_UPS_AT_ONCE: usize = 4;
 const MAIL_PATIENCE: Duration = Duration::from_mins(1);
 const IMPORT_CHUNK: usize = 1_000;
 
-/// Where addresses are kept.
+/// The path of addresses.
 pub const ADDRESSES: &str = "/api/v1/addresses";
 
-/// Where somebody lives.
+/// An example address.
 pub fn home() -> Value {
     json!({
         "recipient": "A. Buyer", "line1": "12 Launch Road", "city": "Seoul", "postal_code": "04524",
@@ -51,12 +51,12 @@ pub fn home() -> Value {
     })
 }
 
-/// Where people do what they do.
+/// The services that people use.
 #[derive(Debug, Clone)]
 pub struct Town {
     pub shop: Client,
     pub mail: Client,
-    /// Distinguishes the addresses of one run from those of another on the same cluster.
+    /// Keeps the addresses of this run apart from those of another run on the same cluster.
     pub run: String,
 }
 
@@ -85,7 +85,7 @@ impl Town {
         Ok(Person { id: text(&me, "id")?.parse()?, email, token, signed_up: true })
     }
 
-    /// `count` people who sign up by themselves, each with a delivery address.
+    /// `count` people who sign up themselves, each with a delivery address.
     pub async fn sign_up_buyers(&self, count: usize) -> Result<Vec<Person>> {
         stream::iter(0..count)
             .map(|number| async move {
@@ -98,7 +98,7 @@ impl Town {
             .await
     }
 
-    /// `count` members made by an administrator's import, with tokens of the same issuer.
+    /// `count` members imported by an administrator, with tokens of the same issuer.
     pub async fn import(&self, administrator: &str, count: usize) -> Result<Vec<Person>> {
         let mut people = Vec::with_capacity(count);
         let numbers: Vec<usize> = (0..count).collect();
@@ -141,7 +141,7 @@ impl Town {
         text(&session, "access_token")
     }
 
-    /// Puts a product up and publishes it; one that is there from an earlier run stays.
+    /// Creates a product and publishes it. A product from an earlier run stays.
     pub async fn publish(&self, seller: &Person, product: &Product) -> Result<()> {
         let body = json!({
             "title": product.title, "description": "A limited edition.", "currency": product.currency,

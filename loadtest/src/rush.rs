@@ -1,4 +1,4 @@
-//! The rush itself: all shoppers at once, until every unit is paid for or the sale has ended.
+//! The rush: all shoppers at once, until every unit is paid for or the sale has ended.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,10 +14,10 @@ use crate::{
     shopper::{Ending, Habits, Rush, Shopper},
 };
 
-/// Progress for the person who watches.
+/// How often a progress line appears.
 const LINE_INTERVAL: Duration = Duration::from_secs(3);
 
-/// What a rush is about.
+/// The plan of a rush.
 #[derive(Debug)]
 pub struct Plan {
     pub shop: Client,
@@ -27,23 +27,23 @@ pub struct Plan {
     pub habits: Habits,
     pub people: Vec<Person>,
     pub opens_at: time::OffsetDateTime,
-    /// How long after the opening the last of them comes.
+    /// The last shopper comes this long after the opening.
     pub arrive_within: Duration,
     pub history: PathBuf,
     pub seed: u64,
     pub requests_at_once: usize,
-    /// The rush ends by then at the latest.
+    /// The rush ends after this time at the latest.
     pub limit: Duration,
 }
 
-/// What came of it.
+/// The result of a rush.
 #[derive(Debug)]
 pub struct Aftermath {
     pub records: Vec<Record>,
     pub endings: Vec<Ending>,
 }
 
-/// Lets everybody shop; answers when all have gone home.
+/// Lets everybody shop; returns when all have gone home.
 pub async fn run(plan: Plan) -> Result<Aftermath> {
     let (end, over) = watch::channel(false);
     let rush = Arc::new(Rush {
@@ -74,7 +74,7 @@ pub async fn run(plan: Plan) -> Result<Aftermath> {
     Ok(Aftermath { records: rush.history.finish()?, endings })
 }
 
-/// Looks at the sale as a shopper's page does, and says when there is nothing more to hope for.
+/// Looks at the sale as a shopper's page does, and signals when there is nothing left to hope for.
 async fn watch_sale(shop: Client, sale: String, end: watch::Sender<bool>, limit: Duration) {
     let deadline = tokio::time::Instant::now() + limit;
     let mut last_line = (String::new(), tokio::time::Instant::now() - LINE_INTERVAL);
@@ -96,7 +96,7 @@ async fn watch_sale(shop: Client, sale: String, end: watch::Sender<bool>, limit:
     let _ = end.send(true);
 }
 
-/// Over once it no longer sells: that is after the last unit was paid for, or at its closing time.
+/// A sale is over once it no longer sells: after the last unit was paid for, or at its closing time.
 fn is_over(sale: &Value) -> bool {
     matches!(sale["state"].as_str(), Some("closed" | "cancelled" | "closed_out"))
 }

@@ -1,8 +1,8 @@
 //! One shopper, from the first click to leaving the shop.
 //!
-//! Some leave instead of paying, some leave between paying and completing; some repeat a request with
-//! the same key, as a nervous client would; some try for a second unit with another key. The one who is
-//! told "sold out" comes back a little later, since unpaid units return.
+//! Some leave instead of paying, and some between paying and completing. Some repeat a request with the same
+//! key, as a nervous client would. Some try for a second unit with another key. A shopper who is told "sold
+//! out" comes back a little later, because unpaid units return.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
     people::{ADDRESSES, Person, home},
 };
 
-/// How likely a shopper does what; each between 0 and 1.
+/// How likely a shopper does each of these, between 0 and 1.
 #[derive(Debug, Clone, Copy)]
 pub struct Habits {
     pub leaves_before_paying: f64,
@@ -40,7 +40,7 @@ impl Habits {
     };
 }
 
-/// Who comes first is too early.
+/// The earliest shoppers come before the opening.
 const EARLIEST_MS: i64 = -300;
 const METHODS: &str = "/api/v1/payment-methods";
 
@@ -63,12 +63,12 @@ pub struct Rush {
     pub sku: String,
     pub habits: Habits,
     pub history: History,
-    /// Turns true when nothing is left to buy and nothing will come back.
+    /// Becomes true when nothing is left to buy and nothing will come back.
     pub over: tokio::sync::watch::Receiver<bool>,
-    /// No more purchase requests than this at the same time. Who holds an order does not queue again.
+    /// The most purchase requests at the same time. A shopper with an order does not queue again.
     pub in_flight: tokio::sync::Semaphore,
     pub opens_at: time::OffsetDateTime,
-    /// How long after the opening the last shopper comes.
+    /// The last shopper comes this long after the opening.
     pub arrive_within: Duration,
 }
 
@@ -98,7 +98,7 @@ impl Shopper {
                 self.purchase(Uuid::now_v7()).await?;
             }
             match self.pay(order).await? {
-                // Too slow: the unit is somebody else's now, and this shopper tries again.
+                // The shopper was too slow: somebody else gets the unit, and this shopper tries again.
                 Ending::OrderExpired => {}
                 ending => return Ok(ending),
             }
@@ -141,7 +141,7 @@ impl Shopper {
                     let order = answer.body["id"].as_str().unwrap_or_default().parse()?;
                     return Ok(Some((order, key)));
                 }
-                // The same key again: it may have happened.
+                // Retry with the same key: the purchase may have happened.
                 (Outcome::Unknown, _) => self.pause(200..800).await,
                 (_, Some(answer)) if answer.code() == "sale-not-open" => self.pause(100..600).await,
                 (_, Some(answer)) if answer.code() == "sold-out" => {
@@ -159,7 +159,7 @@ impl Shopper {
         self.ask(Operation::Purchase, &path, Some(&body), Some(key), None).await
     }
 
-    /// Says where the parcel goes. By the same key it is the same address at each sale.
+    /// Says where the parcel goes. The key is the same at each sale, and so is the address.
     async fn register_home(&mut self) -> bool {
         if self.person.signed_up {
             return true;
@@ -182,7 +182,7 @@ impl Shopper {
         false
     }
 
-    /// Registers a payment method with a token that the provider gave for a card.
+    /// Registers a payment method with the token that the provider gave for a card.
     async fn register_card(&mut self) -> Result<Option<Value>> {
         let card = if self.happens(self.rush.habits.card_is_declined) {
             "4000000000000002"
@@ -219,19 +219,19 @@ impl Shopper {
         Ok(None)
     }
 
-    /// Makes room for another card, as somebody has to who was at many sales.
+    /// Makes room for another card, which somebody who was at many sales has to do.
     async fn forget_a_card(&self) {
         let token = Some(self.person.token.as_str());
         let Ok(cards) = self.rush.shop.get(METHODS, token).await else { return };
         let oldest = cards.body["data"].as_array().and_then(|cards| cards.last());
         if let Some(id) = oldest.and_then(|card| card["id"].as_str()) {
             let call = Call { token, ..Call::default() };
-            // Without an answer the next attempt comes here again.
+            // If there is no answer, the next attempt comes here again.
             let _ = self.rush.shop.send(Method::DELETE, &format!("{METHODS}/{id}"), call).await;
         }
     }
 
-    /// Repeats a step of paying until its outcome is known; false when it was refused.
+    /// Repeats a step of paying until its outcome is known; false if it was refused.
     async fn until_known(
         &mut self,
         operation: Operation,
@@ -249,7 +249,7 @@ impl Shopper {
         Ok(false)
     }
 
-    /// One request, written to the history whatever came of it.
+    /// One request, written to the history whatever its outcome.
     async fn ask(
         &self,
         operation: Operation,
@@ -269,7 +269,8 @@ impl Shopper {
         let answer = self.rush.shop.send(Method::POST, path, call).await.ok();
         let outcome = match answer.as_ref().map(|answer| answer.status) {
             Some(status) if status.is_success() => Outcome::Ok,
-            // Too many requests: definitely not done, but worth another try, like an unknown one.
+            // Too many requests: it definitely did not happen, but like an unknown one it is worth another
+            // try.
             Some(status) if status.is_client_error() && status.as_u16() != 429 => Outcome::Refused,
             _ => Outcome::Unknown,
         };
@@ -304,7 +305,7 @@ impl Shopper {
         }
     }
 
-    /// A shopper who waits, at home or in the shop, gives up at once when the sale is over.
+    /// Waits at home or in the shop, but gives up at once when the sale is over.
     async fn sleep(&self, time: Duration) {
         let mut over = self.rush.over.clone();
         let _ = tokio::time::timeout(time, over.wait_for(|over| *over)).await;

@@ -1,4 +1,4 @@
-//! The figures of a rush, from what shoppers were told.
+//! The figures of a rush, calculated from what shoppers were told.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -24,15 +24,15 @@ pub struct Latency {
 pub struct Summary {
     /// Purchase requests sent.
     pub attempts: usize,
-    /// Distinct orders that a 2xx was given for.
+    /// Distinct orders that got a 2xx.
     pub accepted: usize,
     /// Definite refusals by problem code.
     pub rejected: BTreeMap<String, usize>,
     /// Requests without a definite answer.
     pub unknown: usize,
-    /// 2xx answers that repeated an order already given for the same key.
+    /// 2xx answers that repeated the order already given for the same key.
     pub duplicates_absorbed: usize,
-    /// Keys that were answered with more than one order: must be 0.
+    /// Keys that got more than one order: must be 0.
     pub keys_with_several_orders: usize,
     /// Distinct orders accepted in the busiest second.
     pub accepted_per_second: usize,

@@ -1,4 +1,4 @@
-//! Tells the program how it was compiled, so that who measures it can say what was measured.
+//! Tells the program how it was compiled, so that a measurement can say what it measured.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

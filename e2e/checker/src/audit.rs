@@ -1,4 +1,4 @@
-//! One audit: the history and all stores read, the seven invariants compared.
+//! One audit: it reads the history and all stores and checks the seven invariants.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -18,7 +18,8 @@ use crate::{
 pub struct Sources {
     /// What shoppers did and were told, one JSON object a line.
     pub history: PathBuf,
-    /// Nothing of the sale is older (Unix milliseconds): Kafka is read from there. 0: from its beginning.
+    /// Kafka is read from this moment on (Unix milliseconds); nothing of the sale is older. 0 reads from the
+    /// beginning.
     pub since_ms: i64,
     pub redis_url: String,
     pub kafka_brokers: String,
@@ -27,25 +28,25 @@ pub struct Sources {
     pub order_database_url: String,
     pub payment_database_url: String,
     pub delivery_database_url: String,
-    /// Kafka lost its log on purpose: what it does not have any more is not a difference.
+    /// Somebody emptied Kafka on purpose: what is missing there is not a difference.
     pub kafka_was_emptied: bool,
 }
 
-/// What was compared and what was found.
+/// What the audit compared and what it found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Audit {
-    /// Orders by how they ended: everything from `paid` on counts as paid.
+    /// How the orders ended: everything from `paid` on counts as paid.
     pub orders: BTreeMap<String, usize>,
     pub oversold: i64,
-    /// Orders that a shopper was given a 2xx for and that PostgreSQL does not know.
+    /// Orders that a shopper got a 2xx for and that PostgreSQL does not know.
     pub lost_2xx: usize,
-    /// The same, but of the moment for which a rebuild said that Redis had lost its volume.
+    /// The same, but within the time for which a rebuild said that Redis had lost its volume.
     pub gone_with_redis: usize,
-    /// Orders that the provider was paid for more than once, net of refunds.
+    /// Orders that were paid for more than once at the provider, net of refunds.
     pub charged_twice: usize,
     pub paid_per_second: usize,
     pub shipments: BTreeMap<String, usize>,
-    /// What became of purchases whose answer never came.
+    /// What became of purchases that never got an answer.
     pub unknown: Unknowns,
     pub invariants: BTreeMap<&'static str, Verdict>,
 }
@@ -79,7 +80,7 @@ async fn read(sources: &Sources, sale: Uuid) -> Result<Books> {
     .await?
 }
 
-/// The pure part.
+/// The pure part: compares what was read.
 pub fn compare(history: &[Told], books: &Books) -> Audit {
     Audit {
         orders: orders_by_outcome(books),

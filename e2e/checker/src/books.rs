@@ -1,4 +1,4 @@
-//! The books of one sale, as each store tells them.
+//! The books of one sale, as each store has them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -33,9 +33,9 @@ pub struct Order {
     pub buyer: Uuid,
     pub amount: i64,
     pub units: Units,
-    /// When its payment was taken; stays when the order is cancelled or returned later.
+    /// When the payment was taken. It stays when the order is cancelled or returned later.
     pub paid_at: Option<OffsetDateTime>,
-    /// Money the order service was told went back to the buyer.
+    /// Money that went back to the buyer, as the order service was told.
     pub refunded: i64,
     pub pay_by: Option<OffsetDateTime>,
     pub released_at: Option<OffsetDateTime>,
@@ -50,18 +50,18 @@ impl Order {
         )
     }
 
-    /// Took units from the sale for good. What comes back after payment goes to the seller's
-    /// standing stock, not to the sale.
+    /// Took units from the sale for good. What comes back after payment goes to the seller's standing stock,
+    /// not to the sale.
     pub fn was_paid(&self) -> bool {
         self.paid_at.is_some()
     }
 
-    /// Ended, whole, without anything left to the buyer.
+    /// Ended, and the buyer kept nothing.
     pub fn is_given_back(&self) -> bool {
         self.was_paid() && matches!(self.state.as_str(), "cancelled" | "refunded")
     }
 
-    /// Ended without holding stock.
+    /// Ended and holds no stock.
     pub fn is_released(&self) -> bool {
         matches!(self.state.as_str(), "expired" | "cancelled" | "payment_failed" | "refunded" | "returned")
     }
@@ -78,14 +78,14 @@ pub struct Payment {
 /// A charge in the payment provider's own list.
 #[derive(Debug, Clone)]
 pub struct Charge {
-    /// What the shop calls it: the order's id.
+    /// The shop's reference: the order's id.
     pub reference: String,
     pub succeeded: bool,
     pub amount: i64,
     pub refunded: i64,
 }
 
-/// What was found in all stores.
+/// What all stores say.
 #[derive(Debug, Clone, Default)]
 pub struct Books {
     /// Counters in Redis, by SKU.
@@ -99,7 +99,7 @@ pub struct Books {
     pub keys: HashMap<(Uuid, String), Uuid>,
     pub orders: HashMap<Uuid, Order>,
     pub payments: HashMap<Uuid, Payment>,
-    /// Of all orders, whosesoever.
+    /// Charges for all orders, of other sales too.
     pub charges: Vec<Charge>,
     /// Shipment state by order.
     pub shipments: HashMap<Uuid, String>,
@@ -107,14 +107,14 @@ pub struct Books {
     pub reserved_events: BTreeSet<Uuid>,
     /// Orders with a `payment.succeeded` event in Kafka.
     pub succeeded_events: BTreeSet<Uuid>,
-    /// Orders of which a payment was declined, by its event in Kafka.
+    /// Orders with a declined payment, by its event in Kafka.
     pub declined_events: BTreeSet<Uuid>,
-    /// Kafka lost its log on purpose: what it does not have any more is not a difference.
+    /// Somebody emptied Kafka on purpose: what is missing there is not a difference.
     pub kafka_was_emptied: bool,
-    /// When Redis lost the sale: what it acknowledged between the two may be in no book.
+    /// When Redis lost the sale: what it acknowledged between the two moments may be in no book.
     pub unknown: Vec<(OffsetDateTime, OffsetDateTime)>,
-    /// Of those, the ones that came to light after the sale was rebuilt without them.
+    /// Of those, how many came to light after the sale was rebuilt without them.
     pub late: i64,
-    /// When the sale opens, by PostgreSQL.
+    /// When the sale opens, according to PostgreSQL.
     pub opens_at: Option<OffsetDateTime>,
 }

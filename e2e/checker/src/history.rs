@@ -1,4 +1,4 @@
-//! What shoppers did and were told: one JSON object a line, written by the load generator.
+//! What shoppers did and were told: one JSON object per line, written by the load generator.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ pub struct Told {
     /// `ok`, `refused` or `unknown`.
     pub outcome: String,
     pub order: Option<Uuid>,
-    /// Unix microseconds by the client's clock; 0 in histories that do not say.
+    /// Unix microseconds by the client's clock; 0 if the history does not say.
     #[serde(default)]
     pub ended_us: i64,
 }

@@ -1,4 +1,4 @@
-//! The invariants I1–I7 of a sale, each a pure comparison that lists what it found wrong.
+//! The invariants I1–I7 of a sale. Each is a pure comparison that lists what it found wrong.
 
 mod losses;
 mod unknowns;
@@ -17,10 +17,10 @@ use crate::{
     history::Told,
 };
 
-/// How many findings a report lists per invariant; all of them are counted.
+/// A report lists this many findings per invariant; it counts all of them.
 const LISTED: usize = 20;
 
-/// One invariant: what was compared, and what differs.
+/// One invariant: what it compared, and what differs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Verdict {
     pub compared: String,
@@ -94,8 +94,8 @@ fn no_oversell(books: &Books) -> Verdict {
     Verdict::new("remaining, reserved and sold of each SKU; units of paid orders".to_owned(), findings)
 }
 
-/// A card that was declined is an answer; without another one the order ends at its deadline. A payment
-/// database that came back from a backup may have lost the answer, which Kafka still has.
+/// A declined card is an answer too; without another card the order ends at its deadline. A payment database
+/// that came back from a backup may have lost that answer, but Kafka still has it.
 fn was_declined(order: &Uuid, books: &Books) -> bool {
     books.payments.get(order).is_some_and(|payment| payment.state == "failed")
         || books.declined_events.contains(order)
@@ -135,7 +135,7 @@ fn nothing_lost(history: &[Told], books: &Books) -> Verdict {
     )
 }
 
-/// Nothing is sold before the sale opens, nothing expires before its deadline, whatever a clock says.
+/// Whatever a clock says, nothing is sold before the sale opens and nothing expires before its deadline.
 fn too_early(history: &[Told], books: &Books) -> Vec<String> {
     let opens_us =
         books.opens_at.map_or(0, |at| i64::try_from(at.unix_timestamp_nanos() / 1_000).unwrap_or(0));
@@ -155,8 +155,8 @@ fn too_early(history: &[Told], books: &Books) -> Vec<String> {
     early_sales.chain(early_ends).collect()
 }
 
-/// I4: at most one net charge per order, for what the buyer kept of it; none for an order that is gone with
-/// Redis; delivered implies paid; released implies not paid.
+/// I4: at most one net charge per order, for what the buyer kept of it, and none for an order that is gone
+/// with Redis; delivered implies paid; released implies not paid.
 fn one_net_charge(history: &[Told], books: &Books) -> Verdict {
     let mut charges: HashMap<&str, Vec<&Charge>> = HashMap::new();
     for charge in books.charges.iter().filter(|charge| charge.succeeded) {
@@ -214,7 +214,7 @@ fn buyer_limit(books: &Books) -> Verdict {
     Verdict::new(format!("units of {} buyers with the limits", held.len()), findings)
 }
 
-/// I6: one key, one order: in the answers, and in what Redis remembers.
+/// I6: one key, one order, both in the answers and in what Redis remembers.
 fn idempotency(history: &[Told], books: &Books) -> Verdict {
     let gone = gone(history, books);
     let mut answered: HashMap<(Uuid, Uuid), BTreeSet<Uuid>> = HashMap::new();
@@ -271,7 +271,7 @@ fn stores_agree(history: &[Told], books: &Books) -> Verdict {
         }
         let payment = books.payments.get(id);
         let succeeded = payment.is_some_and(|payment| payment.state == "succeeded");
-        // Money for an order that ended before it came goes back whole, and no order tells of it.
+        // An order may end before its money comes. That money goes back whole, and no order mentions it.
         let agrees = match payment.filter(|_| succeeded) {
             Some(payment) if order.was_paid() => payment.refunded == order.refunded,
             Some(payment) => payment.refunded == payment.amount,
@@ -297,7 +297,7 @@ fn stores_agree(history: &[Told], books: &Books) -> Verdict {
             .filter(|id| !books.orders.contains_key(id) && !gone.contains(id))
             .map(|id| format!("order {id} is in Kafka only")),
     );
-    // What is in Kafka has left Redis, and is not gone with it, unless it left too late.
+    // What is in Kafka has left Redis, so it is not gone with Redis, unless it left too late.
     let told = gone.iter().filter(|id| books.reserved_events.contains(id)).count();
     if i64::try_from(told).unwrap_or(i64::MAX) > books.late {
         findings.push(format!(

@@ -8,9 +8,9 @@
 //! payment provider  ─┘
 //! ```
 //!
-//! It shares no code with the services or with the shoppers: formats are read anew from
-//! docs/contracts.md, so that a mistake in one place is not repeated in the other. [`invariants`] is pure
-//! and tested against books with one planted error each.
+//! It shares no code with the services or the shoppers. It reads the formats afresh from docs/contracts.md,
+//! so that a mistake in one place is not repeated in the other. [`invariants`] is pure; its tests plant one
+//! error at a time in balanced books.
 
 pub mod audit;
 pub mod books;

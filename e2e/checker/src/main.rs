@@ -1,4 +1,4 @@
-//! `rocketmart-checker`: the books of one sale, compared; writes its findings as JSON.
+//! `rocketmart-checker` compares the books of one sale and writes its findings as JSON.
 
 use std::path::PathBuf;
 

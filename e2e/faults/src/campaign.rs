@@ -1,8 +1,7 @@
-//! Random campaigns: a seed picks faults, times and targets; several are under way at once.
+//! Random campaigns: a seed picks faults, times and targets, and several faults are active at once.
 //!
-//! A campaign is a series of rounds. Each round is a sale of its own with a schedule that depends on the
-//! seed and the round alone, so a round that found something is repeated by
-//! `cargo xtask faults --seed N --round R`.
+//! A campaign is a series of rounds. Each round is its own sale, with a schedule that depends only on the
+//! seed and the round. So `cargo xtask faults --seed N --round R` repeats a round that found something.
 
 use std::time::Duration;
 
@@ -17,11 +16,11 @@ use crate::{
     run::{Faults, Plan},
 };
 
-/// How long faults are injected in a round; settling and auditing come on top.
+/// How long a round injects faults; settling and auditing come on top.
 pub const ROUND: Duration = Duration::from_secs(45);
 const FAULTS_PER_ROUND: usize = 16;
 const SHOPPERS: usize = 900;
-/// Everything at once may take the longest of all bounds.
+/// With everything at once, the longest of all bounds applies.
 const BOUND: Duration = Duration::from_mins(3);
 
 /// The schedule of a round.
@@ -135,7 +134,8 @@ mod tests {
 
     #[test]
     fn twenty_minutes_hold_two_hundred_injections() {
-        // A round takes its faults' time and, on a slow machine, as long again for draining and the audit.
+        // A round takes the time of its faults and, on a slow machine, as long again for draining and the
+        // audit.
         let rounds = 20 * 60 / (2 * ROUND.as_secs());
         assert!(rounds * FAULTS_PER_ROUND as u64 >= 200);
     }

@@ -1,4 +1,4 @@
-//! Programs that are run to their end, and whose words are the error if they fail.
+//! Programs that run to their end. If one fails, its output is the error.
 
 use std::{
     io::Write as _,
@@ -11,7 +11,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     run_with(command, "")
 }
 
-/// The same, with something to read.
+/// The same, with input.
 pub(crate) fn run_with(command: &mut Command, input: &str) -> Result<()> {
     let mut child = command
         .stdin(Stdio::piped())

@@ -1,10 +1,10 @@
-//! A small disk of Redis' own: an ext4 image on a loop device, mounted where only this process and its
+//! A small disk for Redis alone: an ext4 image on a loop device, mounted where only this process and its
 //! children see it.
 //!
-//! It can be full, and it can lose power. What a program wrote and did not fsync is in the page cache
-//! of the mounted file system and not yet in the image; so the image as it is in one moment is what a
-//! disk holds after a power cut in that moment. (A SIGKILL loses nothing that was written, fsynced or
-//! not, and so says nothing about fsync.)
+//! It can be full, and it can lose power. What a program wrote and did not fsync is in the page cache of the
+//! mounted file system and not yet in the image. So the image at any moment is what a disk holds after a
+//! power cut at that moment. (A SIGKILL loses nothing that was written, fsynced or not, so it says nothing
+//! about fsync.)
 
 use std::{
     fs,
@@ -18,10 +18,10 @@ use rocketmart_harness::process;
 use crate::command::run;
 
 const SIZE_MB: u32 = 96;
-/// The file that fills it up.
+/// The file that fills the disk.
 const BALLAST: &str = "ballast";
 
-/// A mounted disk; unmounted and removed when dropped, and by the kernel when the process is gone.
+/// A mounted disk. Dropping it unmounts and removes it; if the process is gone, the kernel does.
 #[derive(Debug)]
 pub struct Disk {
     folder: PathBuf,
@@ -30,7 +30,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Needs root and a mount namespace of this process' own (see `main.rs`).
+    /// Needs root and a mount namespace of its own (see `main.rs`).
     pub fn mount() -> Result<Self> {
         let folder = process::scratch("disk")?;
         let image = folder.join("image-0");
@@ -43,7 +43,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Where a server keeps its data.
+    /// The folder where a server keeps its data.
     pub fn data(&self) -> PathBuf {
         self.root().join("data")
     }
@@ -52,9 +52,9 @@ impl Disk {
         self.folder.join("root")
     }
 
-    /// Leaves not a byte free.
+    /// Fills the disk to the last byte.
     pub fn fill(&self) -> Result<()> {
-        // Ends with an error by intention: no space left.
+        // It ends with an error on purpose: no space left.
         let _ = Command::new("dd")
             .args(["if=/dev/zero", "bs=64k", "status=none"])
             .arg(format!("of={}", self.root().join(BALLAST).display()))
@@ -66,14 +66,14 @@ impl Disk {
         Ok(fs::remove_file(self.root().join(BALLAST))?)
     }
 
-    /// What the disk would hold if power went away now. Whoever writes to it must be stopped already.
+    /// What the disk would hold if power failed now. Whoever writes to it must have been stopped already.
     pub fn photograph(&self) -> Result<PathBuf> {
         let photograph = self.folder.join(format!("image-{}", self.power_cuts + 1));
         run(Command::new("cp").arg("--sparse=always").arg(&self.image).arg(&photograph))?;
         Ok(photograph)
     }
 
-    /// Goes back to a photograph. Nothing may have a file open.
+    /// Goes back to a photograph. No file may be open.
     pub fn power_up(&mut self, photograph: PathBuf) -> Result<()> {
         run(Command::new("umount").arg(self.root()))?;
         fs::remove_file(&self.image)?;
@@ -95,8 +95,8 @@ impl Drop for Disk {
     }
 }
 
-/// The part of an append-only file that a crash in the middle of a write leaves: half a command, sound as
-/// far as it goes. (A length that does not fit its text would be damage: Redis then refuses to start.)
+/// What a crash in the middle of a write leaves at the end of an append-only file: half a command, correct as
+/// far as it goes. (A length that does not fit its text would be damage, and Redis would refuse to start.)
 pub fn tear_tail(redis: &Path) -> Result<()> {
     use std::io::Write as _;
     let newest = fs::read_dir(redis.join("appendonlydir"))?

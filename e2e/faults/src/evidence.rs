@@ -1,4 +1,4 @@
-//! What a run that went wrong leaves behind: the logs of all processes, and the databases as they are.
+//! What a failed run leaves behind: the logs of all processes, and the databases as they are.
 
 use std::{fs, io, path::Path};
 
@@ -9,7 +9,7 @@ use crate::world::World;
 
 const FOLDER: &str = "evidence";
 
-/// Copies all there is into `evidence` below the folder of the run.
+/// Copies everything into `evidence` below the run's folder.
 pub(crate) fn keep(world: &World, run: &Path) -> Result<()> {
     let folder = run.join(FOLDER);
     fs::create_dir_all(&folder)?;
@@ -27,7 +27,7 @@ pub(crate) fn keep(world: &World, run: &Path) -> Result<()> {
     })
 }
 
-/// Takes away what an earlier run of this name has left.
+/// Removes what an earlier run of this name left.
 pub(crate) fn clear(run: &Path) -> Result<()> {
     match fs::remove_dir_all(run.join(FOLDER)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -1,7 +1,7 @@
-//! Everything that can be done to the shop, each as one value: what, to whom, for how long.
+//! Everything that can happen to the shop, each as one value: what, to whom, for how long.
 //!
-//! [`Fault::inject`] does it, undoes it where it has to be undone, and returns when the cause is gone;
-//! recovering from it is the shop's affair. Injecting blocks: several faults at once are several threads.
+//! [`Fault::inject`] does it, undoes it if necessary, and returns when the cause is gone. Recovering is up to
+//! the shop. Injecting blocks: several faults at once are several threads.
 
 mod postgres;
 mod processes;
@@ -24,11 +24,11 @@ use crate::{
     world::World,
 };
 
-/// A parked message is visible by then.
+/// A parked message is visible within this time.
 const PARK_LIMIT: Duration = Duration::from_mins(1);
-/// Who was killed to be armed gets something to die of when its group has noticed, about so late.
+/// A replica killed to arm it gets work to die of once its group has noticed. That takes about this long.
 const UNTIL_ONE_DIES: Duration = Duration::from_secs(25);
-/// Places in `rocketmart_kit::failpoint`.
+/// Failpoints in `rocketmart_kit::failpoint`.
 pub const BEFORE_OFFSET_COMMIT: &str = "before-offset-commit";
 pub const BEFORE_HANDLING: &str = "before-handling";
 
@@ -40,29 +40,29 @@ pub enum Fault {
         component: Component,
         replica: usize,
     },
-    /// SIGSTOP of one replica, and SIGCONT.
+    /// SIGSTOP of one replica, then SIGCONT.
     Freeze {
         component: Component,
         replica: usize,
         seconds: u64,
     },
-    /// Replica after replica is stopped with SIGTERM and replaced, as a Deployment does.
+    /// Stops and replaces one replica after another with SIGTERM, as a Deployment does.
     Roll {
         component: Component,
     },
-    /// A failpoint ends every replica that comes by, each time with this chance.
+    /// A failpoint kills each replica that reaches it, each time with this chance.
     Die {
         component: Component,
         place: &'static str,
         chance: f64,
         seconds: u64,
     },
-    /// Members leave the group and come back faster than it settles.
+    /// Members leave the group and return faster than it settles.
     RebalanceStorm {
         component: Component,
         seconds: u64,
     },
-    /// A message that is no event, in each topic order-worker reads.
+    /// A message that is not an event, in each topic that order-worker reads.
     Poison,
     RedisKilled,
     RedisFrozen {
@@ -73,13 +73,13 @@ pub enum Fault {
     },
     /// SIGKILL that leaves half a command at the end of the append-only file.
     RedisTornTail,
-    /// Power cut: the disk holds what was fsynced.
+    /// A power cut: the disk holds only what was fsynced.
     RedisPowerCut,
     /// `FUNCTION FLUSH`.
     RedisFunctionsGone,
-    /// Comes back with nothing, and the sale is rebuilt.
+    /// Redis comes back empty, and the sale is rebuilt.
     RedisLost,
-    /// Comes back as it was so long ago, and the sale is rebuilt.
+    /// Redis comes back as it was this long ago, and the sale is rebuilt.
     RedisOlder {
         seconds: u64,
     },
@@ -87,29 +87,29 @@ pub enum Fault {
     KafkaDown {
         seconds: u64,
     },
-    /// Comes back with nothing: no topic, no message, no offset.
+    /// Kafka comes back empty: no topics, no messages, no offsets.
     KafkaEmptied,
     PostgresKilled,
-    /// Frozen with everything it has forked.
+    /// PostgreSQL is frozen with all its child processes.
     PostgresFrozen {
         seconds: u64,
     },
-    /// Every connection of every pool waits for one lock.
+    /// Every connection of every pool waits for the same lock.
     PostgresPoolExhausted {
         seconds: u64,
     },
     PostgresDeadlocks {
         seconds: u64,
     },
-    /// A neighbour keeps the disk busy with fsyncs of its own.
+    /// A neighbour keeps the disk busy with its own fsyncs.
     PostgresSlowFsync {
         seconds: u64,
     },
-    /// PostgreSQL and Redis are gone, and are restored from a backup of PostgreSQL made so long before.
+    /// PostgreSQL and Redis are lost, and are restored from a backup of PostgreSQL made this long before.
     BothLost {
         seconds: u64,
     },
-    /// PostgreSQL alone is gone, and is restored from a backup made so long before.
+    /// Only PostgreSQL is lost, and is restored from a backup made this long before.
     PostgresLost {
         seconds: u64,
     },
@@ -123,7 +123,7 @@ pub enum Fault {
         trouble: Trouble,
         seconds: u64,
     },
-    /// One replica's clock is off.
+    /// One replica's clock is wrong.
     Clock {
         component: Component,
         minutes: i64,
@@ -131,7 +131,7 @@ pub enum Fault {
     },
     /// Twice as many purchases as the shop can carry.
     Overload,
-    /// All processes and stores at once, by SIGKILL.
+    /// SIGKILL for all processes and stores at once.
     Everything,
 }
 
@@ -184,7 +184,7 @@ impl fmt::Display for Trouble {
 }
 
 impl Fault {
-    /// How long it lasts; what is over at once lasts no time.
+    /// How long it lasts; zero for a fault that is over at once.
     pub fn duration(&self) -> Duration {
         match self {
             Self::Freeze { seconds, .. }
@@ -207,7 +207,7 @@ impl Fault {
         }
     }
 
-    /// Does it and ends it. Blocks; call it where blocking is allowed, inside a tokio runtime.
+    /// Injects the fault and ends it. Blocks; call it where blocking is allowed, inside a tokio runtime.
     pub fn inject(&self, world: &World) -> Result<()> {
         self.act(world).with_context(|| format!("injecting: {self}"))
     }
@@ -246,7 +246,7 @@ impl Fault {
                 rest(*seconds);
                 world.with_stack(|stack| stack.backing.kafka.begin_restart())
             }
-            // The operator would make the topics again.
+            // Makes the topics again, as the operator would.
             Self::KafkaEmptied => world.with_stack(|stack| {
                 stack.backing.kafka.restart_empty()?;
                 stack.backing.create_topics()

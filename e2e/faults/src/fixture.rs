@@ -1,4 +1,4 @@
-//! The people and the products of the shop, made once for all rows.
+//! The people and products of the shop, made once for all rows.
 
 use anyhow::{Context, Result};
 use rocketmart_harness::stack::{self, Component};
@@ -13,12 +13,12 @@ use crate::{
     world::World,
 };
 
-/// More than all rows and rounds of a night will sell.
+/// More than all rows and rounds of a night sell.
 const SUPPLY: u32 = 2_000_000;
 const SHOPPERS: usize = 2_500;
 const PROBE_BUYERS: usize = 20;
 
-/// What a run finds in the shop: who buys in it, and the way to it.
+/// What a run finds in the shop: its buyers, and the way to it.
 #[derive(Debug, Clone)]
 pub struct Fixture {
     pub shop: Client,

@@ -1,6 +1,6 @@
-//! Mistakes brought back on purpose: a run that does not catch them is worth nothing.
+//! Bugs put back on purpose: a run that does not catch them is worth nothing.
 //!
-//! Each runs in a shop of its own, under the fault that turns the mistake into a loss.
+//! Each runs in its own shop, under the fault that turns the bug into a loss.
 
 use std::{
     path::Path,
@@ -20,16 +20,16 @@ use crate::{
 };
 
 const SHOPPERS: usize = 250;
-/// More than the minute after which the relay repairs what Kafka has lost.
+/// More than the minute after which the relay repairs what Kafka lost.
 const DRAIN_LIMIT: Duration = Duration::from_secs(75);
 const BUG: &str = "ROCKETMART_BUG";
 
-/// What a mistake of ours would be.
+/// A mistake that we could make.
 #[derive(Debug)]
 pub struct Mistake {
     pub name: &'static str,
     pub what: &'static str,
-    /// The switch in the program, if it is one of the program.
+    /// The switch in the program, if the mistake is in the program.
     bug: Option<&'static str>,
     appendfsync: &'static str,
     faults: fn() -> Vec<Fault>,
@@ -58,14 +58,14 @@ pub const MISTAKES: [Mistake; 3] = [
     Mistake {
         name: "reply-before-fsync",
         what: "shoppers are answered before what they bought is on the disk",
-        // Redis would be refused as it is set.
+        // Otherwise the shop would refuse Redis with these settings.
         bug: Some("any-redis-settings"),
         appendfsync: "no",
         faults: || vec![Fault::RedisPowerCut],
     },
 ];
 
-/// Runs those that are named, or all, and tells `note` how each was caught, if it was; an error names those that
+/// Runs the named mistakes, or all. Tells `note` how each was caught, if it was. The error names those that
 /// were not.
 pub async fn run(
     names: &[String],
@@ -96,7 +96,7 @@ pub async fn run(
     bail!("not caught: {}", missed.join(", "))
 }
 
-/// What was found, if anything.
+/// What the run found, if anything.
 async fn caught(mistake: &Mistake, program: &Path, out: &Path) -> Result<Option<String>> {
     let mut shape = Shape { appendfsync: mistake.appendfsync, ..Shape::usual(program) };
     for component in Component::ALL {
@@ -117,7 +117,7 @@ async fn caught(mistake: &Mistake, program: &Path, out: &Path) -> Result<Option<
         seed: 1,
     };
     let outcome = sale::run(&world, &fixture, &plan, &out.join(&plan.name)).await?;
-    // A slow recovery is no finding here: the books have to be wrong.
+    // A slow recovery does not count here: the books have to be wrong.
     let found = outcome.audit.invariants.iter().filter(|(_, verdict)| verdict.difference > 0);
     let found: Vec<_> = found.map(|(name, verdict)| format!("{name} ({})", verdict.difference)).collect();
     Ok((!found.is_empty()).then(|| found.join(", ")))

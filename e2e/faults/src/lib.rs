@@ -11,8 +11,8 @@
 //!                                        report: JSON in target/faults, docs/faults.md
 //! ```
 //!
-//! A row passes when no invariant is broken and the slowest recovery is within its bound. A row that
-//! could not do what its name says has failed. What failed leaves logs and databases beside its outcome.
+//! A row passes when no invariant is broken and the slowest recovery is within its bound. A row that could
+//! not do what its name says has failed. A failed row leaves logs and databases beside its outcome.
 
 pub mod campaign;
 mod command;

@@ -56,7 +56,7 @@ struct Args {
     document: Option<PathBuf>,
 }
 
-/// Set in the process that has mounts and a network of its own.
+/// Set in the process that has its own mounts and network.
 const INSIDE: &str = "ROCKETMART_FAULTS_INSIDE";
 
 fn main() -> ExitCode {
@@ -76,8 +76,8 @@ fn start() -> Result<()> {
         return Ok(());
     }
     if process::running_as_root() && env::var_os(INSIDE).is_none() {
-        // What is mounted for Redis and what is lost between ports is seen by this process and its children only,
-        // and gone with them.
+        // Only this process and its children see what is mounted for Redis and what is lost between ports;
+        // both go away with them.
         let again = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "--net", "--"])
             .arg(env::current_exe()?)
@@ -136,14 +136,14 @@ fn document(args: &Args) -> Result<()> {
     }
 }
 
-/// Where runs take place: in the same shop with the same people, until something is wrong with it.
+/// Where runs take place: the same shop with the same people, until something is wrong with it.
 struct Place<'a> {
     args: &'a Args,
     open: Option<(Arc<World>, Fixture)>,
 }
 
 impl Place<'_> {
-    /// Carries out a plan; what is wrong, in one line.
+    /// Carries out a plan and returns what is wrong, in one line.
     async fn run(&mut self, plan: &Plan) -> Result<Option<String>> {
         let (world, fixture) = match &self.open {
             Some(open) => open,
@@ -157,7 +157,7 @@ impl Place<'_> {
         document(self.args)?;
         let trouble = judged(&plan.name, outcome);
         if trouble.is_some() {
-            // What is wrong here is not to be found again in the next run.
+            // The next run must not find again what is wrong here.
             self.open = None;
         }
         Ok(trouble)
@@ -186,7 +186,7 @@ async fn rounds(args: &Args, place: &mut Place<'_>) -> Result<Vec<String>> {
     Ok(broken)
 }
 
-/// Prints how a run went; what is wrong with it, in one line.
+/// Prints how a run went and returns what is wrong with it, in one line.
 fn judged(name: &str, outcome: Result<Outcome>) -> Option<String> {
     match outcome {
         Err(error) => {

@@ -1,7 +1,7 @@
 //! A TCP proxy on one edge between two processes, and what goes wrong there.
 //!
-//! The proxy delays and resets: bytes pass through a queue in each direction, so that a delay shifts a stream
-//! instead of slowing it down. What is lost is lost on the way to the proxy's port and back, see [`packets`].
+//! The proxy delays and resets. Bytes pass through a queue in each direction, so that a delay shifts a stream
+//! instead of slowing it down. Packets are lost on the way to the proxy's port and back, see [`packets`].
 
 use std::{
     net::SocketAddr,
@@ -31,18 +31,18 @@ use crate::packets::{self, Loss};
 const QUEUE: usize = 256;
 const CHUNK: usize = 16 * 1024;
 
-/// How an edge misbehaves; the default is not at all.
+/// How an edge misbehaves; by default it does not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Trouble {
     /// Added to each direction.
     pub delay_ms: u64,
-    /// Share of packets that get lost in each direction, 0 to 1.
+    /// Share of packets lost in each direction, 0 to 1.
     pub loss: f64,
-    /// Nothing gets to the server.
+    /// Nothing reaches the server.
     pub cut_to_server: bool,
-    /// Nothing gets back to the client.
+    /// Nothing comes back to the client.
     pub cut_to_client: bool,
-    /// Connections are reset, and new ones too.
+    /// Connections are reset, new ones too.
     pub reset: bool,
 }
 
@@ -80,7 +80,7 @@ impl Proxy {
         Ok(Self { port, upstream, trouble, accepting })
     }
 
-    /// From now on new connections go to the server on another port.
+    /// Sends new connections to the server on another port from now on.
     pub fn aim(&self, upstream: u16) {
         self.upstream.store(upstream, Ordering::Relaxed);
     }
@@ -89,7 +89,7 @@ impl Proxy {
         self.port
     }
 
-    /// From now on behaves so; what of it loses packets needs a network namespace of this process' own.
+    /// Misbehaves like this from now on. Losing packets needs a network namespace of our own.
     pub fn set(&self, trouble: Trouble) -> Result<()> {
         let before = self.trouble.send_replace(trouble);
         if before.packets() != trouble.packets() {
@@ -114,7 +114,7 @@ async fn carry(client: TcpStream, upstream: SocketAddr, mut trouble: watch::Rece
     let Ok(server) = TcpStream::connect(upstream).await else { return reset(&client) };
     for stream in [&client, &server] {
         let _ = stream.set_nodelay(true);
-        // Whatever ends this connection early ends it for both sides as a reset would.
+        // Whatever ends this connection early ends it for both sides, as a reset would.
         reset(stream);
     }
     let (from_client, to_client) = client.into_split();
@@ -152,7 +152,7 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, trouble: watch::R
     tokio::join!(reading, writing);
 }
 
-/// Proxies by what they connect.
+/// The proxies, by what they connect.
 pub type Edges = std::collections::BTreeMap<Edge, Arc<Proxy>>;
 
 /// A client and a store of the shop.
@@ -205,7 +205,7 @@ impl Edge {
 mod tests {
     use super::*;
 
-    /// A server that repeats what it hears, and a proxy before it.
+    /// A server that repeats what it hears, behind a proxy.
     async fn echo() -> Result<Proxy> {
         let server = TcpListener::bind("127.0.0.1:0").await?;
         let upstream = server.local_addr()?.port();

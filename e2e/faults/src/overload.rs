@@ -1,9 +1,9 @@
 //! Twice as many purchases as the shop can carry.
 //!
-//! The way to Redis is made long, so that the capacity is one that a load generator on the same machine
-//! can exceed: a batch per replica and round trip. First the peak is measured by buyers who wait for
-//! their answers, then buyers come at twice that pace without waiting. Both are measured in one run, so
-//! the figures are ratios and hold on a slow machine too.
+//! The way to Redis is made slow, so that a load generator on the same machine can exceed the capacity: one
+//! batch per replica and round trip. First, buyers who wait for their answers measure the peak. Then buyers
+//! come at twice that pace without waiting. One run measures both, so the figures are ratios and hold on a
+//! slow machine too.
 
 use std::{fs, time::Duration};
 
@@ -21,16 +21,16 @@ use crate::{
 
 const LONG_WAY: Trouble =
     Trouble { delay_ms: 200, loss: 0.0, cut_to_server: false, cut_to_client: false, reset: false };
-/// Enough to fill the largest batch of each replica twice.
+/// Enough to fill each replica's largest batch twice.
 const WAITING_BUYERS: usize = 1_100;
 const WARM_UP: Duration = Duration::from_secs(2);
 const MEASURED: Duration = Duration::from_secs(6);
 const TICK: Duration = Duration::from_millis(10);
-/// What is accepted under overload, as a share of the peak.
+/// The share of the peak that must still be accepted under overload.
 const SHARE: f64 = 0.8;
-/// A refusal that takes longer than this is no quick one.
+/// A refusal that takes longer than this is not quick.
 const QUICK: Duration = Duration::from_secs(1);
-/// Accepted ones are answered within the longest a request may take.
+/// Accepted purchases are answered within the longest time that a request may take.
 const BOUNDED: Duration = Duration::from_secs(10);
 const MEMORY_MB: u64 = 256;
 
@@ -44,7 +44,7 @@ struct Seen {
     latencies_of_refused: Vec<Duration>,
 }
 
-/// Overloads the shop; an error says what did not hold.
+/// Overloads the shop. The error says what did not hold.
 pub async fn overload(world: &World) -> Result<()> {
     world.set_trouble(Edge::OrderRedis, LONG_WAY)?;
     let found = measured(world).await;
@@ -112,7 +112,7 @@ async fn peak(world: &World) -> Result<usize> {
     Ok(accepted)
 }
 
-/// So many purchases every tick, whether the earlier ones were answered or not.
+/// Sends this many purchases every tick, whether the earlier ones were answered or not.
 async fn twice(world: &World, per_tick: usize) -> Result<Seen> {
     let pool = world.probe_pool()?;
     let start = Instant::now() + WARM_UP;

@@ -1,7 +1,7 @@
-//! Packets that get lost, by rules of a network namespace that this process and its children have for themselves.
+//! Packet loss, by rules in a network namespace that only this process and its children have.
 //!
-//! What is lost is lost before it reaches its receiver's socket: TCP notices, sends again, waits twice as long each
-//! time, and gives up when it is its turn to. Nothing outside sees the rules, and they are gone with the namespace.
+//! A packet is lost before it reaches its receiver's socket. TCP notices, sends again, waits twice as long
+//! each time, and finally gives up. Nothing outside sees the rules, and they go away with the namespace.
 
 use std::{fmt::Write as _, process::Command};
 
@@ -9,21 +9,21 @@ use anyhow::{Context, Result};
 
 use crate::command::{run, run_with};
 
-/// Share of packets that is lost on the way to a server's port and on the way back, 0 to 1.
+/// Share of packets lost on the way to a server's port and on the way back, 0 to 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Loss {
     pub to_server: f64,
     pub to_client: f64,
 }
 
-/// A new network namespace has a loopback that is down.
+/// In a new network namespace, loopback is down.
 pub fn prepare() -> Result<()> {
     run(Command::new("ip").args(["link", "set", "lo", "up"]))
 }
 
-/// From now on loses what goes to `port` and what comes from it; needs [`prepare`]'s namespace.
+/// Loses packets to and from `port` from now on; needs [`prepare`]'s namespace.
 pub fn lose(port: u16, loss: Loss) -> Result<()> {
-    // A table that is not there cannot be deleted, so it is added before.
+    // Deleting a missing table is an error, so add it first.
     let table = format!("inet edge-{port}");
     let mut rules = format!("add table {table}\ndelete table {table}\n");
     if loss != Loss::default() {
@@ -60,7 +60,7 @@ mod tests {
     /// TCP sends again after 200, 400, 800 ms …
     const SENT_AGAIN: Duration = Duration::from_secs(10);
 
-    /// Runs one test of this module in a namespace of its own.
+    /// Runs one test of this module in its own namespace.
     fn in_a_namespace(test: &str) -> Result<bool> {
         if env::var_os(INSIDE).is_some() {
             prepare()?;

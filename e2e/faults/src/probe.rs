@@ -1,7 +1,7 @@
 //! Does the shop work? A probe buyer buys and pays, and looks until the order is paid.
 //!
-//! The whole way counts: the purchase (order, Redis), the relay, Kafka, order-worker, payment-worker,
-//! the provider and back. So a recovery is measured until the last of them has recovered.
+//! The whole way counts: the purchase (order, Redis), the relay, Kafka, order-worker, payment-worker, the
+//! provider and back. So a recovery lasts until the last of them has recovered.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,12 +21,12 @@ use uuid::Uuid;
 
 use crate::products::PROBE;
 
-/// How often another one sets out while none has bought and paid.
+/// How often another buyer sets out while none has bought and paid.
 const INTERVAL: Duration = Duration::from_millis(500);
 const MINDS_CHANGED: usize = 5;
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A member, the payment method she pays with, and an address.
+/// A member, her payment method and an address.
 #[derive(Debug, Clone)]
 pub struct ProbeBuyer {
     person: Person,
@@ -79,7 +79,7 @@ impl ProbePool {
         Self { shop, sale: sale.to_owned(), history, buyers }
     }
 
-    /// Sends buyer after buyer until one has bought and paid; answers how long that took.
+    /// Sends one buyer after another until one has bought and paid; returns how long that took.
     pub async fn until_one_succeeds(self: &Arc<Self>, limit: Duration) -> Result<Duration> {
         let started = Instant::now();
         let mut under_way = JoinSet::new();
@@ -104,19 +104,19 @@ impl ProbePool {
         bail!("nobody could buy and pay within {} s: {reason}", limit.as_secs())
     }
 
-    /// Where they buy.
+    /// The sale they buy in.
     pub fn sale(&self) -> &str {
         &self.sale
     }
 
-    /// Ends the history.
+    /// Ends the history and returns it.
     pub fn finish(self) -> Result<Vec<Record>> {
         self.history.finish()
     }
 
-    /// Some buy twice, cancel the second, and cancel it again, as a nervous client does: the unit must
-    /// come back once. With nothing else reserved the engine would refuse to give back more than it has,
-    /// so the first one stays reserved until it expires.
+    /// Some buy twice, cancel the second order, and cancel it again, as a nervous client does: the unit must
+    /// come back only once. If nothing else were reserved, the engine would refuse to give back more than it
+    /// has. So the first order stays reserved until it expires.
     pub async fn change_their_minds(&self) -> Result<()> {
         for ProbeBuyer { person, .. } in self.buyers.iter().take(MINDS_CHANGED) {
             self.buy(person).await?;
@@ -132,7 +132,7 @@ impl ProbePool {
                     if_match: None,
                 };
                 let answer = self.shop.send(Method::POST, &path, call).await?;
-                // What the second time is answered is the shop's affair; what it does is looked at later.
+                // The shop may answer the second cancellation as it likes; what it did is checked later.
                 if time == 0 {
                     answer.expect_success("cancelling")?;
                 }
@@ -206,7 +206,7 @@ impl ProbePool {
         answer
     }
 
-    /// One purchase by the next of them, whatever comes of it.
+    /// The next buyer tries one purchase, whatever comes of it.
     pub async fn try_to_buy(&self, turn: usize) -> Result<Answer> {
         let ProbeBuyer { person, .. } = &self.buyers[turn % self.buyers.len()];
         let path = format!("/api/v1/sales/{}/purchases", self.sale);

@@ -1,7 +1,7 @@
-//! What all runs came to: docs/faults.jsonl for machines, docs/faults.md for people.
+//! The results of all runs: docs/faults.jsonl for machines, docs/faults.md for people.
 //!
-//! Every run adds a line to the former, also one that could not be carried through; everything that was found
-//! lies in `target/faults/<row>/`. The table sums up the newest three runs of every row, so single rows can be
+//! Every run adds a line to the former, even one that could not be carried out; `target/faults/<row>/` holds
+//! everything that was found. The table sums up the newest three runs of every row. So single rows can be
 //! repeated, on another machine too, without losing the others.
 
 mod whole;
@@ -19,7 +19,7 @@ use crate::{
     run::Outcome,
 };
 
-/// How many runs of a row the document tells of.
+/// How many runs of a row the document shows.
 const RUNS: usize = 3;
 const INTRODUCTION: &str = "# Faults survived
 
@@ -56,7 +56,7 @@ pub fn note(record: &Path, name: &str, outcome: &Result<Outcome>, took: Duration
     append(record, line, took)
 }
 
-/// Adds how a mistake that was brought back was caught, if it was.
+/// Records how a mistake put back on purpose was caught, if it was.
 pub fn note_mistake(record: &Path, mistake: &Mistake, how: Option<&str>, took: Duration) -> Result<()> {
     append(record, json!({"name": mistake_name(mistake), "caught": how}), took)
 }
@@ -100,7 +100,7 @@ pub fn write(record: &Path, document: &Path) -> Result<()> {
     fs::write(document, text).with_context(|| document.display().to_string())
 }
 
-/// Where the figures come from.
+/// Says where the figures come from.
 fn origin(runs: &[&Value]) -> String {
     let times = all(runs, "at");
     let (first, last) = (times.first().map_or("", minute), times.last().map_or("", minute));
@@ -108,7 +108,7 @@ fn origin(runs: &[&Value]) -> String {
     format!("{} in all, {minutes} minutes, {first} to {last} (UTC), at {}.", runs.len(), commits(runs))
 }
 
-/// What was run.
+/// The commits that were run.
 fn commits(runs: &[&Value]) -> String {
     all(runs, "commit").iter().map(|commit| format!("`{commit}`")).collect::<Vec<_>>().join(", ")
 }
@@ -222,7 +222,7 @@ fn not_injected() -> String {
         .to_owned()
 }
 
-/// The newest runs of a row, the newest last.
+/// The newest runs of a row, newest last.
 fn newest<'a>(runs: &'a [Value], name: &str) -> Vec<&'a Value> {
     let mut newest: Vec<_> = runs.iter().rev().filter(|run| run["name"] == name).take(RUNS).collect();
     newest.reverse();

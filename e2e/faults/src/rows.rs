@@ -1,4 +1,4 @@
-//! The rows of the list of faults, each as what is injected and what is promised about it.
+//! The rows of the list of faults: what each injects, and what it promises.
 
 use std::time::Duration;
 
@@ -11,25 +11,25 @@ use crate::{
     run::{Faults, Plan},
 };
 
-/// Shoppers a second, and what part of them can get a unit.
+/// Shoppers per second, and the share of them that can get a unit.
 const PACE: usize = 25;
 const MOST_SHOPPERS: usize = 2_500;
 const SCARCITY: f64 = 0.8;
-/// An unpaid order gives its unit back after this time, which every row waits for in the end.
+/// An unpaid order gives its unit back after this time; every row waits for it in the end.
 pub const PAYMENT_SECONDS: u32 = 12;
-/// Enough where no fault lasts: what is bought in it can be paid for when it is over.
+/// Enough when no fault lasts: what is bought during a fault can be paid once it is over.
 const SHORTEST_PAYMENT_SECONDS: u32 = 6;
-/// From the end of a fault until paying works again.
+/// Time from the end of a fault until paying works again.
 const TO_PAY_AFTERWARDS: u64 = 4;
-/// From closing the sale until everything has drained.
+/// Time from closing the sale until everything has drained.
 pub const DRAIN_LIMIT: Duration = Duration::from_mins(4);
-/// What a recovery usually takes, for guessing how long a row will be.
+/// The usual time of a recovery, to guess how long a row will take.
 const USUAL_RECOVERY: Duration = Duration::from_secs(6);
 
 /// One row.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// How it is called on the command line.
+    /// Its name on the command line.
     pub name: &'static str,
     pub component: &'static str,
     pub what: &'static str,
@@ -38,7 +38,7 @@ pub struct Row {
     pub kafka_is_emptied: bool,
 }
 
-/// A row that is run elsewhere, and where.
+/// A row that runs elsewhere, and where.
 #[derive(Debug, Clone, Copy)]
 pub struct Elsewhere {
     pub component: &'static str,
@@ -70,8 +70,8 @@ impl Row {
         Self { name, component, what, bound: Duration::from_secs(within), faults, kafka_is_emptied: false }
     }
 
-    /// What buyers are given to pay: beyond the longest fault, where that is no long wait. Who has submitted
-    /// a payment in time is not hurt by a longer one.
+    /// How long buyers have to pay: longer than the longest fault, unless that is a long wait. A longer fault
+    /// does not hurt a buyer who has submitted a payment in time.
     fn payment_seconds(&self) -> u32 {
         let longest = self.faults.iter().map(|fault| fault.duration().as_secs()).max().unwrap_or_default();
         let seconds = u32::try_from(longest + TO_PAY_AFTERWARDS).unwrap_or(u32::MAX);
@@ -98,7 +98,7 @@ impl Row {
     }
 }
 
-/// Fewer than there are shoppers, so that the last ones compete.
+/// Fewer units than shoppers, so that the last shoppers compete.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -125,7 +125,7 @@ fn provider(trouble: serde_json::Value) -> Fault {
     Fault::Provider { trouble, seconds: 6 }
 }
 
-/// All rows that need processes only.
+/// All rows that need only processes.
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub fn all() -> Vec<Row> {
     use Component::{DeliveryWorker, Order, OrderRelay, OrderWorker, PaymentWorker};

@@ -1,4 +1,4 @@
-//! One run: a sale under load, faults in it, and what was left of it.
+//! One run: a sale under load, the faults during it, and what they left.
 
 use std::{
     fs,
@@ -34,20 +34,20 @@ use crate::{
     world::World,
 };
 
-/// From loading a sale to its opening.
+/// Time from loading a sale to its opening.
 const LEAD: Duration = Duration::from_secs(2);
-/// A run whose shop does not recover within twice its bound and this is given up.
+/// If the shop needs more than this on top of twice its bound to recover, the run gives up.
 const BEYOND_BOUND: Duration = Duration::from_secs(30);
-/// Between two faults, so that each meets the shop at work: some two dozen shoppers come meanwhile.
+/// A pause between two faults, so that each meets the shop at work: about two dozen shoppers come during it.
 const LULL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_mins(2);
-/// From the close-out until the last shopper has gone home.
+/// Time from the close-out until the last shopper has gone home.
 const GOING_HOME: Duration = Duration::from_mins(1);
-/// From the close-out until shipments and outboxes have caught up.
+/// Time from the close-out until shipments and outboxes have caught up.
 const SETTLE_LIMIT: Duration = Duration::from_mins(1);
 const AUDIT_INTERVAL: Duration = Duration::from_millis(500);
-/// Kafka is audited from so long before the sale was loaded: one of its producers may have a clock that is ten
-/// minutes slow.
+/// The audit reads Kafka from this long before the sale was loaded, because one of its producers may have a
+/// clock that is ten minutes slow.
 const SLOWEST_CLOCK: Duration = Duration::from_mins(11);
 const REQUESTS_AT_ONCE: usize = 64;
 const PROBE_UNITS: u32 = 150_000;
@@ -56,38 +56,38 @@ const PROBE_UNITS: u32 = 150_000;
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub name: String,
-    /// Each with the time after the opening (in a campaign, where they overlap), or in turn.
+    /// Each at its time after the opening (in a campaign, where they overlap), or one after another.
     pub faults: Faults,
-    /// Longest the shop may take to work again once a fault is over.
+    /// The longest time the shop may take to work again once a fault is over.
     pub bound: Duration,
     pub shoppers: usize,
     pub units: u32,
-    /// The last shopper comes so long after the opening.
+    /// The last shopper comes this long after the opening.
     pub arrive_within: Duration,
     pub kafka_is_emptied: bool,
     /// An unpaid order gives its unit back after this time.
     pub payment_seconds: u32,
-    /// From closing the sale until everything has drained.
+    /// Time from closing the sale until everything has drained.
     pub drain_limit: Duration,
     pub seed: u64,
 }
 
 #[derive(Debug, Clone)]
 pub enum Faults {
-    /// One after the other; the shop recovers in between.
+    /// One after another; the shop recovers in between.
     InTurn(Vec<Fault>),
     /// At their times, whatever else is going on.
     AtTimes(Vec<(Duration, Fault)>),
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
     pub name: String,
     pub sale: Uuid,
     pub faults: Vec<String>,
     pub injections: usize,
-    /// Why faults of a campaign could not be injected: another one had just ended what they are for.
+    /// Why faults of a campaign could not be injected: another fault had just ended their target.
     pub not_injected: Vec<String>,
     /// Requests of shoppers and probe buyers, by outcome.
     pub operations: usize,
@@ -98,7 +98,7 @@ pub struct Outcome {
     pub recoveries: Vec<f64>,
     pub slowest_recovery: f64,
     pub bound: f64,
-    /// Processes that were started again, by whomever they were ended.
+    /// How many processes were restarted, whoever ended them.
     pub revivals: usize,
     pub close_out: Value,
     pub audit: Audit,
@@ -111,7 +111,7 @@ impl Outcome {
     }
 }
 
-/// Runs a plan; an error is a run that could not be carried through.
+/// Runs a plan. An error means that the run could not be carried out.
 pub async fn run(world: &Arc<World>, fixture: &Fixture, plan: &Plan, folder: &Path) -> Result<Outcome> {
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     evidence::clear(folder)?;
@@ -158,7 +158,7 @@ pub async fn run(world: &Arc<World>, fixture: &Fixture, plan: &Plan, folder: &Pa
     });
 
     let drain_limit = plan.drain_limit;
-    // The shop is whole again: the sale closes, and what is on its way arrives.
+    // The shop is whole again: close the sale and let everything on its way arrive.
     let close_out =
         blocking(move || Ok(serde_json::to_value(api.close_out(&sale.to_string(), drain_limit)?)?)).await;
     let close_out = close_out.unwrap_or_else(|error| json!({"error": format!("{error:#}")}));
@@ -229,12 +229,12 @@ fn terms(plan: &Plan, opens_at: OffsetDateTime) -> SaleTerms {
     }
 }
 
-/// What came of a plan's faults.
+/// The results of a plan's faults.
 #[derive(Default)]
 struct Injected {
     injections: usize,
     not_injected: Vec<String>,
-    /// How long recovering from each took; in a campaign, from all of them.
+    /// How long it took to recover from each; in a campaign, from all of them together.
     recoveries: Vec<Duration>,
 }
 
@@ -269,7 +269,7 @@ async fn inject(
                 going_on.spawn(async move {
                     tokio::time::sleep_until(start + at).await;
                     println!("    {:>5.1} s  {fault}", at.as_secs_f64());
-                    // Some things cannot be done to what another fault has just ended.
+                    // Some faults cannot be injected into what another fault has just ended.
                     if let Err(error) = blocking(move || fault.inject(&world)).await {
                         failed.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{error:#}"));
                     }
@@ -299,7 +299,7 @@ async fn keep_evidence(world: &Arc<World>, folder: &Path) {
     }
 }
 
-/// Audits until nothing differs, or for too long.
+/// Audits until nothing differs, or the time is up.
 async fn settle(
     world: &World,
     plan: &Plan,

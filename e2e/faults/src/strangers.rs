@@ -14,8 +14,8 @@ use tokio::time::Instant;
 const KAFKA_LIMIT: Duration = Duration::from_secs(30);
 const DEAD_LETTERS: &str = "order-worker.dead-letters";
 
-/// Locks the orders away for a while: whoever works with them waits, and holds a connection meanwhile
-/// until a pool has none left.
+/// Locks the orders for a while. Whoever works with them waits and holds a connection meanwhile, until a pool
+/// has none left.
 pub async fn lock_orders(url: &str, hold: Duration) -> Result<()> {
     let mut connection = PgConnection::connect(url).await?;
     let mut transaction = connection.begin().await?;
@@ -25,8 +25,8 @@ pub async fn lock_orders(url: &str, hold: Duration) -> Result<()> {
     Ok(transaction.rollback().await?)
 }
 
-/// Locks ledger and stock in the order opposite to everybody else's, so that one of two has to give
-/// way; answers how often it was us or somebody else.
+/// Locks ledger and stock in the opposite order to everybody else, so that one of two has to give way.
+/// Returns how often it was us or somebody else.
 pub async fn make_deadlocks(url: &str, during: Duration) -> Result<u64> {
     let mut connection = PgConnection::connect(url).await?;
     let before = deadlocks(&mut connection).await?;
@@ -40,7 +40,7 @@ pub async fn make_deadlocks(url: &str, during: Duration) -> Result<u64> {
             Ok(())
         }
         .await;
-        // Being the victim is as good as making one.
+        // A deadlock counts too if we are its victim.
         if locked.is_err() {
             let _ = transaction.rollback().await;
         } else {
@@ -48,7 +48,7 @@ pub async fn make_deadlocks(url: &str, during: Duration) -> Result<u64> {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    // Statistics come a moment late.
+    // The statistics come a moment late.
     tokio::time::sleep(Duration::from_secs(2)).await;
     Ok(u64::try_from(deadlocks(&mut connection).await? - before).unwrap_or_default())
 }
@@ -58,7 +58,7 @@ async fn deadlocks(connection: &mut PgConnection) -> Result<i64> {
     Ok(sqlx::query_scalar(query).fetch_one(connection).await?)
 }
 
-/// Writes a message that nobody can understand to each of the topics order-worker reads.
+/// Writes a message that nobody can understand to each topic that order-worker reads.
 pub async fn poison(brokers: &str) -> Result<()> {
     let producer: FutureProducer =
         ClientConfig::new().set("bootstrap.servers", brokers).set("message.timeout.ms", "30000").create()?;
@@ -69,7 +69,7 @@ pub async fn poison(brokers: &str) -> Result<()> {
     Ok(())
 }
 
-/// Messages that were parked so far. Blocking.
+/// How many messages were parked so far. Blocking.
 pub fn parked(brokers: &str) -> Result<i64> {
     let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
     let metadata = consumer.fetch_metadata(Some(DEAD_LETTERS), KAFKA_LIMIT)?;

@@ -1,4 +1,4 @@
-//! The shop that faults happen to: its processes, a proxy on every edge, Redis on a disk of its own.
+//! The shop that faults happen to: its processes, a proxy on every edge, Redis on its own disk.
 
 use std::{
     path::{Path, PathBuf},
@@ -26,19 +26,19 @@ use crate::{
 
 /// Longer than all rows take.
 const TOKEN_SECONDS: &str = "43200";
-/// Short, so that a call that is never answered does not take up a row.
+/// Short, so that a call without an answer does not take up a whole row.
 const PROVIDER_TIMEOUT_MS: &str = "2000";
-/// How soon a process that ended is started again; a kubelet waits longer from the second time on.
+/// How soon an ended process is restarted; a kubelet waits longer from the second time on.
 const REVIVAL: Duration = Duration::from_millis(200);
 
-/// How a world differs from the one all rows are run in.
+/// How a world differs from the one that all rows run in.
 #[derive(Debug, Clone)]
 pub struct Shape {
     /// The built `rocketmart`.
     pub program: PathBuf,
     pub appendfsync: &'static str,
     pub environment: Vec<(Component, &'static str, String)>,
-    /// Rows that need a disk fail without one; some machines have no loop devices.
+    /// Rows that need a disk fail without one, but some machines have no loop devices.
     pub disk: bool,
 }
 
@@ -59,7 +59,7 @@ pub struct World {
     edges: Edges,
     disk: Option<Mutex<Disk>>,
     internal_api: InternalApi,
-    /// The probe buyers of the present run.
+    /// The probe buyers of the current run.
     probe_pool: Mutex<Option<Arc<ProbePool>>>,
     revivals: Arc<AtomicUsize>,
     dropped: Arc<AtomicBool>,
@@ -100,7 +100,7 @@ impl World {
             .replicas(Component::OrderWorker, 2)
             .replicas(Component::PaymentWorker, 2)
             .env(Component::Member, "ACCESS_TOKEN_SECONDS", TOKEN_SECONDS)
-            // Few members stand for many.
+            // A few members stand for many.
             .env(Component::Order, "PURCHASES_PER_MEMBER", "0")
             .env(Component::Order, "UNPAID_ORDERS_PER_MEMBER", "0")
             .env(Component::Order, "UNPAID_UNITS_PER_MEMBER", "0")
@@ -111,7 +111,7 @@ impl World {
             let (port, upstream) = match edge {
                 Edge::Kafka => (kafka_proxy, kafka_port),
                 Edge::OrderRedis | Edge::RelayRedis | Edge::WorkerRedis => (ports::free_port()?, redis_port),
-                // Its server gets a port below, with the other components.
+                // Its server gets its port below, with the other components.
                 Edge::Provider => (ports::free_port()?, 0),
                 _ => (ports::free_port()?, sql),
             };
@@ -164,7 +164,7 @@ impl World {
         &self.program
     }
 
-    /// Everything is quick: nothing else may wait for the stack meanwhile.
+    /// `act` must be quick: nothing else can use the stack meanwhile.
     pub fn with_stack<T>(&self, act: impl FnOnce(&mut Stack) -> T) -> T {
         act(&mut self.stack.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -178,7 +178,8 @@ impl World {
         act(&mut disk.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Sets the probe buyers of the present run, for faults that buy themselves; `None` when it is over.
+    /// Sets the probe buyers of the current run, for faults that buy something themselves; `None` when it is
+    /// over.
     pub fn set_probe_pool(&self, pool: Option<Arc<ProbePool>>) {
         *self.probe_pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
     }
@@ -192,12 +193,12 @@ impl World {
         &self.internal_api
     }
 
-    /// Processes that were started again so far.
+    /// How many processes were restarted so far.
     pub fn revivals(&self) -> usize {
         self.revivals.load(Ordering::Relaxed)
     }
 
-    /// Where the books are, Kafka's from its beginning.
+    /// Where to find the books; Kafka's from its beginning.
     pub fn sources(&self, history: &Path) -> Sources {
         self.with_stack(|stack| Sources {
             history: history.to_owned(),
@@ -220,7 +221,7 @@ impl Drop for World {
     }
 }
 
-/// What a kubelet does: a process that ended is started again.
+/// Restarts processes that ended, as a kubelet does.
 fn supervise(stack: &Arc<Mutex<Stack>>, revivals: &Arc<AtomicUsize>, dropped: &Arc<AtomicBool>) {
     let (stack, revivals, dropped) = (Arc::downgrade(stack), Arc::clone(revivals), Arc::clone(dropped));
     thread::spawn(move || {

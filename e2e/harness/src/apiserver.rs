@@ -1,8 +1,7 @@
 //! A real API server with etcd and nothing else, up in seconds, for the operator's tests.
 //!
-//! There is no kubelet and no controller manager: Deployments do not become ready by themselves, and
-//! nothing collects what an owner left behind. What CEL, defaulting, RBAC and server-side apply say
-//! is genuine.
+//! There is no kubelet and no controller manager, so Deployments do not become ready by themselves and
+//! nothing collects what an owner left behind. CEL, defaulting, RBAC and server-side apply are the real ones.
 
 use std::{
     fs,
@@ -20,10 +19,10 @@ use crate::{
 };
 
 const START_LIMIT: Duration = Duration::from_mins(1);
-/// kubeadm wants an address that is not loopback; it only ends up among the certificate's names.
+/// kubeadm wants an address that is not loopback; this one only ends up among the certificate's names.
 const DOCUMENTATION_ADDRESS: &str = "192.0.2.1";
 
-/// etcd and kube-apiserver on loopback; both end and their data goes when dropped.
+/// etcd and kube-apiserver on loopback. Dropping this ends both and removes their data.
 #[derive(Debug)]
 pub struct ApiServer {
     server: Server,
@@ -69,7 +68,7 @@ impl ApiServer {
         self.wait_until_ready()
     }
 
-    /// Runs kubectl as the administrator and answers what it printed.
+    /// Runs kubectl as the administrator and returns what it printed.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let program = prepare::kubernetes_binaries()?.join("kubectl");
         let output =
@@ -95,8 +94,8 @@ impl Drop for ApiServer {
     }
 }
 
-/// kubeadm makes the same certificates and kubeconfigs as for a real cluster; elliptic curves because
-/// RSA keys take seconds.
+/// kubeadm makes the same certificates and kubeconfigs as for a real cluster. The keys are elliptic curves
+/// because RSA keys take seconds.
 fn make_certificates(binaries: &Path, dir: &Path, port: u16) -> Result<()> {
     let configuration = dir.join("kubeadm.yaml");
     fs::write(
@@ -179,7 +178,7 @@ fn kube_apiserver(binaries: &Path, dir: &Path, port: u16, etcd_port: u16) -> Ser
             ("service-account-issuer", "https://kubernetes.default.svc.cluster.local".into()),
             ("service-account-key-file", pki("sa.pub")),
             ("service-account-signing-key-file", pki("sa.key")),
-            // There is no controller to make the default ServiceAccount of a namespace.
+            // No controller makes the default ServiceAccount of a namespace.
             ("disable-admission-plugins", "ServiceAccount".into()),
         ]
         .into_iter()

@@ -1,8 +1,8 @@
 //! The cache outside the checkout: `~/.cache/rocketmart/<kind>/<key>`.
 //!
-//! A key is a digest of what an entry was built from (versions, input files), so an entry never
-//! goes stale: a change makes another key. An entry is built under a temporary name and renamed when
-//! whole, so a build that was cut off leaves nothing that looks finished.
+//! A key is a digest of what an entry was built from (versions, input files). So an entry never goes stale: a
+//! change makes another key. An entry is built under a temporary name and renamed when it is complete, so an
+//! interrupted build leaves nothing that looks finished.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ pub fn key<P: Hash>(parts: &[P]) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// A digest of files' contents, in the order given.
+/// A digest of the files' contents, in the given order.
 pub fn key_of_files(files: &[PathBuf]) -> Result<String> {
     let contents = files
         .iter()
@@ -39,10 +39,10 @@ pub fn key_of_files(files: &[PathBuf]) -> Result<String> {
     Ok(key(&contents))
 }
 
-/// The entry `kind/key`, made by `build` into the directory it is given if it is not there yet.
+/// The entry `kind/key`. If it does not exist yet, `build` makes it in the directory that it gets.
 pub fn entry(kind: &str, key: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let finished = root().join(kind).join(key);
-    // Threads of one process would share the partial entry; the second one finds it finished.
+    // Threads of one process would share the partial entry. The second one waits and finds it finished.
     let turn = turn_at(&finished);
     let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     if finished.exists() {
@@ -54,13 +54,13 @@ pub fn entry(kind: &str, key: &str, build: impl FnOnce(&Path) -> Result<()>) -> 
     }
     fs::create_dir_all(&partial).with_context(|| format!("making {}", partial.display()))?;
     if let Err(error) = build(&partial) {
-        // What is left would only take up space: nothing ever looks at a partial entry again.
+        // The remains would only take up space: nothing ever looks at a partial entry again.
         let _ = fs::remove_dir_all(&partial);
         return Err(error);
     }
     match fs::rename(&partial, &finished) {
         Ok(()) => Ok(finished),
-        // Another process finished the same entry first; both are the same.
+        // Another process finished the same entry first; both are equal.
         Err(_) if finished.exists() => {
             fs::remove_dir_all(&partial)?;
             Ok(finished)
@@ -69,7 +69,7 @@ pub fn entry(kind: &str, key: &str, build: impl FnOnce(&Path) -> Result<()>) -> 
     }
 }
 
-/// The lock of one entry: building one may need another.
+/// The lock of one entry. Each has its own, because building one may need another.
 fn turn_at(entry: &Path) -> Arc<Mutex<()>> {
     static TURNS: Mutex<BTreeMap<PathBuf, Arc<Mutex<()>>>> = Mutex::new(BTreeMap::new());
     let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);

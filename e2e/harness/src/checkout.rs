@@ -1,12 +1,13 @@
-//! Which version of the project runs: a figure means nothing without.
+//! Which version of the project runs: a figure means nothing without it.
 
 use std::process::Command;
 
-/// What is written from the figures themselves: a run does not change the version that the next one measures.
+/// Files that are written from the figures themselves: they do not change the version that the next run
+/// measures.
 const WRITTEN_FROM_FIGURES: [&str; 4] =
     ["docs/benchmarks.md", "docs/benchmarks.jsonl", "docs/faults.md", "docs/faults.jsonl"];
 
-/// The commit of the checkout, and whether anything differs from it but what is written from figures.
+/// The commit of the checkout, and whether anything else than files written from figures differs from it.
 pub fn commit() -> String {
     let short = git(&["rev-parse", "--short=12", "HEAD"]);
     let short = short.filter(|commit| !commit.is_empty()).unwrap_or_else(|| "no commit".to_owned());

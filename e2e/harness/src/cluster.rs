@@ -1,7 +1,8 @@
 //! A Kubernetes cluster as its users see it: a kubeconfig, kubectl and Helm.
 //!
-//! It is either the node of this machine, whose programs have to run inside its network namespace, or
-//! any other cluster, given by its kubeconfig. Tests and the demo take a [`Cluster`] and do not care.
+//! It is either the node of this machine or any other cluster, given by its kubeconfig. Programs that talk to
+//! the node have to run inside its network namespace. Tests and the demo take a [`Cluster`] and do not care
+//! which it is.
 
 use std::{
     ffi::OsStr,
@@ -24,14 +25,14 @@ pub struct Cluster {
     kubeconfig: PathBuf,
     kubectl: PathBuf,
     helm: PathBuf,
-    /// What a command line begins with to reach the cluster's addresses.
+    /// The beginning of every command line that has to reach the cluster's addresses.
     enter: Vec<String>,
-    /// Where kubectl keeps what it learnt about the API; `None`: where it always does.
+    /// Where kubectl caches what it learnt about the API; `None` for its default.
     kubectl_cache: Option<PathBuf>,
 }
 
 impl Cluster {
-    /// Any cluster, by its kubeconfig; with the kubectl and the Helm that are installed, or else ours.
+    /// Any cluster, by its kubeconfig. Uses the installed kubectl and Helm, or else ours.
     pub fn elsewhere(kubeconfig: &Path) -> Result<Self> {
         let kubeconfig =
             kubeconfig.canonicalize().with_context(|| format!("no kubeconfig {}", kubeconfig.display()))?;
@@ -47,7 +48,7 @@ impl Cluster {
         })
     }
 
-    /// A cluster in a network namespace of this machine, which `enter` enters.
+    /// A cluster in a network namespace of this machine; `enter` is the command that enters it.
     pub(crate) fn in_namespace(
         kubeconfig: PathBuf,
         kubectl: PathBuf,
@@ -63,7 +64,7 @@ impl Cluster {
         &self.kubeconfig
     }
 
-    /// The program kubectl, for commands that [`Cluster::command`] starts.
+    /// The kubectl program, for commands made by [`Cluster::command`].
     pub fn kubectl_program(&self) -> &Path {
         &self.kubectl
     }
@@ -85,14 +86,14 @@ impl Cluster {
         command
     }
 
-    /// kubectl with these arguments, not yet started.
+    /// kubectl with these arguments, not started yet.
     pub fn kubectl_command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
         let mut command = self.command(&self.kubectl);
         command.args(arguments);
         command
     }
 
-    /// Runs kubectl and answers what it printed.
+    /// Runs kubectl and returns what it printed.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         output(&mut self.kubectl_command(arguments), None)
     }
@@ -102,7 +103,7 @@ impl Cluster {
         self.apply_with(&[], manifests)
     }
 
-    /// Applies manifests that name no namespace of their own in this one.
+    /// Applies manifests; those without a namespace go into this one.
     pub fn apply_in(&self, namespace: &str, manifests: &str) -> Result<()> {
         self.apply_with(&["--namespace", namespace], manifests)
     }
@@ -112,7 +113,7 @@ impl Cluster {
         output(self.kubectl_command(&arguments).args(options), Some(manifests)).map(drop)
     }
 
-    /// Runs Helm and answers what it printed. Its cache and settings lie in ours.
+    /// Runs Helm and returns what it printed. Its cache and settings are in our cache.
     pub fn helm(&self, arguments: &[&str]) -> Result<String> {
         let home = crate::cache::root().join("helm-home");
         let mut command = self.command(&self.helm);
@@ -126,7 +127,7 @@ impl Cluster {
     }
 }
 
-/// A program of the `PATH`.
+/// Finds a program in the `PATH`.
 fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
@@ -150,7 +151,7 @@ fn output(command: &mut Command, input: Option<&str>) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// A command line as a person would write it, without the folders of its programs.
+/// A command line as a person would type it, without the folders of its programs.
 fn shown(command: &Command) -> String {
     std::iter::once(command.get_program())
         .chain(command.get_args())

@@ -1,6 +1,6 @@
-//! Programs that are run to their end, with what they say in a log.
+//! Programs that run to their end with their output in a log.
 //!
-//! [`run`] waits for it; whoever wants to signal the program meanwhile, or look at it, keeps a [`Logged`].
+//! [`run`] waits for the end. To signal the program meanwhile, or to look at it, keep a [`Logged`].
 
 use std::{
     fs::{self, File},
@@ -16,8 +16,8 @@ use crate::{
     step,
 };
 
-/// Runs a command to its end with its output in `log`; ends it when `limit` has passed, and fails
-/// with the end of the log unless it succeeds.
+/// Runs a command to its end with its output in `log`, for at most `limit`. If the command does not succeed,
+/// the error contains the end of the log.
 pub fn run(command: &mut Command, log: &Path, limit: Duration) -> Result<()> {
     let mut child = Logged::spawn(command, log)?;
     let Some(status) = child.wait_for(limit)? else {

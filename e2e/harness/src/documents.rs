@@ -1,32 +1,32 @@
-//! The commands that documents tell people to type, for tests that run them as they are written.
+//! The commands that documents tell people to type, for tests that run them exactly as written.
 //!
 //! ```text
 //! document ─ blocks ─ Block: fenced as `sh`, or indented by four spaces
 //!                       └ run by the test of its document (operator/tests/it/documents.rs lists which)
 //! ```
 
-/// Commands that a document shows together.
+/// Commands that a document shows as one block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     /// The heading above it; empty when there is none.
     pub section: String,
-    /// `sh`, or what else its fence says (`sh node`); empty when it is indented.
+    /// `sh`, or whatever else its fence says (`sh node`); empty if the block is indented.
     pub kind: String,
-    /// Its lines without their indentation, each with its end.
+    /// Its lines without their indentation, each with its line end.
     pub text: String,
 }
 
 impl Block {
-    /// By which it is told from others of its document.
+    /// The line that tells it from the other blocks of its document.
     pub fn first_line(&self) -> &str {
         self.text.lines().next().unwrap_or_default()
     }
 }
 
-/// The programs of which an indented block is a command, and no picture or example.
+/// An indented block that begins with one of these programs is a command, not a picture or an example.
 const PROGRAMS: [&str; 6] = ["cargo", "curl", "docker", "helm", "kubectl", "redis-cli"];
 
-/// All blocks of shell, in their order.
+/// All blocks of shell commands, in their order.
 pub fn blocks(document: &str) -> Vec<Block> {
     let (mut found, mut section): (Vec<Block>, _) = (Vec::new(), String::new());
     let mut lines = document.lines().peekable();

@@ -1,13 +1,13 @@
 //! What the tests, the demo and `cargo xtask` run on.
 //!
-//! Two ways to a running system come from here. As plain processes on loopback, up in seconds, for
-//! service tests and `cargo xtask dev`: [`backing`] (Redis, PostgreSQL, Kafka), the API server with
-//! etcd, and the whole shop ([`stack`]). As a genuine Kubernetes node in a network namespace of its own, for the demo and the
-//! end-to-end tests. Everything that is built or downloaded once lies in a cache outside the
-//! checkout ([`cache`]), and everything that takes long reports itself ([`step`]).
+//! Two ways to a running system start here. Plain processes on loopback, up in seconds, serve service tests
+//! and `cargo xtask dev`: [`backing`] (Redis, PostgreSQL, Kafka), the API server with etcd, and the whole
+//! shop ([`stack`]). A genuine Kubernetes node in its own network namespace serves the demo and the
+//! end-to-end tests. Everything that is built or downloaded once is cached outside the checkout ([`cache`]),
+//! and everything that takes long reports itself ([`step`]).
 //!
-//! The crate has almost no dependencies on purpose: it is compiled before anything else can show a
-//! first line of progress.
+//! The crate has almost no dependencies on purpose: it must compile before anything can print a first line of
+//! progress.
 
 pub mod apiserver;
 pub mod backing;

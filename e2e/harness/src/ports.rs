@@ -1,7 +1,7 @@
-//! Loopback ports for the servers of tests and of shops of processes.
+//! Loopback ports for the servers of tests, and of shops that run as processes.
 //!
-//! A port is chosen long before its server binds it: the others must know the address before they
-//! start. So no port is given twice by one process, whether somebody listens on it yet or not.
+//! A port is chosen long before its server binds it, because the others must know the address before they
+//! start. So one process never gives a port twice, whether somebody listens on it yet or not.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -15,13 +15,13 @@ use std::{
 
 use anyhow::{Result, bail};
 
-/// Below the ports that Linux gives to outgoing connections: while a killed server is away, such a
-/// port may go to somebody's connection, or a client that tries again may connect to itself.
+/// Below the ports that Linux gives to outgoing connections. While a killed server is away, Linux could give
+/// such a port to somebody's connection, or a client that retries could connect to itself.
 const SERVER_PORTS: Range<u16> = 10_000..32_000;
 const ATTEMPTS: usize = 1_000;
 
-/// Where this process looks next. It begins anywhere, for other processes look for ports as well;
-/// a hasher's keys are the randomness that the standard library has.
+/// Where this process looks next. It begins anywhere, because other processes look for ports too. A hasher's
+/// keys are the only randomness in the standard library.
 static NEXT: LazyLock<AtomicU64> =
     LazyLock::new(|| AtomicU64::new(RandomState::new().hash_one(std::process::id())));
 
@@ -40,11 +40,11 @@ pub fn free_port() -> Result<u16> {
     bail!("no port from {SERVER_PORTS:?} is free")
 }
 
-/// What a node of a Redis Cluster listens on for the other nodes: its own port and this much.
+/// A node of a Redis Cluster listens for the other nodes on its own port plus this.
 const BUS: u16 = 10_000;
 
-/// A port for a node of a Redis Cluster: the one above it, that the other nodes use, is free as well, and
-/// not among those of outgoing connections.
+/// A port for a node of a Redis Cluster. The port above it that the other nodes use is free too, and is not
+/// among those of outgoing connections.
 ///
 /// # Errors
 /// If there is none.
@@ -65,8 +65,8 @@ mod tests {
 
     use super::*;
 
-    /// Random choices would meet here almost surely (2,000 of 22,000), as they did now and then among
-    /// the 26 ports of one shop.
+    /// Random choices would almost surely collide here (2,000 of 22,000), as they sometimes did among the 26
+    /// ports of one shop.
     #[test]
     fn no_port_is_given_twice_before_its_server_listens() {
         let given: Vec<_> = (0..2_000).map(|_| free_port().unwrap()).collect();

@@ -1,9 +1,8 @@
 //! Child processes that never outlive what started them.
 //!
-//! A server started for a test must end with the test process, also when that is killed. The kernel
-//! does that: each child asks for a signal when its parent dies (`setpriv --pdeathsig`). The parent
-//! in that sense is the *thread* that forked, so all children are forked by one thread that lives as
-//! long as the process.
+//! A server that a test started must end with the test process, even if that is killed. The kernel takes care
+//! of it: each child asks for a signal when its parent dies (`setpriv --pdeathsig`). The parent in that sense
+//! is the *thread* that forked, so one thread that lives as long as the process forks all children.
 
 use std::{
     fs, io,
@@ -45,7 +44,7 @@ fn fork(command: Command) -> Result<Child> {
     Ok(answer.recv()??)
 }
 
-/// A program to run as a server: its arguments, log and, for programs that refuse root, a user.
+/// A program to run as a server: its arguments, its log and, if it refuses root, a user.
 #[derive(Debug, Clone)]
 pub struct Server {
     pub name: &'static str,
@@ -53,7 +52,7 @@ pub struct Server {
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
     pub log: PathBuf,
-    /// Run as this user when we are root (PostgreSQL refuses to run as root).
+    /// The user to run as when we are root, because PostgreSQL refuses to run as root.
     pub user: Option<&'static str>,
 }
 
@@ -74,7 +73,7 @@ impl Server {
         Ok(process)
     }
 
-    /// Starts it without waiting for anything.
+    /// Starts it and waits for nothing.
     pub fn spawn(&self) -> Result<Process> {
         let log = fs::OpenOptions::new()
             .create(true)
@@ -89,7 +88,7 @@ impl Server {
         command
             .arg(&self.program)
             .args(&self.arguments)
-            // A log that is shown after a failure ends with the error, not with where it was made.
+            // A log that is shown after a failure should end with the error, not with its backtrace.
             .env("RUST_LIB_BACKTRACE", "0")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -100,7 +99,7 @@ impl Server {
     }
 }
 
-/// A running server; ends when dropped.
+/// A running server; dropping this ends it.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -122,7 +121,7 @@ impl Process {
         signal(&self.child, name)
     }
 
-    /// Waits for its end, for at most `limit`; `None` when it is still running.
+    /// Waits at most `limit` for its end; `None` if it still runs.
     pub fn wait_for(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
         wait_for(&mut self.child, limit)
     }
@@ -167,9 +166,9 @@ pub fn running_as_root() -> bool {
         .is_ok_and(|status| status.lines().any(|line| line.starts_with("Uid:\t0")))
 }
 
-/// A directory of this process under the system's temporary directory, made anew.
+/// A fresh directory of this process under the system's temporary directory.
 ///
-/// Statics are never dropped, so what a shared server of an ended test process left is removed here.
+/// Statics are never dropped, so this also removes what the shared servers of ended test processes left.
 pub fn scratch(name: &str) -> Result<PathBuf> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -1,8 +1,8 @@
 //! Our own programs and tests, built by one cargo invocation.
 //!
-//! The image, the demo and the tests share one profile and (through `workspace-hack`) one set of features,
-//! so every dependency is compiled once. For what people run ([`Speed::Optimized`]) our own crates are compiled
-//! once more, at another level.
+//! The image, the demo and the tests share one profile and (through `workspace-hack`) one set of features, so
+//! every dependency is compiled once. For what people run ([`Speed::Optimized`]), only our own crates are
+//! compiled again at another level.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -16,13 +16,13 @@ use serde_json::Value;
 /// How our own programs are compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speed {
-    /// As the tests are: compiled soon.
+    /// As for the tests: quick to compile.
     AsTested,
-    /// What people run and measure: the crates that a purchase runs through are optimized.
+    /// For what people run and measure: the crates that a purchase runs through are optimized.
     Optimized,
 }
 
-/// The crates that a purchase runs through. Dependencies stay as they are, so that they are compiled once.
+/// The crates that a purchase runs through. Dependencies keep their level, so that they are compiled once.
 const ON_THE_PATH: [&str; 9] = [
     "rocketmart",
     "rocketmart-contracts",
@@ -37,7 +37,7 @@ const ON_THE_PATH: [&str; 9] = [
 /// The level of those crates in an optimized build.
 const LEVEL: u8 = 2;
 
-/// What an executable is for.
+/// What an executable is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A program.
@@ -55,7 +55,7 @@ pub struct Executable {
     pub name: String,
     pub kind: Kind,
     pub path: PathBuf,
-    /// The package's folder, in which its tests run.
+    /// The package's folder; its tests run in it.
     pub folder: PathBuf,
 }
 
@@ -66,7 +66,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds all programs of the workspace; cargo's own progress goes to the terminal.
+    /// Builds all programs of the workspace; cargo's progress goes to the terminal.
     pub fn build(speed: Speed) -> Result<Self> {
         let levels = match speed {
             Speed::AsTested => Vec::new(),
@@ -84,7 +84,7 @@ impl Programs {
         Self::build_targets(&["--bins", "--tests"])
     }
 
-    /// Builds the programs of some packages for speed: the release profile, which nothing else uses.
+    /// Builds the programs of some packages for speed, with the release profile, which nothing else uses.
     pub fn build_for_speed(packages: &[&str]) -> Result<Self> {
         let packages = packages.iter().flat_map(|package| ["--package", package]);
         Self::build_with(&["--release", "--bins"].into_iter().chain(packages).collect::<Vec<_>>())
@@ -131,17 +131,17 @@ impl Programs {
     }
 }
 
-/// A program that was built beside the one that runs: for tests, which are built with all programs.
+/// A program built beside the one that runs. For tests: they are built with all programs.
 pub fn beside_this_one(name: &str) -> Result<PathBuf> {
     let this = std::env::current_exe()?;
-    // Tests are in `deps`, one below the programs.
+    // Tests are in `deps`, one level below the programs.
     let found = this.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
     found.with_context(|| format!("`{name}` is not built: run `cargo build --bins`"))
 }
 
-/// `cargo run` tells a program which package it is of, and some build scripts ask for the same variables:
-/// seen from inside `cargo xtask` they would differ from what a plain `cargo build` sees, and half of the
-/// dependencies would be compiled again.
+/// `cargo run` tells a program which package it belongs to, and some build scripts read the same variables.
+/// Inside `cargo xtask` they would differ from those of a plain `cargo build`, and half of the dependencies
+/// would be compiled again.
 fn forget_the_package_that_runs(cargo: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_", "CARGO_PRIMARY_"];
@@ -151,7 +151,7 @@ fn forget_the_package_that_runs(cargo: &mut Command) {
     }
 }
 
-/// An executable out of one of cargo's messages.
+/// Reads an executable from one of cargo's messages.
 fn executable(message: &Value) -> Option<Executable> {
     let path = PathBuf::from(message["executable"].as_str()?);
     let target = &message["target"];

@@ -1,5 +1,5 @@
-//! Records of what was measured: a file of JSON lines that each run adds one to, so that what machines and
-//! hours gave before stays beside it.
+//! Records of measurements: a file of JSON lines to which each run adds one. What other machines and earlier
+//! runs gave stays beside it.
 
 use std::{
     fs::{self, OpenOptions},
@@ -10,14 +10,14 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-/// Adds a line; what is there stays.
+/// Adds a line and keeps those that are there.
 pub fn append(record: &Path, line: &Value) -> Result<()> {
     let file = OpenOptions::new().create(true).append(true).open(record);
     let written = file.and_then(|mut file| writeln!(file, "{line}"));
     written.with_context(|| record.display().to_string())
 }
 
-/// All lines, the oldest first; none if nothing was recorded yet.
+/// All lines, oldest first; none if nothing was recorded yet.
 pub fn read(record: &Path) -> Result<Vec<Value>> {
     let text = match fs::read_to_string(record) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,6 +1,6 @@
 //! Progress that a person can follow: one line per step, with the time it took.
 //!
-//! A step either says `… done (3.2 s)` or fails with the end of the log that explains why.
+//! A step either prints `… done (3.2 s)`, or fails with the end of the log that explains why.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 /// How many lines of a log are shown when a step fails.
 const LOG_LINES_ON_FAILURE: usize = 30;
 
-/// What this process has done so far.
+/// The steps that this process has finished.
 static DONE: Mutex<Vec<(String, Duration)>> = Mutex::new(Vec::new());
 
 /// The `count` longest steps of this process, longest first.
@@ -26,7 +26,7 @@ pub fn longest(count: usize) -> Vec<(String, Duration)> {
     steps
 }
 
-/// Runs `work`, saying what is being done and how long it took.
+/// Runs `work`, prints what it does and how long it took.
 pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let started = Instant::now();
     println!("  {what} …");
@@ -42,7 +42,7 @@ pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     outcome.with_context(|| what.to_owned())
 }
 
-/// Waits until `ready` answers true, for at most `limit`; says what it was waiting for if it did not.
+/// Waits at most `limit` until `ready` returns true. The error says what it waited for.
 pub fn wait_until(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
     let deadline = Instant::now() + limit;
     while !ready() {

@@ -1,12 +1,12 @@
-//! What came back, and what was expected.
+//! What came back, and what the test expected.
 
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-/// An answer, read to its end.
+/// An answer, read completely.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// What was asked, for messages.
+    /// The request, for messages.
     pub asked: String,
     pub status: u16,
     pub headers: HeaderMap,
@@ -14,19 +14,19 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body; `Null` when it is no JSON.
+    /// The body; `Null` if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or(Value::Null)
     }
 
-    /// The body of an answer with this status.
+    /// Expects this status and returns the body.
     #[track_caller]
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}: {}", self.asked, self.text);
         self.json()
     }
 
-    /// The problem with this status and code, well-formed as RFC 9457 has it.
+    /// Expects a problem with this status and code, well-formed as in RFC 9457.
     #[track_caller]
     pub fn refused(&self, status: u16, code: &str) -> Value {
         let problem = self.expect(status);
@@ -37,12 +37,12 @@ impl Answer {
         problem
     }
 
-    /// A header's value; empty when there is none.
+    /// A header's value; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The stable code of a problem; empty when it is none.
+    /// The stable code of a problem; empty if this is not one.
     pub fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
     }

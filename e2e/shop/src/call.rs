@@ -10,7 +10,7 @@ use crate::{Answer, Member, Shop};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// A request that has not been sent.
+/// A request that has not been sent yet.
 #[must_use = "a call is made by awaiting it"]
 #[derive(Debug)]
 pub struct Call {
@@ -30,7 +30,7 @@ impl Shop {
         self.call(Method::GET, path)
     }
 
-    /// With an idempotency key of its own.
+    /// A POST with an idempotency key of its own.
     pub fn post(&self, path: &str) -> Call {
         self.call(Method::POST, path).key(&Uuid::now_v7().to_string())
     }
@@ -47,7 +47,7 @@ impl Shop {
         self.call(Method::DELETE, path)
     }
 
-    /// A request to the world outside the shop: the mail sink, the payment provider.
+    /// A request to the outside world: the mail sink, the payment provider.
     pub fn outside(&self, method: Method, url: &str) -> Call {
         let request = self.http.request(method.clone(), url);
         Call { asked: format!("{method} {url}"), request, key: None }
@@ -55,12 +55,12 @@ impl Shop {
 }
 
 impl Call {
-    /// As a member.
+    /// Sends it as a member.
     pub fn by(self, member: &Member) -> Self {
         self.bearer(&member.token)
     }
 
-    /// With an access token.
+    /// Sends it with an access token.
     pub fn bearer(mut self, token: &str) -> Self {
         self.request = self.request.bearer_auth(token);
         self
@@ -71,7 +71,7 @@ impl Call {
         self
     }
 
-    /// A body as it is.
+    /// Sends a body as it is.
     pub fn body(mut self, content_type: &str, body: impl Into<reqwest::Body>) -> Self {
         self.request = self.request.header(header::CONTENT_TYPE, content_type).body(body);
         self
@@ -82,12 +82,12 @@ impl Call {
         self
     }
 
-    /// The version that an edit starts from.
+    /// Sets the version that an edit starts from.
     pub fn if_match(self, etag: &str) -> Self {
         self.header("if-match", etag)
     }
 
-    /// This idempotency key.
+    /// Sets the idempotency key.
     pub fn key(mut self, key: &str) -> Self {
         self.key = Some(key.to_owned());
         self
@@ -98,7 +98,7 @@ impl Call {
         self
     }
 
-    /// The answer, or why there is none: the outcome is unknown then.
+    /// The answer, or why there is none; then the outcome is unknown.
     pub async fn send(mut self) -> reqwest::Result<Answer> {
         if let Some(key) = &self.key {
             self.request = self.request.header(IDEMPOTENCY_KEY, key);

@@ -1,4 +1,4 @@
-//! What is sold, and what a buyer needs to have it: a product, a card, an address.
+//! What is sold, and what a buyer needs to get it: a product, a card, an address.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -25,14 +25,14 @@ pub fn mug(sku: &str, price: i64, quantity: u32) -> Value {
 }
 
 impl Shop {
-    /// Puts a product up and publishes it.
+    /// Creates a product and publishes it.
     pub async fn publish(&self, seller: &Member, product: &Value) -> Value {
         let created = self.post("/api/v1/products").by(seller).json(product).await.expect(201);
         let path = format!("/api/v1/products/{}/publish", text(&created, "id"));
         self.post(&path).by(seller).await.expect(200)
     }
 
-    /// Registers a card with the provider and its token with the shop; the id of the payment method.
+    /// Registers a card with the provider and its token with the shop; returns the id of the payment method.
     pub async fn card(&self, buyer: &Member, number: &str) -> String {
         let url = format!("{}/v1/tokens", self.place.provider);
         let card = self.outside(Method::POST, &url).json(&json!({"card_number": number})).await;
@@ -46,13 +46,14 @@ impl Shop {
         text(&method, "id")
     }
 
-    /// The id of a new delivery address.
+    /// Adds a delivery address and returns its id.
     pub async fn address(&self, buyer: &Member) -> String {
         let address = self.post("/api/v1/addresses").by(buyer).json(&home()).await.expect(201);
         text(&address, "id")
     }
 
-    /// An order once its payment has failed and the books say why; it may be paid in another way.
+    /// Waits until an order's payment has failed and the books say why. The buyer may then pay in another
+    /// way.
     pub async fn failed_payment(&self, buyer: &Member, order: &Value) -> Value {
         let path = format!("/api/v1/orders/{}", text(order, "id"));
         eventually("the payment has failed", async || {
@@ -62,7 +63,7 @@ impl Shop {
         .await
     }
 
-    /// An order as its buyer sees it, once it is in one of these states.
+    /// Waits until an order is in one of these states; returns it as its buyer sees it.
     pub async fn order_in(&self, buyer: &Member, order: &str, states: &[&str]) -> Value {
         eventually(&format!("order {order} is {}", states.join(" or ")), async || {
             let order = self.get(&format!("/api/v1/orders/{order}")).by(buyer).await.expect(200);

@@ -1,4 +1,4 @@
-//! kubectl in the namespace of a shop on a cluster; which cluster is said by the environment.
+//! kubectl in the namespace of a shop on a cluster; the environment says which cluster.
 
 use std::{
     io::Write as _,
@@ -25,7 +25,7 @@ impl Kubectl {
         self.run(&["patch", kind, name, "--type=merge", "--patch-file=/dev/stdin"], &change.to_string());
     }
 
-    /// Runs kubectl with `input`, and answers what it printed.
+    /// Runs kubectl with `input` and returns what it printed.
     pub fn run(&self, arguments: &[&str], input: &str) -> String {
         let mut child = Command::new(&self.program)
             .args(["--namespace", &self.namespace])

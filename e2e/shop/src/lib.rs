@@ -1,5 +1,5 @@
-//! A running shop as its buyers and sellers see it, for tests: everything goes through the entrance,
-//! over HTTP, and nothing is known of how the shop is made.
+//! A running shop as its buyers and sellers see it, for tests: everything goes through the entrance, over
+//! HTTP, and nothing here knows how the shop is made.
 //!
 //! ```text
 //! place   where the shop is: a stack of processes on loopback, or deployed on a cluster
@@ -9,10 +9,10 @@
 //!       └ sales    flash sales: a FlashSale on a cluster, else the internal API
 //! ```
 //!
-//! `tests/shop` asks for everything the shop offers, and for what it must refuse; its rows and the tour
-//! do so on a cluster as well. `tests/neighbours` stops and starts processes, so it has a stack of its own, and so does
-//! `tests/cassandra`, whose catalog has no SQL database;
-//! `tests/deployed` stops components of a shop on a cluster.
+//! `tests/shop` asks for everything the shop offers and for what it must refuse; its rows and the tour do so
+//! on a cluster as well. `tests/neighbours` stops and starts processes, so it has its own stack. So does
+//! `tests/cassandra`, whose catalog has no SQL database. `tests/deployed` stops components of a shop on a
+//! cluster.
 
 #![expect(clippy::missing_panics_doc, reason = "what is not as expected fails the test that asked")]
 
@@ -34,7 +34,7 @@ pub use place::{Place, stack};
 pub use sales::{Offer, Sale, Sales, Units};
 pub use wait::{PATIENCE, eventually};
 
-/// A shop and a client of it. Each test opens one: connections belong to the runtime that made them.
+/// A shop and a client for it. Each test opens one: connections belong to the runtime that made them.
 #[derive(Debug, Clone)]
 pub struct Shop {
     pub place: Place,
@@ -42,13 +42,13 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// The shop that the environment names; without one, the stack that this process shares.
+    /// The shop that the environment names; otherwise the stack that this process shares.
     pub async fn open() -> Self {
         let place = tokio::task::spawn_blocking(Place::find);
         Self::at(place.await.expect("no panic").expect("a shop"))
     }
 
-    /// A shop at a given place.
+    /// The shop at a given place.
     pub fn at(place: Place) -> Self {
         let mut http = reqwest::Client::builder()
             .timeout(wait::PATIENCE)

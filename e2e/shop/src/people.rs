@@ -1,6 +1,5 @@
-//! Members. Signing up hashes a password and waits for a mail, so most of a test's people are brought
-//! in by the administrator, verified and without a password; who they are makes no difference to the
-//! services.
+//! Members. Signing up hashes a password and waits for a mail, so the administrator brings in most of a
+//! test's people, verified and without a password. To the services it makes no difference.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -9,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{Answer, Shop, answer::text, eventually, unique};
 
-/// Of everybody who signs up in a test.
+/// The password of everybody who signs up in a test.
 pub const PASSWORD: &str = "a fine long pass phrase";
 
 /// Somebody with a valid access token.
@@ -28,7 +27,7 @@ impl Shop {
     pub async fn seller(&self) -> Member {
         let before = self.brought_in("seller").await;
         self.patch("/api/v1/me").by(&before).json(&json!({"roles": ["buyer", "seller"]})).await.expect(200);
-        // The roles are in the token, so it takes a new one.
+        // The roles are in the token, so the member needs a new one.
         let token = self.token_for(before.id, &self.administrator().await).await;
         Member { token, ..before }
     }
@@ -62,7 +61,7 @@ impl Shop {
         self.post("/api/v1/sessions").json(&json!({"email": email, "password": password})).await
     }
 
-    /// The newest mail to an address whose text contains something, as soon as it is there.
+    /// Waits for a mail to an address whose text contains something; returns the newest.
     pub async fn mail_to(&self, email: &str, containing: &str) -> Value {
         let url = format!("{}/mails?to={email}", self.place.mail);
         eventually(&format!("a mail to {email} with {containing}"), async || {

@@ -1,17 +1,17 @@
 //! Where the shop is.
 //!
-//! One that is deployed on a cluster is told by the environment; `cargo xtask test deployed` sets it, and
-//! `cargo xtask shell` opens a shell with it:
+//! The environment says where a shop on a cluster is. `cargo xtask test deployed` sets it, and `cargo xtask
+//! shell` opens a shell with it:
 //!
 //! | variable | what |
 //! |---|---|
-//! | `SHOP`, `SHOP_ADDRESS` | the entrance: its URL, and the address that the URL's host is to be taken for |
+//! | `SHOP`, `SHOP_ADDRESS` | the entrance: its URL, and the address behind the URL's host name |
 //! | `MAIL`, `PROVIDER` | the mail sink and the payment provider |
 //! | `ADMIN_EMAIL`, `ADMIN_PASSWORD` | the first administrator |
 //! | `KUBECTL`, `SHOP_NAMESPACE`, `SHOP_NAME` | what applies a FlashSale, and for which Shop |
 //!
-//! Without `SHOP_ADDRESS` it is a stack of processes on loopback, started once per test process; it ends
-//! with the process.
+//! Without `SHOP_ADDRESS` it is a stack of processes on loopback, started once per test process; it ends with
+//! the process.
 
 use std::{env, net::SocketAddr, sync::OnceLock};
 
@@ -29,7 +29,7 @@ use crate::{Kubectl, Sales};
 pub struct Place {
     /// Base URL of the entrance.
     pub entrance: String,
-    /// What its host name stands for, where no name server knows it.
+    /// The address behind its host name, which no name server may know.
     pub entrance_address: Option<SocketAddr>,
     pub mail: String,
     pub provider: String,
@@ -62,7 +62,7 @@ impl Place {
         })
     }
 
-    /// The shop that a stack is.
+    /// The shop that a stack runs.
     pub fn of(stack: &Stack) -> Self {
         Self {
             entrance: stack.url(Component::SimulateEntrance),
@@ -75,9 +75,9 @@ impl Place {
     }
 }
 
-/// The stack that all tests of this process share, started at first use; blocks meanwhile. The carrier
-/// hurries, so that a delivery is seen from beginning to end, and all of the world may come from one
-/// address and be a few members.
+/// The stack that all tests of this process share, started at first use; blocks meanwhile. Its carrier is in
+/// a hurry, so that a test sees a delivery from beginning to end. All requests may come from one address and
+/// from a few members.
 pub fn stack() -> Result<&'static Mutex<Stack>> {
     static SHARED: OnceLock<Result<Mutex<Stack>, String>> = OnceLock::new();
     let shared = SHARED.get_or_init(|| start().map(Mutex::new).map_err(|error| format!("{error:#}")));

@@ -1,5 +1,5 @@
-//! Flash sales. On a cluster a sale is a FlashSale that the platform team applies; on loopback there is no
-//! operator, and the internal API is asked directly. From there on it is the same sale.
+//! Flash sales. On a cluster a sale is a FlashSale that the platform team applies. On loopback there is no
+//! operator, so we call the internal API directly. From there on it is the same sale.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use crate::{Kubectl, Member, PATIENCE, Shop, call::Call, eventually, unique};
 
-/// How a sale is made known to the shop.
+/// How the shop learns of a sale.
 #[derive(Debug, Clone)]
 pub enum Sales {
-    /// By what an operator would say to the order service, which is there by itself at `order`.
+    /// By the calls that an operator would make to the order service, which listens at `order`.
     InternalApi { order: String, api: InternalApi },
     /// By a FlashSale for a Shop on a cluster.
     Operator { kubectl: Kubectl, shop: String },
@@ -31,13 +31,13 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Units at 19,900 won, one per buyer, with two minutes to pay.
+    /// This many units at 19,900 won, one per buyer, with two minutes to pay.
     pub fn of(sku: &str, units: u32) -> Self {
         Self { sku: sku.to_owned(), units, price: 19_900, per_buyer_limit: 1, payment_seconds: 120 }
     }
 }
 
-/// A sale that is open.
+/// An open sale.
 #[derive(Debug, Clone)]
 pub struct Sale {
     pub name: String,
@@ -45,7 +45,7 @@ pub struct Sale {
     pub sku: String,
 }
 
-/// Where the units of a sale are, by the durable books.
+/// Where the units of a sale are, according to the durable books.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Units {
     pub remaining: i64,
@@ -54,11 +54,11 @@ pub struct Units {
 }
 
 const WINDOW: Duration = Duration::from_mins(30);
-/// The label of each FlashSale that is made here, by which whoever runs the tests removes it.
+/// The label of each FlashSale made here; whoever runs the tests deletes them by it.
 const LABEL: &str = "rocketmart.dev/made-by";
 
 impl Sales {
-    /// Has a sale loaded that is open from now on.
+    /// Loads a sale that opens at once.
     fn open(&self, name: &str, offer: &Offer) {
         let now = OffsetDateTime::now_utc().replace_nanosecond(0).expect("whole seconds");
         let (opens_at, closes_at) = (now - Duration::from_secs(1), now + WINDOW);
@@ -97,8 +97,8 @@ impl Sales {
         }
     }
 
-    /// Where the units of a sale are, by the books of the order service; an operator tells what it read
-    /// last, about a second ago.
+    /// Where the units of a sale are, according to the order service's books. An operator reports what it
+    /// last read, about a second ago.
     fn units(&self, sale: &Sale) -> Units {
         match self {
             Self::InternalApi { api, .. } => {
@@ -117,7 +117,7 @@ impl Sales {
 }
 
 impl Shop {
-    /// Opens a sale of a SKU that a seller has published; answers once it sells.
+    /// Opens a sale of a SKU that a seller has published; returns once it sells.
     pub async fn open_sale(&self, offer: &Offer) -> Sale {
         let name = unique("e2e");
         let (sales, own, terms) = (self.place.sales.clone(), name.clone(), offer.clone());
@@ -131,12 +131,12 @@ impl Shop {
         Sale { name, id: sale["id"].as_str().expect("an id").to_owned(), sku: offer.sku.clone() }
     }
 
-    /// A published mug and an open sale of it.
+    /// Publishes a mug and opens a sale of it.
     pub async fn sale_of(&self, units: u32) -> Sale {
         self.sale_on(|sku| Offer::of(sku, units)).await
     }
 
-    /// A published mug and an open sale of it on these terms.
+    /// Publishes a mug and opens a sale of it on these terms.
     pub async fn sale_on(&self, terms: impl FnOnce(&str) -> Offer) -> Sale {
         let seller = self.seller().await;
         let sku = unique("MUG");
@@ -145,31 +145,31 @@ impl Shop {
         self.open_sale(&offer).await
     }
 
-    /// A purchase of one unit, not yet sent.
+    /// A purchase of one unit, not sent yet.
     pub fn purchase(&self, buyer: &Member, sale: &Sale) -> Call {
         self.post(&format!("/api/v1/sales/{}/purchases", sale.name))
             .by(buyer)
             .json(&json!({"sku": sale.sku, "quantity": 1}))
     }
 
-    /// A payment of an order, submitted and confirmed in one, not yet sent.
+    /// A payment of an order, submitted and confirmed in one request, not sent yet.
     pub fn pay(&self, buyer: &Member, order: &Value, wish: &Value) -> Call {
         let id = order["id"].as_str().expect("an order");
         self.post(&format!("/api/v1/orders/{id}/payment")).by(buyer).json(wish)
     }
 
-    /// Where the units are, by the books of the order service rather than by Redis.
+    /// Where the units are, according to the order service's books and not Redis.
     pub async fn units(&self, sale: &Sale) -> Units {
         let (sales, sale) = (self.place.sales.clone(), sale.clone());
         tokio::task::spawn_blocking(move || sales.units(&sale)).await.expect("the books are open")
     }
 
-    /// Waits until the books show the units where they are expected; `what` says so in words.
+    /// Waits until the books show the units where the test expects them; `what` says so in words.
     pub async fn units_become(&self, sale: &Sale, what: &str, expected: Units) {
         eventually(what, async || (self.units(sale).await == expected).then_some(())).await;
     }
 
-    /// Waits until units have come back, so that this buyer gets one.
+    /// Waits until units have come back and this buyer gets one.
     pub async fn gets_a_unit(&self, buyer: &Member, sale: &Sale) {
         eventually("a later buyer gets the unit", async || {
             (self.purchase(buyer, sale).await.status == 201).then_some(())

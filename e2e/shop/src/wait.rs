@@ -1,12 +1,12 @@
-//! Waiting for what happens by itself.
+//! Waiting for things that happen by themselves.
 
 use std::time::Duration;
 
-/// How long anything may take before a test gives up; far more than it does on an idle machine.
+/// How long a test waits for anything before it gives up; far more than an idle machine needs.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Looks until there is something to see.
+/// Looks again and again until there is something to see.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let looking = async {
         loop {

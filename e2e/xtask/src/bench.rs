@@ -13,11 +13,11 @@ use crate::demo;
 const FOLDER: &str = "target/bench";
 /// The scenario that needs the operator's program.
 const OPERATOR: &str = "operator";
-/// The one that needs a node.
+/// The scenario that needs a node.
 const SCALE: &str = "scale";
 const DOCUMENT: &str = "docs/benchmarks.md";
 
-/// Measures the scenarios that are named, or all; with `--quick` only tries them.
+/// Measures the named scenarios, or all of them. `--quick` only tries them.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     prepare::for_tests()?;
     let mut packages = vec!["rocketmart", "rocketmart-checker", "rocketmart-loadtest"];
@@ -25,7 +25,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let wanted = |name: &str| all || arguments.iter().any(|argument| argument == name);
     let quick = arguments.iter().any(|argument| argument == "--quick");
     if !quick {
-        // It would take part of the machine that everything is measured on.
+        // A node would take part of the machine that everything is measured on.
         ensure!(Node::find()?.is_none(), "the node is up; `cargo xtask down` removes it");
         if wanted(SCALE) && !Path::new(demo::REPORT).exists() {
             scale_on_a_node()?;
@@ -43,16 +43,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     finish(&mut command)
 }
 
-/// Lets a demo scale workers: its report is what the scenario reads. It has scaled long before half of the usual
-/// units are sold.
+/// Runs a demo that may scale its workers; the scenario reads its report. Workers have scaled out long before
+/// half of the usual units are sold.
 fn scale_on_a_node() -> Result<()> {
     println!("{SCALE} reads the report of a demo, and there is none yet");
     demo::run(&demo::Options { units: 400, shoppers: 2_000, ..demo::Options::default() })?;
     Node::down()
 }
 
-/// Runs what the others are made of for a moment, with programs that were not built for speed: that it
-/// works, and that the books are right afterwards. `cargo xtask bench --quick` tries all scenarios.
+/// Briefly runs the parts that other scenarios are made of, with programs that were not built for speed. It
+/// shows that they work and that the books are right afterwards. `cargo xtask bench --quick` tries all
+/// scenarios.
 pub(crate) fn works(programs: &Programs) -> Result<()> {
     let mut command = bench(programs, &Path::new(FOLDER).join("quick"))?;
     finish(command.args(["--quick", "soldout", "paid", "preload"]))

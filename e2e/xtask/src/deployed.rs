@@ -1,8 +1,8 @@
-//! The shop that a demo left on a cluster, as somebody who knows its entrance uses it: for tests, and for a
-//! person's shell (`cargo xtask shell`).
+//! The shop that a demo left on a cluster, used from its entrance: by tests, and by a person at a shell
+//! (`cargo xtask shell`).
 //!
-//! Both run where the cluster's addresses can be reached, and are told the same by their environment; the
-//! variables are listed in `e2e/shop/src/place.rs`.
+//! Both run where the cluster's addresses can be reached, and both get the same environment.
+//! `e2e/shop/src/place.rs` lists its variables.
 
 use std::{
     fs,
@@ -23,23 +23,23 @@ use crate::demo::{
     install::{BACKING_NAMESPACE, OPERATOR, OPERATOR_NAMESPACE, SHOP, SHOP_NAMESPACE},
 };
 
-/// What was asked for, row by row, and what documents tell to type: of the tests in e2e/shop those that need no
-/// more than the entrance, or a cluster.
+/// The tests in e2e/shop that need only the entrance or a cluster: those of what was asked for, row by row,
+/// and of what documents tell people to type.
 const TESTS: [&str; 3] = ["row_", "every_command_of_the_tour", "k16_"];
-/// They wait for the shop most of the time.
+/// The tests wait for the shop most of the time.
 const AT_ONCE: &str = "--test-threads=8";
 /// Needs the Gateway of the node of this machine.
 const WITH_A_GATEWAY: &str = "a_shop_is_moved_to_a_gateway";
 /// The label of the sales that tests make.
 const MADE_BY_TESTS: &str = "rocketmart.dev/made-by=tests";
 
-/// What a person at a shell wants to know of.
+/// What a person at a shell wants to know.
 const SHOWN: [&str; 4] = ["SHOP", "MAIL", "PROVIDER", "KUBECTL"];
 
-/// The secret of the first administrator, which the operator makes.
+/// The secret of the first administrator; the operator makes it.
 const ADMINISTRATOR: &str = "rocket-mart-admin";
 
-/// A shop on a cluster and the way there, which is open as long as this is kept.
+/// A shop on a cluster and the way there. The way stays open until this is dropped.
 pub(crate) struct Deployed {
     cluster: Cluster,
     on_our_node: bool,
@@ -80,7 +80,7 @@ impl Deployed {
         })
     }
 
-    /// The tests of an executable of e2e/shop, to be run against this shop.
+    /// Runs the tests of an executable of e2e/shop against this shop.
     pub(crate) fn tests(&self, executable: &Executable) -> Command {
         let mut command = self.command(&executable.path);
         command.args(TESTS).arg(AT_ONCE).current_dir(&executable.folder);
@@ -91,13 +91,13 @@ impl Deployed {
         command
     }
 
-    /// Removes the sales that tests have made; the operator closes each of them in its own time.
+    /// Deletes the sales that tests made; the operator closes each in its own time.
     pub(crate) fn forget_sales(&self) -> Result<()> {
         let sales = ["delete", "flashsales", "--selector", MADE_BY_TESTS, "--wait=false"];
         self.cluster.kubectl(&[&["--namespace", SHOP_NAMESPACE], &sales[..]].concat()).map(drop)
     }
 
-    /// The test that the operator's chart brings along.
+    /// The test that comes with the operator's chart.
     pub(crate) fn helm_test(&self) -> Result<()> {
         step("helm test", || {
             let test = ["test", OPERATOR, "--namespace", OPERATOR_NAMESPACE, "--timeout", "2m"];
@@ -112,7 +112,7 @@ impl Deployed {
     }
 }
 
-/// A shell that finds the shop, or a command in place of it.
+/// A shell that finds the shop, or a single command instead.
 pub(crate) fn shell(arguments: &[String]) -> Result<()> {
     let (options, command) = match arguments.iter().position(|argument| argument == "--") {
         Some(at) => (&arguments[..at], &arguments[at + 1..]),
@@ -131,7 +131,7 @@ pub(crate) fn shell(arguments: &[String]) -> Result<()> {
     if status.success() { Ok(()) } else { bail!("the shell ended with {status}") }
 }
 
-/// A field of an object in the shop's namespace, by a template of Go.
+/// A field of an object in the shop's namespace, selected by a Go template.
 fn of_the_shop(cluster: &Cluster, kind: &str, name: &str, template: &str) -> Result<String> {
     let template = format!("--output=go-template={template}");
     cluster.kubectl(&["--namespace", SHOP_NAMESPACE, "get", kind, name, &template])
@@ -151,7 +151,7 @@ fn service_at(url: &str) -> Result<(&str, &str, u16)> {
     split().with_context(|| format!("--entrance {url}: http://SERVICE.NAMESPACE[:PORT] is needed"))
 }
 
-/// A folder with what lets curl find the shop by its host name.
+/// A folder with the settings that let curl find the shop by its host name.
 fn curl_home(host: &str, address: SocketAddr) -> Result<String> {
     let folder = process::scratch("curl")?;
     fs::write(folder.join(".curlrc"), format!("connect-to = \"{host}:80:{address}\"\nnoproxy = \"*\"\n"))?;

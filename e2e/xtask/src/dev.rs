@@ -1,5 +1,5 @@
 //! `cargo xtask dev`: the services as plain processes on loopback, with Redis, PostgreSQL and Kafka as
-//! processes too. Up in seconds, ended with Ctrl-C, which leaves nothing behind.
+//! processes too. They are up in seconds; Ctrl-C ends them and leaves nothing behind.
 
 use std::{
     sync::{
@@ -18,12 +18,12 @@ use rocketmart_harness::{
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-/// How often it is looked whether something has ended, or the person wants an end.
+/// How often we check whether a process has ended or the person wants to stop.
 const LOOK: Duration = Duration::from_millis(200);
 
 pub(crate) fn run() -> Result<()> {
     let programs = Programs::build(Speed::AsTested)?;
-    // From here on there are folders and processes to be removed: a signal is an orderly end.
+    // From here on there are folders and processes to remove, so a signal must lead to an orderly end.
     let end = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, end.clone()).context("listening for signals")?;
@@ -45,8 +45,8 @@ pub(crate) fn run() -> Result<()> {
     wait_for_an_end(&mut shop, &end)
 }
 
-/// Until Ctrl-C a component that ends by itself is an error. Then all end, which a terminal has told each of them
-/// too, and with the shop go its folders.
+/// A component that ends by itself is an error, until Ctrl-C. Then all end: the terminal has told each of
+/// them too. Their folders go with the shop.
 fn wait_for_an_end(shop: &mut Stack, end: &AtomicBool) -> Result<()> {
     loop {
         let ended = shop.ended()?;
@@ -55,7 +55,7 @@ fn wait_for_an_end(shop: &mut Stack, end: &AtomicBool) -> Result<()> {
             return Ok(());
         }
         if let Some(first) = ended.first() {
-            // A signal to the whole group may have reached the component before it reached this process.
+            // A signal to the whole group may reach the component before it reaches this process.
             thread::sleep(LOOK);
             if !end.load(Ordering::Relaxed) {
                 bail!("{first}");

@@ -18,13 +18,13 @@ const SHORT: [&str; 4] = ["--seed", "1", "--round", "0"];
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     prepare::packages()?;
     let programs = Programs::build(Speed::AsTested)?;
-    // All rows, or some of them: either way the document shows the newest runs of each.
+    // Whether all rows ran or only some, the document shows the newest runs of each.
     let arguments = arguments.iter().map(String::as_str);
     let arguments = arguments.chain(["--record", RECORD, "--document", DOCUMENT]);
     start(&programs, arguments)
 }
 
-/// What the tier does: sixteen faults at random, several at once.
+/// What the test tier runs: sixteen faults at random, several at once.
 pub(crate) fn short(programs: &Programs) -> Result<()> {
     start(programs, SHORT.into_iter())
 }

@@ -1,8 +1,9 @@
-//! `cargo xtask forward [PORT]`: a loopback port of this machine leads to the node's entrance, for a
-//! browser. Nothing else leads into the node's network namespace.
+//! `cargo xtask forward [PORT]`: a loopback port of this machine leads to the node's entrance, for a browser.
+//! Nothing else leads into the node's network namespace.
 //!
-//! A socket belongs to the namespace it was made in, wherever it is used: it is bound out here, handed to
-//! a child inside as its standard input, and what that accepts it connects to the entrance in there.
+//! A socket belongs to the namespace it was made in, wherever it is used. So we bind it out here and hand it
+//! to a child inside as its standard input. The child accepts connections on it and connects each to the
+//! entrance in there.
 
 use std::{
     io,
@@ -39,13 +40,13 @@ Ctrl-C ends it."
     bail!("forwarding ended with {status}")
 }
 
-/// The child: accepts what its standard input is offered.
+/// The child: accepts connections on its standard input.
 pub(crate) fn inside() -> Result<()> {
     let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
     for outside in listener.incoming() {
         let outside = outside?;
         thread::spawn(move || {
-            // One connection's trouble is its own; the browser sees it closed.
+            // A failed connection concerns nobody else; the browser sees it closed.
             if let Err(error) = connect(&outside) {
                 eprintln!("{ENTRANCE}: {error}");
             }
@@ -63,7 +64,7 @@ fn connect(outside: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes on what comes, and the end of it, so that both ways close one after the other.
+/// Copies one direction and passes its end on, so that both directions close one after the other.
 fn pass(mut from: &TcpStream, mut to: &TcpStream) {
     let _ = io::copy(&mut from, &mut to);
     let _ = to.shutdown(Shutdown::Write);

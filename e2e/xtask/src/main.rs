@@ -1,7 +1,7 @@
 //! `cargo xtask <command>`: everything a person does with this repository.
 //!
-//! The commands are thin: the work is in `rocketmart-harness` (machines and processes), in
-//! `rocketmart-loadtest` (the shoppers) and in `rocketmart-checker` (the books).
+//! The commands are thin. The work is in `rocketmart-harness` (machines and processes), `rocketmart-loadtest`
+//! (the shoppers) and `rocketmart-checker` (the books).
 
 mod bench;
 mod demo;

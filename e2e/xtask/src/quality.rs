@@ -26,12 +26,12 @@ pub(crate) fn lint() -> Result<()> {
     dependencies()
 }
 
-/// Whether what is depended on is used, may be, and is compiled once.
+/// Whether every dependency is used, is allowed, and is compiled once.
 fn dependencies() -> Result<()> {
     tool(CargoTool::Hakari, &["hakari", "verify"])?;
     tool(CargoTool::Hakari, &["hakari", "manage-deps", "--dry-run"])?;
     tool(CargoTool::Machete, &["--with-metadata"])?;
-    // Not the advisories: their list is not in a package registry.
+    // Without the advisories: their list is not in a package registry.
     tool(CargoTool::Deny, &["--log-level", "error", "check", "bans", "licenses", "sources"])
 }
 
@@ -44,14 +44,14 @@ fn tool(tool: CargoTool, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Writes the generated files, or says which of them are not what the code would generate.
+/// Writes the generated files; with `check` it only says which of them differ from what the code generates.
 pub(crate) fn generate(programs: &Programs, check: bool) -> Result<()> {
     let mut stale = Vec::new();
     let folder = process::scratch("generated")?;
     let (crds, events) = (folder.join("crds"), folder.join("events"));
     fs::create_dir(&crds)?;
     output(Command::new(programs.program("crdgen")?).arg(&crds))?;
-    // What is there is what others know: a change that would break them ends here.
+    // Others know what is in the tree now: a change that would break them fails here.
     output(
         Command::new(programs.program("rocketmart")?)
             .arg("event-schemas")

@@ -1,4 +1,4 @@
-//! Our own: a request is bytes, and an answer is read where it came.
+//! Our own generator: a request is bytes, and an answer is read in the buffer it arrived in.
 
 use std::io;
 

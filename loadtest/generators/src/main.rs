@@ -1,13 +1,13 @@
-//! Three load generators ask the same server the same thing, one after the other, and say what a request cost
-//! them in processor time.
+//! Three load generators send the same requests to the same server, one after another, and print what a
+//! request cost them in processor time.
 //!
 //! ```text
 //!   generators ──starts──▶ generators serve            axum, answers a purchase
 //!             └──starts──▶ generators ask bytes|hyper|goose    one at a time, in rounds
 //! ```
-//! Everyone has as many shoppers as connections, asks again as soon as it is answered, sends what a buyer sends
-//! (a token, a fresh idempotency key, a body) and reads the order's id from the answer. What a generator uses
-//! is read by itself at its end, so starting and summing up count too.
+//! Each has as many shoppers as connections. It asks again as soon as it is answered, sends what a buyer sends
+//! (a token, a fresh idempotency key, a body) and reads the order's id from the answer. Each generator reads
+//! its own processor time at its end, so starting and summing up count too.
 
 mod bytes;
 mod server;
@@ -31,14 +31,14 @@ use serde::{Deserialize, Serialize};
 
 use generator::{Load, Pace, Shopper, run};
 
-/// The services run with it, and so do all who are compared here.
+/// The services run with this allocator, and so does everything compared here.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const PATH: &str = "/api/v1/sales/01890000-0000-7000-8000-000000000001/purchases";
 const BODY: &str = r#"{"sku":"ROCKET","quantity":1}"#;
 
-/// As long as a buyer's token.
+/// A token as long as a buyer's.
 fn token() -> String {
     "t".repeat(420)
 }
@@ -94,7 +94,8 @@ fn main() -> Result<()> {
     }
 }
 
-/// Runs one of the two that our own loop can drive: requests that were answered as they should be, and seconds.
+/// Runs one of the two that our own loop can drive. Returns how many requests got the expected answer, and
+/// the seconds.
 fn ask<S: Shopper>(
     address: SocketAddr,
     connections: usize,

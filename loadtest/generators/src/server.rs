@@ -1,4 +1,4 @@
-//! What is asked: a server that answers a purchase and does nothing else for it.
+//! The server under load: it answers a purchase and does nothing else.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::PATH;
 
-/// Serves until the process is ended; on one thread, so that neither side can use both processors.
+/// Serves until the process ends. It uses one thread, so that neither side can use both processors.
 pub(crate) fn serve(listen: SocketAddr) -> Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(listen_at(listen))
 }
@@ -33,7 +33,7 @@ struct Purchase {
     quantity: u32,
 }
 
-/// As long as an order of ours.
+/// As long as one of our orders.
 #[derive(Serialize)]
 struct Order {
     id: Uuid,

@@ -1,4 +1,4 @@
-//! goose, as its book says: a transaction, a scenario, its own client and its own metrics.
+//! goose, used as its book says: a transaction, a scenario, its own client and its own metrics.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::with_hyper::Order;
 use crate::{BODY, PATH, token};
 
-/// Number of the next request; goose's transactions are functions and share nothing else.
+/// The number of the next request. goose's transactions are functions, so they can only share a static.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 async fn buy(user: &mut GooseUser) -> TransactionResult {
@@ -30,7 +30,7 @@ async fn buy(user: &mut GooseUser) -> TransactionResult {
     Ok(())
 }
 
-/// Requests that were answered as they should be, and seconds.
+/// How many requests got the expected answer, and the seconds.
 pub(crate) fn ask(address: SocketAddr, connections: usize, seconds: u64) -> Result<(u64, f64)> {
     let mut configuration = GooseConfiguration::default();
     configuration.host = format!("http://{address}");

@@ -1,4 +1,4 @@
-//! The same loop with hyper's own connections, one for each shopper and nothing pooled.
+//! The same loop with hyper's own connections, one per shopper and no pool.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Figures: what was measured, against what, and how far it was to reach.
+//! Figures: what was measured, what it is compared with, and what it should reach.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ pub(crate) struct Figure {
     pub(crate) unit: String,
     /// One value per run.
     pub(crate) runs: Vec<f64>,
-    /// Label of the figure of the same scenario that is its limit.
+    /// The label of the figure in the same scenario that is its limit.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) limit: Option<String>,
     #[serde(default)]
@@ -24,7 +24,7 @@ pub(crate) struct Figure {
     pub(crate) latency_ms: BTreeMap<String, f64>,
 }
 
-/// How far a figure was to reach.
+/// What a figure should reach.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reach {
@@ -72,7 +72,7 @@ impl Figure {
         }
     }
 
-    /// Distance of the farthest runs from each other, as a share of the median.
+    /// The distance between the highest and the lowest run, as a share of the median.
     pub(crate) fn spread(&self) -> f64 {
         let least = self.runs.iter().copied().fold(f64::INFINITY, f64::min);
         let most = self.runs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -87,13 +87,13 @@ pub(crate) struct Measured {
     /// What it measures.
     pub(crate) what: String,
     pub(crate) figures: Vec<Figure>,
-    /// What a reader has to know to believe it.
+    /// What a reader has to know to trust the figures.
     pub(crate) notes: Vec<String>,
-    /// How long it took in all, seconds.
+    /// How long it took in total, in seconds.
     pub(crate) took_seconds: f64,
-    /// What was measured: scenarios may be measured one by one.
+    /// The commit that was measured: scenarios may be measured one by one.
     pub(crate) commit: String,
-    /// By the command line: a short try is no measurement.
+    /// Set on the command line: a short try is not a measurement.
     pub(crate) quick: bool,
 }
 
@@ -108,7 +108,7 @@ impl Measured {
         (limit > 0.0).then(|| figure.median() / limit)
     }
 
-    /// Whether a figure reaches what it was to reach; `None` when nothing was asked of it.
+    /// Whether a figure reaches what it should; `None` if it has no target.
     pub(crate) fn reached(&self, figure: &Figure) -> Option<bool> {
         let holds = |reach: &Reach| match reach {
             Reach::AtLeast(least) => figure.median() >= *least,

@@ -1,5 +1,5 @@
-//! Envoy in front of the order service: the ingress of the node as a process, with what Contour
-//! asks of it for a path of an `Ingress`: everything else is Envoy's own default.
+//! Envoy in front of the order service: the node's ingress as a process, configured as Contour does for a
+//! path of an `Ingress`. Everything else is Envoy's own default.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use super::shop::{START_LIMIT, Shop};
 pub(crate) const NAME: &str = "envoy";
 
 impl Shop {
-    /// Starts Envoy before the order service, and answers where it listens.
+    /// Starts Envoy in front of the order service and returns its address.
     pub(crate) fn start_ingress(&mut self) -> Result<SocketAddr> {
         let port = ports::free_port()?;
         let folder = self.folder();

@@ -5,8 +5,8 @@
 //!   figures.rs  medians and limits     noop.rs, naive.rs, straight.rs   what it is compared with
 //!   report/     JSON, page, document   meter.rs     processor and memory of each process
 //! ```
-//! Nothing is switched off for a figure: durability, limits and checks are as deployed. After every run
-//! the books are audited; if they are not right, the run has no figures and the command fails.
+//! Nothing is switched off for a figure: durability, limits and checks are as deployed. The books are audited
+//! after every run. If they are wrong, the run has no figures and the command fails.
 
 mod figures;
 mod ingress;

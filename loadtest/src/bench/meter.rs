@@ -1,4 +1,4 @@
-//! Who uses the processor and the memory: `/proc`, before and after.
+//! Who uses the processor and the memory, from `/proc` before and after.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -6,21 +6,21 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-/// The kernel's unit of processor time, whatever the machine.
+/// The kernel's unit of processor time, the same on every machine.
 const TICKS_PER_SECOND: f64 = 100.0;
 const MEBIBYTE: f64 = 1024.0;
 
-/// The name the generator goes by: this very process.
+/// The generator's name: it is this very process.
 pub(crate) const GENERATOR: &str = "generator";
 
-/// Processor time used by each process so far.
+/// The processor time that each process has used so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Reading {
     at: Instant,
     seconds: BTreeMap<String, f64>,
 }
 
-/// Processes by name; their children count with them (PostgreSQL has one per connection).
+/// Processes by name. Their children count with them: PostgreSQL has one per connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Meter {
     processes: Vec<(String, u32)>,
@@ -57,7 +57,7 @@ impl Meter {
         Ok(Reading { at: Instant::now(), seconds })
     }
 
-    /// Memory of each process now, MiB: what it holds alone, and its share of what it shares.
+    /// The memory of each process now, in MiB: what it has to itself, plus its share of shared memory.
     pub(crate) fn memory(&self) -> Result<BTreeMap<String, f64>> {
         let table = Table::read()?;
         let of =
@@ -85,7 +85,7 @@ impl Reading {
 
 /// All processes of the machine.
 struct Table {
-    /// Parent and ticks; of ended children as well.
+    /// Parent and ticks, including those of ended children.
     rows: HashMap<u32, (u32, u64)>,
 }
 
@@ -94,7 +94,7 @@ impl Table {
         let mut rows = HashMap::new();
         for entry in fs::read_dir("/proc").context("/proc")?.flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            // One that has ended meanwhile is not there any more.
+            // A process that has ended meanwhile is no longer there.
             if let Some(row) = fs::read_to_string(entry.path().join("stat")).ok().as_deref().and_then(parse) {
                 rows.insert(pid, row);
             }
@@ -102,7 +102,7 @@ impl Table {
         Ok(Self { rows })
     }
 
-    /// A process with its children; this process without, since those are listed by themselves.
+    /// A process with its children. Without this process among them, because those are listed on their own.
     fn family(&self, pid: u32) -> Vec<u32> {
         let mut family = vec![pid];
         if pid != std::process::id() {
@@ -120,7 +120,7 @@ impl Table {
     }
 }
 
-/// Parent and used ticks from `/proc/<pid>/stat`. The name in parentheses may hold anything.
+/// Parent and used ticks from `/proc/<pid>/stat`. The name in parentheses may contain anything.
 fn parse(stat: &str) -> Option<(u32, u64)> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();

@@ -1,5 +1,5 @@
-//! The same purchase as most shops do it, behind the same token check and JSON: once as one SQL
-//! transaction that locks the hot row, once as one call of Redis per request.
+//! The same purchase as most shops implement it, behind the same token check and JSON: once as one SQL
+//! transaction that locks the hot row, once as one Redis call per request.
 
 use std::net::SocketAddr;
 
@@ -22,10 +22,10 @@ use uuid::Uuid;
 
 use super::noop::{Order, Purchase};
 
-/// As many as help on a hot row; more only queue inside PostgreSQL.
+/// As many as help on a hot row; more would only queue inside PostgreSQL.
 const CONNECTIONS: u32 = 32;
 
-/// The tables of the naive shop, with as many units of `SKU` as anybody can buy.
+/// The tables of the naive shop, with more units of `SKU` than anybody can buy.
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE stock (sku text PRIMARY KEY, price bigint NOT NULL, remaining bigint NOT NULL CHECK (remaining >= 0));
 CREATE TABLE orders (
@@ -49,7 +49,7 @@ impl FromRef<App> for Verifier {
     }
 }
 
-/// Serves until the process is ended: `/sql/…` and `/redis/…`.
+/// Serves `/sql/…` and `/redis/…` until the process ends.
 pub(crate) async fn serve(listen: SocketAddr, auth: &AuthConfig, database: &str, redis: &str) -> Result<()> {
     let verifier = Verifier::from_jwks_url(auth)?;
     tokio::spawn(verifier.clone().refresh_loop(CancellationToken::new()));
@@ -70,7 +70,7 @@ fn sold_out() -> Problem {
     Problem::new(StatusCode::CONFLICT, "sold-out", "Sold out")
 }
 
-/// One transaction: lock the row, look at the limit, take the units, write the order.
+/// One transaction: lock the row, check the limit, take the units, write the order.
 async fn in_sql(
     State(app): State<App>,
     Member(claims): Member,
@@ -117,7 +117,7 @@ async fn in_sql(
     Ok((StatusCode::CREATED, Answer(Order::reserved(order, sale, purchase))))
 }
 
-/// One function call for this request alone.
+/// One function call for this request only.
 async fn in_redis(
     State(app): State<App>,
     Member(claims): Member,

@@ -1,8 +1,8 @@
-//! The limit for everything over HTTP: a handler that does nothing, behind the same token check and
-//! the same JSON as the real one, on plain axum.
+//! The limit for everything over HTTP: a handler that does nothing, behind the same token check and the same
+//! JSON as the real one, on plain axum.
 //!
-//! It is served without the frame that our services run in (request ids, traces, time-outs, metrics,
-//! security headers), so what the frame costs is counted against us.
+//! It is served without the frame that our services run in (request ids, traces, time-outs, metrics, security
+//! headers), so the cost of that frame counts against us.
 
 use std::net::SocketAddr;
 
@@ -73,7 +73,7 @@ impl Order {
     }
 }
 
-/// Serves until the process is ended.
+/// Serves until the process ends.
 pub(crate) async fn serve(listen: SocketAddr, auth: &AuthConfig) -> Result<()> {
     let verifier = Verifier::from_jwks_url(auth)?;
     tokio::spawn(verifier.clone().refresh_loop(CancellationToken::new()));

@@ -1,9 +1,9 @@
-//! The shop under measurement: every component a process, on real Redis, Kafka and PostgreSQL, with
-//! buyers, products and sales as the runs need them.
+//! The shop under measurement: every component is a process, on real Redis, Kafka and PostgreSQL, with the
+//! buyers, products and sales that the runs need.
 //!
-//! Buyers are identities with real tokens, signed with the shop's own key: signing up by mail is not
-//! what is measured. Their cards and addresses are written to the databases of their services in bulk.
-//! Everything that is measured goes through the doors that shoppers and the operator use.
+//! Buyers are identities with real tokens, signed with the shop's own key, because signing up by mail is not
+//! what we measure. Their cards and addresses are written in bulk to the databases of their services.
+//! Everything that is measured uses the same interfaces as shoppers and the operator.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,9 +31,9 @@ use super::tokens::{Buyers, Signer};
 pub(crate) const START_LIMIT: Duration = Duration::from_mins(1);
 const DRAIN_LIMIT: Duration = Duration::from_mins(10);
 const PRICE: i64 = 19_900;
-/// Parcels stay where they are: a purchase is followed until its shipment exists.
+/// Parcels do not move: we follow a purchase until its shipment exists.
 const CARRIER_STEP_SECONDS: &str = "86400";
-/// Purchases of one buyer per second and at once: more than a machine carries.
+/// How many purchases one buyer may make per second and at once: more than a machine can handle.
 const UNHINDERED: &str = "1000000";
 
 /// The programs that were built.
@@ -41,7 +41,7 @@ const UNHINDERED: &str = "1000000";
 pub(crate) struct Programs {
     pub(crate) rocketmart: PathBuf,
     pub(crate) checker: PathBuf,
-    /// Only the scenario `operator` needs it.
+    /// Only the `operator` scenario needs it.
     pub(crate) operator: Option<PathBuf>,
 }
 
@@ -53,12 +53,12 @@ pub(crate) struct Shop {
     helpers: Vec<(String, Process)>,
 }
 
-/// A sale that has been loaded and is open.
+/// A sale that is loaded and open.
 #[derive(Debug, Clone)]
 pub(crate) struct Sale {
     pub(crate) id: Uuid,
     pub(crate) skus: Vec<String>,
-    /// The moment before which nothing of it can exist, Unix milliseconds.
+    /// Nothing of the sale can exist before this moment (Unix milliseconds).
     pub(crate) since_ms: i64,
 }
 
@@ -77,9 +77,9 @@ impl Default for Terms {
 }
 
 impl Shop {
-    /// Starts a shop and waits until it is ready. The outside world answers at once: parcels take no
-    /// steps, and the payment provider sends no call-backs beside its answers. A few buyers stand for
-    /// many, so each may do as much as they all.
+    /// Starts a shop and waits until it is ready. The outside world answers at once: parcels do not move, and
+    /// the payment provider sends no call-backs besides its answers. A few buyers stand for many, so each may
+    /// do as much as all of them.
     pub(crate) fn open(programs: &Programs) -> Result<Self> {
         let stack = Recipe::new(&programs.rocketmart)
             .env(Component::DeliveryWorker, "CARRIER_STEP_SECONDS", CARRIER_STEP_SECONDS)
@@ -150,7 +150,7 @@ impl Shop {
         Meter::new(processes)
     }
 
-    /// Stops the relay: what is accepted waits in Redis, and the workers have nothing to do, until
+    /// Stops the relay. Accepted purchases wait in Redis and the workers have nothing to do, until
     /// [`Self::catch_up`].
     pub(crate) fn rest_the_pipeline(&mut self) -> Result<()> {
         self.stack.stop(Component::OrderRelay, 0)
@@ -170,7 +170,7 @@ impl Shop {
         self.stack.wait_until_ready(START_LIMIT)
     }
 
-    /// Starts this program as a server beside the shop, and answers where it listens.
+    /// Starts this program as a server beside the shop and returns its address.
     pub(crate) fn start_helper(&mut self, name: &'static str, more: &[String]) -> Result<SocketAddr> {
         let port = ports::free_port()?;
         let listen = format!("127.0.0.1:{port}");
@@ -190,12 +190,12 @@ impl Shop {
         Ok(listen.parse()?)
     }
 
-    /// Has a server beside the shop metered and ended with it.
+    /// Meters a server beside the shop, and ends it with the shop.
     pub(crate) fn add_helper(&mut self, name: &str, process: Process) {
         self.helpers.push((name.to_owned(), process));
     }
 
-    /// Where the shop's processes leave their logs.
+    /// The folder with the logs of the shop's processes.
     pub(crate) fn folder(&self) -> PathBuf {
         self.stack.folder().to_owned()
     }
@@ -204,7 +204,7 @@ impl Shop {
         self.helpers.retain(|(known, _)| known != name);
     }
 
-    /// Buyers with tokens; the same numbers are the same buyers.
+    /// Buyers with tokens; the same numbers give the same buyers.
     pub(crate) fn buyers(&self, count: usize) -> Result<Buyers> {
         Buyers::sign(&self.signer, count)
     }
@@ -223,7 +223,8 @@ impl Shop {
             for (database, statement) in [("payment", cards), ("delivery", addresses)] {
                 let pool = PgPoolOptions::new().connect(&self.database_url(database)).await?;
                 sqlx::query(statement).bind(&ids).execute(&pool).await?;
-                // As autovacuum would after so many new rows; then it does not come amid a run.
+                // As autovacuum would after so many new rows; this way it does not start in the middle of a
+                // run.
                 sqlx::query("VACUUM ANALYZE").execute(&pool).await?;
                 pool.close().await;
             }
@@ -257,22 +258,22 @@ impl Shop {
         })
     }
 
-    /// Loads a sale of these SKUs that is open from now on, and waits until it is verified.
+    /// Loads a sale of these SKUs that is open at once, and waits until it is verified.
     pub(crate) fn load(&self, skus: &[String], terms: Terms) -> Result<Sale> {
         let (sale, wanted) = offer(skus, terms)?;
         self.internal_api().load(&sale.id.to_string(), &wanted, START_LIMIT)?;
         Ok(sale)
     }
 
-    /// A sale of one SKU of its own.
+    /// A sale of its own SKU.
     pub(crate) fn new_sale(&self, terms: Terms) -> Result<Sale> {
         let skus = self.publish(1, u64::from(terms.units))?;
         self.load(&skus, terms)
     }
 
-    /// Waits until nothing of these sales is on its way any more, then proves the invariants: the
-    /// close-out of each sale must find no difference, and neither must the checker, which knows what
-    /// shoppers were told. An error says which invariant does not hold.
+    /// Waits until nothing of these sales is on its way any more, then proves the invariants: neither the
+    /// close-out of each sale nor the checker, which knows what shoppers were told, may find a difference.
+    /// The error says which invariant does not hold.
     pub(crate) fn audit(&self, sales: &[(&Sale, &Buyers, &[Promise])]) -> Result<()> {
         for (sale, ..) in sales {
             let report = self.internal_api().close_out(&sale.id.to_string(), DRAIN_LIMIT)?;
@@ -317,7 +318,7 @@ impl Shop {
     }
 }
 
-/// A fresh sale and what the operator would ask for.
+/// A fresh sale, and the terms that the operator would send.
 pub(crate) fn offer(skus: &[String], terms: Terms) -> Result<(Sale, SaleTerms)> {
     let now = OffsetDateTime::now_utc();
     let id = Uuid::now_v7();

@@ -1,4 +1,4 @@
-//! What shoppers send: requests as bytes, put together without more work than copying.
+//! What shoppers send: requests as bytes, put together by copying and nothing more.
 
 use std::io;
 use std::rc::Rc;
@@ -8,14 +8,15 @@ use uuid::Uuid;
 
 use super::tokens::Buyers;
 
-/// Where and what to buy, and by whom.
+/// Where and what to buy, and who buys.
 pub(crate) struct Wish {
-    /// Before `/api/v1/…`; empty for our own services.
+    /// What comes before `/api/v1/…`; empty for our own services.
     pub(crate) prefix: &'static str,
     /// Each act takes the next sale and SKU.
     pub(crate) items: Vec<(Uuid, String)>,
     pub(crate) buyers: Rc<Buyers>,
-    /// Without it a request is refused once its token is verified: that is how tokens become known.
+    /// Without a key a request is refused once its token is verified: that is how services get to know
+    /// tokens.
     pub(crate) with_key: bool,
 }
 
@@ -59,7 +60,7 @@ fn body(request: &mut Vec<u8>, parts: &[&[u8]]) {
     }
 }
 
-/// Sends `POST` to a path of an order.
+/// Sends a `POST` to a path of an order.
 fn write_step(request: &mut Vec<u8>, order: Uuid, step: &str, token: &str, content: &[u8]) {
     request.clear();
     request.extend_from_slice(b"POST /api/v1/orders/");
@@ -92,10 +93,10 @@ impl Shopper for Buying {
     }
 }
 
-/// Step and body of each further request of act number `n`.
+/// The step and the body of each further request of act `n`.
 type Steps = fn(u64) -> &'static [(&'static str, &'static [u8])];
 
-/// Buys and then takes further steps with the order, as long as each is answered 2xx.
+/// Buys, and then takes further steps with the order as long as each is answered 2xx.
 pub(crate) struct Following {
     buying: Buying,
     steps: Steps,
@@ -116,12 +117,12 @@ impl Following {
         Self::new(wish, |_| &[("/cancel", b"{}")])
     }
 
-    /// The seed's customers, see [`seeds_steps`].
+    /// Acts like the seed's customers, see [`seeds_steps`].
     pub(crate) fn like_the_seeds(wish: &Rc<Wish>) -> Self {
         Self::new(wish, seeds_steps)
     }
 
-    /// Whether the seed's customer of act `n` leaves without completing.
+    /// Whether the seed's customer of act `n` leaves before completing.
     pub(crate) fn left(n: u64) -> bool {
         seeds_steps(n).len() < SEEDS_STEPS.len()
     }
@@ -146,7 +147,7 @@ impl Shopper for Following {
         for (step, content) in (self.steps)(n) {
             let request = &mut self.buying.request;
             write_step(request, order, step, self.buying.wish.buyers.token_of(n), content);
-            // The purchase was promised, whatever becomes of this step.
+            // The purchase was promised, whatever happens in this step.
             let Ok(answer) = line.exchange(request).await else {
                 return Ok(Told { status: 0, ..told });
             };
@@ -160,7 +161,7 @@ impl Shopper for Following {
     }
 }
 
-/// Cancels orders, the next of a list each time.
+/// Cancels orders, each time the next one of a list.
 pub(crate) struct Cancelling {
     promises: Rc<Vec<Promise>>,
     buyers: Rc<Buyers>,
@@ -182,7 +183,7 @@ impl Shopper for Cancelling {
     }
 }
 
-/// Reads a path, the next of a list each time.
+/// Reads paths, each time the next one of a list.
 pub(crate) struct Reading {
     requests: Rc<Vec<Vec<u8>>>,
 }

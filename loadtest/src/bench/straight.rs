@@ -1,5 +1,5 @@
-//! The limit for purchases carried to the end: the same rows in batches straight into PostgreSQL, by two
-//! clients, without anything around them.
+//! The limit for purchases that are carried to the end: two clients write the same rows in batches straight
+//! into PostgreSQL, with nothing around them.
 //!
 //! The rows go into copies of the real tables, with all their indexes and checks.
 

@@ -47,7 +47,7 @@ impl Signer {
     }
 }
 
-/// Many buyers. Act number `n` is done by buyer `n` modulo their number, with a key of its own.
+/// Many buyers. Buyer `n` modulo their number does act `n`, with a key of its own.
 pub(crate) struct Buyers {
     run: u64,
     tokens: Vec<String>,
@@ -76,7 +76,7 @@ impl Buyers {
         &self.tokens[self.place(n)]
     }
 
-    /// The idempotency key of act number `n`.
+    /// The idempotency key of act `n`.
     pub(crate) fn key_of(&self, n: u64) -> Uuid {
         Uuid::from_u64_pair(self.run, n)
     }

@@ -1,4 +1,4 @@
-//! One keep-alive connection: bytes of a request out, status and body of its answer in.
+//! One keep-alive connection: the bytes of a request out, status and body of its answer in.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Headers of an answer that are looked at; our services send a dozen.
+/// How many headers of an answer we can read; our services send a dozen.
 const HEADERS: usize = 48;
 
 /// A connection to one service.
@@ -17,7 +17,7 @@ pub struct Connection {
     filled: usize,
 }
 
-/// An answer, as long as the next request has not been sent.
+/// An answer. It is valid until the next request is sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<'a> {
     pub status: u16,
@@ -31,7 +31,7 @@ impl Connection {
         Ok(Self { stream, input: vec![0; 8 * 1024], filled: 0 })
     }
 
-    /// Sends one whole request and reads its whole answer. After an error the connection is of no use.
+    /// Sends one whole request and reads its whole answer. After an error the connection is useless.
     pub async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
         self.stream.write_all(request).await?;
         self.filled = 0;
@@ -63,14 +63,14 @@ impl Connection {
 
 struct Head {
     status: u16,
-    /// Bytes of the head, with its empty line.
+    /// The length of the head in bytes, with its empty line.
     length: usize,
     /// Bytes of the body.
     body: usize,
 }
 
-/// `None` while the head is not all there. Answers in chunks are not understood: our services name
-/// the length of everything that is measured here.
+/// `None` while the head is incomplete. It does not understand chunked answers: our services state the length
+/// of everything that is measured here.
 fn parse_head(input: &[u8]) -> io::Result<Option<Head>> {
     let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];

@@ -1,4 +1,4 @@
-//! Running shoppers at a pace, and what came of it.
+//! Runs shoppers at a pace, and counts the results.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -17,19 +17,19 @@ use uuid::Uuid;
 
 use super::connection::{Answer, Connection};
 
-/// How long one act may take before its outcome is unknown.
+/// How long one act may take; after that its outcome is unknown.
 const PATIENCE: Duration = Duration::from_secs(12);
-/// How long a shopper rests while it is held back, or before it dials again.
+/// How long a shopper rests while it is held back, or before it reconnects.
 const REST: Duration = Duration::from_millis(5);
-/// Latencies are kept up to this, microseconds.
+/// Latencies are recorded up to this, in microseconds.
 const LONGEST_US: u64 = 60_000_000;
 
 /// When shoppers act.
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {
-    /// Again as soon as they are answered.
+    /// Each shopper acts again as soon as it is answered.
     Closed,
-    /// At intended times, this many acts a second in all.
+    /// Shoppers act at intended times, this many acts per second in total.
     Open { per_second: f64 },
 }
 
@@ -43,32 +43,32 @@ pub struct Load {
     pub warm_up: Duration,
     /// Measured.
     pub length: Duration,
-    /// Ends earlier after this many acts, all of them measured.
+    /// Ends earlier, after this many acts; then all of them are measured.
     pub acts: Option<u64>,
-    /// Number of the first act.
+    /// The number of the first act.
     pub first: u64,
-    /// While set, nobody starts anything new.
+    /// While this is set, nobody starts anything new.
     pub hold: Arc<AtomicBool>,
 }
 
-/// One shopper: what it does as act number `n` of the whole load.
+/// One shopper: what it does as act `n` of the whole load.
 pub trait Shopper: 'static {
     fn act(&mut self, line: &mut Connection, n: u64) -> impl Future<Output = io::Result<Told>>;
 }
 
-/// What an act came to.
+/// The result of an act.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Told {
     /// Status of its last answer.
     pub status: u16,
     /// Requests it made.
     pub requests: u32,
-    /// The order it was promised by a 2xx, if any.
+    /// The order that a 2xx promised it, if any.
     pub order: Option<Uuid>,
 }
 
 impl Told {
-    /// One purchase, by its answer: the id is the first field of an order.
+    /// The result of one purchase, from its answer: the id is the first field of an order.
     pub fn of_purchase(answer: Answer<'_>) -> Self {
         let order = (answer.status == 201).then(|| id_of(answer.body)).flatten();
         Self { status: answer.status, requests: 1, order }
@@ -87,7 +87,7 @@ pub struct Promise {
     pub order: Uuid,
 }
 
-/// What a load came to. Promises are all that were given, warm-up included; the rest is of the
+/// The results of a load. It has all promises, including those of the warm-up; everything else is from the
 /// measured time.
 #[derive(Debug)]
 pub struct Outcome {
@@ -100,7 +100,7 @@ pub struct Outcome {
     /// Microseconds.
     pub latency: Histogram<u64>,
     pub promises: Vec<Promise>,
-    /// Number of the next act.
+    /// The number of the next act.
     pub next: u64,
 }
 
@@ -114,7 +114,7 @@ impl Outcome {
         self.answers.get(&status).copied().unwrap_or_default()
     }
 
-    /// Milliseconds at a quantile.
+    /// The latency at a quantile, in milliseconds.
     #[expect(clippy::cast_precision_loss, reason = "microseconds of a request fit a double exactly")]
     pub fn latency_ms(&self, quantile: f64) -> f64 {
         self.latency.value_at_quantile(quantile) as f64 / 1_000.0
@@ -138,7 +138,7 @@ struct Shared {
     promises: RefCell<Vec<Promise>>,
 }
 
-/// Runs a load on the calling thread; `mark` is called when measuring begins and when it ends.
+/// Runs a load on the calling thread. Calls `mark` when measuring begins and when it ends.
 pub fn run<S: Shopper>(load: &Load, make: impl Fn() -> S, mut mark: impl FnMut()) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
@@ -153,7 +153,7 @@ pub fn run<S: Shopper>(load: &Load, make: impl Fn() -> S, mut mark: impl FnMut()
             first: load.first,
             last: load.acts.map_or(u64::MAX, |acts| load.first + acts),
             next: Cell::new(load.first),
-            // Without a warm-up also the first answer counts, however soon it comes.
+            // Without a warm-up the first answer counts too, however soon it comes.
             measuring: Cell::new(load.warm_up.is_zero()),
             over: Cell::new(false),
             answers: RefCell::default(),
@@ -176,7 +176,7 @@ pub fn run<S: Shopper>(load: &Load, make: impl Fn() -> S, mut mark: impl FnMut()
         mark();
         shared.measuring.set(false);
         shared.over.set(true);
-        // Whoever waits for an answer still gets it: what it promises counts for the books.
+        // Shoppers who wait for an answer still get it: its promise counts for the books.
         while shoppers.join_next().await.is_some() {}
         Ok(Outcome {
             seconds,
@@ -252,7 +252,7 @@ mod tests {
         }
     }
 
-    /// Answers every request 200, each after `pause`, one at a time.
+    /// Answers every request with 200, one at a time, each after `pause`.
     fn slow_server(pause: Duration) -> Result<SocketAddr> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
@@ -300,7 +300,7 @@ mod tests {
         let closed = run(&load(address, Pace::Closed), || Asking, || {})?;
         let open = run(&load(address, Pace::Open { per_second: 1_000.0 }), || Asking, || {})?;
         assert_eq!((closed.answered(200), open.answered(200)), (10, 10));
-        // Each answer takes 50 ms; the last of ten shoppers who come at once has waited for nine others.
+        // Each answer takes 50 ms. The last of ten shoppers who come at once has waited for nine others.
         assert!(open.latency_ms(1.0) >= 490.0, "{}", open.latency_ms(1.0));
         assert!(open.latency_ms(0.5) >= 200.0, "{}", open.latency_ms(0.5));
         Ok(())

@@ -1,17 +1,17 @@
-//! The load: many shoppers, each on a keep-alive connection of its own, driven by one thread.
+//! The load: many shoppers, each on its own keep-alive connection, driven by one thread.
 //!
 //! ```text
 //!   pace ──▶ [shopper]──▶ raw HTTP/1.1 ──▶ service
 //!              │ × connections
 //!              └──▶ latency, answers by status, orders that were promised
 //! ```
-//! A *closed* loop sends as soon as the last answer is there and finds the peak. An *open* loop sends
-//! at intended times whatever the service does, and measures from the intended time: a service that
-//! stalls is charged for everybody who would have come meanwhile (no coordinated omission).
+//! A *closed* loop sends as soon as the last answer is there and finds the peak. An *open* loop sends at
+//! intended times, whatever the service does, and measures from the intended time. So a service that stalls
+//! is charged for everybody who would have come meanwhile (no coordinated omission).
 //!
-//! The generator shares two cores with what it measures, so it must cost little: requests are bytes
-//! written as they are, answers are read with `httparse`, and one thread needs no locks.
-//! What that saves beside hyper and goose is in `docs/adr/0017`.
+//! The generator shares two cores with what it measures, so it must cost little: requests are bytes that are
+//! written as they are, `httparse` reads the answers, and one thread needs no locks. `docs/adr/0017` says how
+//! much that saves compared with hyper and goose.
 
 mod connection;
 mod load;

@@ -9,10 +9,10 @@ use crate::domain::journey::Journey;
 use crate::domain::returns::ReturnState;
 use crate::domain::shipment::ShipmentState;
 
-/// A parcel the carrier is asked about.
+/// A parcel that we ask the carrier about.
 #[derive(Clone, Copy, Debug)]
 pub struct Parcel<S> {
-    /// Of the shipment or the return.
+    /// The id of the shipment or the return.
     pub id: Uuid,
     pub state: S,
 }
@@ -21,17 +21,17 @@ pub struct Parcel<S> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracking<S> {
     pub id: Uuid,
-    /// Where it is now; the same as before when nothing happened.
+    /// Where it is now; unchanged if nothing happened.
     pub state: S,
     pub tracking_number: String,
-    /// When asking again makes sense.
+    /// When it makes sense to ask again.
     pub look_again: Duration,
 }
 
-/// Answers come in any order; a parcel left out is unknown to the carrier for now.
+/// Answers come in any order. If a parcel is missing, the carrier does not know it for now.
 #[async_trait]
 pub trait Carrier: Send + Sync {
-    /// When a new parcel is worth asking about.
+    /// How long to wait before asking about a new parcel.
     fn first_look(&self) -> Duration;
 
     /// Where the given shipments are.
@@ -44,7 +44,7 @@ pub trait Carrier: Send + Sync {
     ) -> anyhow::Result<Vec<Tracking<ReturnState>>>;
 }
 
-/// A carrier that takes the same time for every step, and has taken it whenever it is asked.
+/// A carrier that needs the same time for every step, and has finished the step whenever it is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct SimulatedCarrier {
     step: Duration,
@@ -84,8 +84,8 @@ impl Carrier for SimulatedCarrier {
     }
 }
 
-/// The prefix and 16 hexadecimal digits of the id's second half: the first one holds little but the time
-/// when an id is made from it, and numbers must not meet.
+/// The prefix and 16 hexadecimal digits of the id's second half. The first half holds little more than the
+/// time when the id was made, and numbers must not collide.
 fn tracking_number(prefix: &str, id: Uuid) -> String {
     format!("{prefix}{:016X}", id.as_u64_pair().1)
 }

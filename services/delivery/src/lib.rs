@@ -1,8 +1,8 @@
 //! Delivery: where buyers want their parcels, and where the parcels are.
 //!
-//! A paid order arrives as an event and becomes one shipment, with the address as it was then. The
-//! [`worker`] asks the [`carrier`] about moving shipments in batches and tells each step as an event.
-//! The [`api`] keeps members' addresses and shows them their shipments.
+//! A paid order arrives as an event and becomes one shipment, with the address as it was then. The [`worker`]
+//! asks the [`carrier`] about moving shipments in batches, and emits an event for each step. The [`api`]
+//! keeps members' addresses and shows them their shipments.
 
 pub mod api;
 pub mod carrier;

@@ -1,4 +1,4 @@
-//! The `member` component: configuration, start, and what it runs.
+//! The `member` component: its configuration, its start, and what it runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -106,7 +106,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     http::router().into_openapi()
 }
 
-/// Brings database and first administrator into place and puts the process together.
+/// Brings the database and the first administrator into place and puts the process together.
 pub async fn service(args: Args) -> anyhow::Result<Service> {
     let pem = std::fs::read_to_string(&args.tokens.signing_key_file)
         .with_context(|| format!("reading SIGNING_KEY_FILE={}", args.tokens.signing_key_file.display()))?;
@@ -147,7 +147,7 @@ pub async fn service(args: Args) -> anyhow::Result<Service> {
             let pool = gate.clone();
             async move { sqlx::query("SELECT 1").execute(&pool).await.map(drop).map_err(Into::into) }
         })
-        // Who has signed up already goes on without mails.
+        // Members who have already signed up can go on without mails.
         .degrades("smtp", move || {
             let server = server.clone();
             async move { server.ready().await }

@@ -8,11 +8,11 @@ pub(crate) mod role;
 pub(crate) mod rotation;
 pub(crate) mod secret;
 
-/// A rule that a value given by a person broke.
+/// A rule that somebody's input broke.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub(crate) struct RuleBroken {
-    /// Stable name for programs.
+    /// A stable name for programs.
     pub(crate) rule: &'static str,
     /// The rule in words.
     pub(crate) detail: String,

@@ -1,5 +1,5 @@
-//! The first administrator, made at start from the configuration: somebody must be there to import
-//! members and issue tokens.
+//! Makes the first administrator at start, from the configuration: somebody must be there to import members
+//! and issue tokens.
 
 use anyhow::Context;
 use sqlx::PgPool;
@@ -13,7 +13,7 @@ use rocketmart_kit::auth::Role;
 use rocketmart_kit::security_log::{self, Entry};
 use rocketmart_kit::startup::wait_for;
 
-/// Any number of replicas and restarts end with the one member; a password changed since is kept.
+/// Any number of replicas and restarts end with a single member. A password that was changed since is kept.
 pub(crate) async fn ensure(
     pool: &PgPool,
     passwords: &Passwords,
@@ -26,7 +26,7 @@ pub(crate) async fn ensure(
     if present.context("looking for the administrator")?.is_some_and(is_there) {
         return Ok(());
     }
-    // Of who is there already, the password was chosen by the rules of its day.
+    // Only a new administrator's password is checked; an existing one obeyed the rules of its day.
     let password = Password::chosen(password.to_owned(), Some(&email)).context("ADMIN_PASSWORD")?;
     let hash = passwords.hash(password).await?;
     let added = wait_for("postgresql", |_| true, || members::ensure_administrator(pool, &email, &hash)).await;

@@ -1,4 +1,4 @@
-//! The HTTP API: one file per resource. A handler reads *authorize, load, act*.
+//! The HTTP API, one file per resource. A handler reads *authorize, load, act*.
 
 mod admin;
 mod device;
@@ -49,13 +49,13 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Counts one attempt; 429 `too-many-requests` when that would be one too many.
+    /// Counts one attempt; 429 `too-many-requests` if that would be one too many.
     async fn admit(&self, limits: &[Limit]) -> Result<Admitted> {
         attempts::admit(&self.pool, limits).await?.map_err(Problem::too_many_requests)
     }
 
-    /// Whether `password` belongs to `stored`, the hash of whoever has the address `email`, if anybody
-    /// has. A wrong one counts against whoever tries it.
+    /// Whether `password` belongs to `stored`, the hash of the member with the address `email`, if there is
+    /// one. A wrong password counts against whoever tries it.
     async fn try_password(
         &self,
         email: &EmailAddress,
@@ -103,7 +103,7 @@ impl FromRef<App> for Verifier {
 )]
 struct Description;
 
-/// The described API and, beside it, the door of the other services.
+/// The described API, and beside it the paths for other services.
 pub(crate) fn routes() -> OpenApiRouter<App> {
     router().merge(OpenApiRouter::from(revocations::router()))
 }

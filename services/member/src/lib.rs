@@ -9,8 +9,8 @@
 //!            └                                     └ mail_outbox ──▶ mail ──SMTP──▶
 //! ```
 //!
-//! `domain` holds the rules and does no I/O. Mails leave through an outbox, so that sign-up neither
-//! waits for the mail server nor loses a mail when it is down.
+//! `domain` holds the rules and does no I/O. Mails leave through an outbox, so that sign-up neither waits for
+//! the mail server nor loses a mail when that is down.
 
 pub mod api;
 mod domain;

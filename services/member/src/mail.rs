@@ -1,7 +1,7 @@
 //! Mails on their way out: claimed from the outbox, given their link, written, sent over SMTP.
 //!
-//! A mail is removed only after the server took it, so it may arrive twice but is not lost. A
-//! server that is down is tried again, less and less often, for as long as the mail makes sense.
+//! A mail is removed only after the server accepted it, so it may arrive twice but is never lost. If the
+//! server is down, we try again, less and less often, for as long as the mail makes sense.
 
 mod compose;
 
@@ -21,19 +21,19 @@ use crate::store::mails::{self, Notice, Waiting};
 use crate::store::{password_resets, sign_ups};
 use compose::Letter;
 
-/// Longest one SMTP command may take.
+/// The longest time that one SMTP command may take.
 const SMTP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
-/// Longer than sending can take, so that nobody else takes up a mail being sent.
+/// Longer than sending can take, so that nobody else claims a mail that is being sent.
 const LEASE: Duration = Duration::seconds(120);
-/// Mails sent at once, each over a pooled connection of its own.
+/// How many mails are sent at once, each over its own pooled connection.
 const AT_ONCE: u32 = 4;
-/// How often an idle replica looks for mails another one left behind.
+/// How often an idle replica looks for mails that another one left behind.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
-/// A server that keeps refusing this one mail for good (5xx) is believed after so many attempts;
-/// the first refusals may be its misconfiguration.
+/// After this many attempts, we believe a server that keeps refusing this one mail for good (5xx). Its first
+/// refusals may be a misconfiguration.
 const REFUSALS_BELIEVED: i32 = 8;
 
-/// Wakes the sender of this replica when a request has put a mail into the outbox.
+/// Wakes this replica's sender when a request has put a mail into the outbox.
 #[derive(Clone, Default)]
 pub(crate) struct Doorbell(Arc<Notify>);
 
@@ -43,7 +43,7 @@ impl Doorbell {
     }
 }
 
-/// What is needed to write and send a mail.
+/// Everything needed to write and send a mail.
 #[derive(Clone)]
 pub(crate) struct Sender {
     pool: PgPool,
@@ -53,7 +53,7 @@ pub(crate) struct Sender {
     doorbell: Doorbell,
 }
 
-/// Where links in mails lead.
+/// Where links in mails lead to.
 #[derive(Clone)]
 pub(crate) struct Links {
     public_url: Arc<str>,
@@ -83,7 +83,7 @@ impl Sender {
         doorbell: Doorbell,
     ) -> anyhow::Result<Self> {
         let pool_config = lettre::transport::smtp::PoolConfig::new().max_size(AT_ONCE);
-        // The error may quote the URL, and the URL may hold a password.
+        // The error may quote the URL, and the URL may contain a password.
         let smtp = AsyncSmtpTransport::<Tokio1Executor>::from_url(smtp_url)
             .map_err(|_| anyhow::anyhow!("SMTP_URL is not an SMTP URL such as smtp://host:25"))?
             .timeout(Some(SMTP_TIMEOUT))
@@ -92,13 +92,13 @@ impl Sender {
         Ok(Self { pool, smtp, from, links, doorbell })
     }
 
-    /// An error while the server does not answer.
+    /// An error if the server does not answer.
     pub(crate) async fn ready(&self) -> anyhow::Result<()> {
         anyhow::ensure!(self.smtp.test_connection().await?, "the mail server does not answer");
         Ok(())
     }
 
-    /// Sends what is due until told to stop; then finishes the mails in hand.
+    /// Sends due mails until told to stop, then finishes the mails it has.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         while !stop.is_cancelled() {
             let sent = match self.send_due().await {
@@ -119,7 +119,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Returns how many mails were taken up.
+    /// Returns how many mails it claimed.
     async fn send_due(&self) -> anyhow::Result<usize> {
         let due = mails::claim(&self.pool, i64::from(AT_ONCE), LEASE).await.context("claiming mails")?;
         let taken = due.len();
@@ -136,7 +136,7 @@ impl Sender {
 
     async fn send(&self, mail: &Waiting) -> anyhow::Result<()> {
         let Some(letter) = self.write(mail).await.context("writing a mail")? else {
-            // What it was about is gone.
+            // What the mail was about is gone.
             return Ok(mails::remove(&self.pool, mail.id).await?);
         };
         let message = letter.addressed(&self.from, mail)?;
@@ -162,7 +162,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Gives the mail its link, made now so that it was never stored. `None`: nobody to write to.
+    /// Gives the mail its link, made now so that it is never stored. `None` if there is nobody to write to.
     async fn write(&self, mail: &Waiting) -> sqlx::Result<Option<Letter>> {
         let token = Secret::random();
         Ok(match (mail.notice, mail.sign_up_id, mail.member_id) {

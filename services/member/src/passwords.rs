@@ -1,9 +1,9 @@
-//! Argon2id, kept from eating the machine: at most one hash per core at a time, off the async
-//! threads, a bounded wait in front, and the same few blocks of memory for all of them.
+//! Argon2id without eating up the machine: at most one hash per core at a time, off the async threads, with a
+//! bounded wait in front and the same few blocks of memory for all of them.
 //!
-//! The memory is ours because the allocator's is not bounded: 19 MiB taken and given back by
-//! changing threads, with small things of longer life put in between, leave holes that the next
-//! 19 MiB do not fit in. Two dozen sign-ups at once grew the process by half a gigabyte.
+//! We manage the memory because the allocator's use is not bounded. When changing threads take and free 19
+//! MiB, with small, longer-lived allocations in between, they leave holes that the next 19 MiB do not fit
+//! into. Two dozen sign-ups at once grew the process by half a gigabyte.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,10 +22,10 @@ const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// Hashes at once on a machine of many cores: what they need stays within 150 MiB.
+/// The most hashes at once on a machine with many cores, so that they stay within 150 MiB.
 const MOST_AT_ONCE: usize = 8;
 
-/// A request waits this long for its turn before it is told to come back.
+/// A request waits this long for its turn; then it is told to come back.
 const WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
@@ -48,14 +48,14 @@ impl From<Error> for Problem {
 #[derive(Clone)]
 pub(crate) struct Passwords {
     turns: Arc<Semaphore>,
-    /// What the hashes of earlier turns left; as many as were ever at work at once.
+    /// Memory that earlier hashes left for reuse: as many pieces as were ever in use at once.
     memories: Arc<Mutex<Vec<Memory>>>,
-    /// A hash nobody has the password of, checked when there is none: an unknown e-mail takes as
+    /// A hash of a password that nobody has, checked if there is no other hash: an unknown e-mail takes as
     /// long as a known one.
     nobody: Arc<str>,
 }
 
-/// What one hash works in; grows to what its parameters ask for.
+/// The memory of one hash; it grows to what its parameters need.
 type Memory = Vec<Block>;
 
 impl Passwords {
@@ -70,12 +70,12 @@ impl Passwords {
         })
     }
 
-    /// In PHC notation, with a salt of its own.
+    /// In PHC notation, with a fresh salt.
     pub(crate) async fn hash(&self, password: Password) -> Result<String, Error> {
         self.in_turn(move |memory| hash(password.as_bytes(), memory)).await
     }
 
-    /// Whether `password` belongs to `stored`; equally slow when there is no hash to compare with.
+    /// Whether `password` belongs to `stored`. It is just as slow if there is no hash to compare with.
     pub(crate) async fn verify(&self, password: Password, stored: Option<String>) -> Result<bool, Error> {
         let nobody = self.nobody.clone();
         self.in_turn(move |memory| {
@@ -97,7 +97,7 @@ impl Passwords {
         let turn = tokio::time::timeout(WAIT, self.turns.clone().acquire_owned()).await;
         let turn = turn.map_err(|_| Error::Busy)?.map_err(|closed| Error::Hash(closed.into()))?;
         let memories = self.memories.clone();
-        // The turn goes along: when the client hangs up, the hash still runs to its end.
+        // The task keeps the turn: if the client hangs up, the hash still runs to its end.
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let left = || memories.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,7 +125,7 @@ fn hash(password: &[u8], memory: &mut Memory) -> anyhow::Result<String> {
     Ok(hash.to_string())
 }
 
-/// With the parameters that `stored` names: they may be those of an earlier release.
+/// Uses the parameters that `stored` names, which may be those of an earlier release.
 fn verify(password: &[u8], stored: &str, memory: &mut Memory) -> anyhow::Result<bool> {
     let stored = PasswordHash::new(stored).context("a stored password hash is malformed")?;
     let (Some(salt), Some(expected)) = (&stored.salt, &stored.hash) else {
@@ -133,7 +133,7 @@ fn verify(password: &[u8], stored: &str, memory: &mut Memory) -> anyhow::Result<
     };
     let algorithm = Algorithm::try_from(stored.algorithm.as_str())?;
     let version = stored.version.map_or(Ok(Version::V0x10), Version::try_from)?;
-    // Compared in constant time: `Output` sees to it.
+    // `Output` compares in constant time.
     Ok(output(algorithm, version, Params::try_from(&stored)?, password, salt, memory)? == *expected)
 }
 
@@ -192,7 +192,7 @@ mod tests {
         let hash = passwords.hash(password(decomposed)).await.unwrap();
         assert!(passwords.verify(password(composed), Some(hash.clone())).await.unwrap());
         assert!(passwords.verify(password(decomposed), Some(hash)).await.unwrap());
-        // As an earlier release hashed it: as it was typed.
+        // Hashed as typed, as an earlier release did.
         let earlier = super::hash(decomposed.as_bytes(), &mut Memory::new()).unwrap();
         assert!(passwords.verify(password(decomposed), Some(earlier.clone())).await.unwrap());
         assert!(!passwords.verify(password("cafe\u{301}"), Some(earlier)).await.unwrap());
@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    /// Two dozen sign-ups at once once grew the process to its limit of memory.
+    /// Two dozen simultaneous sign-ups once grew the process to its memory limit.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn any_number_of_hashes_share_the_memory_of_those_at_once() {
         let passwords = Passwords::new().unwrap();

@@ -1,5 +1,5 @@
-//! The member database. One file per aggregate; a function is one statement or one transaction,
-//! and errors are plain [`sqlx::Error`]s.
+//! The member database, one file per aggregate. A function is one statement or one transaction, and errors
+//! are plain [`sqlx::Error`]s.
 
 pub(crate) mod attempts;
 pub(crate) mod mails;

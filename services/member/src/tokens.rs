@@ -1,5 +1,5 @@
-//! Access tokens: signed here with Ed25519, verified everywhere against the keys published here. And
-//! tokens of known devices, which nobody else believes: they are for another audience.
+//! Access tokens: signed here with Ed25519, verified everywhere with the keys published here. And tokens of
+//! known devices, which nobody else accepts, because they are for another audience.
 
 use anyhow::Context;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// Whom a token is for.
+/// The person a token is for.
 pub(crate) struct Bearer<'a> {
     pub(crate) member: Uuid,
     pub(crate) session: Uuid,
@@ -19,16 +19,16 @@ pub(crate) struct Bearer<'a> {
     pub(crate) ends_at: OffsetDateTime,
 }
 
-/// A signed token and how long it is good for.
+/// A signed token and how long it is valid.
 pub(crate) struct AccessToken {
     pub(crate) token: String,
     pub(crate) lifetime: Duration,
 }
 
-/// How long a device is remembered after its member last logged in from it.
+/// How long we remember a device after its member last logged in from it.
 pub(crate) const DEVICE_LIFETIME: Duration = Duration::days(180);
 
-/// A device that a member has logged in from. It opens nothing; it only has tries of its own.
+/// A device that a member has logged in from. It opens nothing; it only has password tries of its own.
 #[derive(Serialize, Deserialize)]
 struct Device {
     /// The member.
@@ -51,9 +51,8 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
-    /// `pem` holds one or more Ed25519 keys in PKCS#8. The first one signs; all are published, so
-    /// that a new key can be made known before it signs, and an old one stay known until its last
-    /// token has expired.
+    /// `pem` holds one or more Ed25519 keys in PKCS#8. The first one signs, and all are published. So a new
+    /// key can be known before it signs, and an old one stays known until its last token has expired.
     pub(crate) fn new(pem: &str, auth: &AuthConfig, lifetime: Duration) -> anyhow::Result<Self> {
         let keys: Vec<(EncodingKey, Jwk)> = blocks(pem).map(read_key).collect::<Result<_, _>>()?;
         let published = JwkSet { keys: keys.iter().map(|(_, public)| public.clone()).collect() };
@@ -70,7 +69,7 @@ impl Issuer {
         })
     }
 
-    /// What other services verify with.
+    /// The keys that other services verify with.
     pub(crate) fn published(&self) -> &JwkSet {
         &self.published
     }
@@ -96,7 +95,7 @@ impl Issuer {
         Ok(AccessToken { token, lifetime })
     }
 
-    /// For a device that `member` has just logged in from.
+    /// A token for a device that `member` has just logged in from.
     pub(crate) fn issue_device(&self, member: Uuid, device: Uuid) -> anyhow::Result<String> {
         let claims = Device {
             sub: member,
@@ -108,7 +107,7 @@ impl Issuer {
         encode(&self.header, &claims, &self.key).context("cannot sign a device's token")
     }
 
-    /// The device that `token` is of, if that is one of `member`'s.
+    /// The device of `token`, if it is one of `member`'s.
     pub(crate) fn device(&self, token: &str, member: Uuid) -> Option<Uuid> {
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[&self.iss]);
@@ -124,14 +123,14 @@ impl Issuer {
     }
 }
 
-/// The PEM blocks of a file, one after the other.
+/// The PEM blocks of a file, in order.
 fn blocks(pem: &str) -> impl Iterator<Item = String> {
     const BEGIN: &str = "-----BEGIN ";
     pem.split(BEGIN).skip(1).map(|rest| format!("{BEGIN}{}", rest.trim_end()))
 }
 
-/// A key and its public half, named by its RFC 7638 thumbprint: replicas that share the file agree
-/// on the name without talking.
+/// A key and its public half, named by its RFC 7638 thumbprint: replicas that share the file agree on the
+/// name without talking to each other.
 fn read_key(block: String) -> anyhow::Result<(EncodingKey, Jwk)> {
     let key = EncodingKey::from_ed_pem(block.as_bytes())
         .context("a signing key is not an Ed25519 private key in PKCS#8 PEM")?;

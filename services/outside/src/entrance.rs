@@ -4,8 +4,8 @@
 //! shopper ──▶ path prefix → component ──▶ its address, `X-Forwarded-For` completed
 //! ```
 //!
-//! It routes by the same table and hides the same paths; it knows nothing of tokens, as an Ingress
-//! does not. A component that does not answer is a 503, as from any proxy.
+//! It routes by the same table and hides the same paths. Like an Ingress, it knows nothing of tokens. If a
+//! component does not answer, the answer is 503, as from any proxy.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -50,7 +50,7 @@ struct Entrance {
     http: Client<HttpConnector, Body>,
 }
 
-/// Headers that belong to one connection and are not passed on (RFC 9110, section 7.6.1).
+/// Headers that belong to one connection and are not forwarded (RFC 9110, section 7.6.1).
 const OF_THE_CONNECTION: [HeaderName; 5] =
     [header::CONNECTION, header::TE, header::TRAILER, header::TRANSFER_ENCODING, header::UPGRADE];
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -96,7 +96,7 @@ async fn forward(
     for name in &OF_THE_CONNECTION {
         request.headers_mut().remove(name);
     }
-    // Behind what the shopper claims: whoever trusts one proxy reads the last entry.
+    // Appended after what the shopper claims: a service that trusts one proxy reads the last entry.
     let shopper = shopper.ip().to_string();
     if let Ok(value) = HeaderValue::from_str(&shopper) {
         request.headers_mut().append(FORWARDED_FOR, value);

@@ -1,4 +1,4 @@
-//! The simulated outside world, for development and tests: what the shop talks to and does not own.
+//! The simulated outside world, for development and tests: what the shop talks to but does not own.
 
 pub mod entrance;
 pub mod mail;

@@ -5,8 +5,8 @@
 //! lettre ──SMTP──▶ smtp (sessions) ──▶ mailbox (bounded, newest first) ◀── http ◀── tests, people
 //! ```
 //!
-//! It speaks enough of RFC 5321 for a real client (pooled connections, pipelined dot-stuffed data,
-//! size limit) and nothing that would make it useful to a spammer: there is no relaying.
+//! It speaks enough of RFC 5321 for a real client (pooled connections, pipelined dot-stuffed data, size
+//! limit). It does not relay, so it is useless to a spammer.
 
 mod http;
 mod mailbox;
@@ -32,7 +32,7 @@ pub struct Args {
     pub mail_http_listen: SocketAddr,
 }
 
-/// The addresses really bound, which differ from [`Args`] when a port there is 0.
+/// The addresses that are really bound. They differ from [`Args`] if a port there is 0.
 #[derive(Debug, Clone, Copy)]
 pub struct Bound {
     pub smtp: SocketAddr,
@@ -59,7 +59,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     .await
 }
 
-/// Serves until `stop` is cancelled; `on_bound` learns the addresses once both ports accept.
+/// Serves until `stop` is cancelled. `on_bound` gets the addresses once both ports accept connections.
 pub async fn run_until(
     args: Args,
     stop: CancellationToken,

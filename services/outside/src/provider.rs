@@ -1,12 +1,12 @@
-//! A simulated payment provider: the company outside that moves the money.
+//! A simulated payment provider: the outside company that moves the money.
 //!
-//! A card number comes in once, at `POST /v1/tokens`, and only a token derived from it goes out; the
-//! number itself is neither stored nor logged. A token and an `Idempotency-Key` make a charge, or set
-//! money aside that is captured or voided later ([`ledger`] holds the rules: one key, one charge). What has happened is also told by signed
-//! call-backs ([`callbacks`]), and `GET /v1/charges` lists everything for reconciliation. The
-//! misbehaviour of real providers is set at `/control` ([`settings`]): slow answers, declines, an
-//! answer that never comes although the charge was made, an outage, call-backs twice, late or out of
-//! order. State is in memory; with a state file ([`journal`]) it survives a restart.
+//! A card number comes in once, at `POST /v1/tokens`, and only a token derived from it goes out; the number
+//! is neither stored nor logged. A token and an `Idempotency-Key` make a charge, or set money aside that is
+//! captured or voided later. [`ledger`] has the rules: one key, one charge. Signed call-backs ([`callbacks`])
+//! also announce what happened, and `GET /v1/charges` lists everything for reconciliation. `/control`
+//! ([`settings`]) sets the misbehaviour of real providers: slow answers, declines, an answer that never comes
+//! although the charge was made, an outage, call-backs twice, late or out of order. State is in memory; with
+//! a state file ([`journal`]) it survives a restart.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -79,7 +79,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     serve(listener, provider).await
 }
 
-/// A simulator running inside this process, for tests and development. It stops when dropped.
+/// A simulator that runs inside this process, for tests and development. Dropping it stops it.
 pub struct Running {
     address: SocketAddr,
     stop: CancellationToken,
@@ -98,7 +98,7 @@ impl Drop for Running {
     }
 }
 
-/// Starts a simulator in the background; port 0 takes any free port.
+/// Starts a simulator in the background; port 0 picks any free port.
 pub async fn start(args: Args) -> anyhow::Result<Running> {
     let stop = CancellationToken::new();
     let (listener, provider) = bind(args, stop.clone()).await?;

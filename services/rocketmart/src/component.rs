@@ -1,4 +1,4 @@
-//! The components by name, and how each is run.
+//! The components by name, and how to run each.
 
 use std::path::PathBuf;
 use std::pin::Pin;

@@ -1,6 +1,6 @@
-//! `rocketmart dead-letters`: what components could not handle, and another try for it.
+//! `rocketmart dead-letters`: events that components could not handle, and a way to try them again.
 //!
-//! Run where Kafka can be reached, with the environment of a component: docs/dead-letters.md.
+//! Run it where Kafka can be reached, with the environment of a component: docs/dead-letters.md.
 
 use std::collections::BTreeSet;
 
@@ -91,7 +91,7 @@ impl Chosen {
         DeadLetterBox::of(&self.kafka, &self.component)
     }
 
-    /// All that were asked for, or an error that names the first that is not there.
+    /// All requested letters, or an error that names the first missing one.
     async fn letters(&self) -> Result<Vec<DeadLetter>> {
         let mut letters = self.letter_box().letters().await?;
         for id in &self.letter {
@@ -121,7 +121,7 @@ impl Chosen {
         let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
         let headers =
             letter.headers.iter().map(|(key, value)| (key.clone(), json!(value.as_ref().map(text))));
-        // JSON as it is, anything else as text.
+        // JSON as it is; anything else as text.
         let data = letter
             .payload
             .as_ref()
@@ -150,7 +150,7 @@ fn line(component: &str, letter: &DeadLetter) -> String {
         letter.header("ce_type").unwrap_or("no-event"),
         letter.header("ce_id").unwrap_or("-"),
         if letter.replayed_at.is_some() { "replayed" } else { "waits" },
-        // One line, whatever it says.
+        // On one line, whatever it contains.
         letter.error.escape_debug(),
     )
 }

@@ -1,7 +1,7 @@
-//! `rocketmart event-schemas`: the JSON Schemas of all events and their index, as kept in docs/events.
+//! `rocketmart event-schemas`: the JSON Schemas of all events and their index, as stored in docs/events.
 //!
-//! What is kept there was accepted once, and is what every later version is compared with: a change
-//! that would break somebody is refused, by the command and by the tests below.
+//! Those schemas were accepted once, and every later version is compared with them. The command and the tests
+//! below refuse a change that would break somebody.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -41,7 +41,7 @@ pub(crate) fn read() -> Vec<Read> {
     .concat()
 }
 
-/// Writes all schemas and the index into a folder, unless they break what is kept in `since`.
+/// Writes all schemas and the index into a folder, unless they break those in `since`.
 pub(crate) fn write(into: &Path, since: &Path) -> Result<()> {
     let broken = broken_since(since)?;
     ensure!(
@@ -66,7 +66,7 @@ fn files() -> Vec<(String, String)> {
     files
 }
 
-/// What receivers and producers that know the schemas in a folder would not survive.
+/// What would break receivers and producers that know the schemas in a folder.
 fn broken_since(folder: &Path) -> Result<Vec<String>> {
     let mut broken = Vec::new();
     let now = published();

@@ -1,8 +1,7 @@
-//! What the one binary of the shop's services does: `rocketmart <component>`.
+//! The one binary of the shop's services: `rocketmart <component>`.
 //!
-//! Each component comes from its service's crate, with its own arguments; what they need is listed
-//! in docs/contracts.md. Logs, metrics and the crypto provider are set up here, once, before a
-//! component starts.
+//! Each component comes from its service's crate, with its own arguments; docs/contracts.md lists what they
+//! need. Logs, metrics and the crypto provider are set up here, once, before a component starts.
 
 mod component;
 mod dead_letters;
@@ -14,11 +13,11 @@ use clap::Parser;
 use component::Component;
 use mimalloc::MiMalloc;
 
-/// A purchase is some eighty small pieces of memory, taken by one thread and given back by another.
+/// A purchase makes about eighty small allocations, which one thread takes and another frees.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// With the level at which it was compiled: figures of a program that was not optimized are figures of another.
+/// Includes the optimization level: figures of an unoptimized program are figures of another program.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (opt-level ", env!("OPT_LEVEL"), ")");
 
 /// Rocket Mart: flash sales on Kubernetes.
@@ -29,7 +28,7 @@ struct Cli {
     component: Component,
 }
 
-/// Does what the command line says.
+/// Runs what the command line says.
 pub async fn run() -> anyhow::Result<()> {
     Cli::parse().component.run().await
 }

@@ -1,9 +1,8 @@
-//! The OpenAPI documents: one of each service, and one of the whole shop that is merged from them.
+//! The OpenAPI documents: one for each service, and one for the whole shop, merged from them.
 //!
-//! Schemas that several services describe alike are one in the merged document. Where they differ, or
-//! refer to what differs, each keeps its own under the name of its service: `order.Line` and
-//! `delivery.Line`. Names depend on nothing but the documents, so the same code gives the same
-//! document.
+//! A schema that several services describe alike appears once in the merged document. If their schemas
+//! differ, or refer to schemas that differ, each service keeps its own under its name: `order.Line` and
+//! `delivery.Line`. Names depend only on the documents, so the same code gives the same document.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +14,7 @@ use utoipa::openapi::OpenApi;
 
 const SCHEMAS: &str = "#/components/schemas/";
 
-/// A service's name, and its description.
+/// A service's name and its description.
 type Service = (&'static str, fn() -> OpenApi);
 
 /// What is described: a component with an HTTP interface of its own, or all of them.
@@ -40,7 +39,7 @@ impl Described {
         ("search", rocketmart_search::api::openapi),
     ];
 
-    /// The document as it is served.
+    /// The document, as it is served.
     pub(crate) fn document(self) -> Result<String> {
         let of = match self {
             Self::Member => rocketmart_member::api::openapi,
@@ -107,7 +106,7 @@ fn entries(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
     object.as_object().into_iter().flatten()
 }
 
-/// Names under which services describe different things, also when only what they refer to differs.
+/// Names that services use for different schemas, even if only the schemas they refer to differ.
 fn differing_schemas(documents: &[(&str, Value)]) -> BTreeSet<String> {
     let mut by_name: BTreeMap<&String, Vec<&Value>> = BTreeMap::new();
     for (_, document) in documents {
@@ -144,7 +143,7 @@ fn refers_to_any(schema: &Value, names: &BTreeSet<String>) -> bool {
     }
 }
 
-/// No schema of ours has a dot in its name, so these are free.
+/// None of our schemas has a dot in its name, so these names are free.
 fn own_name(service: &str, name: &str, differing: &BTreeSet<String>) -> String {
     if differing.contains(name) { format!("{service}.{name}") } else { name.to_owned() }
 }
@@ -165,7 +164,7 @@ fn refer_to_own(value: &mut Value, service: &str, differing: &BTreeSet<String>) 
     }
 }
 
-/// An operation whose name another service uses as well gets its service before it.
+/// Puts the service's name before an operation's name if another service uses that name too.
 fn name_operations(documents: &mut [(&str, Value)]) -> Result<()> {
     let mut users: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (service, document) in documents.iter_mut() {

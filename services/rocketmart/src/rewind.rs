@@ -1,6 +1,6 @@
-//! `rocketmart rewind`: consumer groups read again what came since a backup was made.
+//! `rocketmart rewind`: makes consumer groups read again what came since a backup was made.
 //!
-//! Run where Kafka can be reached, with the environment of a component, while the workers are stopped:
+//! Run it where Kafka can be reached, with the environment of a component, while the workers are stopped:
 //! docs/restore.md.
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use rocketmart_kit::kafka::{self, Rewound};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A worker that was killed is a member of its group for so long.
+/// A killed worker stays a member of its group for this long.
 const LEAVING: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -74,7 +74,7 @@ mod tests {
 
     use crate::event_schemas;
 
-    /// Who reads a topic whole at each start has no group, and nothing to rewind.
+    /// A component that reads a whole topic at each start has no group and nothing to rewind.
     #[test]
     fn the_groups_are_those_of_the_workers_and_read_all_that_their_components_understand() {
         let groups = Component::ALL.into_iter().filter(|component| component.has_consumer_group());

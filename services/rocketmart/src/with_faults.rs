@@ -1,7 +1,7 @@
-//! `rocketmart` with crashes and mistakes on purpose, for `cargo xtask faults`; never in an image.
+//! `rocketmart` with crashes and bugs on purpose, for `cargo xtask faults`; never in an image.
 //!
-//! `ROCKETMART_FAILPOINT=<place>=<chance>` ends the process, as SIGKILL would, when it comes by the place, each
-//! time with that chance. `ROCKETMART_BUG=<name>` brings back a mistake that the faults must catch.
+//! `ROCKETMART_FAILPOINT=<place>=<chance>` ends the process as SIGKILL would, each time it reaches the place,
+//! with that chance. `ROCKETMART_BUG=<name>` puts back a bug that the faults must catch.
 
 use rocketmart_kit::failpoint::{self, Sabotage};
 

@@ -1,5 +1,5 @@
-//! Each component as a process that is started while nothing it needs is there (O2): alive and stoppable from the
-//! first moment, naming what is missing, and ready once that comes.
+//! Starts each component as a process while nothing that it needs is there (O2). It is alive and can be
+//! stopped from the first moment, names what is missing, and becomes ready once that comes.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
 
@@ -12,9 +12,9 @@ use rocketmart_harness::backing::Postgres;
 use rocketmart_harness::ports;
 use serde_json::Value;
 
-/// On a machine that does other things too.
+/// Enough for a machine that does other things too.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Nobody listens there.
+/// Nobody listens at this address.
 const NOBODY: &str = "127.0.0.1:1";
 /// The example key of RFC 8410.
 const SIGNING_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
@@ -55,7 +55,7 @@ impl Process {
         get(format!("{}/livez", self.admin)).await.is_ok_and(|answer| answer.status() == 200)
     }
 
-    /// What `/readyz` says.
+    /// The answer of `/readyz`.
     async fn readyz(&self) -> Option<(u16, Value)> {
         let answer = get(format!("{}/readyz", self.admin)).await.ok()?;
         let status = answer.status().as_u16();
@@ -66,13 +66,13 @@ impl Process {
         self.readyz().await.is_some_and(|(status, _)| status == 200)
     }
 
-    /// Names and reasons of what is missing; nothing if the process does not answer or is ready.
+    /// Names and reasons of what is missing; empty if the process does not answer or is ready.
     async fn missing(&self) -> String {
         let said = self.readyz().await.filter(|(status, _)| *status == 503);
         said.map(|(_, report)| report["missing"].to_string()).unwrap_or_default()
     }
 
-    /// SIGTERM; the status the process ends with.
+    /// Sends SIGTERM; returns the exit status.
     async fn stop(mut self) -> Option<i32> {
         let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(told.success());
@@ -181,7 +181,7 @@ async fn keys_that_were_away_are_fetched_within_a_second_or_two_and_kept_when_th
         missing.contains("signing-keys") && !missing.contains("postgresql")
     })
     .await;
-    // Long enough for pauses that grow with each failure to have grown.
+    // Long enough that pauses which grow with each failure have grown.
     tokio::time::sleep(Duration::from_secs(12)).await;
     let member = Process::start("member", &key, &[("DATABASE_URL", &member_db), ("LISTEN", &api)]);
     let are_published = async || get(&jwks).await.is_ok_and(|answer| answer.status() == 200);

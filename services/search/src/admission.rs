@@ -1,13 +1,14 @@
-//! How many searches run at once, how many wait for their turn, and what becomes of the others.
+//! How many searches run at once, how many wait for their turn, and what happens to the others.
 //!
 //! ```text
 //!  shoppers ──▶ places (running and waiting) ──▶ turns (one per processor) ──▶ blocking threads
 //!                    └ none left: 429 at once        └ not within PATIENCE: 429
 //! ```
 //!
-//! A search is processor time and memory for as long as it runs. More of them at once than there are processors end
-//! no sooner and hold all their memory meanwhile, so only so many are let in that each ends while its shopper still
-//! looks. A search goes on when its shopper has gone, and keeps its turn until it ends.
+//! A search takes processor time and memory for as long as it runs. If more run at once than there are
+//! processors, none ends sooner and all hold their memory meanwhile. So we let in only as many as can end
+//! while their shoppers still look. A search goes on after its shopper has left, and keeps its turn until it
+//! ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 
-/// Longest wait for a turn.
+/// The longest wait for a turn.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -28,13 +29,13 @@ pub struct AdmissionArgs {
     pub searches_waiting: usize,
 }
 
-/// Who may search now.
+/// Decides who may search now.
 pub(crate) struct Admission {
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
 }
 
-/// Why a search was not run.
+/// Why a search did not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotRun {
     #[error("too many searches at once")]
@@ -93,7 +94,7 @@ mod tests {
                 (Arc::clone(&running), Arc::clone(&most), Arc::clone(&refused));
             let outcome = admission.run(move || {
                 most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                // Nobody is done before everybody has come.
+                // Nobody finishes before everybody has arrived.
                 while turned_away.load(Ordering::SeqCst) < 190 {
                     std::thread::sleep(Duration::from_millis(1));
                 }

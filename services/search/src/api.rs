@@ -36,7 +36,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Service::start(&args.listen, async { service(&args) }).await
 }
 
-/// Search, ready to run; ready to be asked once its index is complete.
+/// Search as a service; it is ready once its index is complete.
 pub fn service(args: &Args) -> anyhow::Result<Service> {
     let index = Arc::new(ProductIndex::in_memory()?);
     let stock = Arc::new(Stock::new(Arc::clone(&index)));
@@ -57,7 +57,7 @@ pub fn service(args: &Args) -> anyhow::Result<Service> {
                 Ok(())
             }
         })
-        // What was indexed is found all the same.
+        // What was indexed can still be found.
         .degrades("kafka", move || {
             let broker = broker.clone();
             async move { broker.ready().await }

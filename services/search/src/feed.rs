@@ -1,9 +1,9 @@
 //! From the topic into the index.
 //!
-//! A batch of events is one commit of the index, so a backlog is taken in large steps and a single
-//! change within milliseconds. The last event of a product wins; the topic keeps each product's
-//! events in order, and applying one again changes nothing. How long a change took from its event's
-//! time until it could be found is measured once the backlog is done.
+//! A batch of events is one commit of the index, so a backlog is processed in large steps and a single change
+//! within milliseconds. The last event of a product wins. The topic keeps each product's events in order, and
+//! applying one again changes nothing. Once the backlog is done, we measure how long each change took from
+//! its event's time until it could be found.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,7 @@ use crate::index::{Change, ProductIndex};
 use crate::product::ProductSnapshot;
 use crate::stock::Stock;
 
-/// What search reads, by type.
+/// The topics that search reads, by type.
 pub fn read() -> Vec<Read> {
     let search = Component::Search;
     vec![Read::part_of::<ProductChanged, ProductSnapshot>(search), Read::of::<StockLevel>(search)]
@@ -39,7 +39,7 @@ impl Feed {
         Self { index, stock, caught_up: AtomicBool::new(false) }
     }
 
-    /// All that was in the topic at the start can be found now.
+    /// Everything that was in the topic at the start can be found now.
     pub(crate) fn catch_up(&self) {
         tracing::info!(products = self.index.product_count(), "the index is complete");
         self.caught_up.store(true, Ordering::Release);
@@ -75,7 +75,7 @@ impl Handler for Feed {
     }
 }
 
-/// What an event does to the index; `None` for kinds of events this version does not know.
+/// What an event does to the index; `None` for kinds of events that this version does not know.
 fn change(event: &Event) -> anyhow::Result<Option<Change>> {
     if event.is_tombstone() {
         let product_id: Uuid = event.key.parse().context("the key of a tombstone is no product id")?;

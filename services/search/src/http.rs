@@ -20,11 +20,11 @@ use crate::admission::{Admission, NotRun};
 use crate::feed::Feed;
 use crate::index::{self, Cursor, Filters, Found, ProductIndex, SearchError, Sort};
 
-/// Longest text searched for, in characters.
+/// The longest search text, in characters.
 const TEXT_CHARS: usize = 200;
-/// Most words searched for at once.
+/// The most words in one search.
 const WORDS: usize = 24;
-/// How soon a shopper who was turned away may try again.
+/// When a shopper who was turned away may try again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the handler needs.
@@ -206,7 +206,7 @@ impl SearchQuery {
     }
 }
 
-/// An order, a currency and whole numbers: any of them is a place, though no hit may be there.
+/// An order, a currency and whole numbers. Any of them is a valid place, even if no hit is there.
 impl Place for Cursor {
     type Written = Self;
 

@@ -5,10 +5,10 @@
 //!   topic `stock-levels` ──────────────┘
 //! ```
 //!
-//! The topics are the only source: they are compacted, so they hold every product there is, and a replica
-//! builds its whole index from them on start ([`feed`]). Until that is done it is not ready. Nothing
-//! is kept on disk, replicas know nothing of each other, and one more is one more reader. A replica takes as many
-//! searches at once as it can answer soon ([`admission`]).
+//! The topics are the only source. They are compacted, so they contain every product there is, and a replica
+//! builds its whole index from them at start ([`feed`]). Until then it is not ready. Nothing is stored on
+//! disk, replicas do not know each other, and one more replica is just one more reader. A replica accepts as
+//! many searches at once as it can answer soon ([`admission`]).
 
 pub mod admission;
 pub mod api;

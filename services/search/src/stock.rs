@@ -1,12 +1,13 @@
-//! What can be had: products as their sellers tell of them, and how many units are left as order tells.
+//! What can be bought: products as their sellers describe them, and how many units are left according to
+//! order.
 //!
 //! ```text
 //!   `products` ─────▶ Stock ──▶ index
-//!   `stock-levels` ──▶  │  (a product is indexed again when it is sold out, or to be had again)
+//!   `stock-levels` ──▶  │  (a product is indexed again when it is sold out or available again)
 //! ```
 //!
-//! The two topics are read side by side, so either may know of a SKU first. Until order has told of one, its
-//! seller's quantity stands for what is left.
+//! The two topics are read side by side, so either may mention a SKU first. Until order has mentioned one,
+//! its seller's quantity stands for what is left.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,10 +26,10 @@ pub(crate) struct Stock {
     known: Mutex<Known>,
 }
 
-/// Held while the index is written, so that what is indexed is what was known last.
+/// Held while the index is written, so that the index has what was known last.
 #[derive(Default)]
 struct Known {
-    /// Those that can be found.
+    /// The products that can be found.
     products: HashMap<Uuid, ProductSnapshot>,
     levels: HashMap<String, StockLevel>,
 }
@@ -38,7 +39,7 @@ impl Stock {
         Self { index, known: Mutex::default() }
     }
 
-    /// Applies changes of products; when it returns they are searchable.
+    /// Applies changes of products; when it returns they can be found.
     pub(crate) fn follow(&self, mut changes: Vec<Change>) -> tantivy::Result<()> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for change in &mut changes {
@@ -50,7 +51,7 @@ impl Stock {
         self.index.apply(&changes)
     }
 
-    /// Applies levels; only products that are sold out now, or to be had again, are indexed again.
+    /// Applies levels. Only products that are now sold out, or available again, are indexed again.
     fn follow_levels(&self, levels: Vec<StockLevel>) -> tantivy::Result<()> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let changed: BTreeSet<Uuid> = levels.into_iter().filter_map(|level| known.level(level)).collect();
@@ -64,7 +65,7 @@ impl Stock {
 }
 
 impl Known {
-    /// Takes a product over, with what is left of it.
+    /// Adds a product to what is known, and sets how much of it is left.
     fn put(&mut self, product: &mut ProductSnapshot) {
         for variant in &mut product.variants {
             let level = self.levels.get(&variant.sku);
@@ -79,7 +80,7 @@ impl Known {
         }
     }
 
-    /// Takes a level over; the product that it makes in stock or out of it.
+    /// Notes a level; returns the product that it makes available or sold out.
     fn level(&mut self, level: StockLevel) -> Option<Uuid> {
         if self.levels.get(&level.sku).is_some_and(|known| known.version >= level.version) {
             return None;
@@ -96,7 +97,7 @@ impl Known {
     }
 }
 
-/// What follows the levels.
+/// The handler that follows the levels.
 pub(crate) struct Levels(pub(crate) Arc<Stock>);
 
 #[async_trait]

@@ -1,5 +1,5 @@
-//! What must never be: units sold twice, orders lost, money taken twice. And what may be gone: orders that a
-//! shopper was told of just before Redis lost its volume.
+//! What must never happen: units sold twice, orders lost, money taken twice. And what may be gone: orders
+//! that a shopper was told of just before Redis lost its volume.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::units_of;
 use crate::{books::Books, history::Told};
 
-/// An answer reaches the shopper so long after Redis has given it.
+/// An answer reaches the shopper at most this long after Redis gave it.
 const ANSWERED_WITHIN: Duration = Duration::seconds(1);
 
 /// Units of paid orders beyond those that were put on sale.
@@ -20,22 +20,21 @@ pub fn oversold(books: &Books) -> i64 {
         .sum()
 }
 
-/// Orders that a shopper was given a 2xx for and that PostgreSQL does not know, without those that are
-/// known to be [`gone`].
+/// Orders that a shopper got a 2xx for and that PostgreSQL does not know, without those that are [`gone`].
 pub fn lost(history: &[Told], books: &Books) -> Vec<Uuid> {
     let accepted: BTreeSet<Uuid> = history.iter().filter_map(Told::accepted).collect();
     let gone = gone(history, books);
     accepted.into_iter().filter(|order| !books.orders.contains_key(order) && !gone.contains(order)).collect()
 }
 
-/// Orders that were acknowledged just before Redis lost its volume, at a time that the rebuild of the sale
-/// names as unknown, and that no book has.
+/// Orders that Redis acknowledged just before it lost its volume, in the time that the rebuild of the sale
+/// calls unknown, and that are in no book.
 pub fn gone(history: &[Told], books: &Books) -> BTreeSet<Uuid> {
     let accepted = history.iter().filter(|told| is_unknown(told, books)).filter_map(Told::accepted);
     accepted.filter(|order| !books.orders.contains_key(order)).collect()
 }
 
-/// Whether an answer was given when Redis was about to lose what it said.
+/// Whether the answer came when Redis was about to forget it.
 pub(super) fn is_unknown(told: &Told, books: &Books) -> bool {
     let Ok(ended) = OffsetDateTime::from_unix_timestamp_nanos(i128::from(told.ended_us) * 1_000) else {
         return false;
@@ -43,7 +42,7 @@ pub(super) fn is_unknown(told: &Told, books: &Books) -> bool {
     books.unknown.iter().any(|(from, until)| *from <= ended && ended <= *until + ANSWERED_WITHIN)
 }
 
-/// Orders that more was taken for than they cost, refunds deducted.
+/// Orders for which more was taken than they cost, net of refunds.
 pub fn charged_twice(books: &Books) -> Vec<Uuid> {
     let mut net: HashMap<&str, i64> = HashMap::new();
     for charge in books.charges.iter().filter(|charge| charge.succeeded) {

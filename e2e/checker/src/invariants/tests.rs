@@ -1,4 +1,4 @@
-//! Balanced books pass; each planted error is found by the invariant it breaks.
+//! Balanced books pass. Each planted error is found by the invariant it breaks.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -57,7 +57,7 @@ fn balanced() -> (Vec<Told>, Books) {
     (history, books)
 }
 
-/// The invariants that are broken after `plant`.
+/// The invariants that `plant` breaks.
 fn broken(plant: impl FnOnce(&mut Vec<Told>, &mut Books)) -> Vec<&'static str> {
     let (mut history, mut books) = balanced();
     plant(&mut history, &mut books);
@@ -105,7 +105,7 @@ fn an_order_that_went_with_redis_is_no_difference_if_the_rebuild_names_its_momen
     assert_eq!(lose(vec![(at(1), at(2))], 1, 0), Vec::<&str>::new());
     assert_eq!(lose(vec![(at(3), at(4))], 0, 0), ["I3", "I6", "I7"]);
     assert_eq!(lose(vec![], 0, 0), ["I3", "I6", "I7"]);
-    // It had left Redis, so it should have been found in Kafka; and nothing was to be charged for it.
+    // The order had left Redis, so Kafka should have it, and nobody should have been charged for it.
     assert_eq!(lose(vec![(at(1), at(2))], 0, 0), ["I7"]);
     assert_eq!(lose(vec![(at(1), at(2))], 1, 100), ["I4"]);
 }
@@ -157,7 +157,7 @@ fn a_shipment_of_an_unpaid_order_is_found() {
     assert_eq!(broken(|_, books| drop(books.shipments.insert(id(2), "preparing".into()))), ["I4"]);
 }
 
-/// Order 1, after payment: cancelled before it left, all money back.
+/// Order 1, cancelled after payment and before it was shipped, all money back.
 fn cancel_after_payment(books: &mut Books) {
     let cancelled = order(books, 1);
     (cancelled.state, cancelled.refunded) = ("cancelled".into(), 100);
@@ -349,7 +349,7 @@ fn an_unknown_purchase_is_resolved_by_a_later_answer_or_by_what_redis_remembers(
         ended_us: 1,
     };
     let refused = Told { outcome: "refused".into(), ..unknown(70, 80) };
-    // Buyer 11's was answered in the end; 12's answer never came but the order is there.
+    // Buyer 11 got an answer in the end. Buyer 12 never did, but the order is there.
     history.retain(|told| told.buyer != id(12));
     history.extend([unknown(11, 31), unknown(12, 32), unknown(70, 80), refused, unknown(71, 81)]);
     let expected =

@@ -1,4 +1,4 @@
-//! Purchases whose answer never came.
+//! Purchases that never got an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,22 +7,22 @@ use uuid::Uuid;
 
 use crate::{books::Books, history::Told};
 
-/// What became of purchases whose answer never came, by buyer and key.
+/// What became of purchases that never got an answer, by buyer and key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Unknowns {
-    /// Keys with at least one request without a definite answer.
+    /// Keys with at least one request that got no definite answer.
     pub keys: usize,
-    /// Asked again with the same key, and told the order.
+    /// The shopper asked again with the same key and got the order.
     pub answered_later: usize,
-    /// Asked again with the same key, and refused.
+    /// The shopper asked again with the same key and was refused.
     pub refused_later: usize,
-    /// Never answered; Redis shows that the purchase was made (it was paid, or it expired).
+    /// Never answered, but Redis shows that the purchase was made (it was paid, or it expired).
     pub had_happened: usize,
     /// Never answered, and never made.
     pub had_not_happened: usize,
 }
 
-/// Resolves every unknown purchase by what was said later and by what Redis remembers.
+/// Resolves every unknown purchase from later answers and from what Redis remembers.
 pub fn unknowns(history: &[Told], books: &Books) -> Unknowns {
     let mut outcomes: BTreeMap<(Uuid, Uuid), BTreeSet<&str>> = BTreeMap::new();
     for told in history.iter().filter(|told| told.operation == "purchase") {

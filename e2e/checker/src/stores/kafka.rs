@@ -16,8 +16,7 @@ use crate::books::Books;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Reads both topics to their present end, from the moment `since_ms` (0: from their beginning).
-/// Blocking.
+/// Reads both topics from `since_ms` (0: from the beginning) to their present end. Blocking.
 pub fn read(brokers: &str, prefix: &str, sale: Uuid, since_ms: i64, books: &mut Books) -> Result<()> {
     let sale = sale.to_string();
     each(brokers, &format!("{prefix}reservations"), since_ms, |event_type, data| {
@@ -29,7 +28,7 @@ pub fn read(brokers: &str, prefix: &str, sale: Uuid, since_ms: i64, books: &mut 
         let order = order_of(data).filter(|order| books.orders.contains_key(order));
         match event_type {
             "rocketmart.payment.succeeded.v1" => books.succeeded_events.extend(order),
-            // One that is closed was not declined: it came too late to be charged.
+            // A closed payment was not declined: it came too late to be charged.
             "rocketmart.payment.failed.v1" if data["closed"] != true => books.declined_events.extend(order),
             _ => {}
         }
@@ -45,9 +44,9 @@ fn each(brokers: &str, topic: &str, since_ms: i64, mut see: impl FnMut(&str, &Va
         .set("bootstrap.servers", brokers)
         .set("group.id", "rocketmart-checker")
         .set("enable.auto.commit", "false")
-        // The last offset may be the end of a transaction, which is no message.
+        // The last offset may be a transaction's end marker, which is not a message.
         .set("enable.partition.eof", "true")
-        // The end of a partition is told once the broker has waited for more.
+        // The broker reports the end of a partition only after it has waited for more.
         .set("fetch.wait.max.ms", "10")
         .create()?;
     let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).context("asking Kafka for partitions")?;
@@ -82,7 +81,7 @@ fn each(brokers: &str, topic: &str, since_ms: i64, mut see: impl FnMut(&str, &Va
     Ok(())
 }
 
-/// The offset from which a partition is read; `None` when nothing in it is new enough.
+/// The offset to read a partition from; `None` when nothing in it is new enough.
 fn first(
     consumer: &BaseConsumer,
     topic: &str,

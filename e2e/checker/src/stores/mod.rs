@@ -1,4 +1,4 @@
-//! Reading the stores, each in its own file, formats as in docs/contracts.md.
+//! Readers of the stores, one file each. The formats are those of docs/contracts.md.
 
 pub mod kafka;
 pub mod provider;

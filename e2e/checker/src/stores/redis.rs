@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use crate::books::{Books, Reservation, Units};
 
-/// A field that keeps each key of a sale in being, and says nothing about it.
+/// A field that keeps each key of a sale in existence and has no other meaning.
 const ANCHOR: &str = "anchor";
 
-/// A sale of a million orders takes seconds to be sent in one answer.
+/// A sale of a million orders comes in one answer, which takes seconds to send.
 const ANSWER_LIMIT: Duration = Duration::from_mins(2);
 
 pub async fn read(url: &str, sale: Uuid, books: &mut Books) -> Result<()> {
@@ -51,8 +51,8 @@ pub async fn read(url: &str, sale: Uuid, books: &mut Books) -> Result<()> {
     Ok(())
 }
 
-/// `state|buyer|amount|reserved at|pay by|method|address|sku*quantity*price,…`, and `|declined payments` once there
-/// is one.
+/// `state|buyer|amount|reserved at|pay by|method|address|sku*quantity*price,…`, followed by `|declined
+/// payments` once there is one.
 fn parse_record(record: &str) -> Result<Reservation> {
     let fields: Vec<&str> = record.split('|').collect();
     let ([state, buyer, _, _, _, _, _, lines] | [state, buyer, _, _, _, _, _, lines, _]) = fields[..] else {

@@ -1,4 +1,4 @@
-//! PostgreSQL: orders and ledger, payments, shipments; each from its own service's database.
+//! PostgreSQL: orders and ledger, payments, shipments, each from the database of its own service.
 
 use anyhow::{Context, Result};
 use sqlx::{PgPool, Row as _, postgres::PgPoolOptions};
@@ -76,7 +76,7 @@ pub async fn read_orders(url: &str, sale: Uuid, books: &mut Books) -> Result<()>
     Ok(())
 }
 
-/// Payments of the orders that are in the books already.
+/// Payments for the orders that are already in the books.
 pub async fn read_payments(url: &str, books: &mut Books) -> Result<()> {
     let rows = sqlx::query("SELECT order_id, state, amount, refunded FROM payments")
         .fetch_all(&connect(url).await?)
@@ -95,7 +95,7 @@ pub async fn read_payments(url: &str, books: &mut Books) -> Result<()> {
     Ok(())
 }
 
-/// Shipments of the orders that are in the books already.
+/// Shipments of the orders that are already in the books.
 pub async fn read_shipments(url: &str, books: &mut Books) -> Result<()> {
     let rows = sqlx::query("SELECT order_id, state FROM shipments").fetch_all(&connect(url).await?).await?;
     for row in rows {

@@ -1,4 +1,4 @@
-//! What happens to PostgreSQL: it dies, hangs, has others' locks and a busy disk.
+//! What happens to PostgreSQL: it dies, hangs, meets others' locks, or has a busy disk.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use super::{Fault, rest};
 use crate::{strangers, world::World};
 
-/// A killed server starts again by then.
+/// A killed server has restarted within this time.
 const RESTART_LIMIT: Duration = Duration::from_mins(1);
 
 pub(super) fn inject(fault: &Fault, world: &World) -> Result<()> {
@@ -44,7 +44,7 @@ pub(super) fn inject(fault: &Fault, world: &World) -> Result<()> {
     }
 }
 
-/// Until the children of the killed server have noticed, a new one refuses to start.
+/// A new server refuses to start until the killed server's children have noticed.
 pub(super) fn restart(world: &World) -> Result<()> {
     let deadline = Instant::now() + RESTART_LIMIT;
     world.with_stack(|stack| stack.backing.postgres.begin_restart())?;
@@ -64,11 +64,11 @@ pub(super) fn restart(world: &World) -> Result<()> {
     }
 }
 
-/// A signal to a process and to those it has forked.
+/// Signals a process and its children.
 fn signal_family(pid: u32, name: &str) -> Result<()> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
     let family = std::iter::once(pid.to_string()).chain(children.split_whitespace().map(str::to_owned));
-    // One of them may have ended by itself meanwhile.
+    // One of them may already have ended by itself.
     std::process::Command::new("kill").args(["-s", name]).args(family).output()?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What happens to the shop's own processes: stopped, frozen, restarted in turn, in another time.
+//! What happens to the shop's own processes: stopped, frozen, restarted in turn, given a wrong clock.
 
 use std::{
     path::Path,
@@ -12,11 +12,11 @@ use rocketmart_harness::stack::Component;
 use super::{postgres, rest};
 use crate::world::World;
 
-/// Time of a rolling restart's replica to become ready again.
+/// A replica of a rolling restart has this long to become ready again.
 const ROLL_LIMIT: Duration = Duration::from_mins(1);
-/// Between two restarts in a rebalance storm: less than a group needs to settle.
+/// The pause between two restarts in a rebalance storm, shorter than a group needs to settle.
 const STORM_PAUSE: Duration = Duration::from_millis(700);
-/// A replica has come by its failpoint by then.
+/// A replica has reached its failpoint within this time.
 const FIRST_DEATH_LIMIT: Duration = Duration::from_mins(1);
 const FAILPOINT: &str = "ROCKETMART_FAILPOINT";
 /// Debian's libfaketime.
@@ -35,7 +35,7 @@ pub(super) fn roll(world: &World, component: Component) -> Result<()> {
     for replica in 0..world.with_stack(|stack| stack.replicas(component)) {
         let before = world.with_stack(|stack| stack.pid(component, replica));
         world.with_stack(|stack| stack.signal(component, replica, "TERM"))?;
-        // Its successor is started by the supervisor; the next one is stopped once it is ready.
+        // The supervisor starts its successor. The next replica is stopped once that one is ready.
         let deadline = Instant::now() + ROLL_LIMIT;
         while !world
             .with_stack(|stack| stack.pid(component, replica) != before && stack.is_ready(component, replica))
@@ -61,7 +61,7 @@ pub(super) fn die(world: &World, component: Component, failpoint: &str, seconds:
     arm(Some(failpoint))?;
     thread::sleep(Duration::from_secs(2));
     let before = world.revivals();
-    // Who was killed to be armed gets partitions again only when its group has noticed.
+    // A replica killed to arm it gets partitions again only when its group has noticed.
     let deadline = Instant::now() + FIRST_DEATH_LIMIT;
     while world.revivals() == before && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(200));
@@ -80,7 +80,7 @@ pub(super) fn rebalance_storm(world: &World, component: Component, seconds: u64)
         if Instant::now() >= end {
             break;
         }
-        // The supervisor starts it again; one that is just starting may not be there.
+        // The supervisor restarts it. A replica that is just starting may not be there.
         let _ = world.with_stack(|stack| stack.signal(component, turn, "TERM"));
         thread::sleep(STORM_PAUSE);
     }
@@ -92,7 +92,7 @@ pub(super) fn clock(world: &World, component: Component, minutes: i64, seconds: 
     let settings = [
         ("LD_PRELOAD", library.to_owned()),
         ("FAKETIME", format!("{minutes:+}m")),
-        // Intervals are measured by the monotonic clock, which nobody sets.
+        // Intervals use the monotonic clock, which nobody sets.
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
     ];
     let set = |on: bool| -> Result<()> {

@@ -1,4 +1,5 @@
-//! What happens to Redis: it dies, hangs, loses its disk's room, half a command, its functions or all it has.
+//! What happens to Redis: it dies, hangs, runs out of disk, or loses half a command, its functions or
+//! everything.
 
 use std::{thread, time::Duration};
 
@@ -9,7 +10,7 @@ use tokio::runtime::Handle;
 use super::{Fault, rest};
 use crate::{disk, world::World};
 
-/// A sale is rebuilt by then.
+/// A sale is rebuilt within this time.
 const REBUILD_LIMIT: Duration = Duration::from_mins(2);
 
 pub(super) fn inject(fault: &Fault, world: &World) -> Result<()> {
@@ -25,7 +26,7 @@ pub(super) fn inject(fault: &Fault, world: &World) -> Result<()> {
             world.with_disk(|disk| disk.fill())?;
             rest(*seconds);
             world.with_disk(|disk| disk.make_room())?;
-            // Redis may have given up (`appendfsync always` leaves it no choice).
+            // Redis may have exited (`appendfsync always` leaves it no choice).
             world.with_stack(|stack| if stack.backing.redis.runs()? { Ok(()) } else { again(stack) })
         }
         Fault::RedisTornTail => world.with_stack(|stack| {
@@ -63,7 +64,7 @@ pub(super) fn inject(fault: &Fault, world: &World) -> Result<()> {
     }
 }
 
-/// The operator's part, which begins when it looks next; how long all of it takes counts as recovering.
+/// The operator's part, which begins when the operator looks next. The whole time counts as recovery.
 pub(super) fn rebuild(world: &World) -> Result<()> {
     let (api, sale) = (world.internal_api().clone(), world.probe_pool()?.sale().to_owned());
     thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! PostgreSQL is lost in the middle of a sale, with Redis or without, and the shop comes back from a backup and from
-//! Kafka's log: the steps of docs/restore.md, the operator's played through the internal API.
+//! PostgreSQL is lost in the middle of a sale, with or without Redis, and the shop comes back from a backup
+//! and Kafka's log. This follows docs/restore.md; the internal API stands in for the operator's steps.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
@@ -10,7 +10,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{redis, rest};
 use crate::{command::run, world::World};
 
-/// No worker is that far behind when the backup is begun.
+/// No worker is this far behind when the backup begins.
 const BEHIND: Duration = Duration::from_mins(1);
 
 pub(super) fn both_lost(world: &World, seconds: u64) -> Result<()> {
@@ -18,7 +18,7 @@ pub(super) fn both_lost(world: &World, seconds: u64) -> Result<()> {
     redis::rebuild(world)
 }
 
-/// Redis knows more than the backup and is left as it is.
+/// Redis knows more than the backup and stays as it is.
 pub(super) fn postgres_lost(world: &World, seconds: u64) -> Result<()> {
     back_from_backup(world, seconds, false)
 }
@@ -27,7 +27,7 @@ fn back_from_backup(world: &World, seconds: u64, without_redis: bool) -> Result<
     let folder = world.with_stack(|stack| stack.folder().join("backup"));
     fs::create_dir_all(&folder)?;
     let begun = OffsetDateTime::now_utc();
-    // One database after the other, so that they are of different moments.
+    // One database after the other, so that their backups are of different moments.
     for database in Backing::databases() {
         world.with_stack(|stack| stack.backing.postgres.dump(database, &folder.join(database)))?;
     }
@@ -40,7 +40,7 @@ fn back_from_backup(world: &World, seconds: u64, without_redis: bool) -> Result<
     });
     each(world, Stack::take_down)?;
     world.with_stack(|stack| {
-        // Empty only once nobody is left who would work with it.
+        // Empty Redis only once nobody is left to work with it.
         if without_redis {
             stack.backing.redis.restart_empty()?;
         }
@@ -50,7 +50,7 @@ fn back_from_backup(world: &World, seconds: u64, without_redis: bool) -> Result<
     each(world, Stack::start)
 }
 
-/// Everything of the shop; the world outside goes on.
+/// Every component of the shop; the outside world keeps running.
 fn each(world: &World, act: impl Fn(&mut Stack, Component, usize) -> Result<()>) -> Result<()> {
     world.with_stack(|stack| {
         for component in Component::ALL.into_iter().filter(|component| !component.is_simulator()) {
@@ -81,7 +81,7 @@ fn rewind(world: &World, to: OffsetDateTime) -> Result<()> {
     )
 }
 
-/// A command of the image.
+/// Runs a command of the image.
 fn rocketmart(program: &Path, brokers: &str, arguments: &[&str]) -> Result<()> {
     run(Command::new(program).args(arguments).env("KAFKA_BROKERS", brokers))
 }

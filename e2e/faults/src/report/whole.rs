@@ -1,5 +1,5 @@
-//! Runs of all rows, one after the other, as they lie in the record: a row that holds three times may have been
-//! repeated until it did, a whole run may not.
+//! Whole runs in the record: all rows, one after the other. A row that held three times may have been
+//! repeated until it did; a whole run cannot have been.
 
 use std::fmt::Write as _;
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use super::{all, commits, held, minute, sum};
 
-/// How many of them the document tells of.
+/// How many of them the document shows.
 const NEWEST: usize = 5;
 
-/// The table of the newest whole runs, the newest last.
+/// The table of the newest whole runs, newest last.
 pub(super) fn table(runs: &[Value], rows: &[&str]) -> Result<String> {
     let whole = whole(runs, rows);
     if whole.is_empty() {
@@ -45,7 +45,7 @@ pub(super) fn table(runs: &[Value], rows: &[&str]) -> Result<String> {
     Ok(text)
 }
 
-/// Where each row of the list follows on the one before.
+/// Finds runs where each row of the list follows the one before.
 fn whole<'a>(runs: &'a [Value], rows: &[&str]) -> Vec<&'a [Value]> {
     let in_order = |window: &&[Value]| window.iter().zip(rows).all(|(run, row)| run["name"] == *row);
     runs.windows(rows.len()).filter(in_order).collect()

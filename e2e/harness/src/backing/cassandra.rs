@@ -1,4 +1,4 @@
-//! One Cassandra node; tests are kept apart by keyspace.
+//! One Cassandra node; each test has its own keyspace.
 
 use std::{
     fs,
@@ -15,18 +15,18 @@ use crate::{
 
 /// A Cassandra process.
 ///
-/// It is the one backing server that is made less careful than in production: nobody can take it down
-/// and look at what it kept, and made careful it takes a second for every table.
+/// It is the only backing server that is less durable than in production. Nobody can take it down and look at
+/// what it kept, and with production's durability every table takes a second.
 #[derive(Debug)]
 pub struct Cassandra {
     _process: Process,
     port: u16,
 }
 
-/// It listens after ten seconds on an idle machine.
+/// It listens after ten seconds on an idle machine, later on a busy one.
 const START_LIMIT: Duration = Duration::from_mins(3);
 
-/// What Cassandra asks of a JDK, one argument a line.
+/// The JDK options that Cassandra needs, one per line.
 const JDK_OPTIONS: &str = include_str!("../../../../images/cassandra/jdk17.options");
 
 impl Cassandra {
@@ -53,7 +53,7 @@ impl Cassandra {
     }
 }
 
-/// The quick compiler alone: a test needs a node soon, not a fast one.
+/// Only the quick compiler: a test needs a node soon, not a fast one.
 fn arguments(libraries: &Path, dir: &Path) -> Result<Vec<String>> {
     let mut arguments: Vec<String> =
         JDK_OPTIONS.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
@@ -66,12 +66,12 @@ fn arguments(libraries: &Path, dir: &Path) -> Result<Vec<String>> {
         format!("-Dcassandra.config=file://{}", configuration(dir).display()),
         format!("-Dcassandra.storagedir={}", dir.join("data").display()),
         format!("-Dlogback.configurationFile={}", dir.join("logback.xml").display()),
-        // There is nobody to wait for.
+        // There is no other node to wait for.
         "-Dcassandra.skip_wait_for_gossip_to_settle=0".into(),
         "-Dcassandra.ring_delay_ms=0".into(),
-        // Else every change of the schema writes ten tables to disk; a test makes a dozen tables.
+        // Otherwise every schema change writes ten tables to disk, and a test makes a dozen tables.
         "-Dcassandra.test.flush_local_schema_changes=false".into(),
-        // Without it two nodes of one machine want the same management port.
+        // Otherwise two nodes on one machine want the same management port.
         "-Dcassandra.jmx.local.port=0".into(),
         "-cp".into(),
         format!("{}/*", libraries.display()),
@@ -80,7 +80,7 @@ fn arguments(libraries: &Path, dir: &Path) -> Result<Vec<String>> {
     Ok(arguments)
 }
 
-/// The agent that measures objects on the heap, whatever its version.
+/// The agent that measures objects on the heap, in whatever version is there.
 fn agent(libraries: &Path) -> Result<PathBuf> {
     fs::read_dir(libraries)?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
@@ -92,7 +92,7 @@ fn configuration(dir: &Path) -> PathBuf {
     dir.join("cassandra.yaml")
 }
 
-/// Memory is not taken by the megabyte, since there are many tables with a few rows each.
+/// Allocates memory in small pieces, because there are many tables with few rows each.
 fn cassandra_yaml(port: u16, storage_port: u16, data: &Path) -> String {
     let data = data.display();
     format!(

@@ -1,4 +1,4 @@
-//! An authority of a test's own and a certificate for 127.0.0.1, signed by it.
+//! A certificate authority for one test, and a certificate for 127.0.0.1 that it signed.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,7 +16,7 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    /// Those that were made beside this file of an authority.
+    /// The files that were made beside this authority's file.
     pub(super) fn beside(authority: &Path) -> Self {
         let file = |name: &str| authority.with_file_name(name);
         Self { authority: file("ca.crt"), certificate: file("server.crt"), key: file("server.key") }

@@ -1,4 +1,4 @@
-//! One Kafka broker in `KRaft` mode; tests are kept apart by topic prefix.
+//! One Kafka broker in `KRaft` mode; each test has its own topic prefix.
 
 mod secured;
 mod topics;
@@ -24,17 +24,17 @@ pub struct Kafka {
     server: Server,
     process: Process,
     port: u16,
-    /// What clients are told; the same port unless a proxy is between.
+    /// The port that clients are told: the same one, unless a proxy is in between.
     advertised: u16,
-    /// Where clients log in over TLS, if anywhere.
+    /// Where clients log in over TLS, if there is such a listener.
     secured: Option<Secured>,
     classpath: String,
     dir: PathBuf,
 }
 
-/// It listens after some seconds on an idle machine.
+/// It listens after some seconds on an idle machine, later on a busy one.
 const START_LIMIT: Duration = Duration::from_mins(3);
-/// Any fixed cluster id will do: a broker only compares it with what its own disk says.
+/// Any fixed cluster id will do: a broker only compares it with the one on its own disk.
 const CLUSTER_ID: &str = "cm9ja2V0bWFydC10ZXN0cw";
 
 impl Kafka {
@@ -46,12 +46,12 @@ impl Kafka {
         Self::start_advertising(port, port)
     }
 
-    /// Listens on `port` and tells its clients to come to `advertised`, where a proxy may be.
+    /// Listens on `port` and sends its clients to `advertised`, where a proxy may be.
     pub fn start_advertising(port: u16, advertised: u16) -> Result<Self> {
         Self::start_with(port, advertised, |_| Ok(None))
     }
 
-    /// Has a second listener, see [`Kafka::secured`].
+    /// Starts a broker with a second listener, see [`Kafka::secured`].
     pub fn start_secured() -> Result<Self> {
         let port = ports::free_port()?;
         Self::start_with(port, port, |dir| Secured::prepare(dir).map(Some))
@@ -78,7 +78,8 @@ impl Kafka {
             arguments: vec![
                 "-Xmx384m".into(),
                 "-XX:+UseSerialGC".into(),
-                // Its compressors unpack native libraries at each start, and a broker that is killed leaves them.
+                // Kafka's compressors unpack native libraries at each start, and a killed broker leaves them
+                // behind.
                 format!("-Djava.io.tmpdir={}", dir.display()),
                 "-cp".into(),
                 classpath.clone(),
@@ -97,12 +98,12 @@ impl Kafka {
         format!("127.0.0.1:{}", self.advertised)
     }
 
-    /// The listener with TLS and log-in, of a broker that was started with it.
+    /// The listener with TLS and log-in, if the broker was started with one.
     pub fn secured(&self) -> Option<&Secured> {
         self.secured.as_ref()
     }
 
-    /// Makes the topics that do not exist yet; at the server itself, whatever its clients are told.
+    /// Makes the topics that do not exist yet. It asks the server itself, whatever its clients are told.
     pub fn create_topics(&self, topics: &[Topic<'_>]) -> Result<()> {
         topics::create(self.port, topics)
     }
@@ -123,7 +124,7 @@ impl Kafka {
         Ok(())
     }
 
-    /// Whether its process has not ended.
+    /// Whether its process still runs.
     pub fn runs(&mut self) -> Result<bool> {
         Ok(self.process.wait_for(Duration::ZERO)?.is_none())
     }
@@ -140,7 +141,7 @@ impl Kafka {
         self.process.signal(name)
     }
 
-    /// Starts again on the same port with nothing: no topic, no message, no group's offset.
+    /// Starts again on the same port with nothing: no topics, no messages, no group offsets.
     pub fn restart_empty(&mut self) -> Result<()> {
         self.process.kill();
         fs::remove_dir_all(self.dir.join("data"))?;
@@ -156,7 +157,7 @@ impl Drop for Kafka {
     }
 }
 
-/// Prepares an empty data directory, as a broker in `KRaft` mode wants it.
+/// Prepares an empty data directory for a broker in `KRaft` mode.
 fn format(classpath: &str, dir: &Path, secured: bool) -> Result<()> {
     command::run(
         Command::new("java")
@@ -169,8 +170,8 @@ fn format(classpath: &str, dir: &Path, secured: bool) -> Result<()> {
     )
 }
 
-/// One process as broker and controller. Topics come into being at first use, so that a test need
-/// not name them; the deployed broker has that off.
+/// One process is broker and controller. Topics are created at first use, so that a test need not name them;
+/// the deployed broker has that off.
 fn server_properties(
     port: u16,
     advertised: u16,

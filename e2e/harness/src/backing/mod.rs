@@ -1,8 +1,8 @@
-//! Redis, PostgreSQL, Kafka and Cassandra as plain processes on loopback, real ones with their real
-//! durability settings (but for Cassandra's), for service tests and `cargo xtask dev`.
+//! Redis, PostgreSQL, Kafka and Cassandra as plain processes on loopback, for service tests and `cargo xtask
+//! dev`. They are the real servers with their real durability settings (except Cassandra's).
 //!
-//! Starting a Redis takes milliseconds, so each test has its own. The others take seconds: all tests of a run
-//! share one of each ([`shared`]). A test that stops a server, or fills it, has its own as well.
+//! A Redis starts in milliseconds, so each test has its own. The others take seconds, so all tests of a run
+//! share one of each ([`shared`]). A test that stops or fills a server starts its own.
 
 mod cassandra;
 mod certificates;

@@ -1,4 +1,4 @@
-//! One PostgreSQL server; tests are kept apart by database.
+//! One PostgreSQL server; each test has its own database.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::{
     process::{self, Process, Server},
 };
 
-/// A PostgreSQL process and its data directory; both go when dropped.
+/// A PostgreSQL process and its data directory; dropping this removes both.
 #[derive(Debug)]
 pub struct Postgres {
     server: Server,
@@ -73,7 +73,7 @@ impl Postgres {
         self.process.id()
     }
 
-    /// Where its data and its log are.
+    /// The folder with its data and its log.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -88,7 +88,7 @@ impl Postgres {
         create_database(self.port, name)
     }
 
-    /// Writes a database into a file, as it is in one moment.
+    /// Writes a database to a file, as it is at one moment.
     pub fn dump(&self, database: &str, into: &Path) -> Result<()> {
         let mut dump = Command::new(binaries()?.join("pg_dump"));
         run(dump.args(["--format=custom", "--file"]).arg(into).arg(self.url(database)))
@@ -100,11 +100,11 @@ impl Postgres {
         run(restore.args(["--exit-on-error", "--no-owner", "--dbname"]).arg(self.url(database)).arg(from))
     }
 
-    /// Starts again on the same port with nothing: what a lost volume looks like.
+    /// Starts again on the same port with nothing, as after a lost volume.
     pub fn restart_empty(&mut self) -> Result<()> {
         self.process.kill();
         let data = data(&self.dir);
-        // Children of the killed server may be writing still.
+        // Children of the killed server may still be writing.
         crate::step::wait_until("the killed PostgreSQL to leave its data", START_LIMIT, || {
             fs::remove_dir_all(&data).is_ok()
         })?;
@@ -143,7 +143,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Whether its process has not ended.
+    /// Whether its process still runs.
     pub fn runs(&mut self) -> Result<bool> {
         Ok(self.process.wait_for(Duration::ZERO)?.is_none())
     }
@@ -151,8 +151,8 @@ impl Postgres {
     /// Starts again on the same port and data.
     pub fn restart(&mut self) -> Result<()> {
         self.process.kill();
-        // Children of the killed server go when they notice; until then a new one refuses to share
-        // its memory with them.
+        // The killed server's children leave when they notice. Until then a new server refuses to share its
+        // memory with them.
         let deadline = Instant::now() + START_LIMIT;
         self.process = loop {
             match self.server.start(self.port, START_LIMIT) {
@@ -200,12 +200,12 @@ fn data(dir: &Path) -> PathBuf {
     dir.join("data")
 }
 
-/// Whom the server runs as: it refuses to be root.
+/// The user that the server runs as: it refuses to run as root.
 fn as_postgres() -> Option<&'static str> {
     process::running_as_root().then_some("postgres")
 }
 
-/// The settings of the image of `images/postgres`.
+/// The settings of the image in `images/postgres`.
 const SETTINGS: &str = include_str!("../../../../images/postgres/shop.conf");
 
 /// Makes an empty data directory.
@@ -231,7 +231,7 @@ fn initdb(data: &Path) -> Result<()> {
     fs::write(&configuration, defaults + SETTINGS).with_context(|| configuration.display().to_string())
 }
 
-/// Debian keeps the server's programs out of the PATH, by version.
+/// Debian keeps the server's programs outside the PATH, in a folder per version.
 fn binaries() -> Result<PathBuf> {
     let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
         .context("PostgreSQL's server is not installed (package postgresql)")?

@@ -1,4 +1,4 @@
-//! One Redis with `appendfsync always`: an answer means that the write is on disk.
+//! One Redis with `appendfsync always`: when it has answered, the write is on disk.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::{
     process::{self, Process, Server},
 };
 
-/// A Redis process and its data directory; both go when dropped.
+/// A Redis process and its data directory; dropping this removes both.
 #[derive(Debug)]
 pub struct Redis {
     server: Server,
@@ -34,8 +34,8 @@ impl Redis {
         Self::start_in(port, process::scratch("redis")?, &[])
     }
 
-    /// With its data in a directory of the caller's, which is removed in the end, and with settings
-    /// instead of or beside the usual ones, e.g. `("--appendfsync", "no")`.
+    /// Keeps its data in the caller's directory, which is removed in the end. The settings replace or extend
+    /// the usual ones, e.g. `("--appendfsync", "no")`.
     pub fn start_in(port: u16, dir: PathBuf, settings: &[(&str, &str)]) -> Result<Self> {
         let server = Server {
             name: "redis-server",
@@ -62,7 +62,7 @@ impl Redis {
         Ok(Self { server, process, port, dir })
     }
 
-    /// One that speaks TLS and nothing else.
+    /// Starts a Redis that speaks only TLS.
     pub fn start_with_tls() -> Result<Self> {
         let (port, dir) = (ports::free_port()?, process::scratch("redis")?);
         let made = Certificates::make(&dir)?;
@@ -97,7 +97,7 @@ impl Redis {
         self.process.id()
     }
 
-    /// Where its data and its log are.
+    /// The folder with its data and its log.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -123,7 +123,7 @@ impl Redis {
         Ok(())
     }
 
-    /// Whether its process has not ended.
+    /// Whether its process still runs.
     pub fn runs(&mut self) -> Result<bool> {
         Ok(self.process.wait_for(Duration::ZERO)?.is_none())
     }
@@ -135,21 +135,21 @@ impl Redis {
         Ok(())
     }
 
-    /// Starts again on the same port with nothing: what a lost volume looks like.
+    /// Starts again on the same port with nothing, as after a lost volume.
     pub fn restart_empty(&mut self) -> Result<()> {
         self.process.kill();
         fs::remove_dir_all(self.data())?;
         self.restart()
     }
 
-    /// A copy of its data as it is now, in a directory that goes with it.
+    /// A copy of its data as it is now, in a directory that is removed with this Redis.
     pub fn copy_data(&self) -> Result<PathBuf> {
         let copy = self.dir.join("copy");
         copy_files(&self.data(), &copy)?;
         Ok(copy)
     }
 
-    /// Starts again on the same port with a copy of its data: what a restored backup looks like.
+    /// Starts again on the same port with a copy of its data, as from a restored backup.
     pub fn restart_from(&mut self, copy: &Path) -> Result<()> {
         self.process.kill();
         fs::remove_dir_all(self.data())?;

@@ -1,4 +1,4 @@
-//! A cluster of Redis: masters that share the slots, each with replicas.
+//! A Redis Cluster: masters that share the slots, each with replicas.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ use super::certificates::Certificates;
 use super::redis_group::{cli, until};
 use crate::{ports, process};
 
-/// The nodes, masters first; each can be killed, signalled and restarted by itself.
+/// The nodes, masters first. Each can be killed, signalled and restarted on its own.
 #[derive(Debug)]
 pub struct RedisCluster {
     pub nodes: Vec<Redis>,
@@ -22,18 +22,18 @@ pub struct RedisCluster {
 }
 
 const MASTERS: usize = 3;
-/// Slots of every cluster.
+/// How many slots every cluster has.
 const SLOTS: usize = 16_384;
 const SETTINGS: [(&str, &str); 4] = [
     ("--cluster-enabled", "yes"),
     ("--cluster-node-timeout", "1000"),
-    // What is left sells on.
+    // The remaining nodes keep selling.
     ("--cluster-require-full-coverage", "no"),
     ("--repl-diskless-sync-delay", "0"),
 ];
 
 impl RedisCluster {
-    /// Three masters with so many replicas each.
+    /// Three masters with this many replicas each.
     pub fn start(replicas: usize) -> Result<Self> {
         let start = |_| Redis::start_in(ports::free_cluster_port()?, process::scratch("redis")?, &SETTINGS);
         let nodes = (0..MASTERS * (1 + replicas)).map(start).collect::<Result<Vec<_>>>()?;
@@ -41,7 +41,7 @@ impl RedisCluster {
         Self { nodes, addresses, authority: None }.created(replicas)
     }
 
-    /// Three masters that speak TLS among themselves and with those who come to [`Self::addresses`].
+    /// Three masters that use TLS among themselves and with clients at [`Self::addresses`].
     pub fn start_with_tls() -> Result<Self> {
         let (mut nodes, mut addresses, mut authority) = (Vec::new(), Vec::new(), None::<PathBuf>);
         for _ in 0..MASTERS {
@@ -68,7 +68,7 @@ impl RedisCluster {
         Self { nodes, addresses, authority }.created(0)
     }
 
-    /// Makes one cluster of the nodes.
+    /// Joins the nodes into one cluster.
     fn created(self, replicas: usize) -> Result<Self> {
         let mut command = Command::new("redis-cli");
         if let Some(authority) = &self.authority {
@@ -113,7 +113,7 @@ impl RedisCluster {
         self.authority.as_deref()
     }
 
-    /// Number of the node that `asked` calls the master of a key's slot.
+    /// The number of the node that `asked` calls the master of a key's slot.
     pub fn master_of(&self, key: &str, asked: usize) -> Result<Option<usize>> {
         let asked = self.node(asked)?;
         let slot: usize = slot_of(asked, key)?.parse()?;
@@ -133,7 +133,7 @@ impl RedisCluster {
         Ok(self.nodes.iter().position(|node| Some(node.port().to_string().as_str()) == port))
     }
 
-    /// Waits until another node than `former` is the master of a key's slot.
+    /// Waits until a node other than `former` is the master of a key's slot.
     pub fn wait_for_another_master_of(&self, key: &str, former: usize) -> Result<usize> {
         let asked = usize::from(former == 0);
         let mut found = None;
@@ -144,7 +144,7 @@ impl RedisCluster {
         found.context("another node has the slot")
     }
 
-    /// Begins to move a key's slot: the first half of its keys is there already.
+    /// Begins to move a key's slot: the first half of its keys has moved when this returns.
     pub fn begin_to_move(&self, key: &str, from: usize, to: usize) -> Result<()> {
         let (from, to) = (self.node(from)?, self.node(to)?);
         let slot = slot_of(from, key)?;
@@ -154,7 +154,7 @@ impl RedisCluster {
         migrate(from, to, keys.get(..keys.len() / 2).unwrap_or_default())
     }
 
-    /// Moves the rest.
+    /// Moves the rest of the slot.
     pub fn finish_moving(&self, key: &str, from: usize, to: usize) -> Result<()> {
         let (from, to) = (self.node(from)?, self.node(to)?);
         let slot = slot_of(from, key)?;

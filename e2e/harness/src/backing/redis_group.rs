@@ -1,4 +1,4 @@
-//! A master of Redis with replicas, and Sentinels that name another master when it is gone.
+//! A Redis master with replicas, and Sentinels that promote another master when it is gone.
 
 use std::{
     fs,
@@ -16,11 +16,11 @@ use crate::{
     process::{self, Process, Server},
 };
 
-/// Replicas, and the master at first, are numbered in the order in which they were started; each can be
-/// killed, signalled and restarted by itself.
+/// The master at first, and its replicas, numbered in the order in which they started. Each can be killed,
+/// signalled and restarted on its own.
 #[derive(Debug)]
 pub struct RedisGroup {
-    /// The first of them is the master at first.
+    /// The first one starts as the master.
     pub servers: Vec<Redis>,
     sentinels: Vec<Sentinel>,
 }
@@ -31,10 +31,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(50);
 
 impl RedisGroup {
-    /// A master with so many replicas that hold the same, and so many Sentinels that know of each other and
-    /// of them.
+    /// A master with this many replicas, and this many Sentinels that know each other and all servers.
     pub fn start(replicas: usize, sentinels: usize) -> Result<Self> {
-        // Replicas are to follow at once, and not when more of them may have come.
+        // Replicas shall follow at once; by default the master waits in case more of them come.
         let settings = [("--repl-diskless-sync-delay", "0")];
         let start = |_| Redis::start_in(ports::free_port()?, process::scratch("redis")?, &settings);
         let servers = (0..=replicas).map(start).collect::<Result<Vec<_>>>()?;
@@ -69,14 +68,14 @@ impl RedisGroup {
         NAME
     }
 
-    /// Makes one of the servers a replica of another one.
+    /// Makes one server a replica of another.
     pub fn follow(&self, replica: usize, master: usize) -> Result<()> {
         let server =
             |number: usize| self.servers.get(number).with_context(|| format!("there is no server {number}"));
         follow(server(replica)?, server(master)?)
     }
 
-    /// Number of the server that all Sentinels call the master; `None` while they disagree.
+    /// The number of the server that all Sentinels call the master; `None` while they disagree.
     pub fn master(&self) -> Result<Option<usize>> {
         let mut named = Vec::new();
         for sentinel in &self.sentinels {
@@ -88,7 +87,7 @@ impl RedisGroup {
         Ok(if let [one] = named[..] { one } else { None })
     }
 
-    /// Waits until another server than `former` is called the master, by all Sentinels and by itself.
+    /// Waits until all Sentinels, and the server itself, say that a server other than `former` is the master.
     pub fn wait_for_another_master(&self, former: usize) -> Result<usize> {
         let mut found = None;
         until("another server is the master", || {
@@ -100,7 +99,7 @@ impl RedisGroup {
     }
 }
 
-/// One Sentinel; it goes with its configuration, which it rewrites.
+/// One Sentinel. It rewrites its configuration, which is removed with it.
 #[derive(Debug)]
 struct Sentinel {
     port: u16,

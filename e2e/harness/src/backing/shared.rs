@@ -1,9 +1,9 @@
-//! One Kafka, one PostgreSQL and one Cassandra for all tests of a run; tests are kept apart by topic prefix, by
-//! database and by keyspace.
+//! One Kafka, one PostgreSQL and one Cassandra for all tests of a run. Each test has its own topic prefix,
+//! database and keyspace.
 //!
 //! ```text
-//! cargo xtask test ── starts them once, tells their addresses ──▶ every test executable
-//! cargo test ───────────────────────────────────────────────────▶ an executable starts what it needs itself
+//! cargo xtask test ── starts them once, passes their addresses on ──▶ every test executable
+//! cargo test ───────────────────────────────────────────────────────▶ each executable starts what it needs
 //! ```
 
 use std::{
@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::{Cassandra, Kafka, Postgres, postgres};
 
-/// Where the environment says that a server runs already.
+/// The variable that says where a server already runs.
 const KAFKA: &str = "TEST_KAFKA_BROKERS";
 const POSTGRES: &str = "TEST_POSTGRES_PORT";
 const CASSANDRA: &str = "TEST_CASSANDRA_CONTACT_POINT";
@@ -30,7 +30,7 @@ pub fn brokers() -> Result<String> {
     told_or_started(KAFKA, || Ok(once(&STARTED, Kafka::start)?.brokers()))
 }
 
-/// A new, empty database in the shared PostgreSQL, whose name begins with `name`; answers its URL.
+/// Makes an empty database in the shared PostgreSQL, whose name begins with `name`, and returns its URL.
 pub fn create_database(name: &str) -> Result<String> {
     static STARTED: OnceLock<Result<Postgres, String>> = OnceLock::new();
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -57,7 +57,7 @@ fn once<T>(started: &'static OnceLock<Result<T, String>>, start: fn() -> Result<
     started.as_ref().map_err(|error| anyhow!("a server for tests: {error}"))
 }
 
-/// The servers of a run; they end when dropped.
+/// The servers of a run; dropping this ends them.
 #[derive(Debug)]
 pub struct Servers {
     kafka: Kafka,
@@ -66,7 +66,7 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Starts them, all at the same time.
+    /// Starts all of them at the same time.
     pub fn start() -> Result<Self> {
         thread::scope(|scope| {
             let (kafka, postgres) = (scope.spawn(Kafka::start), scope.spawn(Postgres::start));
@@ -80,7 +80,7 @@ impl Servers {
         })
     }
 
-    /// What tells test executables of them.
+    /// The variables that tell test executables where they are.
     pub fn environment(&self) -> [(&'static str, String); 3] {
         [
             (KAFKA, self.kafka.brokers()),

@@ -1,7 +1,7 @@
 //! The Services of a cluster, as programs on this machine reach them.
 //!
-//! Inside the node's network namespace the address of a Service is an address like any other. Those of
-//! another cluster are reached through `kubectl port-forward`, which lives as long as the answer is kept.
+//! Inside the node's network namespace, the address of a Service is an address like any other. Another
+//! cluster's Services are reached through `kubectl port-forward`, which runs until the result is dropped.
 
 use std::{
     io::{self, BufRead as _, BufReader},
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use super::Cluster;
 
-/// A port of a Service, and the address that leads to it for programs started by [`Cluster::command`].
+/// A port of a Service, and the address where programs started by [`Cluster::command`] reach it.
 #[derive(Debug)]
 pub struct Reached {
     pub address: SocketAddr,
@@ -27,7 +27,7 @@ struct Forward(Child);
 
 impl Drop for Forward {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may already have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -63,7 +63,7 @@ impl Cluster {
         let Some(address) = forwarded_from(&line) else {
             bail!("kubectl port-forward to {service} in {namespace} did not start: {}", line.trim());
         };
-        // It says a line for each connection, and would wait for them to be read.
+        // kubectl prints a line for each connection, and would block if nobody read them.
         thread::spawn(move || io::copy(&mut output, &mut io::sink()));
         Ok(Reached { address, _forward: Some(forward) })
     }

@@ -40,8 +40,8 @@ pub(super) fn create(layout: &Layout, kubernetes: &Path) -> Result<()> {
     kube_proxy(layout, kubernetes, &configuration)
 }
 
-/// kubeadm runs kube-proxy as a pod with a service account; ours is a process, and the name of the user
-/// is the one that RBAC knows by default.
+/// kubeadm runs kube-proxy as a pod with a service account. Ours is a process, so it uses the user name that
+/// RBAC knows by default.
 fn kube_proxy(layout: &Layout, kubernetes: &Path, configuration: &Path) -> Result<()> {
     let path = layout.kubeconfig("kube-proxy");
     let output = Command::new(kubernetes.join("kubeadm"))

@@ -1,12 +1,11 @@
-//! The node's control group: everything the node started is in it.
+//! The node's control group: everything that the node started is in it.
 //!
-//! Daemons are started inside `/rocketmart/system`, and what they fork (containerd's shims) stays
-//! there; the kubelet puts every pod below `/rocketmart/kubepods`. So the group's members are exactly
-//! the processes to end at tear-down, also after a crash that left nothing else to go by.
+//! Daemons start inside `/rocketmart/system`, and what they fork (containerd's shims) stays there. The
+//! kubelet puts every pod below `/rocketmart/kubepods`. So the members of the group are exactly the processes
+//! that tear-down has to end, even after a crash that left no other trace.
 //!
-//! On a machine with cgroup v1 (also mixed with v2) there is one hierarchy for each controller; with
-//! v2 alone there is one. A process is followed in one of them, and the groups are made and removed
-//! in all.
+//! A machine with cgroup v1 (also mixed with v2) has one hierarchy per controller; with v2 alone there is
+//! one. We follow processes in one hierarchy, and make and remove the groups in all of them.
 
 use std::{
     collections::BTreeSet,
@@ -40,7 +39,7 @@ fn parse_hierarchies(mounts: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The hierarchy in which daemons are followed: `pids` of v1, or the one of v2.
+/// The hierarchy in which we follow daemons: `pids` of v1, or the only one of v2.
 fn followed(hierarchies: &[PathBuf]) -> Option<&PathBuf> {
     hierarchies.iter().find(|path| path.ends_with("pids")).or_else(|| hierarchies.first())
 }
@@ -54,7 +53,7 @@ pub(super) fn create() -> Result<()> {
     Ok(())
 }
 
-/// The file to which a process writes its id to become a member.
+/// A process that writes its id to this file becomes a member.
 pub(super) fn members_file() -> Result<PathBuf> {
     let hierarchies = hierarchies()?;
     let hierarchy = followed(&hierarchies).context("no cgroup hierarchy is mounted")?;
@@ -68,7 +67,7 @@ pub(super) fn has(pid: u32) -> bool {
         .is_ok_and(|groups| groups.lines().any(|line| line.contains(&of_the_node)))
 }
 
-/// Ends every process of the node with SIGKILL, until none is left.
+/// Kills the node's processes with SIGKILL until none is left.
 pub(super) fn kill_members() -> Result<()> {
     let deadline = Instant::now() + KILL_LIMIT;
     loop {
@@ -80,18 +79,18 @@ pub(super) fn kill_members() -> Result<()> {
             bail!("processes {members:?} of the node do not end");
         }
         let ids = members.iter().map(u32::to_string);
-        // One that ended meanwhile is no failure; the next look decides.
+        // A process may have ended meanwhile; the next look decides.
         let _ = Command::new("kill").args(["-s", "KILL"]).args(ids).stderr(Stdio::null()).status();
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Removes the node's group from every hierarchy, from the leaves up.
+/// Removes the node's group from every hierarchy, leaves first.
 pub(super) fn delete() -> Result<()> {
     groups()?.iter().try_for_each(|group| remove_tree(group))
 }
 
-/// The node's group in each hierarchy where it is.
+/// The node's group in each hierarchy that has it.
 pub(super) fn groups() -> Result<Vec<PathBuf>> {
     let groups = hierarchies()?.into_iter().map(|hierarchy| hierarchy.join(NAME));
     Ok(groups.filter(|group| group.exists()).collect())
@@ -116,7 +115,7 @@ fn collect_members(group: &Path, members: &mut BTreeSet<u32>) -> Result<()> {
     Ok(())
 }
 
-/// A process that ended stays a member until its parent has asked how; there is nothing left to kill.
+/// A process that has ended stays a member until its parent has asked how. There is nothing left to kill.
 pub(super) fn ended(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X'])))

@@ -1,4 +1,4 @@
-//! Shows that a node works, from DNS to the ingress, with pods of its own.
+//! Shows that a node works, from DNS to the ingress, with its own pods.
 
 use std::{
     thread,
@@ -13,18 +13,18 @@ use crate::{cluster::Cluster, prepare, step};
 const NAMESPACE: &str = "node-check";
 const MANIFESTS: &str = include_str!("manifests/check.yaml");
 const INGRESS_LIMIT: Duration = Duration::from_mins(1);
-/// bash alone can speak TCP, so that nothing has to be installed for it.
+/// bash alone can speak TCP, so nothing has to be installed for this.
 const ASK_THE_INGRESS: &str = "exec 3<>/dev/tcp/127.0.0.1/80 && \
     printf 'GET /node-check HTTP/1.1\\r\\nhost: localhost\\r\\nconnection: close\\r\\n\\r\\n' >&3 && cat <&3";
 
-/// The node's own end-to-end test: it comes up, works, comes up again after a crash, works, and goes
-/// without leaving anything. Takes about two minutes; whatever node was up is gone afterwards.
+/// The node's own end-to-end test: it comes up, works, comes up again after a crash, works again, and goes
+/// without a trace. It takes about two minutes and removes whatever node was up before.
 pub fn survives_a_crash_and_leaves_nothing() -> Result<()> {
     let prepared = prepare::node()?;
     step::step("A node comes up and works", || Node::up_with(&prepared)?.check())?;
     let layout = Layout::new();
     for daemon in Node::find()?.context("the node that came up is not found")?.daemons(&prepared) {
-        // Containers and their shims live on, as they would when a machine runs out of memory.
+        // Containers and their shims live on, as when a machine runs out of memory.
         daemon::kill(&layout, daemon.name)?;
     }
     step::step("It comes up again after a crash and works", || Node::up_with(&prepared)?.check())?;

@@ -1,6 +1,6 @@
 //! The configuration files of the node's parts, as text.
 //!
-//! What differs from a usual node, and why, is said where it does.
+//! Where something differs from a usual node, its comment says so and why.
 
 use super::layout::{ADDRESS, API_PORT, DNS_ADDRESS, Layout, NAME, POD_RANGE, POD_SUBNET, SERVICE_SUBNET};
 
@@ -17,12 +17,12 @@ pub(super) fn files(layout: &Layout, kubernetes_version: &str) -> Vec<File> {
         File { name: "containerd.toml", text: containerd(layout) },
         File { name: "kubelet.yaml", text: kubelet(layout) },
         File { name: "kube-proxy.yaml", text: kube_proxy(layout) },
-        // Nothing outside may be asked, so even a pod with the node's own DNS asks the cluster's.
+        // Nothing may ask the outside, so even a pod with the node's own DNS asks the cluster's.
         File { name: "resolv.conf", text: format!("nameserver {DNS_ADDRESS}\n") },
     ]
 }
 
-/// For kubeadm's phases that make certificates and kubeconfigs; elliptic curves, because RSA keys
+/// For kubeadm's phases that make certificates and kubeconfigs. The keys are elliptic curves because RSA keys
 /// take seconds.
 fn kubeadm(layout: &Layout, version: &str) -> String {
     format!(
@@ -52,9 +52,9 @@ nodeRegistration:
     )
 }
 
-/// `restrict_oom_score_adj`: root without `CAP_SYS_RESOURCE` may not lower a score, and without this
-/// no container starts. Network namespaces are mounted below the node's directory, where tear-down
-/// finds them.
+/// `restrict_oom_score_adj`: root without `CAP_SYS_RESOURCE` may not lower a score, and no container starts
+/// without this setting. Network namespaces are mounted below the node's directory, where tear-down finds
+/// them.
 fn containerd(layout: &Layout) -> String {
     format!(
         r#"version = 2
@@ -94,8 +94,8 @@ disabled_plugins = [
     )
 }
 
-/// Debian's plugins: a bridge for the pods, addresses from a range, and host ports for the ingress.
-/// They do not enforce network policies.
+/// Debian's plugins: a bridge for the pods, addresses from a range, host ports for the ingress. They do not
+/// enforce network policies.
 pub(super) fn cni(layout: &Layout) -> String {
     format!(
         r#"{{
@@ -122,9 +122,8 @@ pub(super) fn cni(layout: &Layout) -> String {
     )
 }
 
-/// `cgroupRoot` keeps all pods in the node's own cgroup, where tear-down finds every process.
-/// Images are imported once, so they are never collected; pods are evicted only when the disk is
-/// really full.
+/// `cgroupRoot` keeps all pods in the node's own cgroup, where tear-down finds every process. Images are
+/// imported once, so they are never collected. Pods are evicted only when the disk is really full.
 fn kubelet(layout: &Layout) -> String {
     format!(
         "apiVersion: kubelet.config.k8s.io/v1beta1
@@ -163,7 +162,7 @@ volumePluginDir: {plugins}
     )
 }
 
-/// Connection tracking is a setting of the whole kernel, so it is left as it is.
+/// Connection tracking is a setting of the whole kernel, so we leave it as it is.
 fn kube_proxy(layout: &Layout) -> String {
     format!(
         "apiVersion: kubeproxy.config.k8s.io/v1alpha1

@@ -1,5 +1,5 @@
-//! The long-running programs of the node. They outlive the program that started them: `cargo xtask
-//! up` ends, the node stays.
+//! The long-running programs of the node. They outlive the program that started them: `cargo xtask up` ends,
+//! the node stays.
 
 use std::{
     fs::{self, File},
@@ -13,8 +13,8 @@ use anyhow::{Context, Result, bail};
 use super::{cgroup, layout::Layout, namespace};
 use crate::step;
 
-/// Enters the cgroup first and becomes the program then, so that not even its first fork is missed. In
-/// a session of its own, because what a terminal sends to its foreground is not meant for the node.
+/// Enters the cgroup first and only then becomes the program, so that not even its first fork is missed. It
+/// gets its own session, because what a terminal sends to its foreground is not meant for the node.
 const ENTER_CGROUP: &str = r#"echo $$ > "$0" && exec setsid "$@""#;
 
 const ENTER_LIMIT: Duration = Duration::from_secs(10);
@@ -46,13 +46,13 @@ impl Daemon {
         step::wait_until(self.name, ENTER_LIMIT, || cgroup::has(child.id()) || cgroup::ended(child.id()))
     }
 
-    /// Ends the program that was started last and waits until it is gone.
+    /// Ends the program that was started last, and waits until it is gone.
     pub(super) fn end(&self, layout: &Layout) -> Result<()> {
         signal(layout, self.name, "TERM")?;
         step::wait_until(self.name, END_LIMIT, || !runs(layout, self.name))
     }
 
-    /// Fails, with the end of its log, when the program has ended.
+    /// If the program has ended, fails with the end of its log.
     pub(super) fn check(&self, layout: &Layout) -> Result<()> {
         if runs(layout, self.name) {
             return Ok(());
@@ -61,9 +61,9 @@ impl Daemon {
     }
 }
 
-/// Whether the program of this name that was started last still runs.
+/// Whether the program that was last started under this name still runs.
 pub(super) fn runs(layout: &Layout, name: &str) -> bool {
-    // Membership guards against another process that got the same id later.
+    // Another process may have got the same id later; membership tells them apart.
     pid(layout, name).is_some_and(|pid| cgroup::has(pid) && !cgroup::ended(pid))
 }
 

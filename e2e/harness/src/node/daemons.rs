@@ -9,12 +9,12 @@ use super::{
 
 const ETCD: &str = "http://127.0.0.1:2379";
 
-/// Started first, side by side with containerd: they need nothing but their files.
+/// These start first, side by side with containerd: they need only their files.
 pub(super) fn control_plane(layout: &Layout, kubernetes: &Path) -> Vec<Daemon> {
     vec![etcd(layout), kube_apiserver(layout, kubernetes)]
 }
 
-/// Started when the API server is ready: before that its RBAC rules are not there, and they would end.
+/// These start once the API server is ready. Before that its RBAC rules do not exist, and these would exit.
 pub(super) fn the_rest(layout: &Layout, kubernetes: &Path) -> Vec<Daemon> {
     vec![
         kube_controller_manager(layout, kubernetes),
@@ -24,8 +24,8 @@ pub(super) fn the_rest(layout: &Layout, kubernetes: &Path) -> Vec<Daemon> {
     ]
 }
 
-/// Plain HTTP on loopback: nobody is in the namespace but the node. The data goes with the node, so
-/// nothing is gained by waiting for the disk.
+/// Plain HTTP on loopback: only the node is in the namespace. Its data is removed with the node, so waiting
+/// for the disk would gain nothing.
 fn etcd(layout: &Layout) -> Daemon {
     Daemon {
         name: "etcd",
@@ -48,7 +48,7 @@ pub(super) fn containerd(layout: &Layout) -> Daemon {
     }
 }
 
-/// The node's name resolves nowhere, hence `kubelet-preferred-address-types`.
+/// The node's name does not resolve anywhere, hence `kubelet-preferred-address-types`.
 fn kube_apiserver(layout: &Layout, kubernetes: &Path) -> Daemon {
     let pki = |file: &str| path(&layout.pki().join(file));
     Daemon {

@@ -1,7 +1,7 @@
 //! Images on the node: archives imported into containerd, each content once.
 //!
-//! containerd's store outlives the node, and with the images it keeps records of the containers that
-//! a node had when it was taken apart. They are forgotten before a kubelet could take them for its own.
+//! containerd's store outlives the node. Besides the images it keeps records of the containers that the node
+//! had when it was taken apart. We forget them before a kubelet could take them for its own.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{command, prepare::Image};
 
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// Imports an image unless this very archive was imported before.
+/// Imports an image, unless this very archive was imported before.
 pub(super) fn import(layout: &Layout, image: &Image) -> Result<()> {
     if is_imported(layout, image) {
         return Ok(());
@@ -22,7 +22,7 @@ pub(super) fn import(layout: &Layout, image: &Image) -> Result<()> {
         &layout.log("image-import"),
         LIMIT,
     )?;
-    // An archive's path names its content, so the path is what has to be remembered.
+    // An archive's path names its content, so remembering the path is enough.
     fs::write(layout.imported(&image.name), image.archive.display().to_string())?;
     Ok(())
 }
@@ -38,8 +38,8 @@ pub(super) fn store_answers(layout: &Layout) -> bool {
     layout.containerd_socket().exists() && containers(layout).is_ok()
 }
 
-/// Forgets the containers of an earlier node; answers whether there were any. containerd has to be
-/// started again then, because it read them when it started.
+/// Forgets the containers of an earlier node and returns whether there were any. If so, containerd must be
+/// started again, because it read them when it started.
 pub(super) fn forget_containers(layout: &Layout) -> Result<bool> {
     let containers = containers(layout)?;
     if containers.is_empty() {

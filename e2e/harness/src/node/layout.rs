@@ -1,23 +1,22 @@
-//! Where the node's parts lie and under which addresses they are known.
+//! Where the node's parts are on disk, and the addresses they have.
 
 use std::path::{Path, PathBuf};
 
 use crate::cache;
 
-/// The network namespace that the whole node lives in, its name as a Kubernetes node, and the name
-/// of its cgroup.
+/// The name of the network namespace that the whole node lives in, of the Kubernetes node, and of its cgroup.
 pub(super) const NAME: &str = "rocketmart";
 /// The node's own address, on a bridge inside its namespace. Nothing outside has a route to it.
 pub const ADDRESS: &str = "10.77.0.2";
 pub(super) const ADDRESS_WITH_PREFIX: &str = "10.77.0.2/24";
 pub(super) const POD_SUBNET: &str = "10.244.0.0/16";
-/// The node's share of the pod subnet: all pods are here.
+/// The node's share of the pod subnet; all pods are in it.
 pub(super) const POD_RANGE: &str = "10.244.0.0/24";
 pub(super) const SERVICE_SUBNET: &str = "10.96.0.0/16";
 pub(super) const DNS_ADDRESS: &str = "10.96.0.10";
 pub(super) const API_PORT: u16 = 6443;
 
-/// The files of a node, all below one directory but the images.
+/// The files of a node. All but the images are below one directory.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     root: PathBuf,
@@ -64,8 +63,8 @@ impl Layout {
         self.root.join("containerd")
     }
 
-    /// Images and their unpacked layers. It outlives the node: importing takes longer than all of the
-    /// rest.
+    /// Images and their unpacked layers. The store outlives the node, because importing takes longer than
+    /// everything else.
     pub(super) fn image_store(&self) -> &Path {
         &self.image_store
     }
@@ -78,7 +77,7 @@ impl Layout {
         self.root.join("kubelet")
     }
 
-    /// Where volume plugins would be; there are none.
+    /// The folder for volume plugins, of which there are none.
     pub(super) fn plugins(&self) -> PathBuf {
         self.root.join("plugins")
     }

@@ -9,8 +9,8 @@
 //!  └─────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! All processes are in the cgroup `rocketmart`, all files in one directory of the cache; tear-down
-//! goes by these. Whatever talks to the cluster runs inside the namespace too ([`Node::command`]).
+//! All processes are in the cgroup `rocketmart`, all files in one directory of the cache; tear-down relies on
+//! both. Whatever talks to the cluster also runs inside the namespace ([`Node::command`]).
 
 mod certificates;
 mod cgroup;
@@ -39,7 +39,7 @@ use crate::{
 };
 
 const READY_LIMIT: Duration = Duration::from_mins(2);
-/// For `kubectl wait`; busy cores make a start slow.
+/// For `kubectl wait`; busy cores make starting slow.
 const ROLLOUT_LIMIT: &str = "--timeout=180s";
 const DNS: &str = include_str!("manifests/dns.yaml");
 const ACCESS: &str = include_str!("manifests/access.yaml");
@@ -58,8 +58,8 @@ impl Node {
         Self::up_with(&prepare::all(speed)?)
     }
 
-    /// Brings the node up from what was prepared. One that is up already stays, and gets the images
-    /// that changed; what a crash left is removed first.
+    /// Brings the node up from what was prepared. A node that is already up stays and gets the images that
+    /// changed. What a crash left is removed first.
     pub fn up_with(prepared: &Prepared) -> Result<Self> {
         if !process::running_as_root() {
             bail!("a node needs root: it makes a network namespace, cgroups and mounts");
@@ -112,17 +112,17 @@ impl Node {
         self.cluster.command(program)
     }
 
-    /// Runs kubectl and answers what it printed.
+    /// Runs kubectl and returns what it printed.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.cluster.kubectl(arguments)
     }
 
-    /// Runs Helm and answers what it printed.
+    /// Runs Helm and returns what it printed.
     pub fn helm(&self, arguments: &[&str]) -> Result<String> {
         self.cluster.helm(arguments)
     }
 
-    /// Imports an image unless the node has this very content already.
+    /// Imports an image, unless the node already has this very content.
     pub fn import_image(&self, image: &Image) -> Result<()> {
         images::import(&self.layout, image)
     }
@@ -192,7 +192,7 @@ impl Node {
     }
 
     fn start_kubelet(&self, prepared: &Prepared) -> Result<()> {
-        // Contour reads how it is set up at its start alone.
+        // Contour reads its configuration only when it starts.
         self.declare_ingress(prepared)?;
         let daemons = daemons::the_rest(&self.layout, &prepared.kubernetes);
         self.start(&daemons)?;
@@ -226,7 +226,7 @@ impl Node {
         daemons.iter().try_for_each(|daemon| daemon.start(&self.layout))
     }
 
-    /// Waits for something that these programs bring about; fails at once when one of them ends.
+    /// Waits for something that these programs bring about. Fails at once if one of them ends.
     fn wait_until(&self, what: &str, daemons: &[Daemon], mut ready: impl FnMut() -> bool) -> Result<()> {
         let mut ended = None;
         step::wait_until(what, READY_LIMIT, || {
@@ -248,7 +248,7 @@ impl Node {
     }
 }
 
-/// What a node was made from: another one has to replace it when this changes.
+/// What a node was made from: when this changes, another node has to replace it.
 fn identity(prepared: &Prepared) -> String {
     [&prepared.kubernetes, &prepared.gateway_definitions, &prepared.contour_manifests]
         .map(|path| path.display().to_string())

@@ -1,5 +1,5 @@
-//! The network namespace of the node: loopback, one bridge with the node's address, and a route for
-//! Service addresses. There is no default route, on purpose: nothing in it can reach anything outside.
+//! The network namespace of the node: loopback, one bridge with the node's address, and a route for Service
+//! addresses. It has no default route on purpose, so nothing in it can reach the outside.
 
 use std::{path::PathBuf, process::Command};
 
@@ -18,11 +18,11 @@ fn file() -> PathBuf {
 pub(super) fn create() -> Result<()> {
     ip(&["netns", "add", NAME])?;
     ip(&["-n", NAME, "link", "set", "lo", "up"])?;
-    // Not every kernel has a dummy device; a bridge without members serves as well.
+    // Not every kernel has a dummy device; a bridge without members does the same.
     ip(&["-n", NAME, "link", "add", "node0", "type", "bridge"])?;
     ip(&["-n", NAME, "address", "add", ADDRESS_WITH_PREFIX, "dev", "node0"])?;
     ip(&["-n", NAME, "link", "set", "node0", "up"])?;
-    // Where there is no route, a packet to a Service never gets to the rules that would translate it.
+    // Without a route, a packet to a Service never gets to the rules that would translate it.
     ip(&["-n", NAME, "route", "add", SERVICE_SUBNET, "dev", "node0"])
 }
 
@@ -30,8 +30,8 @@ pub(super) fn delete() -> Result<()> {
     if exists() { ip(&["netns", "delete", NAME]) } else { Ok(()) }
 }
 
-/// The arguments that run a program in the namespace. Not `ip netns exec`: that mounts a new /sys,
-/// which hides the cgroups.
+/// The arguments that run a program in the namespace. They are not `ip netns exec`, which mounts a new /sys
+/// and so hides the cgroups.
 pub(crate) fn enter() -> [String; 2] {
     ["nsenter".to_owned(), format!("--net={}", file().display())]
 }

@@ -1,8 +1,8 @@
 //! Takes the node apart, whatever state it is in: running, half started, or what a crash left.
 //!
-//! Nothing is asked of the node's own programs, they may be gone. Every process is in the node's
-//! cgroup, every mount below its directory, every interface in its namespace or in that of a pod.
-//! The order matters: processes hold mounts, mounts hold directories.
+//! It asks nothing of the node's own programs, which may be gone. Every process is in the node's cgroup,
+//! every mount is below its directory, and every interface is in its namespace or a pod's. The order matters:
+//! processes hold mounts, and mounts hold directories.
 
 use std::{
     fs, io,
@@ -15,8 +15,8 @@ use anyhow::{Context, Result, bail};
 
 use super::{cgroup, layout::Layout, namespace};
 
-/// Removes everything a node made. Does nothing when there is none. What stays is the store of
-/// images, a cache like the others.
+/// Removes everything that a node made; does nothing if there is none. The store of images stays, because it
+/// is a cache like the others.
 pub(super) fn run(layout: &Layout) -> Result<()> {
     cgroup::kill_members()?;
     for directory in [layout.root(), layout.image_store()] {
@@ -28,7 +28,7 @@ pub(super) fn run(layout: &Layout) -> Result<()> {
     remove_directory(layout.root())
 }
 
-/// What is still there of a node after [`run`]: nothing, or each thing by its kind.
+/// What is left of a node after [`run`]: nothing, or each thing by its kind.
 pub(super) fn remains(layout: &Layout) -> Result<Vec<String>> {
     let mut remains: Vec<String> =
         cgroup::members()?.iter().map(|process| format!("process {process}")).collect();
@@ -45,7 +45,7 @@ pub(super) fn remains(layout: &Layout) -> Result<Vec<String>> {
     Ok(remains)
 }
 
-/// Unmounts what lies deepest first; lazily, because what a killed container held may still be busy.
+/// Unmounts the deepest first, and lazily, because what a killed container held may still be busy.
 fn unmount_below(root: &Path) -> Result<()> {
     for mount in mounts_below(root)? {
         let output = Command::new("umount").arg("--lazy").arg(&mount).output().context("running umount")?;
@@ -58,12 +58,12 @@ fn unmount_below(root: &Path) -> Result<()> {
 
 fn mounts_below(root: &Path) -> Result<Vec<PathBuf>> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("reading the mounts")?;
-    // The kernel resolves links in the paths it lists.
+    // The kernel lists paths with their links resolved.
     let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     Ok(parse_mounts_below(&mounts, &root))
 }
 
-/// Mount points in the order in which they can be unmounted: the last mounted first.
+/// Mount points in the order in which they can be unmounted: last mounted, first unmounted.
 fn parse_mounts_below(mountinfo: &str, root: &Path) -> Vec<PathBuf> {
     mountinfo
         .lines()
@@ -74,11 +74,11 @@ fn parse_mounts_below(mountinfo: &str, root: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Removes what containerd, the CNI plugins and the kubelet write outside the node's directory, at
-/// paths that cannot be configured; and the folders around it, if nothing else is in them.
+/// Removes what containerd, the CNI plugins and the kubelet write outside the node's directory, at paths that
+/// cannot be configured. Also removes the folders around it if they are empty.
 fn remove_traces(layout: &Layout) -> Result<()> {
     let root = layout.root().display().to_string();
-    // Results of CNI calls, kept by containerd; each names the pod's network namespace.
+    // Results of CNI calls that containerd keeps; each names the pod's network namespace.
     remove_if("/var/lib/cni/results", |path| {
         fs::read_to_string(path).is_ok_and(|result| result.contains(&root))
     })?;
@@ -86,11 +86,11 @@ fn remove_traces(layout: &Layout) -> Result<()> {
     remove_if("/var/log/containers", |path| {
         fs::read_link(path).is_ok_and(|target| target.starts_with(layout.root()))
     })?;
-    // Sockets of shims and of the kubelet that were killed; one that answers is another node's.
+    // Sockets of killed shims and of the killed kubelet. A socket that answers belongs to another node.
     remove_if("/run/containerd/s", |path| UnixStream::connect(path).is_err())?;
     remove_if("/var/lib/kubelet/device-plugins", |path| UnixStream::connect(path).is_err())?;
     for folder in FOLDERS_AROUND {
-        // Fails, as it should, when there is something in it.
+        // Fails, as it should, if the folder is not empty.
         let _ = fs::remove_dir(folder);
     }
     Ok(())
@@ -121,7 +121,7 @@ fn remove_if(folder: &str, ours: impl Fn(&Path) -> bool) -> Result<()> {
     Ok(())
 }
 
-/// Removes the node's directory, and refuses while anything is mounted in it: that would be emptied.
+/// Removes the node's directory. Refuses while something is mounted in it, because that would be emptied too.
 fn remove_directory(root: &Path) -> Result<()> {
     if let Some(mount) = mounts_below(root)?.first() {
         bail!("{} is still mounted", mount.display());

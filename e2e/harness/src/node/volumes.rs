@@ -1,8 +1,8 @@
-//! Storage: a default storage class and a shelf of volumes made beforehand.
+//! Storage: a default storage class and a stock of volumes made beforehand.
 //!
-//! They are `local` volumes, whose folders the kubelet gives to a pod's `fsGroup`, so servers that do
-//! not run as root can write. A claim binds when its pod is scheduled. A volume whose claim was
-//! deleted is emptied and put back by [`reclaim`]; a larger cluster's provisioner does that by itself.
+//! They are `local` volumes. The kubelet gives their folders to a pod's `fsGroup`, so servers that do not run
+//! as root can write. A claim binds when its pod is scheduled. When a volume's claim is deleted, [`reclaim`]
+//! empties the volume and makes it available again; a larger cluster's provisioner does that by itself.
 
 use std::{fs, io};
 
@@ -14,7 +14,7 @@ use crate::cluster::Cluster;
 const COUNT: usize = 24;
 const CAPACITY: &str = "10Gi";
 
-/// Makes the folders and answers the manifests of the class and of all volumes.
+/// Makes the folders and returns the manifests of the class and of all volumes.
 pub(super) fn create(layout: &Layout) -> Result<String> {
     for number in 0..COUNT {
         fs::create_dir_all(layout.volume(number))?;

@@ -1,5 +1,5 @@
-//! The image that others build on: a minimal Debian 12 from its packages, under the name of the
-//! official one.
+//! The image that others build on: a minimal Debian 12 made from its packages, under the name of the official
+//! image.
 
 use std::{
     fs,
@@ -16,10 +16,10 @@ use crate::{cache, command, step};
 pub(super) const NAME: &str = "docker.io/library/debian:bookworm-slim";
 const LIMIT: Duration = Duration::from_mins(10);
 
-/// What the base is made of and what is left out. `usr-is-merged` takes the place of a package that
-/// needs all of Perl. Nobody reads manuals and translations in a container; copyright files stay, as
-/// their licences ask. apt keeps no archives and no index of its own, as in the official image, so a
-/// Containerfile need not clean up after it.
+/// What the base is made of and what it leaves out. `usr-is-merged` takes the place of a package that needs
+/// all of Perl. Nobody reads manuals and translations in a container; copyright files stay, as their licences
+/// demand. apt keeps neither archives nor an index, as in the official image, so a Containerfile need not
+/// clean up after it.
 const OPTIONS: [&str; 10] = [
     "--variant=minbase",
     "--include=ca-certificates,usr-is-merged",
@@ -57,7 +57,7 @@ pub(super) fn root_file_system() -> Result<PathBuf> {
     Ok(entry)
 }
 
-/// Puts the base into buildah's store under the name that Containerfiles use, and under one that says
+/// Loads the base into buildah's store under two names: the one that Containerfiles use, and one that says
 /// which base it is.
 pub(super) fn load(entry: &Path) -> Result<()> {
     let this_base = format!("localhost/rocketmart-base:{}", key());
@@ -71,8 +71,8 @@ pub(super) fn load(entry: &Path) -> Result<()> {
     )
 }
 
-/// Buildah with a store of its own, so that nothing of the machine's is touched. Only chroot
-/// isolation works where cgroups are mounted in both versions.
+/// Buildah with its own store, so that it touches nothing of the machine's. Where cgroups are mounted in both
+/// versions, only chroot isolation works.
 pub(super) fn buildah() -> Command {
     let mut command = Command::new("buildah");
     command.arg("--root").arg(cache::root().join("buildah")).args(["--runroot", "/run/rocketmart-buildah"]);

@@ -1,4 +1,4 @@
-//! Programs for developers that come as crates, at versions fixed here.
+//! Developers' programs that come as crates, at versions fixed here.
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
@@ -7,15 +7,15 @@ use anyhow::Result;
 use super::log;
 use crate::{cache, command, step};
 
-/// cargo-hakari took nine minutes on 2 busy cores, and cargo-deny is larger.
+/// cargo-hakari took nine minutes on two busy cores, and cargo-deny is larger.
 const LIMIT: Duration = Duration::from_mins(30);
 
-/// A program of the crate of its name.
+/// A program from the crate of the same name.
 #[derive(Debug, Clone, Copy)]
 pub enum CargoTool {
-    /// Keeps `workspace-hack` the union of the features that are asked for.
+    /// Keeps `workspace-hack` the union of all requested features.
     Hakari,
-    /// Judges licences, sources and duplicates of dependencies.
+    /// Checks licences, sources and duplicates of dependencies.
     Deny,
     /// Finds dependencies that nothing uses.
     Machete,
@@ -48,7 +48,7 @@ impl CargoTool {
                     .args(["install", "--locked", "--version", self.version(), "--root"])
                     .arg(into)
                     .arg(name);
-                // What it leaves in its own folder of built crates nobody needs again.
+                // Nobody needs the crates that it compiled on the way.
                 install.env("CARGO_TARGET_DIR", into.join("target"));
                 command::run(&mut install, &log(name), LIMIT)?;
                 Ok(std::fs::remove_dir_all(into.join("target"))?)

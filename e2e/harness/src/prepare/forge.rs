@@ -1,4 +1,4 @@
-//! What nothing here runs is read by the programs that would read it elsewhere.
+//! Checks files that nothing here runs, with the programs that read them elsewhere.
 //!
 //! ```text
 //! kind-config.yaml ──────────▶ kind's own types and rules (e2e/kindcheck/kind-config)
@@ -14,19 +14,19 @@ use anyhow::{Context, Result, bail};
 
 use super::{checkout, go::readers};
 
-/// Refuses a configuration of kind or a workflow that kind or a forge would refuse.
+/// Refuses a configuration of kind, or a workflow, that kind or a forge would refuse.
 pub fn check_what_runs_elsewhere() -> Result<()> {
     kind_configuration(&checkout().join("kind-config.yaml"))?;
     workflow(&checkout().join(".github/workflows/ci.yaml"))
 }
 
-/// Reads a configuration as `kind create cluster` does; answers the cluster's name.
+/// Reads a configuration as `kind create cluster` does, and returns the cluster's name.
 fn kind_configuration(path: &Path) -> Result<String> {
     read(Command::new(reader("kind-config")?).arg(path)).map(|name| name.trim().to_owned())
 }
 
 fn workflow(path: &Path) -> Result<()> {
-    // What else a machine may have installed would make its answer another one.
+    // Other programs that happen to be installed would change its answer.
     let options = ["-no-color", "-shellcheck=", "-pyflakes="];
     read(Command::new(reader("actionlint")?).args(options).arg(path)).map(drop)
 }
@@ -35,7 +35,7 @@ fn reader(program: &str) -> Result<PathBuf> {
     Ok(readers()?.join(program))
 }
 
-/// What a reader prints; an error with that unless it is content.
+/// Returns what a reader prints; if the reader is not content, that is the error.
 fn read(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("running {command:?}"))?;
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
     use crate::process;
 
-    /// What `reader` says of a file after `from` in it became `to`.
+    /// What `reader` says about a file after `from` in it became `to`.
     fn refusal<T>(
         file: &str,
         from: &str,

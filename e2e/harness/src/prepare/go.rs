@@ -1,7 +1,7 @@
-//! Kubernetes, Helm, Contour, and readers of what runs elsewhere, built from source with the Go module proxy.
+//! Kubernetes, Helm, Contour and readers of what runs elsewhere, built from source with the Go module proxy.
 //!
-//! Each has a module of its own, because each needs other versions of the same libraries. `go.mod` and
-//! `go.sum` pin every version, so they are the cache's key.
+//! Each has its own module, because each needs other versions of the same libraries. `go.mod` and `go.sum`
+//! pin every version, so they are the cache's key.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use super::{checkout, log};
 use crate::{cache, command, step};
 
-/// From an empty build cache Kubernetes takes about 10 minutes on 2 idle cores.
+/// With an empty build cache, Kubernetes takes about 10 minutes on 2 idle cores.
 const LIMIT: Duration = Duration::from_mins(40);
 const NODE_BINARIES: &str = "e2e/node-binaries";
 pub const KUBERNETES_VERSION: &str = "v1.34.4";
@@ -23,9 +23,9 @@ pub const KUBERNETES_VERSION: &str = "v1.34.4";
 /// A Go module and the programs built from it.
 struct Module {
     name: &'static str,
-    /// Below the checkout, the folder with the module's own.
+    /// The module's folder, relative to the checkout.
     folder: &'static str,
-    /// For the progress line.
+    /// What the progress line calls it.
     title: String,
     programs: Vec<String>,
     link_flags: String,
@@ -65,7 +65,7 @@ pub fn helm() -> Result<PathBuf> {
     Ok(module.build(|_| Ok(()))?.join("helm"))
 }
 
-/// The folder with `kind-config` and `actionlint`, which read what is for kind and for a forge.
+/// The folder with `kind-config` and `actionlint`, which check files meant for kind and for a forge.
 pub(super) fn readers() -> Result<PathBuf> {
     Module {
         name: "kindcheck",
@@ -77,7 +77,7 @@ pub(super) fn readers() -> Result<PathBuf> {
     .build(|_| Ok(()))
 }
 
-/// Contour: its program and the manifests that its own documentation installs.
+/// Contour: its program, and the manifests that its own documentation installs.
 #[derive(Debug, Clone)]
 pub struct Contour {
     dir: PathBuf,
@@ -115,14 +115,14 @@ pub fn http_route_definition() -> Result<PathBuf> {
     Ok(definitions("gateway-api", "contour", "sigs.k8s.io/gateway-api", folder, &[NAME])?.join(NAME))
 }
 
-/// The definitions of all kinds of the Gateway API that Contour watches.
+/// The definitions of all Gateway API kinds that Contour watches.
 pub fn gateway_definitions() -> Result<PathBuf> {
     const NAME: &str = "00-crds.yaml";
     let module = "github.com/projectcontour/contour";
     Ok(definitions("gateway-kinds", "contour", module, "examples/gateway", &[NAME])?.join(NAME))
 }
 
-/// A folder with the definitions of the kinds that the Prometheus Operator reads and our chart makes.
+/// A folder with the definitions of those kinds of the Prometheus Operator that our chart makes.
 pub fn prometheus_operator_definitions() -> Result<PathBuf> {
     const NAMES: [&str; 3] = [
         "monitoring.coreos.com_podmonitors.yaml",
@@ -134,7 +134,7 @@ pub fn prometheus_operator_definitions() -> Result<PathBuf> {
     definitions("prometheus-operator", "prometheus-operator", module, folder, &NAMES)
 }
 
-/// A cache entry with definitions out of a Go module that one of `e2e/node-binaries` depends on.
+/// A cache entry with definitions from a Go module that one of `e2e/node-binaries` depends on.
 fn definitions(entry: &str, by: &str, module: &str, folder: &str, names: &[&str]) -> Result<PathBuf> {
     let by = checkout().join(NODE_BINARIES).join(by);
     let key = cache::key_of_files(&[by.join("go.mod"), by.join("go.sum")])?;
@@ -161,7 +161,7 @@ impl Module {
         Ok(cache::key(&[files, cache::key_of_files(&own)?, self.programs.join(" "), self.link_flags.clone()]))
     }
 
-    /// Builds the programs into a cache entry, and lets `complete` add to it.
+    /// Builds the programs into a cache entry; `complete` adds to it.
     fn build(&self, complete: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         cache::entry(self.name, &self.key()?, |into| {
             step::step(&format!("Build {}", self.title), || {
@@ -181,7 +181,7 @@ impl Module {
     }
 }
 
-/// The main files of the programs that are our own (`./…`): they are not pinned by `go.sum`.
+/// The main files of our own programs (`./…`), which `go.sum` does not pin.
 fn own_programs(source: &Path, programs: &[String]) -> Vec<PathBuf> {
     programs
         .iter()
@@ -199,7 +199,7 @@ fn kubernetes_version_flags(version: &str) -> String {
         .join(" ")
 }
 
-/// The folder with the source of a module that another depends on.
+/// The folder with the source of a module that another one depends on.
 fn downloaded(by: &Path, module: &str) -> Result<PathBuf> {
     let go = |arguments: &[&str]| -> Result<String> {
         let output = Command::new("go").args(arguments).arg(module).current_dir(by).output();
@@ -221,7 +221,7 @@ fn copy_contour_manifests(module: &Path, into: &Path) -> Result<()> {
         if file.extension().is_some_and(|extension| extension == "yaml")
             && let Some(name) = file.file_name()
         {
-            // Read and write instead of copy: Go's module cache is read-only, and a copy would be too.
+            // Read and write instead of copying: Go's module cache is read-only, and so would be the copy.
             fs::write(into.join(name), fs::read(&file)?)?;
         }
     }

@@ -1,13 +1,13 @@
-//! Container images without Docker: a base image from Debian's packages, and on it the ordinary
-//! Containerfiles of `images/`, built by buildah into archives that containerd imports.
+//! Container images without Docker. A base image is made from Debian's packages. Buildah builds the ordinary
+//! Containerfiles of `images/` on it, into archives that containerd imports.
 //!
-//! What a Containerfile needs from outside (binaries, jars) it copies from a *named context*
-//! (`COPY --from=binaries`). Here that is a folder made by the other steps. The same files build with
-//! `docker buildx build --build-context binaries=DIR`; ours also has a stage of that name which
-//! compiles from source. README.md has the lines for Docker, and a test compares them with what is built here.
+//! A Containerfile copies what it needs from outside (binaries, jars) from a *named context* (`COPY
+//! --from=binaries`). Here that is a folder that the other steps made. The same files build with `docker
+//! buildx build --build-context binaries=DIR`; ours also has a stage of that name which compiles from source.
+//! README.md has the lines for Docker, and a test compares them with what is built here.
 //!
-//! An archive's key covers the base, the Containerfile's folder and the content of every context, so
-//! an image is built again exactly when something in it changed.
+//! An archive's key covers the base, the Containerfile's folder and the content of every context. So an image
+//! is built again exactly when something in it changed.
 
 use std::{
     fs,
@@ -32,15 +32,15 @@ use crate::{
 
 const LIMIT: Duration = Duration::from_mins(20);
 const KEPT_BESIDES_NEWEST: usize = 1;
-/// A fixed name: a running container keeps the binary it was started from, and a pod that is started
-/// again takes what was imported last.
+/// A fixed name. A running container keeps the binary it was started from, and a restarted pod takes what was
+/// imported last.
 const ROCKETMART: &str = "docker.io/library/rocketmart:dev";
 
-/// What is in our image: the shop and its operator, and the shoppers and the checker of a demo.
+/// The programs in our image: the shop and its operator, and the shoppers and the checker of a demo.
 const OUR_PROGRAMS: [&str; 4] =
     ["rocketmart", "rocketmart-operator", "rocketmart-loadtest", "rocketmart-checker"];
 
-/// An image in a file, ready to be imported by containerd.
+/// An image in a file that containerd can import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     /// The full name, e.g. `docker.io/library/redis:7`.
@@ -49,10 +49,10 @@ pub struct Image {
     pub archive: PathBuf,
 }
 
-/// Its Containerfile compiles our programs where there is Docker, so all of the checkout is its context.
+/// With Docker its Containerfile compiles our programs, so the whole checkout is its context.
 const COMPILED: &str = "rocketmart";
 
-/// A folder of `images/` with what its Containerfile copies from.
+/// A folder of `images/`, and the contexts that its Containerfile copies from.
 struct Recipe {
     folder: &'static str,
     name: String,
@@ -72,7 +72,7 @@ pub(super) fn of_the_node(kubernetes: &Path, contour: &Contour) -> Result<Vec<Im
             name: "docker.io/coredns/coredns:1.13.2".to_owned(),
             contexts: vec![("binaries", only(kubernetes, "coredns")?)],
         },
-        // These two have the names that Contour's own manifests use.
+        // Contour's own manifests use these two names.
         Recipe {
             folder: "contour",
             name: "ghcr.io/projectcontour/contour:v1.33.8".to_owned(),
@@ -104,7 +104,7 @@ fn backing_services(kafka: PathBuf) -> [Recipe; 3] {
     ]
 }
 
-/// The image of Cassandra, which only a shop that keeps its catalog there needs.
+/// The image of Cassandra; only a shop that keeps its catalog there needs it.
 pub fn cassandra_image() -> Result<Image> {
     let libraries = maven::libraries("cassandra")?;
     Recipe {
@@ -115,13 +115,13 @@ pub fn cassandra_image() -> Result<Image> {
     .build()
 }
 
-/// The image with all of our own programs, from what cargo builds now.
+/// The image with all of our own programs, as cargo builds them now.
 pub fn rocketmart_image(speed: Speed) -> Result<Image> {
     let programs = step::step("Build our own programs", || Programs::build(speed))?;
     let programs = OUR_PROGRAMS.map(|name| programs.program(name).map(Path::to_owned));
     let programs = programs.into_iter().collect::<Result<Vec<_>>>()?;
     let binaries = cache::entry("rocketmart-binaries", &cache::key_of_files(&programs)?, |into| {
-        // Debug information is most of a binary; symbols stay, so that a panic names functions.
+        // Most of a binary is debug information. Symbols stay, so that a panic names functions.
         programs.iter().try_for_each(|program| {
             let name = program.file_name().context("a program without a name")?;
             command::run(
@@ -157,7 +157,7 @@ impl Recipe {
         Ok(Image { name: self.name.clone(), archive: archive.join("image.tar") })
     }
 
-    /// Contexts count by their path: they lie in the cache, under a key of their content.
+    /// A context counts by its path: it is in the cache, under a key of its content.
     fn key(&self, folder: &Path) -> Result<String> {
         let mut parts = vec![self.name.clone(), cache::key_of_files(&files_of(folder)?)?];
         if base_of(folder)? == base::NAME {
@@ -181,14 +181,14 @@ impl Recipe {
     }
 }
 
-/// Writes an image to an archive and forgets it: what stays in the store is the base alone.
+/// Writes an image to an archive and forgets it, so that only the base stays in the store.
 fn push(name: &str, archive: &Path) -> Result<()> {
     let target = format!("docker-archive:{}:{name}", archive.display());
     command::run(buildah().args(["push", "--quiet", name, &target]), &log("image-push"), LIMIT)?;
     command::run(buildah().args(["rmi", name]), &log("image-remove"), LIMIT)
 }
 
-/// The image that the last stage of a Containerfile starts from.
+/// The image that a Containerfile's last stage starts from.
 fn base_of(folder: &Path) -> Result<String> {
     let path = folder.join("Containerfile");
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -198,7 +198,7 @@ fn base_of(folder: &Path) -> Result<String> {
     Ok(if name == "debian:bookworm-slim" { base::NAME.to_owned() } else { name.to_owned() })
 }
 
-/// All files of a folder in the order of their names.
+/// All files of a folder, sorted by name.
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = fs::read_dir(folder)
         .with_context(|| format!("reading {}", folder.display()))?
@@ -208,8 +208,8 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Removes all but the newest entries of a kind: each build of ours makes a large one, and an older
-/// one is of use only while somebody goes back and forth between two versions.
+/// Removes all but the newest entries of a kind. Each build of ours makes a large one, and an older one only
+/// helps somebody who goes back and forth between two versions.
 fn forget_older(kind: &str, newest: &Path) -> Result<()> {
     let mut others = Vec::new();
     for entry in fs::read_dir(cache::root().join(kind))? {

@@ -6,8 +6,8 @@
 //!                  └─ base image (mmdebstrap) ─────────────────────┘
 //! ```
 //!
-//! No step asks for anything but the package registries. A step that has nothing to do says nothing;
-//! one that works prints a line with its time, has a limit, and fails with the end of its log.
+//! Every step asks only the package registries. A step with nothing to do says nothing. One that works prints
+//! a line with its time, has a limit, and fails with the end of its log.
 //!
 //! [cache]: crate::cache
 
@@ -51,7 +51,7 @@ pub struct Prepared {
     pub images: Vec<Image>,
 }
 
-/// Prepares all of it: the node, the backing services and our own image.
+/// Prepares everything: the node, the backing services and our own image.
 pub fn all(speed: Speed) -> Result<Prepared> {
     let mut prepared = node()?;
     prepared.images.push(rocketmart_image(speed)?);
@@ -70,7 +70,7 @@ pub fn node() -> Result<Prepared> {
     Ok(Prepared { kubernetes, helm, contour_manifests: contour.manifests(), gateway_definitions, images })
 }
 
-/// Prepares the images that another cluster needs: of the backing services, and our own.
+/// Prepares the images that another cluster needs: those of the backing services, and our own.
 pub fn shop_images() -> Result<Vec<Image>> {
     packages()?;
     let mut images = images::of_the_backing_services()?;
@@ -90,7 +90,7 @@ pub fn for_tests() -> Result<()> {
     kubernetes_binaries().map(drop)
 }
 
-/// Installs the Debian packages that are missing, those of the service tests among them.
+/// Installs the missing Debian packages, including those of the service tests.
 pub fn packages() -> Result<()> {
     debian::install_missing()
 }

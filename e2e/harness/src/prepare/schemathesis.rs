@@ -1,8 +1,8 @@
-//! Schemathesis, which asks a running API everything that its OpenAPI document allows and forbids: the
+//! Schemathesis asks a running API everything that its OpenAPI document allows and forbids. It is among the
 //! Python packages of `e2e/shop/requirements.txt`.
 //!
-//! They are installed into a folder rather than a virtual environment: a folder may be renamed, which
-//! is how an entry of the cache comes into being, and needs nothing but Python and pip.
+//! They are installed into a folder and not into a virtual environment. A folder may be renamed, as every new
+//! entry of the cache is, and it needs only Python and pip.
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
@@ -20,14 +20,14 @@ pub fn schemathesis() -> Result<Command> {
     Ok(command)
 }
 
-/// A command that runs Python with the packages, of which `jsonschema_rs` is another one of use.
+/// A command that runs Python with these packages; `jsonschema_rs` among them is of use too.
 pub fn python() -> Result<Command> {
     let mut command = Command::new("python3");
     command.env("PYTHONPATH", packages()?).env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(command)
 }
 
-/// The folder with the packages. Some of them are compiled for one version of Python.
+/// The folder with the packages, some of which are compiled for one version of Python.
 pub(super) fn packages() -> Result<PathBuf> {
     let requirements = checkout().join("e2e/shop/requirements.txt");
     let python = Command::new("python3").arg("--version").output().context("running python3")?;

@@ -11,11 +11,11 @@ use crate::{
 };
 
 const TOPICS: [&str; 6] = ["reservations", "orders", "payments", "deliveries", "products", "stock-levels"];
-/// Of these, the ones that keep the last event of each key for ever.
+/// The topics that keep the last event of each key for ever.
 const COMPACTED: [&str; 2] = ["products", "stock-levels"];
 const PARTITIONS: i32 = 3;
 
-/// The three stores of one shop; each can be killed, signalled and restarted by itself.
+/// The three stores of one shop. Each can be killed, signalled and restarted on its own.
 #[derive(Debug)]
 pub struct Backing {
     pub redis: Redis,
@@ -29,8 +29,8 @@ impl Backing {
         Self::start_with(Redis::start, port, port)
     }
 
-    /// With a Redis made by the caller (another directory, other settings) and a Kafka on a port of the
-    /// caller's choice that names another one to its clients: that of a proxy in between.
+    /// Uses the caller's Redis (with another directory or settings). Kafka listens on the caller's port and
+    /// sends its clients to another one, where a proxy may be.
     pub fn start_with(
         redis: impl FnOnce() -> Result<Redis>,
         kafka_port: u16,
@@ -59,7 +59,7 @@ impl Backing {
         databases
     }
 
-    /// The topics of a shop, as the operator makes them: consumers are not ready without.
+    /// Makes the topics of a shop, as the operator does: consumers are not ready without them.
     pub fn create_topics(&self) -> Result<()> {
         self.kafka.create_topics(&TOPICS.map(|name| Topic {
             name,

@@ -30,7 +30,7 @@ pub enum Component {
     DeliveryWorker,
 }
 
-/// Fixed ports of `cargo xtask dev`; replicas after the first follow at this distance.
+/// The fixed ports of `cargo xtask dev` begin here; further replicas follow at this distance.
 const FIRST_PORT: u16 = 8081;
 const FIRST_ADMIN_PORT: u16 = 9081;
 const REPLICA_DISTANCE: u16 = 100;
@@ -55,7 +55,7 @@ impl Component {
         Self::DeliveryWorker,
     ];
 
-    /// Which part of the shop it is; `None` for the simulated world outside of it.
+    /// Which part of the shop it is; `None` for the simulated outside world.
     pub fn of_shop(self) -> Option<OfShop> {
         Some(match self {
             Self::SimulateMail | Self::SimulateProvider | Self::SimulateEntrance => return None,
@@ -72,7 +72,7 @@ impl Component {
         })
     }
 
-    /// As in `rocketmart <name>`.
+    /// The name in `rocketmart <name>`.
     pub fn name(self) -> &'static str {
         match self {
             Self::SimulateMail => "simulate-mail",
@@ -82,17 +82,17 @@ impl Component {
         }
     }
 
-    /// Whether it belongs to the simulated world outside the shop.
+    /// Whether it belongs to the simulated outside world.
     pub fn is_simulator(self) -> bool {
         self.of_shop().is_none()
     }
 
-    /// Whether it serves an HTTP API (the others have probes and metrics only).
+    /// Whether it serves an HTTP API; the others have only probes and metrics.
     pub fn serves_http(self) -> bool {
         self.of_shop().is_none_or(OfShop::serves_http)
     }
 
-    /// The path prefixes that the entrance leads to it.
+    /// The path prefixes that the entrance routes to it.
     pub fn routes(self) -> &'static [&'static str] {
         self.of_shop().map_or(&[], OfShop::routes)
     }
@@ -102,7 +102,7 @@ impl Component {
         self.of_shop()?.needs().database
     }
 
-    /// The ports `cargo xtask dev` is documented with.
+    /// The ports that the documentation of `cargo xtask dev` names.
     pub(super) fn fixed_ports(self, replica: usize) -> Ports {
         let distance = REPLICA_DISTANCE * u16::try_from(replica).unwrap_or_default();
         let Ports { api, admin } = match self {
@@ -134,8 +134,8 @@ impl From<OfShop> for Component {
     }
 }
 
-/// Where a replica listens. The mail sink takes mail at `admin` and shows it at `api`; the payment
-/// provider and the entrance have one port.
+/// Where a replica listens. The mail sink takes mail at `admin` and shows it at `api`. The payment provider
+/// and the entrance have one port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ports {
     pub(super) api: u16,
@@ -180,7 +180,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Ready to serve: an end before that is an error with the end of its log.
+    /// Whether it is ready to serve. If it ended before that, the error has the end of its log.
     pub(super) fn is_ready(&mut self) -> Result<bool> {
         if let Some(status) = self.ended()? {
             bail!("{self} ended with {status}\n{}", step::tail(&self.server.log));
@@ -195,7 +195,7 @@ impl Replica {
         })
     }
 
-    /// How the process ended, if it has. One that was taken down has not.
+    /// How the process ended, if it has. A process that was taken down does not count.
     pub(super) fn ended(&mut self) -> Result<Option<std::process::ExitStatus>> {
         match &mut self.process {
             Some(process) => process.wait_for(std::time::Duration::ZERO),

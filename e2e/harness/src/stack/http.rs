@@ -1,7 +1,7 @@
-//! The few HTTP requests a harness makes itself: probes, and the internal API.
+//! The few HTTP requests that a harness makes itself: probes, and the internal API.
 //!
-//! HTTP/1.0 on purpose: the server closes when it has answered, so an answer is what was read until
-//! then, and nothing is kept between two requests.
+//! HTTP/1.0 on purpose: the server closes the connection after its answer. So the answer is everything read
+//! until then, and nothing is kept between two requests.
 
 use std::{
     io::{Read as _, Write as _},
@@ -13,10 +13,10 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-/// Loading a large sale takes longest.
+/// Loading a large sale takes the longest.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
-/// A status and a body, `Null` when it is no JSON.
+/// A status and a body, which is `Null` if it is not JSON.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -27,7 +27,7 @@ pub(super) fn get(port: u16, path: &str) -> Result<Answer> {
     send(port, "GET", path, None, None)
 }
 
-/// Sends a request to loopback. An error means that the outcome is unknown.
+/// Sends a request to loopback. After an error the outcome is unknown.
 pub(super) fn send(
     port: u16,
     method: &str,

@@ -1,5 +1,5 @@
-//! The internal API of the order service, used as the operator does: load a sale, watch it, close it,
-//! close its books.
+//! The internal API of the order service, used as the operator uses it: load a sale, watch it, close it, and
+//! get its close-out.
 
 use std::{
     thread,
@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::http;
 
-/// Between two looks at a sale that is still draining.
+/// Pause between two looks at a sale that is still draining.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Commands for the sales of a shop. Every command can be repeated.
@@ -22,20 +22,20 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub struct InternalApi {
     pub(super) ports: Vec<u16>,
     pub(super) token: String,
-    /// Sent with every command; an operator's grows with each change of leader.
+    /// Sent with every command. An operator's fence grows with each change of leader.
     pub fence: i64,
 }
 
 impl InternalApi {
-    /// Allocates, loads, reads back, under the fence of this client. Whether the sale is ready then is for the
-    /// caller to look at.
+    /// Allocates, loads and reads back, under this client's fence. The caller has to check whether the sale
+    /// is ready then.
     pub fn put(&self, sale: &str, terms: &SaleTerms) -> Result<SaleStatus> {
         let terms = SaleTerms { fence: self.fence, ..terms.clone() };
         self.ask("PUT", &Command::Load.path(sale), Some(&terms))
     }
 
-    /// Loads a sale and waits until it is `ready` and verified. A SKU that the shop has not heard of
-    /// yet (its event is on its way) is waited for as well.
+    /// Loads a sale and waits until it is `ready` and verified. Also waits for a SKU that the shop has not
+    /// heard of yet, because its event is still on its way.
     pub fn load(&self, sale: &str, terms: &SaleTerms, limit: Duration) -> Result<SaleStatus> {
         until("loaded and verified", limit, || {
             let status = self.put(sale, terms)?;
@@ -46,25 +46,25 @@ impl InternalApi {
         })
     }
 
-    /// How a sale stands.
+    /// Asks for the status of a sale.
     pub fn status(&self, sale: &str) -> Result<SaleStatus> {
         self.ask("GET", &api::sale(sale), None::<&()>)
     }
 
-    /// Any command but those to load a sale and to close its books.
+    /// Sends any command except loading a sale and closing its books.
     pub fn command(&self, sale: &str, command: Command) -> Result<SaleStatus> {
         self.post(sale, command)
     }
 
-    /// Closes a sale, waits until it has drained, and answers its close-out. Differences in the books
-    /// are in the answer, not an error.
+    /// Closes a sale, waits until it has drained, and returns its close-out. Differences in the books are in
+    /// the close-out, not an error.
     pub fn close_out(&self, sale: &str, limit: Duration) -> Result<CloseOut> {
         until("closed", limit, || self.command(sale, Command::Close))?;
         until("drained", limit, || self.post(sale, Command::CloseOut))
     }
 
-    /// What the operator does when Redis has lost a sale: rebuilds it, as soon as nothing is on its way
-    /// any more, and resumes it. Answers its status.
+    /// What the operator does when Redis has lost a sale: rebuilds it once nothing is on its way any more,
+    /// then resumes it. Returns its status.
     pub fn rebuild(&self, sale: &str, limit: Duration) -> Result<SaleStatus> {
         until("rebuilt", limit, || {
             let status = self.command(sale, Command::Rebuild)?;
@@ -80,7 +80,7 @@ impl InternalApi {
         self.ask("POST", &command.path(sale), Some(&Fenced { fence: self.fence }))
     }
 
-    /// Asks the first replica that answers.
+    /// Asks the replicas in turn until one answers.
     fn ask<T: DeserializeOwned>(&self, method: &str, path: &str, body: Option<&impl Serialize>) -> Result<T> {
         let body = body.map(serde_json::to_value).transpose()?;
         let mut trouble = anyhow::anyhow!("there is no replica of order");
@@ -97,7 +97,7 @@ impl InternalApi {
     }
 }
 
-/// Repeats `attempt` until it succeeds; the last reason is in the error.
+/// Repeats `attempt` until it succeeds. The error gives the last reason.
 fn until<T>(what: &str, limit: Duration, attempt: impl Fn() -> Result<T>) -> Result<T> {
     let deadline = Instant::now() + limit;
     loop {

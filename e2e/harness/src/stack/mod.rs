@@ -17,8 +17,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Ports are free ones unless fixed ones are asked for. Everything ends and is removed when the
-//! [`Stack`] is dropped, and also when the process that holds it is killed (see [`crate::process`]).
+//! The ports are free ones unless the recipe asks for fixed ones. Dropping the [`Stack`] ends and removes
+//! everything. So does killing the process that holds it (see [`crate::process`]).
 
 mod backing;
 mod component;
@@ -49,10 +49,10 @@ pub const PROVIDER_SECRET: &str = "development only";
 
 const STOP_LIMIT: Duration = Duration::from_secs(40);
 
-/// A running shop. Components are addressed by kind and number of the replica, from 0.
+/// A running shop. A component is addressed by its kind and the number of its replica, from 0.
 #[derive(Debug)]
 pub struct Stack {
-    // Dropped in this order: nothing looks for a store that has gone before it.
+    // They are dropped in this order, so that no component looks for a store that has gone before it.
     replicas: Vec<Replica>,
     pub backing: Backing,
     folder: PathBuf,
@@ -78,7 +78,7 @@ impl Stack {
         self.of(component).map(|replica| url(replica.ports.admin)).collect()
     }
 
-    /// What an entrance would route: the first part of a path and the replicas behind it.
+    /// What an entrance would route: the first part of a path, and the replicas behind it.
     pub fn routes(&self) -> Vec<(&'static str, Vec<String>)> {
         let components = Component::ALL.into_iter();
         components.flat_map(|each| each.routes().iter().map(move |route| (*route, self.urls(each)))).collect()
@@ -94,12 +94,12 @@ impl Stack {
         self.folder.join("signing-key.pem")
     }
 
-    /// Logs and everything else of this run; goes with the stack.
+    /// The folder with the logs and everything else of this run; it is removed with the stack.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The operator's door to the order service.
+    /// The order service's API for the operator.
     pub fn internal_api(&self) -> InternalApi {
         let ports = self.of(Component::Order).map(|replica| replica.ports.api).collect();
         InternalApi { ports, token: OPERATOR_TOKEN.into(), fence: 1 }
@@ -126,7 +126,7 @@ impl Stack {
         }
     }
 
-    /// SIGTERM, and waits for its orderly end; it stays down until [`Stack::start`].
+    /// SIGTERM, then waits for its orderly end. It stays down until [`Stack::start`].
     pub fn stop(&mut self, component: Component, number: usize) -> Result<()> {
         let replica = self.replica(component, number)?;
         let Some(mut process) = replica.process.take() else { return Ok(()) };
@@ -146,7 +146,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Changes a variable of a replica's environment, or takes it out; it counts from the next start on.
+    /// Changes or removes a variable of a replica's environment, from its next start on.
     pub fn set_env(
         &mut self,
         component: Component,
@@ -160,13 +160,13 @@ impl Stack {
         Ok(())
     }
 
-    /// Starts a replica, ending the process it had; does not wait until it is ready.
+    /// Starts a replica after ending the process it had. Does not wait until it is ready.
     pub fn start(&mut self, component: Component, number: usize) -> Result<()> {
         self.replica(component, number)?.spawn()
     }
 
-    /// Starts every process again that has ended by itself or was killed, as a kubelet would; answers
-    /// which. One that was stopped stays down.
+    /// Restarts every process that ended by itself or was killed, as a kubelet would, and returns their
+    /// names. A process that was stopped stays down.
     pub fn revive(&mut self) -> Result<Vec<String>> {
         let mut revived = Vec::new();
         for replica in &mut self.replicas {
@@ -189,7 +189,7 @@ impl Stack {
         Ok(ended)
     }
 
-    /// Replicas that are started and not ready; an ended one counts as not ready.
+    /// Replicas that were started and are not ready; one that has ended counts too.
     pub fn not_ready(&mut self) -> Vec<String> {
         let started = self.replicas.iter_mut().filter(|replica| replica.process.is_some());
         started.filter_map(|each| (!each.is_ready().unwrap_or(false)).then(|| each.to_string())).collect()
@@ -200,7 +200,7 @@ impl Stack {
         self.replica(component, number).and_then(Replica::is_ready).unwrap_or(false)
     }
 
-    /// Waits until everything that was started is ready. A process that ends meanwhile is an error.
+    /// Waits until everything that was started is ready. It is an error if a process ends meanwhile.
     pub fn wait_until_ready(&mut self, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;
         for replica in self.replicas.iter_mut().filter(|replica| replica.process.is_some()) {
@@ -215,7 +215,7 @@ impl Stack {
         Ok(())
     }
 
-    /// The log of a replica, over all its processes.
+    /// The log of a replica, across all its processes.
     pub fn log(&self, component: Component, number: usize) -> String {
         let replica = self.of(component).find(|replica| replica.number == number);
         replica.and_then(|replica| fs::read_to_string(&replica.server.log).ok()).unwrap_or_default()
@@ -225,7 +225,7 @@ impl Stack {
         self.replicas.iter().filter(move |replica| replica.component == component)
     }
 
-    /// Numbers of the replicas of a component that there are.
+    /// How many replicas of a component there are.
     pub fn replicas(&self, component: Component) -> usize {
         self.of(component).count()
     }

@@ -1,6 +1,6 @@
-//! How a shop is to be started: which components, how many of each, at which ports, in which environment.
+//! How to start a shop: which components, how many of each, on which ports, with which environment.
 //!
-//! All ports are chosen first, since the environment of each component names those of others.
+//! All ports are chosen first, because the environment of each component names those of others.
 
 use std::{
     collections::BTreeMap,
@@ -40,7 +40,7 @@ impl Recipe {
         }
     }
 
-    /// No component but these.
+    /// Only these components.
     pub fn only(mut self, components: &[Component]) -> Self {
         for (component, replicas) in &mut self.replicas {
             *replicas = usize::from(components.contains(component));
@@ -48,19 +48,19 @@ impl Recipe {
         self
     }
 
-    /// So many replicas; 0 leaves the component out.
+    /// This many replicas; 0 leaves the component out.
     pub fn replicas(mut self, component: Component, count: usize) -> Self {
         self.replicas.insert(component, count);
         self
     }
 
-    /// An environment variable of a component, instead of or beside those it is given anyway.
+    /// Sets an environment variable of a component, in place of or in addition to the usual ones.
     pub fn env(mut self, component: Component, name: &str, value: impl Into<String>) -> Self {
         self.environment.push((component, name.to_owned(), value.into()));
         self
     }
 
-    /// The ports of `cargo xtask dev`, rather than free ones.
+    /// Uses the ports of `cargo xtask dev` instead of free ones.
     pub fn fixed_ports(mut self) -> Self {
         self.fixed_ports = true;
         self
@@ -71,14 +71,14 @@ impl Recipe {
         self.start_on(Backing::start()?)
     }
 
-    /// Starts the components on stores that run already, and waits until all are ready.
+    /// Starts the components on stores that already run, and waits until all are ready.
     pub fn start_on(&self, backing: Backing) -> Result<Stack> {
         let folder = process::scratch("stack")?;
         let mut stack = Stack { replicas: Vec::new(), backing, folder };
         make_signing_key(&stack.signing_key())?;
         let mut ports = BTreeMap::new();
         for component in Component::ALL {
-            // One that is not started still has an address, at which nobody answers.
+            // A component that is not started still has an address, where nobody answers.
             for number in 0..self.replicas[&component].max(1) {
                 let free = || component.free_ports();
                 let chosen = if self.fixed_ports { component.fixed_ports(number) } else { free()? };

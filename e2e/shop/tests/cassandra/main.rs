@@ -1,4 +1,4 @@
-//! Row 8: a whole shop whose catalog lives on Cassandra, a real node, and has no SQL database at all.
+//! Row 8: a whole shop whose catalog is on a real Cassandra node and has no SQL database at all.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
 
@@ -14,7 +14,7 @@ use rocketmart_harness::{
 use rocketmart_shop::{GOOD_CARD, Place, Shop};
 use serde_json::json;
 
-/// Nobody answers there.
+/// Nobody answers at this address.
 const NO_DATABASE: &str = "postgres://nobody@127.0.0.1:1/none";
 
 fn recipe() -> Result<Recipe> {
@@ -35,7 +35,7 @@ async fn row_08_a_shop_sells_and_delivers_with_its_catalog_on_cassandra_alone() 
     selling::buyers_find_a_product_soon_after_it_changed(&shop).await;
     selling::buyers_like_products_and_keep_a_wishlist(&shop).await;
 
-    // What Cassandra tells the others through Kafka is what they sell.
+    // The others sell what Cassandra tells them through Kafka.
     let (buyer, sale) = (shop.buyer().await, shop.sale_of(1).await);
     shop.card(&buyer, GOOD_CARD).await;
     shop.address(&buyer).await;

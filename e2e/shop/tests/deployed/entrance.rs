@@ -1,4 +1,4 @@
-//! Row 21: the entrance of a shop is moved from its Ingress to a Gateway and back while a sale is open.
+//! Row 21: a shop's entrance moves from its Ingress to a Gateway and back while a sale is open.
 
 use rocketmart_shop::{Kubectl, Shop, eventually};
 use serde_json::{Value, json};
@@ -10,11 +10,11 @@ fn gateway() -> Value {
     json!({"parentRefs": [{"name": "public", "namespace": "projectcontour"}]})
 }
 
-/// A shop that is moved; it is given back to its Ingress, however the test ends.
+/// A shop whose entrance was moved; it gets its Ingress back, however the test ends.
 struct Moved {
     kubectl: Kubectl,
     shop: String,
-    /// Of its Ingress.
+    /// The class of its Ingress.
     class: Value,
 }
 
@@ -31,7 +31,7 @@ impl Moved {
         self.kubectl.patch("shop", &self.shop, &json!({"spec": entrance}));
     }
 
-    /// Which of the two lead buyers to the shop.
+    /// Which of the two leads buyers to the shop.
     fn leading(&self) -> Vec<String> {
         let listed = self.kubectl.run(&["get", "ingresses,httproutes", "--output=name"], "");
         listed.lines().filter(|line| line.ends_with(&format!("/{}", self.shop))).map(str::to_owned).collect()
@@ -69,7 +69,7 @@ async fn row_21_a_shop_is_moved_to_a_gateway_and_back_in_an_open_sale_and_nobody
         &format!("httproute.gateway.networking.k8s.io/{name}"),
     )
     .await;
-    // Through every rule of the route.
+    // A path for every rule of the route.
     for path in ["/api/v1/products", "/api/v1/search", "/api/v1/sales"] {
         shop.get(path).await.expect(200);
     }

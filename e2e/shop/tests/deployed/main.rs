@@ -1,9 +1,8 @@
-//! What is asked of a shop on a cluster alone, as a platform team would do it: all neighbours of the order
-//! service stopped at once, the image upgraded and the entrance moved while a sale is open, the payment
-//! provider out of order for a while, and what documents tell to type when a shop is in trouble.
+//! Tests that only make sense for a shop on a cluster, done as a platform team would do them: all neighbours
+//! of the order service stopped at once, the image upgraded and the entrance moved while a sale is open, the
+//! payment provider out of order for a while, and the commands that documents give for a shop in trouble.
 //!
-//! These tests need a shop that is deployed (`cargo xtask test deployed` says where that is) and take turns
-//! with it.
+//! These tests need a deployed shop (`cargo xtask test deployed` says where it is) and take turns with it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
 

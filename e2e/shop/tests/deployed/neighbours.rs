@@ -1,4 +1,4 @@
-//! Row 9: every neighbour of the order service is stopped at once, by its number of replicas in the Shop.
+//! Row 9: every neighbour of the order service stops at once, by its number of replicas in the Shop.
 
 use rocketmart_shop::{GOOD_CARD, Kubectl, Shop, eventually};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::{TURN, declared};
 const NEIGHBOURS: [&str; 7] =
     ["catalog", "delivery", "delivery-worker", "member", "payment", "payment-worker", "search"];
 
-/// The neighbours, stopped; started again in the end, however that comes.
+/// The stopped neighbours; they start again in the end, however the test ends.
 struct Stopped {
     kubectl: Kubectl,
     shop: String,
@@ -27,7 +27,7 @@ impl Stopped {
         stopped
     }
 
-    /// Says how each of them is to run.
+    /// Sets how each of them is to run.
     fn run_each(&self, how: impl Fn(&str) -> Value) {
         let components: serde_json::Map<_, _> =
             NEIGHBOURS.iter().map(|name| ((*name).to_owned(), how(name))).collect();
@@ -57,7 +57,7 @@ async fn row_09_with_every_neighbour_stopped_purchases_are_made_and_delivered_on
     for buyer in [&first, &second] {
         shop.card(buyer, GOOD_CARD).await;
         shop.address(buyer).await;
-        // Their tokens have been seen by the order service before.
+        // The order service has seen their tokens before.
         shop.get("/api/v1/orders").by(buyer).await.expect(200);
     }
 

@@ -1,4 +1,5 @@
-//! docs/restore.md, block by block from its text (K16): PostgreSQL is set back to a backup, and Redis is empty.
+//! Runs docs/restore.md, block by block from its text (K16): PostgreSQL is set back to a backup, and Redis is
+//! empty.
 
 use std::{
     collections::BTreeSet,
@@ -16,16 +17,16 @@ use crate::{
 };
 
 const DOCUMENT: &str = "docs/restore.md";
-/// What is written for the moment that a reader has to find.
+/// Stands in the document for the moment that the reader has to find.
 const MOMENT: &str = "2030-01-01T09:00:00Z";
-/// Before the backup: no worker is that far behind.
+/// No worker is this far behind before the backup.
 const BEHIND: Duration = Duration::from_mins(1);
-/// From the start of the operator until the shop answers: ten components at once on few processors.
+/// Time from the operator's start until the shop answers: ten components at once on few processors.
 const LIMIT: Duration = Duration::from_mins(3);
 const PAUSE: Duration = Duration::from_millis(500);
 const PAID: [&str; 5] = ["paid", "preparing", "shipped", "delivered", "completed"];
 
-/// The operator, which the document stops; started again, however the test ends.
+/// The operator, which the document stops. It starts again, however the test ends.
 struct Operator {
     kubectl: Kubectl,
     replicas: Value,
@@ -54,7 +55,7 @@ impl Drop for Operator {
     }
 }
 
-/// Redis as a new one is.
+/// Makes Redis as empty as a new one.
 fn empty_redis(kubectl: &Kubectl) {
     let redis = Kubectl { namespace: "backing".to_owned(), ..kubectl.clone() };
     for command in [&["FLUSHALL"][..], &["FUNCTION", "FLUSH"]] {
@@ -71,7 +72,7 @@ async fn pay(shop: &Shop, buyer: &Member, order: &Value) {
     shop.order_in(buyer, order["id"].as_str().unwrap(), &PAID).await;
 }
 
-/// The provider has one charge for an order, and so has its buyer.
+/// The provider has one charge for an order, and the buyer sees the order paid.
 async fn is_paid_once(shop: &Shop, buyer: &Member, order: &Value) {
     let id = order["id"].as_str().unwrap();
     shop.order_in(buyer, id, &PAID).await;
@@ -84,7 +85,7 @@ async fn is_paid_once(shop: &Shop, buyer: &Member, order: &Value) {
     assert!(theirs.len() == 1 && theirs[0]["state"] == "succeeded", "{payments}");
 }
 
-/// Waits until the shop tells of an order.
+/// Waits until the shop shows an order.
 async fn answers(shop: &Shop, buyer: &Member, order: &Value) {
     let path = format!("/api/v1/orders/{}", order["id"].as_str().unwrap());
     let started = Instant::now();

@@ -1,5 +1,5 @@
-//! Buyers who buy one unit after the other while something is done to the shop. Each purchase is repeated
-//! under its key until it is answered, as a shopper's program would.
+//! Buyers who buy one unit after another while something happens to the shop. They repeat each purchase under
+//! its key until it is answered, as a shopper's program would.
 
 use std::{
     collections::BTreeSet,
@@ -16,26 +16,26 @@ use tokio::task::JoinHandle;
 
 const BUYERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(25);
-/// Between tries of the same purchase.
+/// Pause between two tries of the same purchase.
 const AGAIN: Duration = Duration::from_millis(50);
-/// Fewer purchases show nothing.
+/// Fewer purchases would show nothing.
 const FEWEST_PURCHASES: usize = 100;
 /// More than they can buy.
 const UNITS: u32 = 100_000;
 
-/// What may be asked again: nobody behind the entrance, too busy, or too late.
+/// Statuses after which a client may ask again: nobody behind the entrance, too busy, or too late.
 const ASK_AGAIN: [u16; 4] = [429, 502, 503, 504];
 
 /// Buyers at work.
 pub(crate) struct Rush {
     sale: Sale,
     over: Arc<AtomicBool>,
-    /// Purchases of all of them.
+    /// Purchases of all buyers.
     purchases: Arc<AtomicUsize>,
     buyers: Vec<JoinHandle<Bought>>,
 }
 
-/// Orders that were answered 201, and how many answers were none.
+/// The orders that were answered 201, and how many requests got no answer.
 struct Bought {
     buyer: Member,
     orders: Vec<String>,
@@ -43,11 +43,11 @@ struct Bought {
 }
 
 impl Rush {
-    /// Opens a sale and lets them in.
+    /// Opens a sale and lets the buyers in.
     pub(crate) async fn start(shop: &Shop) -> Self {
         let offer = |sku: &str| Offer {
             per_buyer_limit: UNITS,
-            // Nobody pays, and nothing is to come back before the books are looked at.
+            // Nobody pays, and nothing may come back before we look at the books.
             payment_seconds: 600,
             ..Offer::of(sku, UNITS)
         };
@@ -68,15 +68,16 @@ impl Rush {
         Self { sale, over, purchases, buyers }
     }
 
-    /// Calls them off, as soon as there are enough purchases to show something. Every purchase has been answered, with an order of its own, and the books show exactly
-    /// those. Then all of it is given back: a sale that drains holds the shop's replicas.
+    /// Calls the buyers off as soon as there are enough purchases to show something. Every purchase has been
+    /// answered with its own order, and the books show exactly those orders. Then everything is given back,
+    /// because a sale that drains holds the shop's replicas.
     pub(crate) async fn end(self, shop: &Shop) {
         let enough = tokio::time::timeout(PATIENCE, async {
             while self.purchases.load(Ordering::Relaxed) <= FEWEST_PURCHASES {
                 tokio::time::sleep(AGAIN).await;
             }
         });
-        // How many there are by now depends on how busy the machine is; whether they go on does not.
+        // How many there are by now depends on how busy the machine is. Whether buyers go on does not.
         enough.await.expect("buyers go on buying");
         self.over.store(true, Ordering::Relaxed);
         let mut all = Vec::new();

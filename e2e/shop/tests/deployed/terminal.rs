@@ -1,4 +1,4 @@
-//! A terminal in which the commands of a document are run as they are written there (K16).
+//! A terminal that runs the commands of a document exactly as written (K16).
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use rocketmart_harness::{
 };
 use rocketmart_shop::Kubectl;
 
-/// A block that takes longer hangs.
+/// A block that takes longer than this hangs.
 const LIMIT: &str = "4m";
 
 /// The blocks of shell in a document of this checkout.
@@ -24,7 +24,8 @@ pub(crate) fn blocks(document: &str) -> Vec<Block> {
     documents::blocks(&fs::read_to_string(path).unwrap())
 }
 
-/// bash with the cluster's kubectl, and what a reader puts in for the names that a document leaves open.
+/// bash with the cluster's kubectl, and with the values that a reader fills in for names that a document
+/// leaves open.
 pub(crate) struct Terminal {
     folder: PathBuf,
     names: Vec<(&'static str, String)>,
@@ -37,12 +38,12 @@ impl Terminal {
         Self { folder, names }
     }
 
-    /// Runs commands until one fails, which fails the test; answers what they printed.
+    /// Runs commands and returns what they printed. The first command that fails fails the test.
     pub(crate) fn run(&self, commands: &str) -> String {
         self.bash(&self.filled_in(commands), "")
     }
 
-    /// The same in the shell that the first line of `opening` opens, typed into it after the others.
+    /// The same, typed into the shell that the first line of `opening` opens, after its other lines.
     pub(crate) fn run_inside(&self, opening: &str, commands: &str) -> String {
         let opening = self.filled_in(opening);
         let (shell, typed) = opening.split_once('\n').expect("a line");
@@ -54,7 +55,7 @@ impl Terminal {
     }
 
     fn bash(&self, script: &str, typed: &str) -> String {
-        // What is still in the background would hold the output open.
+        // A background process would hold the output open.
         let script = format!("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}");
         let path = format!("{}:{}", self.folder.display(), std::env::var("PATH").unwrap());
         let mut bash = Command::new("timeout")
@@ -71,7 +72,7 @@ impl Terminal {
             let mut told = String::new();
             stderr.read_to_string(&mut told).map(|_| told)
         });
-        // One that has ended reads no more, and says why below.
+        // A shell that has ended reads no more; the code below says why it ended.
         let _ = bash.stdin.take().unwrap().write_all(typed.as_bytes());
         let output = bash.wait_with_output().unwrap();
         let (told, printed) = (told.join().unwrap().unwrap(), String::from_utf8(output.stdout).unwrap());

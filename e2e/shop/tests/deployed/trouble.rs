@@ -1,4 +1,4 @@
-//! docs/operations.md and docs/dead-letters.md, as somebody who was called types them (K16).
+//! docs/operations.md and docs/dead-letters.md, typed by somebody on call (K16).
 
 use rocketmart_shop::{Kubectl, Shop, eventually, unique};
 use serde_json::{Value, json};
@@ -8,14 +8,14 @@ use crate::{
     terminal::{Terminal, blocks},
 };
 
-/// A pod of a component.
+/// The name of a component's pod.
 fn pod(kubectl: &Kubectl, component: &str) -> String {
     let selector = format!("app.kubernetes.io/component={component}");
     let listed = kubectl.run(&["get", "pods", "--selector", &selector, "--output=name"], "");
     listed.lines().next().unwrap().trim_start_matches("pod/").to_owned()
 }
 
-/// Redis, stopped; started again in the end, however that comes.
+/// A stopped Redis; it starts again in the end, however the test ends.
 struct Stopped {
     backing: Kubectl,
 }
@@ -38,7 +38,8 @@ impl Drop for Stopped {
     }
 }
 
-/// What a pod says to who asks it by the document; JSON, and whatever else is printed around it.
+/// What a pod reports to somebody who asks as the document says: JSON, without whatever else is printed
+/// around it.
 fn report(kubectl: &Kubectl, pod: &str) -> Value {
     let all = blocks("docs/operations.md");
     let [look] = &all[..] else { panic!("which pods there are, and what one says: {all:?}") };
@@ -54,7 +55,7 @@ fn report(kubectl: &Kubectl, pod: &str) -> Value {
 async fn k16_a_pod_says_what_is_away_to_who_asks_as_the_document_says() {
     let _turn = TURN.lock().await;
     let (kubectl, _) = declared(&Shop::open().await);
-    // It goes nowhere without Redis, and is never scaled in.
+    // The relay gets nowhere without Redis, and is never scaled in.
     let relay = pod(&kubectl, "order-relay");
     let becomes = async |what: &str, expected: Value| {
         eventually(what, async || {
@@ -74,7 +75,7 @@ async fn k16_a_pod_says_what_is_away_to_who_asks_as_the_document_says() {
     kubectl.run(&[&ready[..], &["--for=condition=Available", "--timeout=90s"]].concat(), "");
 }
 
-/// Puts something into a topic that its readers cannot handle.
+/// Puts a message into a topic that its readers cannot handle.
 fn send_nonsense(kubectl: &Kubectl, topic: &str, text: &str) {
     let kafka = Kubectl { namespace: "backing".to_owned(), ..kubectl.clone() };
     let producer = ["java", "-Xmx64m", "-cp", "/opt/kafka/libs/*", "org.apache.kafka.tools.ConsoleProducer"];
@@ -89,8 +90,9 @@ async fn k16_dead_letters_are_listed_by_the_commands_of_the_document() {
     let all = blocks("docs/dead-letters.md");
     let [commands] = &all[..] else { panic!("list, show and replay: {all:?}") };
     let lines: Vec<_> = commands.text.lines().collect();
-    // `replay` is asked of processes (e2e/shop/tests/shop/dead_letters.rs): the marker of its transaction would stay
-    // the end of a partition that nobody writes to, and a rebuild takes it for a message that is not booked yet.
+    // e2e/shop/tests/shop/dead_letters.rs tests `replay` on processes. Here the marker of its transaction
+    // would stay at the end of a partition that nobody writes to, and a rebuild would take it for a message
+    // that is not booked yet.
     let [list, show, _replay] = &lines[..] else { panic!("list, show and replay: {lines:?}") };
     let text = unique("nonsense");
     let topic = format!("{}.{name}.deliveries", kubectl.namespace);

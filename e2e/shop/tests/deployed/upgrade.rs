@@ -1,4 +1,4 @@
-//! Row 21: the image of the whole shop is upgraded, and taken back, while a sale is open.
+//! Row 21: the image of the whole shop is upgraded and taken back while a sale is open.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::{TURN, declared, rush::Rush};
 
-/// The same image by another name: it is on the node already, and its pods are other pods.
+/// The same image by another name: the node already has it, and its pods are new pods.
 const LIBRARY: &str = "docker.io/library/";
-/// For ten components one after the other on busy processors.
+/// Enough for ten components one after another on busy processors.
 const LIMIT: Duration = Duration::from_mins(4);
 
 fn by_another_name(image: &str) -> String {
@@ -56,7 +56,7 @@ fn is_rolled_out(deployment: &Value) -> bool {
         && all("availableReplicas")
 }
 
-/// A shop whose image was changed; it is taken back, however the test ends.
+/// A shop with another image; it gets the old one back, however the test ends.
 struct Upgraded {
     kubectl: Kubectl,
     shop: String,
@@ -64,7 +64,7 @@ struct Upgraded {
 }
 
 impl Upgraded {
-    /// Answers once every component runs the other image.
+    /// Returns once every component runs the other image.
     fn at_once(kubectl: Kubectl, shop: String) -> Self {
         let before = image(&deployments(&kubectl)[0]).to_owned();
         let upgraded = Self { kubectl, shop, before };

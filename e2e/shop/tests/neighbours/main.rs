@@ -1,8 +1,8 @@
-//! Rows 7, 9 and 15: services fail independently. Each neighbour of the order service is taken down in
-//! turn, the real process with its workers; buyers who are logged in go on buying, and what they bought
-//! is paid and delivered once the neighbour is back (or without it, when it is not needed for that).
+//! Rows 7, 9 and 15: services fail independently. Each neighbour of the order service goes down in turn, the
+//! real process with its workers. Buyers who are logged in keep buying. What they bought is paid and
+//! delivered once the neighbour is back, or without it if it is not needed for that.
 //!
-//! These tests have a stack of their own and take turns with it.
+//! These tests have their own stack and take turns with it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
 
@@ -13,7 +13,7 @@ use rocketmart_harness::stack::{Component, Stack};
 use rocketmart_shop::{GOOD_CARD, Member, Place, Sale, Shop, eventually, stack};
 use serde_json::{Value, json};
 
-/// How many buyers go shopping meanwhile.
+/// How many buyers go shopping while a neighbour is down.
 const BUYERS: usize = 4;
 
 /// What is bought while a neighbour is down, and by whom.
@@ -24,7 +24,7 @@ struct Shopping {
 }
 
 impl Shopping {
-    /// Everything that happens before: people, cards, addresses, a sale.
+    /// Prepares everything beforehand: people, cards, addresses, a sale.
     async fn prepared(stack: &Stack) -> Self {
         let shop = Shop::at(Place::of(stack));
         let sale = shop.sale_of(u32::try_from(BUYERS).unwrap()).await;
@@ -33,14 +33,14 @@ impl Shopping {
             let buyer = shop.buyer().await;
             shop.card(&buyer, GOOD_CARD).await;
             shop.address(&buyer).await;
-            // Its token has been seen by the order service before.
+            // The order service has seen its token before.
             shop.get("/api/v1/orders").by(&buyer).await.expect(200);
             buyers.push(buyer);
         }
         Self { shop, sale, buyers }
     }
 
-    /// Everybody buys, pays and looks at the order. All of it is answered 2xx.
+    /// Everybody buys, pays and looks at the order. Every answer is 2xx.
     async fn everybody_buys(&self) -> Vec<(Member, String)> {
         let mut orders = Vec::new();
         for buyer in &self.buyers {

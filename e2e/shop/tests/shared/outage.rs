@@ -1,4 +1,4 @@
-//! Row 15: the payment provider does not answer for a while. Nobody else may use it meanwhile.
+//! Row 15: the payment provider does not answer for a while. No other test may use it meanwhile.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use reqwest::Method;
 use rocketmart_shop::{GOOD_CARD, Shop, eventually};
 use serde_json::json;
 
-/// Long enough for the first tries to have failed.
+/// Long enough for the first tries to fail.
 const OUTAGE: Duration = Duration::from_secs(2);
 
 pub(crate) async fn payments_outlive_an_outage_of_the_provider(shop: &Shop) {

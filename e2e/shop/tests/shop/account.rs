@@ -17,7 +17,7 @@ async fn row_06_sign_up_and_password_reset_go_through_a_link_in_a_mail() {
     assert!(page.header("content-type").starts_with("text/html"), "the link opens a page");
     shop.log_in(&email, PASSWORD).await.refused(401, "invalid-credentials");
     shop.post("/api/v1/members/verify").json(&json!({"token": token})).await.expect(204);
-    // M12: pressed twice, it is done.
+    // M12: the link works when pressed a second time.
     shop.post("/api/v1/members/verify").json(&json!({"token": token})).await.expect(204);
     shop.post("/api/v1/members/verify").json(&json!({"token": "x"})).await.refused(410, "link-invalid");
     shop.log_in(&email, PASSWORD).await.expect(201);

@@ -1,5 +1,5 @@
-//! Everything that can be said wrongly, for every operation there is: the good request of the table,
-//! spoiled in one place at a time as the operation's own description says where.
+//! Everything that can be wrong in a request, for every operation: take the good request of the table, and
+//! spoil one place at a time, as the operation's own description says where.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::desk::Desk;
 use crate::document::{self, Property};
 use crate::operations::table;
 
-/// Longer than any text that anything takes.
+/// Longer than any text that the shop accepts.
 const FAR_TOO_LONG: usize = 20_000;
 
 /// What is wrong with an answer to a bad request, if anything.
@@ -95,7 +95,7 @@ async fn a_body_with_one_wrong_field_is_refused_and_the_field_is_named() {
     assert_none(&complaints, asked);
 }
 
-/// `good` with one property spoiled, in every way its schema allows for.
+/// `good` with one property spoiled, in every way that its schema allows for.
 fn spoiled(good: &Value, property: &Property) -> Vec<(String, Value)> {
     let with = |value: Value| {
         let mut body = good.clone();

@@ -37,7 +37,7 @@ async fn row_03_buyers_register_payment_methods_and_pay_with_them() {
     with_anothers_card.refused(422, "payment-method-unknown");
 }
 
-/// P5 and P6: what is named must be the buyer's, and be there; and nothing is lost by trying.
+/// P5 and P6: what a request names must exist and belong to the buyer, and a failed try costs nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_needs_a_card_and_an_address_of_the_buyers_own() {
     let shop = Shop::open().await;
@@ -77,7 +77,7 @@ async fn a_payment_needs_a_card_and_an_address_of_the_buyers_own() {
     let paid = paid.await;
     assert_eq!(paid["payment"]["payment_method_id"], card, "the default, fixed when it was paid");
     assert_eq!(paid["delivery_address_id"], home);
-    // What is deleted afterwards changes nothing of what was answered.
+    // Deleting it afterwards does not change what was answered.
     shop.delete(&format!("/api/v1/payment-methods/{card}")).by(&buyer).await.expect(204);
     try_with(&json!({})).await.expect(202);
 }
@@ -158,7 +158,7 @@ async fn row_12_a_declined_order_that_is_not_paid_in_time_puts_the_stock_back() 
     shop.pay(&unlucky, &order, &json!({})).await.expect(202);
     let id = order["id"].as_str().unwrap();
     shop.order_in(&unlucky, id, &["expired", "payment_failed"]).await;
-    // Redis ends it first; why its payment failed is in the books a moment later.
+    // Redis ends it first; a moment later the books have why its payment failed.
     eventually("why the payment failed is told", async || {
         let over = shop.get(&format!("/api/v1/orders/{id}")).by(&unlucky).await.json();
         (over["payment"]["reason"] == "card_declined").then_some(())
@@ -189,7 +189,7 @@ async fn p7_another_card_is_not_taken_while_a_payment_is_under_way() {
     }
 }
 
-/// S8: what costs nothing needs no card and no provider.
+/// S8: an order that costs nothing needs no card and no provider.
 #[tokio::test(flavor = "multi_thread")]
 async fn s8_an_order_of_nothing_is_paid_at_once_without_a_card() {
     let shop = Shop::open().await;
@@ -263,7 +263,7 @@ async fn row_17_a_paid_order_that_is_cancelled_either_gets_its_money_back_or_its
     let id = order["id"].as_str().unwrap();
     shop.pay(&buyer, &order, &json!({})).await.expect(202);
     shop.order_in(&buyer, id, &["paid", "preparing", "shipped", "delivered"]).await;
-    // Whether the carrier was faster is not for this test to say.
+    // The carrier may have been faster; this test does not care.
     let asked = shop.post(&format!("/api/v1/orders/{id}/cancel")).by(&buyer).json(&json!({})).await;
     if asked.status == 409 {
         asked.refused(409, "order-not-cancellable");

@@ -1,16 +1,16 @@
-//! The cart of row 18, from a guest's hands to the buyer's door.
+//! The cart of row 18, from a guest to delivery.
 
 use rocketmart_shop::{GOOD_CARD, Member, Shop, eventually, mug, unique};
 use serde_json::{Value, json};
 
-/// Publishes a product; answers its SKU.
+/// Publishes a product and returns its SKU.
 async fn published(shop: &Shop, seller: &Member, price: i64, units: u32) -> String {
     let sku = unique("SHELF");
     shop.publish(seller, &mug(&sku, price, units)).await;
     sku
 }
 
-/// The cart, once everything in it can be had.
+/// The cart, once everything in it is available.
 async fn full_cart(shop: &Shop, buyer: &Member) -> Value {
     eventually("all of the cart can be had", async || {
         let cart = shop.get("/api/v1/cart").by(buyer).await.expect(200);
@@ -23,13 +23,13 @@ async fn full_cart(shop: &Shop, buyer: &Member) -> Value {
     .await
 }
 
-/// The order, once Redis offers what the cart, which tells what the books say, shows as available.
+/// Checks out once Redis offers what the cart shows as available; the cart shows what the books say.
 async fn check_out(shop: &Shop, buyer: &Member, wish: &Value) -> Value {
     eventually("Redis offers what the books say", async || {
         let answer = shop.post("/api/v1/cart/checkout").by(buyer).json(wish).await;
         match answer.status {
             503 => answer.refused(503, "stock-unavailable"),
-            // Put on its shelf before its units were counted.
+            // The product reached its shelf before its units were counted.
             409 => answer.refused(409, "sold-out"),
             _ => return Some(answer.expect(201)),
         };
@@ -38,7 +38,7 @@ async fn check_out(shop: &Shop, buyer: &Member, wish: &Value) -> Value {
     .await
 }
 
-/// What a buyer sends who agrees to what the cart shows.
+/// The request of a buyer who agrees to what the cart shows.
 fn agree(cart: &Value) -> Value {
     let line = |line: &Value| json!({"sku": line["sku"], "quantity": line["quantity"], "unit_price": line["unit_price"]});
     let lines: Vec<Value> = cart["lines"].as_array().unwrap().iter().map(line).collect();

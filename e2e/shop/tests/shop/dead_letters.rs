@@ -1,4 +1,4 @@
-//! `rocketmart dead-letters` on a running shop, as somebody who was called by the alert uses it.
+//! `rocketmart dead-letters` on a running shop, as somebody on call uses it.
 
 use std::process::{Command, Output};
 
@@ -28,7 +28,7 @@ fn said(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("text")
 }
 
-/// The letters with a key, as `show` shows them.
+/// The letters with this key, as `show` prints them.
 async fn letters_of(key: &str) -> Vec<Value> {
     let shown = said(&dead_letters(&["show", "--component", COMPONENT, "--all"]).await);
     let all: Vec<Value> = serde_json::from_str(&shown).expect("JSON");
@@ -50,7 +50,7 @@ async fn what_a_worker_cannot_handle_is_listed_shown_and_sent_back_once() {
     assert!(is_listed(&said(&dead_letters(&["list"]).await)));
     let sent = said(&dead_letters(&["replay", "--component", COMPONENT, id]).await);
     assert_eq!(sent.trim(), format!("{id} sent to deliveries"));
-    // Nothing was mended, so it comes back: as a new letter beside the old one.
+    // Nothing was fixed, so it comes back, as a new letter beside the old one.
     let all = eventually("it was parked again", async || {
         let all = letters_of(&key).await;
         (all.len() == 2).then_some(all)
@@ -68,7 +68,7 @@ async fn what_a_worker_cannot_handle_is_listed_shown_and_sent_back_once() {
     let unknown = dead_letters(&["replay", "--component", COMPONENT, "0/123456789"]).await;
     assert!(!unknown.status.success());
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("0/123456789"));
-    // The worker has gone on meanwhile.
+    // The worker has kept going meanwhile.
     let (buyer, sale) = (shop.buyer().await, shop.sale_of(1).await);
     shop.gets_a_unit(&buyer, &sale).await;
     shop.units_become(

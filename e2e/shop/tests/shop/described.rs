@@ -38,7 +38,7 @@ async fn every_answer_is_described_and_every_schema_is_one() {
         let answers: Vec<(String, &Value)> = answers(document).collect();
         assert!(!answers.is_empty(), "{}", document["info"]["title"]);
         for (place, answer) in answers {
-            // OpenAPI wants one, and tools refuse documents without.
+            // OpenAPI requires one, and tools refuse documents without it.
             assert!(answer["description"].as_str().is_some_and(|text| !text.is_empty()), "{place}");
         }
     }
@@ -58,7 +58,7 @@ async fn every_answer_is_described_and_every_schema_is_one() {
     schemas::assert_fit(schemas.collect()).await;
 }
 
-/// What every operation of a document may answer, with its place.
+/// Every answer that a document describes, with its place.
 fn answers(document: &Value) -> impl Iterator<Item = (String, &Value)> {
     let paths = document["paths"].as_object().into_iter().flatten();
     let operations = paths.flat_map(|(path, item)| {

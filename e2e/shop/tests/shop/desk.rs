@@ -1,4 +1,4 @@
-//! Where requests are made up: the shop, somebody of each role, and what is theirs to be edited.
+//! Where requests are made: the shop, a person of each role, and the things they own and may edit.
 
 use reqwest::Method;
 use rocketmart_shop::{Answer, Call, Member, Shop, mug, unique};
@@ -13,7 +13,7 @@ pub(crate) struct Desk {
     pub(crate) buyer: Member,
     pub(crate) seller: Member,
     administrator: String,
-    /// What is there to be edited, by the beginning of its path.
+    /// The things that can be edited, by the beginning of their path.
     theirs: Vec<(&'static str, String)>,
     pub(crate) entries: Vec<(Operation, Row)>,
 }
@@ -43,15 +43,15 @@ impl Desk {
         Self { administrator: shop.administrator().await, shop, buyer, seller, theirs, entries }
     }
 
-    /// The good request, apart from its body: as somebody who may, about something of theirs where the
-    /// body matters.
+    /// The good request without its body, from somebody who may send it. If the body matters, it is about
+    /// something of theirs.
     pub(crate) fn request(&self, operation: &Operation, row: &Row) -> Call {
         let theirs = self.theirs.iter().find(|(path, _)| operation.path.starts_with(path));
         let id = theirs.map_or_else(|| Uuid::nil().to_string(), |(_, id)| id.clone());
         self.request_to(operation, row, &operation.path_with(&id))
     }
 
-    /// Deletes what a request made, so that a limit of how many there may be does not answer for the next one.
+    /// Deletes what a request made. Otherwise a limit on how many there may be would answer the next one.
     pub(crate) async fn take_back(&self, operation: &Operation, answer: &Answer) {
         let deletion = format!("DELETE {}/{{id}}", operation.path);
         let entry = self.entries.iter().find(|(operation, _)| operation.name == deletion);

@@ -1,4 +1,4 @@
-//! `cargo xtask dev`, as a person ends it.
+//! `cargo xtask dev`, ended the way a person ends it.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
@@ -13,7 +13,7 @@ fn ctrl_c_on_dev_ends_every_process_and_leaves_no_folder() {
     let (temporary, log) = (folder.join("tmp"), folder.join("dev.log"));
     fs::create_dir(&temporary).unwrap();
     let xtask = programs::beside_this_one("xtask").unwrap();
-    // It builds what it starts: where this test was built, so that there is nothing to do.
+    // It builds what it starts. It does so where this test was built, so that nothing is left to do.
     let target = xtask.parent().and_then(Path::parent).unwrap();
     let mut dev = Command::new(&xtask);
     dev.arg("dev").env("TMPDIR", &temporary).env("CARGO_TARGET_DIR", target);

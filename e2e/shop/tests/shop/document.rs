@@ -1,4 +1,4 @@
-//! The OpenAPI documents that the services serve, read as tests need them.
+//! The OpenAPI documents that the services serve, in the form that tests need.
 
 use rocketmart_harness::stack::Component;
 use rocketmart_shop::{Place, Shop, stack};
@@ -25,7 +25,7 @@ pub(crate) struct Operation {
     document: Value,
 }
 
-/// A property of a request body, by the path a problem names it with.
+/// A property of a request body, by the path that a problem names it with.
 #[derive(Debug, Clone)]
 pub(crate) struct Property {
     /// `variants[0].price`
@@ -36,7 +36,7 @@ pub(crate) struct Property {
     pub required: bool,
 }
 
-/// A client of the shared stack, and where each service is by itself.
+/// A client of the shared stack, and the address of each service.
 pub(crate) async fn open() -> (Shop, Vec<String>) {
     tokio::task::spawn_blocking(|| {
         let stack = stack().expect("a shop on loopback").blocking_lock();
@@ -46,7 +46,7 @@ pub(crate) async fn open() -> (Shop, Vec<String>) {
     .expect("no panic")
 }
 
-/// Every operation of every service, from the documents they serve at this moment.
+/// Every operation of every service, from the documents that they serve now.
 pub(crate) async fn operations(shop: &Shop, services: &[String]) -> Vec<Operation> {
     let mut operations = Vec::new();
     for service in services {
@@ -69,7 +69,7 @@ pub(crate) async fn operations(shop: &Shop, services: &[String]) -> Vec<Operatio
 }
 
 impl Operation {
-    /// The schema of the JSON body; `None` without a body.
+    /// The schema of the JSON body, if there is one.
     pub(crate) fn body(&self) -> Option<Value> {
         let schema = &self.description["requestBody"]["content"]["application/json"]["schema"];
         (!schema.is_null()).then(|| self.resolved(schema))
@@ -83,7 +83,7 @@ impl Operation {
         })
     }
 
-    /// Whether it takes one.
+    /// Whether it accepts an access token.
     pub(crate) fn takes_token(&self) -> bool {
         self.description["security"].is_array()
     }
@@ -98,7 +98,7 @@ impl Operation {
             .collect()
     }
 
-    /// The properties of the body that `good` holds or could hold, at every depth that `good` has.
+    /// The properties that the body `good` has or could have, at every depth of `good`.
     pub(crate) fn properties(&self, good: &Value) -> Vec<Property> {
         let mut found = Vec::new();
         if let Some(schema) = self.body() {
@@ -135,7 +135,7 @@ impl Operation {
         }
     }
 
-    /// A schema with its reference followed, and `null` as an alternative left out.
+    /// A schema with its reference followed and the alternative `null` left out.
     fn resolved(&self, schema: &Value) -> Value {
         if let Some(reference) = schema["$ref"].as_str() {
             let pointer = reference.trim_start_matches('#');
@@ -154,7 +154,7 @@ impl Operation {
 }
 
 impl Property {
-    /// Whether its type is, or may be besides `null`, this one.
+    /// Whether its type is this one, or this one besides `null`.
     pub(crate) fn is(&self, kind: &str) -> bool {
         match &self.schema["type"] {
             Value::Array(kinds) => kinds.iter().any(|each| each == kind),

@@ -1,11 +1,11 @@
-//! Rows 7 and 16: one entrance, behind which every service looks after itself.
+//! Rows 7 and 16: one entrance, with every service behind it standing on its own.
 
 use reqwest::Method;
 use rocketmart_contracts::component::Component;
 use rocketmart_shop::{Shop, unique};
 use serde_json::json;
 
-/// What every JSON answer carries.
+/// The headers of every JSON answer.
 const SECURITY_HEADERS: [(&str, &str); 5] = [
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
@@ -14,7 +14,7 @@ const SECURITY_HEADERS: [(&str, &str); 5] = [
     ("cache-control", "no-store"),
 ];
 
-/// A path of each service that needs a token.
+/// A path of each service that requires a token.
 const GUARDED: [&str; 5] =
     ["/api/v1/me", "/api/v1/wishlist", "/api/v1/orders", "/api/v1/payment-methods", "/api/v1/addresses"];
 
@@ -98,7 +98,7 @@ async fn row_16_guessing_a_password_is_slowed_down() {
     let email = format!("{}@members.example", unique("guessed"));
     let mut refused = None;
     for _ in 0..12 {
-        // Claiming to be forwarded from elsewhere does not help: only the entrance is believed.
+        // Claiming to be forwarded from elsewhere does not help: the services believe only the entrance.
         let from = format!("198.51.100.{}", rand_octet());
         let guess = shop
             .call(Method::POST, "/api/v1/sessions")

@@ -1,5 +1,5 @@
-//! Schemathesis against the documents that the services serve: whatever they allow and forbid is asked
-//! for, as a buyer and as a seller, and no answer may be a 5xx or other than described.
+//! Schemathesis against the documents that the services serve. It tries whatever they allow and forbid, as a
+//! buyer and as a seller. No answer may be a 5xx or differ from its description.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use rocketmart_shop::{eventually, mug, unique};
 use crate::document::{self, SERVICES};
 use crate::sweep::long;
 
-/// What a description calls for: each type, each limit, and just beyond it.
+/// Requests from the description: each type, each limit, and just beyond it.
 const PHASES: &str = "coverage";
-/// With `--long` requests made up by chance as well, so many for each operation.
+/// With `--long` also random requests, this many for each operation.
 const LONG_PHASES: &str = "coverage,fuzzing";
 const MADE_UP: &str = "100";
-/// The same requests each time, so that what fails here fails there.
+/// The same requests each time, so that a failure can be repeated on another machine.
 const SEED: &str = "1";
 const LIMIT: Duration = Duration::from_mins(20);
 const AT_ONCE: usize = 2;
@@ -23,15 +23,15 @@ const AT_ONCE: usize = 2;
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_headers_conformance,response_schema_conformance,unsupported_method";
 
-/// Operations of the member service that would end the session that asks for everything else. Their own
-/// tests are in services/member.
+/// Operations of the member service that would end the session used for everything else. services/member
+/// tests them itself.
 const GOODBYES: [&str; 3] = ["delete", "log_out", "log_out_everywhere"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_is_a_server_error_or_other_than_its_document_says() {
     let (shop, services) = document::open().await;
     let (buyer, seller) = (shop.buyer().await, shop.seller().await);
-    // A search that has seen no product yet is not ready.
+    // A search that has not seen any product is not ready.
     shop.publish(&seller, &mug(&unique("MUG"), 100, 1)).await;
     eventually("search is ready", async || (shop.get("/api/v1/search").await.status == 200).then_some(()))
         .await;

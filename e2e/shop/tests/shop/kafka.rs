@@ -1,4 +1,4 @@
-//! The topics of the shared shop, as anybody with access to Kafka sees them.
+//! The topics of the shared shop, as anyone with access to Kafka sees them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(crate) async fn brokers() -> String {
     tokio::task::spawn_blocking(brokers).await.expect("no panic")
 }
 
-/// Writes a message that is no event, with a header that says so to those who look at all messages.
+/// Writes a message that is not an event. A header tells those who check all messages.
 pub(crate) async fn send_nonsense(topic: &str, key: &str) {
     let producer: FutureProducer =
         ClientConfig::new().set("bootstrap.servers", brokers().await).create().expect("a producer");
@@ -37,7 +37,7 @@ pub(crate) async fn send_nonsense(topic: &str, key: &str) {
 
 const NONSENSE: &str = "nonsense";
 
-/// Every message of these topics up to their present ends, except for nonsense.
+/// Every message of these topics up to their present ends, without the nonsense.
 pub(crate) async fn read(topics: &[&str]) -> Vec<Raw> {
     let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
     let brokers = brokers().await;

@@ -1,4 +1,4 @@
-//! What buyers and sellers do, row by row of what was asked for, and everything that can be said wrongly,
+//! What buyers and sellers do, one requirement per row, and everything that can be wrong in a request,
 //! against one shop of processes on loopback.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]

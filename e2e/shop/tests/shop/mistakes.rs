@@ -1,5 +1,5 @@
-//! What others get wrong, and what is done here instead: mistakes found in the code of other flash-sale
-//! projects, each tried on ours. (Those that take a crash at the wrong moment are `cargo xtask faults`.)
+//! What others get wrong, and what we do instead: mistakes found in the code of other flash-sale projects,
+//! each tried on ours. (`cargo xtask faults` tries those that need a crash at the wrong moment.)
 
 use reqwest::Method;
 use rocketmart_shop::{DECLINED_CARD, GOOD_CARD, PASSWORD, Shop, Units, eventually, unique};
@@ -54,7 +54,7 @@ async fn a_double_cancel_restocks_once() {
         answer.unwrap().expect(200);
     }
     shop.order_in(&buyer, order["id"].as_str().unwrap(), &["cancelled"]).await;
-    // The order is cancelled in Redis before it is in the books.
+    // The order is cancelled in Redis first, then in the books.
     let back = Units { remaining: 2, reserved: 0, sold: 0 };
     shop.units_become(&sale, "the unit is back once", back).await;
     for _ in 0..2 {

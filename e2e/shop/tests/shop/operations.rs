@@ -1,11 +1,11 @@
-//! The table: for each operation of the shop, who may do it and a request that would be good.
+//! The table: for each operation of the shop, who may do it and a good request.
 //!
-//! Tests derive bad requests from the good one and from the OpenAPI documents. An operation that is
-//! missing here fails them, so none can be forgotten.
+//! Tests derive bad requests from the good one and from the OpenAPI documents. They fail if an operation is
+//! missing here, so none can be forgotten.
 
 use serde_json::{Value, json};
 
-/// Who an operation is for.
+/// Who may do an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Anyone,
@@ -19,11 +19,11 @@ pub(crate) enum Role {
 pub(crate) struct Row {
     pub operation: &'static str,
     pub role: Role,
-    /// What is answered when the path names something that does not exist: usually 404.
+    /// The status when the path names something that does not exist: usually 404.
     pub unknown: u16,
-    /// `None`: the operation takes no JSON.
+    /// `None` if the operation takes no JSON.
     pub good: Option<Value>,
-    /// Fields that are looked up rather than checked: a wrong one is an unknown one.
+    /// Fields that are looked up, not checked: a wrong value is simply unknown.
     pub opaque: &'static [&'static str],
 }
 
@@ -42,7 +42,7 @@ impl Row {
         self
     }
 
-    /// Removing a mark that is not there leaves what was asked for.
+    /// Removing a mark that does not exist succeeds: the result is what was asked for.
     const fn unknown(mut self, status: u16) -> Self {
         self.unknown = status;
         self
@@ -134,7 +134,7 @@ pub(crate) fn table() -> Vec<Row> {
         row("PUT /api/v1/payment-methods/{id}/default", Buyer),
         row("GET /api/v1/payments", Buyer),
         row("GET /api/v1/payments/{id}", Buyer),
-        // Signed by the provider, whatever it holds: without its signature nothing is looked at.
+        // The provider signs it, whatever it holds. Without the signature nobody looks at it.
         row("POST /api/v1/payments/callbacks", Anyone).opaque(&["id", "type"]),
         // delivery
         row("POST /api/v1/addresses", Buyer).json({

@@ -1,4 +1,4 @@
-//! Documents against JSON Schemas, checked by a validator that is not ours.
+//! Checks documents against JSON Schemas with somebody else's validator.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 use rocketmart_harness::prepare;
 use serde_json::{Value, json};
 
-/// Documents of one schema. A closed one refuses properties that it does not name.
+/// Documents of one schema. A closed schema refuses properties that it does not name.
 pub(crate) struct Case {
     pub name: String,
     pub schema: Value,
@@ -14,7 +14,7 @@ pub(crate) struct Case {
     pub closed: bool,
 }
 
-/// Fails the test with everything that does not fit.
+/// Fails the test with everything that does not fit its schema.
 pub(crate) async fn assert_fit(cases: Vec<Case>) {
     let cases: Vec<Value> = cases
         .into_iter()
@@ -28,7 +28,7 @@ pub(crate) async fn assert_fit(cases: Vec<Case>) {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        // Closed again at once, so that the validator sees the end.
+        // Dropped at once, so that the validator sees the end of its input.
         validator.stdin.take().expect("a pipe").write_all(json!(cases).to_string().as_bytes())?;
         anyhow::Ok(validator.wait_with_output()?)
     });

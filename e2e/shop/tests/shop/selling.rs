@@ -1,4 +1,4 @@
-//! Rows 1, 2 and the marks of row 18, with the catalog where it is by default.
+//! Rows 1, 2 and the marks of row 18, with the catalog in its default store.
 
 #[path = "../shared/selling.rs"]
 mod shared;

@@ -1,4 +1,4 @@
-//! What belongs to somebody else is not there: 404, whatever is tried with it.
+//! What belongs to somebody else does not exist for you: 404, whatever you try.
 
 use rocketmart_shop::{GOOD_CARD, Shop, mug, unique};
 use serde_json::json;
@@ -13,7 +13,7 @@ async fn somebody_elses_order_payment_shipment_address_and_card_are_unknown() {
     let order = shop.purchase(&owner, &sale).await.expect(201);
     let order = order["id"].as_str().unwrap().to_owned();
 
-    // Before the payment: what would change the order.
+    // Before the payment, because these would change the order.
     for (what, wish) in [
         ("payment", json!({})),
         ("payment/confirm", json!({})),

@@ -1,10 +1,10 @@
-//! What no operation may be brought to do, by whatever its description lets one say: a request of the largest size
-//! made of the smallest items, texts that nobody can see or that turn their surroundings round, cursors that somebody
-//! took apart and put together again.
+//! What no operation may do, whatever its description lets a client send: a request of the largest size made
+//! of the smallest items, texts that nobody can see or that reverse the text around them, cursors that
+//! somebody took apart and put together again.
 //!
-//! Every answer is looked at, whatever was asked: no server error, of a bounded size, within a time, and without much
-//! memory of the process that gave it. `cargo xtask test --long` tries everything everywhere; without it a part of
-//! the hostile values is tried.
+//! We check every answer, whatever the request: it is not a server error, it has a bounded size, it comes in
+//! time, and it costs its process little memory. `cargo xtask test --long` tries everything everywhere;
+//! otherwise the sweep tries a part of the hostile values.
 
 use std::time::{Duration, Instant};
 
@@ -24,22 +24,22 @@ use crate::operations::Row;
 mod hostile;
 mod memory;
 
-/// Largest answer, bytes.
+/// The largest answer, in bytes.
 const ANSWER: usize = 64 * 1024;
-/// Largest body that is read, bytes.
+/// The largest body that a service reads, in bytes.
 const BODY: usize = 1024 * 1024;
-/// For one answer, with other tests on the same two cores.
+/// The time limit for one answer, with other tests on the same two cores.
 const TIME: Duration = Duration::from_secs(20);
-/// What a process may take more than before, bytes: several times the largest body, and what other tests ask of it
+/// How much a process may grow, in bytes: several times the largest body, and what other tests need from it
 /// meanwhile (one password hash takes 19 MiB).
 const MEMORY: u64 = 192 * 1024 * 1024;
 
-/// Whether everything is to be tried.
+/// Whether to try everything.
 pub(crate) fn long() -> bool {
     std::env::var_os("LONG_TESTS").is_some()
 }
 
-/// A part of what there is, the same each time, unless everything is to be tried.
+/// A part of `all`, the same each time; everything if the run is a long one.
 fn part<T>(all: Vec<T>, every: usize) -> Vec<T> {
     let every = if long() { 1 } else { every };
     all.into_iter().step_by(every).collect()
@@ -52,7 +52,7 @@ struct Findings {
 }
 
 impl Findings {
-    /// Asks, and notes what an answer must never be.
+    /// Sends a request, and notes what an answer must never be.
     async fn ask(&mut self, case: &str, call: Call) -> Option<Answer> {
         self.asked += 1;
         let began = Instant::now();
@@ -77,7 +77,7 @@ impl Findings {
         Some(answer)
     }
 
-    /// The same for what must be refused.
+    /// The same for a request that must be refused.
     async fn refused(&mut self, case: &str, call: Call) {
         if let Some(answer) = self.ask(case, call).await
             && !(400..500).contains(&answer.status)
@@ -105,7 +105,7 @@ async fn process_of(operation: &Operation) -> u32 {
     tokio::task::spawn_blocking(pid).await.expect("no panic").expect("it runs")
 }
 
-/// The operations with a body, what is good of it, and its properties.
+/// The operations with a body: the good body and its properties.
 fn bodies(desk: &Desk) -> impl Iterator<Item = (&Operation, &Row, &Value, Vec<Property>)> {
     desk.entries.iter().filter_map(|(operation, row)| {
         let good = row.good.as_ref()?;
@@ -113,7 +113,7 @@ fn bodies(desk: &Desk) -> impl Iterator<Item = (&Operation, &Row, &Value, Vec<Pr
     })
 }
 
-/// `good` with another value somewhere.
+/// `good` with another value in one place.
 fn with(good: &Value, pointer: &str, value: Value) -> Value {
     let mut body = good.clone();
     let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
@@ -178,7 +178,7 @@ async fn no_text_of_a_body_harms_whatever_it_consists_of_m10() {
                     desk.take_back(operation, &answer).await;
                 }
             }
-            // What people write for others to read.
+            // Text that people write for others to read.
             let is_read = ["maxLength", "pattern", "format"].map(|name| property.schema[name].is_null());
             if is_read == [false, true, true] && !is_secret(row, &property.field) {
                 for unreadable in hostile::UNREADABLE {
@@ -190,7 +190,7 @@ async fn no_text_of_a_body_harms_whatever_it_consists_of_m10() {
     findings.assert_none();
 }
 
-/// Passwords, and what is only looked up.
+/// Passwords, and values that are only looked up.
 fn is_secret(row: &Row, field: &str) -> bool {
     row.opaque.contains(&field) || field.ends_with("password")
 }
@@ -200,7 +200,7 @@ async fn no_cursor_that_somebody_made_up_harms_h2() {
     let desk = Desk::open().await;
     let mut findings = Findings::default();
     for path in ["/api/v1/addresses", "/api/v1/payment-methods", "/api/v1/products"] {
-        // A second one of each, so that there is another page.
+        // A second one of each, so that there is a second page.
         let (_, row) =
             desk.entries.iter().find(|(operation, _)| operation.name == format!("POST {path}")).unwrap();
         for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! Forged, foreign and outdated tokens, at every operation of every service that takes one.
+//! Forged, foreign and outdated tokens, at every operation of every service that accepts one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,12 +10,12 @@ use uuid::Uuid;
 use crate::document;
 use crate::operations::{Role, table};
 
-/// The example key of RFC 8410: nobody's.
+/// The example key of RFC 8410, which belongs to nobody.
 const ANOTHERS_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
     MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
     -----END PRIVATE KEY-----\n";
 
-/// Tokens that are almost right, by what is wrong with each.
+/// Tokens that are almost right, by what is wrong with them.
 async fn forgeries(shop: &Shop) -> Vec<(&'static str, String)> {
     let genuine = shop.buyer().await.token;
     let part = |at: usize| -> Value {

@@ -1,6 +1,6 @@
-//! docs/tour.md, as somebody would paste it: its blocks of shell are run from top to bottom (K16).
+//! docs/tour.md, as somebody would paste it: its shell blocks run from top to bottom (K16).
 //!
-//! Blocks marked `sh node` need a cluster; those marked `sh dev` are what takes their place without one.
+//! Blocks marked `sh node` need a cluster; without one, the blocks marked `sh dev` take their place.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -32,7 +32,7 @@ fn take(place: &Place) {
         .env("SHOP", &place.entrance)
         .env("MAIL", &place.mail)
         .env("PROVIDER", &place.provider);
-    // On a cluster the environment that names the shop says what else the page asks for.
+    // On a cluster, the environment that names the shop also has what else the page needs.
     if let Sales::InternalApi { order, .. } = &place.sales {
         shell.env("ORDER_URL", order);
     }
@@ -40,7 +40,7 @@ fn take(place: &Place) {
     std::fs::remove_dir_all(folder).expect("the folder is ours");
 }
 
-/// The shell of all blocks that are for `here` or for everywhere.
+/// The shell commands of all blocks that are for `here` or for everywhere.
 fn commands(page: &str, here: &str) -> String {
     let blocks = documents::blocks(page).into_iter();
     blocks.filter(|block| block.kind == "sh" || block.kind == here).map(|block| block.text).collect()

@@ -12,7 +12,7 @@ pub(crate) const OPERATOR_NAMESPACE: &str = "rocketmart-system";
 /// The chart of the operator, and its release.
 pub(crate) const OPERATOR: &str = "rocketmart";
 
-/// What the backing services are told when the catalog is in Cassandra: PostgreSQL has nothing of it then.
+/// Settings of the backing services when the catalog is in Cassandra: PostgreSQL then holds none of it.
 const WITH_CASSANDRA: [&str; 4] =
     ["--set", "cassandra.enabled=true", "--set", "databases={member,order,payment,delivery}"];
 
@@ -29,7 +29,7 @@ pub(crate) fn run(cluster: &Cluster, with_cassandra: bool) -> Result<()> {
         helm(cluster, "backing-services", BACKING_NAMESPACE, settings)
     })?;
     step("Install the operator", || {
-        // Helm installs CRDs once and never changes them, so they are applied like any other manifest.
+        // Helm installs CRDs once and never changes them, so we apply them like any other manifest.
         for file in fs::read_dir("charts/rocketmart/crds")? {
             cluster.apply(&fs::read_to_string(file?.path())?)?;
         }

@@ -4,8 +4,8 @@
 //! prepare → node → charts → Shop Ready → people → FlashSale → the rush → Closed → checker → report
 //! ```
 //!
-//! Every figure of the report is read from the running system: counters and phases from the
-//! FlashSale's status, what shoppers were told from their own history, the books from the stores.
+//! Every figure of the report is read from the running system: counters and phases from the FlashSale's
+//! status, what shoppers were told from their own history, the books from the stores.
 
 pub(crate) mod install;
 mod report;
@@ -21,13 +21,13 @@ use rocketmart_harness::{cluster::Cluster, node::Node, prepare, programs::Speed,
 use self::{sale::Sale, timeline::Timeline, tools::Tools};
 
 const FOLDER: &str = "target/demo";
-/// What came of the last one.
+/// The report of the last demo.
 pub(crate) const REPORT: &str = "target/demo/report.json";
 
 /// How large the demo is, and where it runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
-    /// Any cluster instead of the node of this machine.
+    /// Another cluster, in place of the node of this machine.
     pub kubeconfig: Option<PathBuf>,
     /// Where pods reach the ingress controller.
     pub entrance: String,
@@ -37,7 +37,7 @@ pub(crate) struct Options {
     pub speed: Speed,
     pub units: u32,
     pub shoppers: u32,
-    /// How many of them sign up by themselves, through the link in a mail.
+    /// How many of them sign up themselves, through the link in a mail.
     pub sign_ups: u32,
 }
 
@@ -92,7 +92,7 @@ impl Options {
     }
 }
 
-/// Runs the demo; an error if anything went wrong, a broken invariant included.
+/// Runs the demo. Anything that went wrong is an error, a broken invariant included.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let started = Instant::now();
     let folder = PathBuf::from(FOLDER);
@@ -147,7 +147,7 @@ fn node(options: &Options) -> Result<Node> {
     Ok(node)
 }
 
-/// How to look at what is left running, and how to remove it.
+/// Tells how to look at what is left running, and how to remove it.
 fn how_to_go_on(options: &Options, sale: &str) -> String {
     let ns = install::SHOP_NAMESPACE;
     let (kubectl, removal) = match &options.kubeconfig {

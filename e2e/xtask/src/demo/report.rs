@@ -1,5 +1,4 @@
-//! The report: what happened, in the words of the FlashSale's status, of the shoppers and of the
-//! checker.
+//! The report: what happened, as the FlashSale's status, the shoppers and the checker tell it.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -98,8 +97,8 @@ pub(crate) fn print(report: &Value) {
     }
 }
 
-/// An error unless everything was sold, nothing oversold or lost, every invariant holds, and workers
-/// followed the lag out and in again.
+/// Fails unless everything was sold, nothing was oversold or lost, every invariant holds, and the workers
+/// scaled out with the lag and in again.
 pub(crate) fn verdict(report: &Value) -> Result<()> {
     let mut broken = Vec::new();
     for (figure, wanted) in
@@ -126,7 +125,7 @@ pub(crate) fn verdict(report: &Value) -> Result<()> {
     bail!("the books do not balance:\n  {}", broken.join("\n  "))
 }
 
-/// Whether some component had more replicas than at first, and in the end no more than at first.
+/// Whether some component had more replicas than at first and ended with no more than at first.
 fn scaled_out_and_in(report: &Value) -> bool {
     let mut desired: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     for change in report["replicas"].as_array().into_iter().flatten() {

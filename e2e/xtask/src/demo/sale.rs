@@ -16,11 +16,11 @@ use super::{
     install::{SHOP, SHOP_NAMESPACE},
 };
 
-/// From `kubectl apply` to the opening.
+/// Time from `kubectl apply` to the opening.
 const LEAD: Duration = Duration::from_secs(30);
 /// The window is longer than the rush needs: the sale ends when everything is sold.
 const WINDOW: Duration = Duration::from_mins(10);
-/// An unpaid order gives its unit back after this time. Short, so that a demo is.
+/// An unpaid order gives its unit back after this time. It is short so that the demo is short.
 const PAYMENT_DEADLINE_SECONDS: u32 = 8;
 const PRELOAD_LEAD_SECONDS: u32 = 15;
 
@@ -43,12 +43,12 @@ impl Sale {
         }
     }
 
-    /// How long after `apply` the sale must be loaded and verified.
+    /// After `apply`, the sale must be loaded and verified within this time.
     pub(crate) fn lead() -> Duration {
         LEAD + Duration::from_secs(30)
     }
 
-    /// RFC 3339; known once applied.
+    /// In RFC 3339; known once the sale is applied.
     pub(crate) fn opens_at(&self) -> Result<&str> {
         self.opens_at.get().map(String::as_str).context("the sale was not applied")
     }
@@ -76,7 +76,7 @@ impl Sale {
         self.opens_at.set(opens_at).ok().context("the sale was applied already")
     }
 
-    /// Waits until the sale is in one of these phases, saying each phase as it comes.
+    /// Waits until the sale is in one of these phases, and prints each phase as it comes.
     pub(crate) fn wait_for(&self, cluster: &Cluster, phases: &[&str], limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;
         let mut last = String::new();

@@ -1,5 +1,5 @@
-//! How many replicas each component had over the demo, and how long pods of workers took to start: sampled
-//! every second, kept when it changed.
+//! How many replicas each component had during the demo, and how long worker pods took to start. Sampled
+//! every second, recorded on change.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::install::SHOP_NAMESPACE;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Workers go back to their minimum after the cool-down of examples/shop.yaml.
+/// Workers go back to their minimum after the cool-down in examples/shop.yaml.
 const SCALE_IN_LIMIT: Duration = Duration::from_secs(90);
 const SCALED: [&str; 2] = ["order-worker", "payment-worker"];
 
@@ -33,8 +33,8 @@ pub(crate) struct Timeline {
 pub(crate) struct Seen {
     /// Changes: `{second, at, component, desired, ready}`.
     pub(crate) replicas: Vec<Value>,
-    /// Pods of workers that were started while the shop ran: `{component, pod, seconds}` from being made to
-    /// being ready, in whole seconds as Kubernetes notes them.
+    /// Worker pods that started while the shop ran: `{component, pod, seconds}` from creation to readiness,
+    /// in whole seconds, as Kubernetes records them.
     pub(crate) pod_starts: Vec<Value>,
 }
 
@@ -57,12 +57,12 @@ impl Timeline {
 fn sample(cluster: &Cluster, stop: &AtomicBool) -> Seen {
     let started = Instant::now();
     let mut last: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    // Those that were ready at first have started with everything else.
+    // Pods that were ready at the first look started with everything else.
     let mut known: Option<BTreeSet<String>> = None;
     let mut seen = Seen::default();
     while !stop.load(Ordering::Relaxed) {
-        // One question for all of it, since kubectl costs the sale's own processors a tenth of a second. A missed
-        // sample is only a gap in the picture.
+        // One call asks for everything, because each kubectl costs the sale's own processors a tenth of a
+        // second. A missed sample is only a gap in the picture.
         let objects = listed(cluster, "deployments,pods").unwrap_or_default();
         for (component, now) in replicas(&objects) {
             if last.insert(component.clone(), now) != Some(now) {
@@ -87,7 +87,7 @@ fn sample(cluster: &Cluster, stop: &AtomicBool) -> Seen {
     seen
 }
 
-/// Pods of the scaled components that are ready.
+/// The ready pods of the scaled components.
 fn ready_workers(objects: &[Value]) -> Vec<Value> {
     let moment = |value: &Value| OffsetDateTime::parse(value.as_str()?, &Rfc3339).ok();
     let ready = |pod: &Value| -> Option<Value> {
@@ -106,7 +106,7 @@ fn ready_workers(objects: &[Value]) -> Vec<Value> {
     objects.iter().filter(|object| object["kind"] == "Pod").filter_map(ready).collect()
 }
 
-/// Objects of these kinds in the namespace of the shop.
+/// Objects of these kinds in the shop's namespace.
 fn listed(cluster: &Cluster, kinds: &str) -> Result<Vec<Value>> {
     let list = cluster.kubectl(&["--namespace", SHOP_NAMESPACE, "get", "--output=json", kinds])?;
     Ok(serde_json::from_str::<Value>(&list)?["items"].as_array().cloned().unwrap_or_default())

@@ -1,7 +1,7 @@
-//! The programs outside the shop, run in a pod of the cluster: the shoppers and the checker.
+//! The programs outside the shop, the shoppers and the checker, run in a pod of the cluster.
 //!
-//! They reach everything by the names that pods use, so the demo works on any cluster that has the
-//! image. What they write stays in the pod until it is fetched into the demo's folder.
+//! They reach everything by the names that pods use, so the demo works on any cluster that has the image.
+//! What they write stays in the pod until the demo fetches it into its folder.
 
 use std::{
     fs::{self, File},
@@ -32,7 +32,7 @@ pub(crate) struct Tools {
 }
 
 impl Tools {
-    /// Starts the pod, in place of one that an earlier demo left.
+    /// Starts the pod and replaces one that an earlier demo left.
     pub(crate) fn start(cluster: &Cluster, entrance: &str, folder: &Path) -> Result<Self> {
         let tools =
             Self { cluster: cluster.clone(), entrance: entrance.to_owned(), folder: folder.to_owned() };
@@ -104,7 +104,7 @@ impl Tools {
             "--history=history.jsonl",
             "--out=checker.json",
         ]);
-        // What it found is worth having above all when it found something.
+        // Fetch the findings even after a failure: that is when they matter most.
         let fetched = self.fetch("checker.json");
         checked.and(fetched)
     }
@@ -118,7 +118,7 @@ impl Tools {
         Ok(())
     }
 
-    /// Copies a file of the pod into the demo's folder.
+    /// Copies a file from the pod into the demo's folder.
     fn fetch(&self, name: &str) -> Result<()> {
         let path = self.folder.join(name);
         let file = File::create(&path).with_context(|| format!("writing {}", path.display()))?;

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: all tests in tiers, cheapest first, with a summary.
 //!
-//! A tier that could not run has failed: a tier with no test executed is an error, and so is an
-//! ignored test. [`suites`] runs the executables, [`outcome`] reads what they print.
+//! A tier that could not run has failed: it is an error if a tier executed no test, and so is an ignored
+//! test. [`suites`] runs the executables, [`outcome`] reads what they print.
 
 mod outcome;
 mod suites;
@@ -23,16 +23,17 @@ use crate::{bench, demo, deployed::Deployed, faults, quality};
 
 /// Its integration tests are property tests of the functions on a real Redis.
 const ENGINE: &str = "rocketmart-stock";
-/// The queues in front of them, under schedules that shuttle picks.
+/// The queues in front of the functions, under schedules that shuttle picks.
 const SCHEDULES: &str = "rocketmart-stock-schedules";
 const OPERATOR: &str = "rocketmart-operator";
 const SHOP: &str = "rocketmart-shop";
-/// It hashes passwords, which takes a core each.
+/// It hashes passwords; each hash takes a whole core.
 const MEMBER: &str = "rocketmart-member";
-/// Of its tests, those that ask for everything the shop offers, wherever it is, and those that need a cluster.
+/// The tests that ask for everything the shop offers, wherever it runs.
 const ROWS: &str = "shop";
+/// The tests that need a cluster.
 const ON_A_CLUSTER: &str = "deployed";
-/// Of executables whose tests wait for servers most of the time, so many run side by side on two cores.
+/// Most tests wait for servers most of the time, so this many executables run side by side on two cores.
 const SIDE_BY_SIDE: usize = 2;
 /// Unit tests compute.
 const ONE_BY_ONE: usize = 1;
@@ -59,7 +60,7 @@ impl Tier {
         Self::Deployed,
     ];
 
-    /// What runs unless tiers are named: what is asked of a deployed shop is the second half of `e2e`.
+    /// What runs when no tier is named. The questions to a deployed shop are the second half of `e2e`.
     const USUAL: [Self; 6] =
         [Self::Unit, Self::Services, Self::Shop, Self::Operator, Self::Faults, Self::EndToEnd];
 
@@ -131,14 +132,14 @@ impl Tier {
 struct Run<'a> {
     programs: &'a Programs,
     options: &'a demo::Options,
-    /// Sweeps try everything.
+    /// Whether sweeps try everything.
     long: bool,
-    /// Started by the first tier that needs them.
+    /// The first tier that needs the servers starts them.
     servers: OnceCell<Servers>,
 }
 
 impl Run<'_> {
-    /// Runs integration tests on the servers that all of them share.
+    /// Runs integration tests on the servers that they all share.
     fn on_servers(&self, wanted: impl Fn(&Executable) -> bool) -> Result<Outcome> {
         let servers = if let Some(servers) = self.servers.get() {
             servers
@@ -154,17 +155,17 @@ impl Run<'_> {
 
 fn suite(executable: &Executable) -> Suite<'_> {
     let tests_at_once = match (executable.kind, executable.package.as_str()) {
-        // They compute, or start a whole shop.
+        // These compute, or start a whole shop.
         (Kind::UnitTests, _) | (_, ENGINE | SCHEDULES | MEMBER | SHOP) => None,
-        // They wait for deadlines.
+        // These wait for deadlines.
         (_, OPERATOR) => Some(5),
-        // They wait for servers, for what Kafka carries and for time to pass.
+        // These wait for servers, for Kafka and for time to pass.
         _ => Some(6),
     };
     Suite { executable, tests_at_once }
 }
 
-/// Runs tiers, by their names; what follows these are the demo's options, and `--long`.
+/// Runs the named tiers. The demo's options and `--long` follow the names.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let (long, arguments): (Vec<String>, Vec<String>) =
         arguments.iter().cloned().partition(|argument| argument == "--long");
@@ -235,13 +236,13 @@ fn chosen(names: &[String]) -> Result<Vec<Tier>> {
         .collect()
 }
 
-/// What is asked of a shop on a cluster.
+/// Tests a shop on a cluster.
 fn against_the_deployed(programs: &Programs, options: &demo::Options) -> Result<Outcome> {
     println!("\n-- the deployed shop");
     let shop = Deployed::find(options)?;
     shop.helm_test()?;
     let mut outcome = Outcome::passed();
-    // What stops components comes last.
+    // Tests that stop components come last.
     for name in [ROWS, ON_A_CLUSTER] {
         let mut tests = programs.tests(Kind::IntegrationTests);
         let tests = tests.find(|test| test.package == SHOP && test.name == name);

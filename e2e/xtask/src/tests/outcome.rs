@@ -1,6 +1,6 @@
-//! What tests came to, read from what their executable prints.
+//! The results of tests, read from what their executable prints.
 //!
-//! Why a test failed is told under the summary: of a long output often only the end is kept.
+//! The summary repeats why a test failed: of a long output, often only the end survives.
 
 use std::{
     collections::VecDeque,
@@ -10,10 +10,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// So much of what a failed test printed is told again, in lines.
+/// How many lines of a failed test's output the summary repeats.
 const TOLD_AGAIN: usize = 40;
 
-/// How `timeout` ends when it had to end what it ran.
+/// The exit code of `timeout` when it had to stop the program.
 const TIMED_OUT: i32 = 124;
 
 /// How many tests were executed, and what the failed ones printed.
@@ -25,12 +25,12 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Of one check that is no test of an executable.
+    /// The outcome of a single check that passed.
     pub(super) fn passed() -> Self {
         Self { passed: 1, ..Self::default() }
     }
 
-    /// Of one check that may have gone wrong.
+    /// The outcome of a single check that may have failed.
     pub(super) fn of(name: &str, checked: Result<()>) -> Self {
         match checked {
             Ok(()) => Self::passed(),
@@ -38,7 +38,7 @@ impl Outcome {
         }
     }
 
-    /// Of one that found `trouble`.
+    /// The outcome of a single check that found `trouble`.
     pub(super) fn failed(of: &str, trouble: &str) -> Self {
         println!("\n{of}: {trouble}");
         let mut failure = Failure::new(of);
@@ -76,7 +76,7 @@ impl Failure {
 }
 
 /// Runs tests of a package, passes their output on and reads their results. An executable that crashes is one
-/// failure; others go on after it.
+/// failure; the others still run.
 pub(super) fn execute(command: &mut Command, package: &str) -> Outcome {
     let read = read_from(command, package, |line| println!("{line}"));
     read.unwrap_or_else(|error| Outcome::failed(package, &format!("{error:#}")))
@@ -106,7 +106,7 @@ pub(super) fn read_from(command: &mut Command, package: &str, mut tell: impl FnM
     Ok(reader.outcome)
 }
 
-/// Reads what the test library of Rust prints.
+/// Reads what Rust's test library prints.
 struct Reader<'a> {
     package: &'a str,
     outcome: Outcome,
@@ -138,7 +138,7 @@ impl<'a> Reader<'a> {
             (self.outcome.passed, self.outcome.failed) = counted(result);
             self.ended = true;
         } else if self.part == Part::Names {
-            // Whatever else is printed then (a task that still runs has a log) is not indented.
+            // Anything else printed there, such as the log of a task that still runs, is not indented.
             if let Some(test) = line.strip_prefix("    ") {
                 self.complete(test);
             }
@@ -149,8 +149,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A test that printed nothing, or whose heading came in the middle of a line of something that it
-    /// started, is known from the list of names only.
+    /// Only the list of names tells of some tests: those that printed nothing, and those whose heading came
+    /// in the middle of a line that a program of theirs printed.
     fn complete(&mut self, test: &str) {
         let name = self.named(test);
         if !self.outcome.failures.iter().any(|failure| failure.test == name) {

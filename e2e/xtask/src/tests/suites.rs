@@ -22,15 +22,16 @@ use serde_json::json;
 
 use super::outcome::{Outcome, read_from};
 
-/// Tells sweeps to try everything, not a part of it.
+/// Tells sweeps to try everything instead of a part.
 const LONG: &str = "LONG_TESTS";
-/// What test executables print, a file each.
+/// What test executables print, one file each.
 const LOGS: &str = "target/tests";
-/// A suite that takes longer hangs: the slowest takes some four minutes. One that tries everything has six times as long.
+/// A suite that takes longer hangs: the slowest takes about four minutes. A suite that tries everything gets
+/// six times as long.
 const LIMIT: &str = "900";
 const LONG_LIMIT: &str = "5400";
 
-/// A test executable, and how many of its tests run at once; unless told, as many as there are cores.
+/// A test executable, and how many of its tests run at once; by default one per core.
 pub(super) struct Suite<'a> {
     pub(super) executable: &'a Executable,
     pub(super) tests_at_once: Option<u8>,
@@ -56,13 +57,13 @@ impl Suite<'_> {
             .current_dir(&self.executable.folder)
             .args(self.tests_at_once.map(|count| format!("--test-threads={count}")))
             .envs(environment.iter().map(|(name, value)| (name, value)))
-            // What is told of a failed test is its reason, not the frames of the runtime below it.
+            // Show why a test failed, not the frames of the runtime below it.
             .env("RUST_BACKTRACE", "0");
         command
     }
 }
 
-/// What every suite of a run is told.
+/// The environment of every suite of a run.
 pub(super) struct Surroundings {
     environment: Vec<(&'static str, String)>,
 }
@@ -113,14 +114,14 @@ impl Surroundings {
                 let _ = writeln!(out, "{line}");
             })
         });
-        // Of a suite that hung the log says which tests had begun and not ended.
+        // If the suite hung, its log says which tests had begun and not ended.
         ran.unwrap_or_else(|error| {
             Outcome::failed(&suite.name(), &format!("{error:#}\n{}", step::tail(&suite.log())))
         })
     }
 }
 
-/// A new file, for what goes to the two outputs of a process; both append, so neither overwrites the other.
+/// A new file for both outputs of a process. Both append, so neither overwrites the other.
 fn created(log: &Path) -> Result<(File, File)> {
     let folder = log.parent().context("a log in no folder")?;
     fs::create_dir_all(folder)?;
@@ -129,7 +130,7 @@ fn created(log: &Path) -> Result<(File, File)> {
     Ok((out.try_clone()?, out))
 }
 
-/// How long each suite took when it ran last on this machine.
+/// How long each suite took the last time it ran on this machine.
 fn seconds_before(record: &Path) -> BTreeMap<String, u64> {
     let lines = record::read(record).unwrap_or_default();
     let line =
@@ -137,7 +138,7 @@ fn seconds_before(record: &Path) -> BTreeMap<String, u64> {
     lines.iter().filter_map(line).collect()
 }
 
-/// So that growth is seen; a record that cannot be written fails no test.
+/// Records the time, so that growth shows. A record that cannot be written fails no test.
 fn remember(record: &Path, suite: &str, seconds: u64) {
     let at = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default();
     let line = json!({ "at": at, "suite": suite, "seconds": seconds });

@@ -1,7 +1,8 @@
-//! What the figures are written to: `target/bench/<name>.json`, one HTML page with plots,
-//! `docs/benchmarks.md`, and for a run of all scenarios a line of `docs/benchmarks.jsonl`.
+//! Writes the figures to `target/bench/<name>.json`, one HTML page with plots and `docs/benchmarks.md`; a run
+//! of all scenarios also adds a line to `docs/benchmarks.jsonl`.
 //!
-//! Page and document are made from the JSON files, so scenarios measured one by one come together.
+//! The page and the document are made from the JSON files, so scenarios that were measured one by one come
+//! together.
 
 mod machine;
 mod markdown;
@@ -25,7 +26,7 @@ pub(crate) fn write(folder: &Path, measured: &Measured) -> Result<()> {
     fs::write(&path, serde_json::to_vec_pretty(measured)?).with_context(|| path.display().to_string())
 }
 
-/// Takes back what an earlier run wrote: what failed now has no figures.
+/// Removes what an earlier run wrote: a scenario that failed now has no figures.
 pub(crate) fn forget(folder: &Path, name: &str) -> Result<()> {
     let path = folder.join(format!("{name}.json"));
     match fs::remove_file(&path) {
@@ -36,7 +37,7 @@ pub(crate) fn forget(folder: &Path, name: &str) -> Result<()> {
     }
 }
 
-/// Those of `names` that have been measured, in their order.
+/// The scenarios in `names` that have been measured, in their order.
 pub(crate) fn read(folder: &Path, names: &[&str]) -> Result<Vec<Measured>> {
     let mut all = Vec::new();
     for name in names {
@@ -49,7 +50,7 @@ pub(crate) fn read(folder: &Path, names: &[&str]) -> Result<Vec<Measured>> {
     Ok(all)
 }
 
-/// `whole` says that all scenarios were measured by this command.
+/// `whole`: this command measured all scenarios.
 pub(crate) fn publish(
     folder: &Path,
     document: Option<&Path>,
@@ -69,7 +70,7 @@ pub(crate) fn publish(
     Ok(())
 }
 
-/// A number as a person writes it: no more digits than mean something.
+/// A number as a person writes it: no more digits than are meaningful.
 pub(crate) fn number(value: f64) -> String {
     let text = if value.abs() >= 100.0 {
         format!("{value:.0}")

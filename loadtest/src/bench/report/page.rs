@@ -1,4 +1,4 @@
-//! `target/bench/index.html`: the figures as plots, in one file without anything beside it.
+//! `target/bench/index.html`: the figures as plots, in one self-contained file.
 
 use std::fmt::Write as _;
 

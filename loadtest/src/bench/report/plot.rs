@@ -14,7 +14,7 @@ const COLOURS: [&str; 12] = [
     "#3ea3b3", "#1f3f6b", "#7c4a14",
 ];
 
-/// Medians as bars, runs as ticks; one scale for all figures of a unit.
+/// Medians as bars and runs as ticks, with one scale for all figures of a unit.
 pub(super) fn bars(measured: &Measured) -> String {
     let mut units: Vec<&str> = measured.figures.iter().map(|figure| figure.unit.as_str()).collect();
     units.dedup();
@@ -65,7 +65,7 @@ fn most_run(figure: &Figure) -> f64 {
     figure.runs.iter().copied().fold(0.0, f64::max)
 }
 
-/// Who used how much of the machine, side by side.
+/// Which process used how much of the machine, side by side.
 pub(super) fn cores(measured: &Measured) -> String {
     let figures: Vec<&Figure> = measured.figures.iter().filter(|figure| !figure.cores.is_empty()).collect();
     if figures.is_empty() {
@@ -105,7 +105,7 @@ pub(super) fn cores(measured: &Measured) -> String {
     format!("<p>Cores used: {legend}</p>{svg}")
 }
 
-/// Latency by quantile, on a logarithmic scale: it spans from tenths of a millisecond to seconds.
+/// Latency by quantile, on a logarithmic scale: it spans tenths of a millisecond to seconds.
 pub(super) fn latencies(measured: &Measured) -> String {
     let figures: Vec<&Figure> =
         measured.figures.iter().filter(|figure| !figure.latency_ms.is_empty()).collect();

@@ -1,7 +1,7 @@
-//! Whole runs, beside each other: `docs/benchmarks.jsonl` for machines, a table of the document for people.
+//! Whole runs side by side: `docs/benchmarks.jsonl` for machines, a table in the document for people.
 //!
-//! A machine shared with others is not as fast at each hour: what the no-op and the other limits did in the
-//! same run says how fast it was.
+//! A shared machine is not equally fast at all hours. The no-op and the other limits of the same run show how
+//! fast it was.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::super::figures::{Figure, Measured};
 use super::{Machine, number};
 
-/// So many are shown, the newest last.
+/// How many runs the table shows, newest last.
 const SHOWN: usize = 4;
 
 /// One run of all scenarios, one after the other.
@@ -23,7 +23,7 @@ pub(crate) struct WholeRun {
     pub(crate) commit: String,
     pub(crate) processor: String,
     pub(crate) minutes: f64,
-    /// What something was asked of, and what that was measured against.
+    /// The figures that have a target, and the limits they are compared with.
     figures: Vec<Told>,
 }
 

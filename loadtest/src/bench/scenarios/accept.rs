@@ -12,7 +12,7 @@ use super::super::tokens::Buyers;
 use super::{Answer, Bench, LIMIT, Lengths, cost, load, make_known, metered, note_run, per_second};
 use anyhow::Result;
 
-/// Nobody pays in these runs; what is reserved goes back soon after.
+/// Nobody pays in these runs; reservations are given back soon after.
 pub(super) const UNPAID: Terms = Terms { units: 5_000_000, per_buyer_limit: 1_000_000, payment_seconds: 5 };
 
 const WHAT: &str = "Purchases answered 2xx per second, durable before the answer: one hot SKU, 256 shoppers at \
@@ -65,7 +65,7 @@ pub(super) fn measure(bench: &mut Bench) -> Answer {
     shop.catch_up()?;
     audit(shop, &sales)?;
 
-    // With everything behind it at work on the same two cores.
+    // The same, with everything behind it at work on the same two cores.
     let mut beside = Figure::new("accept, pipeline at work", "1/s").against(LIMIT);
     for _ in 0..lengths.runs {
         let (sale, outcome, usage) = buy(shop, &buyers, Pace::Closed, &lengths)?;
@@ -86,7 +86,7 @@ pub(super) fn measure(bench: &mut Bench) -> Answer {
     Ok((WHAT, vec![noop, ours, beside, cold_noop, cold], notes))
 }
 
-/// One run on a sale of its own.
+/// One run on its own sale.
 pub(super) fn buy(
     shop: &Shop,
     buyers: &Rc<Buyers>,

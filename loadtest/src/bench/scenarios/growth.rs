@@ -1,8 +1,8 @@
 //! `growth`: whether a purchase costs more when there is more of everything.
 //!
-//! What is compared is processor time of the order service and of Redis per purchase with its cancel, so
-//! that a sale of ten units can be measured as long as one of a million. Time of day on a machine that
-//! breathes says less.
+//! We compare processor time of the order service and of Redis per purchase with its cancellation, so that a
+//! sale of ten units can be measured as long as one of a million. On a machine whose speed varies, wall-clock
+//! time says less.
 
 use std::rc::Rc;
 
@@ -18,7 +18,7 @@ use super::super::shoppers::{Following, Wish};
 use super::super::tokens::Buyers;
 use super::{Answer, Bench, Lengths, load, make_known, metered, metric, metrics};
 
-/// As many as there are units in the smallest sale, so that it never sells out.
+/// As many shoppers as the smallest sale has units, so that it never sells out.
 const SHOPPERS: usize = 10;
 const FLAT: f64 = 1.10;
 const WHAT: &str = "Processor time (order service and Redis) of one purchase and its cancel, in µs, 10 shoppers at once: \
@@ -28,7 +28,7 @@ const WHAT: &str = "Processor time (order service and Redis) of one purchase and
 struct Size {
     label: &'static str,
     units: u32,
-    /// SKUs of each sale.
+    /// How many SKUs each sale has.
     skus: usize,
     sales: usize,
     known_buyers: usize,
@@ -38,8 +38,8 @@ const fn size(label: &'static str, units: u32, skus: usize, sales: usize, known_
     Size { label, units, skus, sales, known_buyers }
 }
 
-/// Measured in turn with a base, the first of them, that has seen the same minutes. Many sales apart: their audits
-/// take longer.
+/// Each group is measured in turn with its first size, the base, so that they see the same minutes. Many
+/// sales are a group of their own, because their audits take longer.
 const GROUPS: [&[Size]; 2] = [
     &[
         size("10³ units, 1 SKU, 1 sale", 1_000, 1, 1, 1_000),
@@ -56,18 +56,18 @@ const GROUPS: [&[Size]; 2] = [
     ],
 ];
 
-/// The sales of one size, what was promised in them so far, and what it cost.
+/// The sales of one size, everything promised in them so far, and what it cost.
 struct Measured {
     figure: Figure,
     sales: Vec<Sale>,
     promises: Vec<Promise>,
-    /// Number of the next act.
+    /// The number of the next act.
     next: u64,
     carried: Carried,
 }
 
 impl Measured {
-    /// Purchases in one call to Redis.
+    /// How many purchases shared one call to Redis.
     fn shared(&self) -> f64 {
         self.carried.purchases / self.carried.calls.max(1.0)
     }
@@ -115,7 +115,7 @@ pub(super) fn measure(bench: &mut Bench) -> Answer {
     Ok((WHAT, figures, notes))
 }
 
-/// The first figure is the limit of the others.
+/// Makes the first figure the limit of the others.
 fn against_the_first(mut figures: Vec<Figure>) -> Vec<Figure> {
     let Some((base, others)) = figures.split_first_mut() else { return figures };
     for figure in others {
@@ -125,7 +125,7 @@ fn against_the_first(mut figures: Vec<Figure>) -> Vec<Figure> {
     figures
 }
 
-/// All of these sizes one after the other, several times.
+/// Measures these sizes one after another, several times.
 fn measure_in_turn(
     shop: &mut Shop,
     group: &[Size],
@@ -138,7 +138,7 @@ fn measure_in_turn(
         all.push(Measured { figure, sales, promises: Vec::new(), next: 0, carried: Carried::default() });
     }
     shop.rest_the_pipeline()?;
-    // More and shorter runs than elsewhere: sizes are compared, so each of them has to see the same minutes.
+    // More and shorter runs than elsewhere: we compare sizes, so each has to see the same minutes.
     for _ in 0..lengths.runs * 3 {
         for measured in &mut all {
             let cost = run_once(shop, measured, buyers, lengths)?;
@@ -180,7 +180,8 @@ fn run_once(shop: &Shop, measured: &mut Measured, buyers: &Rc<Buyers>, lengths: 
     Ok(cost)
 }
 
-/// Audits every sale with what was promised in it: act `n` went to the item `n` modulo all items of a size.
+/// Audits every sale with the promises made in it: act `n` went to item `n` modulo the number of items of its
+/// size.
 fn audit(shop: &Shop, all: &[Measured], buyers: &Buyers) -> Result<()> {
     let mut audited: Vec<(&Sale, Vec<Promise>)> = Vec::new();
     for measured in all {
@@ -210,7 +211,7 @@ impl Shop {
     }
 }
 
-/// As the engine leaves buyers: units held (of a SKU that is not sold here) and a key that was used.
+/// Leaves what the engine keeps about earlier buyers: units held (of a SKU not sold here) and a used key.
 async fn make_buyers_known(redis: &str, sale: Uuid, count: usize) -> Result<()> {
     const AT_ONCE: usize = 5_000;
     let mut connection = redis::Client::open(redis)?.get_multiplexed_async_connection().await?;

@@ -13,7 +13,7 @@ use super::super::tokens::Buyers;
 use super::accept::{audit, buy};
 use super::{Answer, Bench, Lengths, load, make_known, metered, note_run, per_second};
 
-/// 1,000,000 people who buy once within 10 minutes.
+/// A million people who buy once within 10 minutes.
 const ASKED_FOR: f64 = 1_666.0;
 const WHAT: &str = "p99 of a purchase in milliseconds, open loop, from the intended send time: at the 1,666/s asked for \
                     (with relay, Kafka, workers and PostgreSQL at work), and at 50, 70 and 90 % of `accept`.";

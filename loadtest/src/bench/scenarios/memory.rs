@@ -1,4 +1,4 @@
-//! `memory`: what each process holds, before anything has happened and after the heaviest run.
+//! `memory`: how much memory each process has before anything has happened and after the heaviest run.
 
 use super::super::figures::Figure;
 use super::{Answer, Bench, paid};
@@ -8,7 +8,7 @@ const WHAT: &str = "Resident memory of each process in MiB (its own and its shar
 
 pub(super) fn measure(bench: &mut Bench) -> Answer {
     if bench.peak_mib.is_empty() {
-        // Asked for alone: something has to happen first.
+        // Nothing has happened yet if this scenario runs alone.
         paid::measure(bench)?;
         bench.note_memory()?;
     }

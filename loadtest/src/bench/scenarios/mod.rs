@@ -35,18 +35,18 @@ pub(crate) const NAMES: [&str; 12] = [
     "memory", "operator",
 ];
 
-/// Shoppers at once when a peak is looked for.
+/// Shoppers at once when we look for a peak.
 const CONNECTIONS: usize = 256;
 const LIMIT: &str = "no-op";
 
-/// How long things are measured.
+/// How long we measure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lengths {
     pub(crate) quick: bool,
     pub(crate) runs: usize,
     pub(crate) warm_up: Duration,
     pub(crate) run: Duration,
-    /// Of a steady state.
+    /// The length of a steady state.
     pub(crate) steady: Duration,
     pub(crate) buyers: usize,
 }
@@ -63,7 +63,7 @@ impl Lengths {
         }
     }
 
-    /// Enough to see that everything works, and nothing to rely on.
+    /// Enough to see that everything works; not a measurement.
     pub(crate) fn quick() -> Self {
         Self {
             quick: true,
@@ -76,7 +76,7 @@ impl Lengths {
     }
 }
 
-/// What one scenario leaves to the next.
+/// What one scenario leaves for the next.
 pub(crate) struct Bench {
     programs: Programs,
     pub(crate) lengths: Lengths,
@@ -123,9 +123,9 @@ impl Bench {
         })
     }
 
-    /// A shop that nothing has happened in yet.
+    /// A shop in which nothing has happened yet.
     ///
-    /// A short try saves the time: it would not tell the difference.
+    /// A short try saves the time and reuses the shop: nobody would see the difference.
     fn fresh_shop(&mut self) -> Result<&mut Shop> {
         if self.lengths.quick && self.shop.is_some() {
             return self.shop();
@@ -138,7 +138,7 @@ impl Bench {
         Ok(self.shop.insert(shop))
     }
 
-    /// The shop of the scenario before, if there is one.
+    /// The previous scenario's shop, if there is one.
     fn shop(&mut self) -> Result<&mut Shop> {
         if self.shop.is_none() {
             self.fresh_shop()?;
@@ -146,7 +146,7 @@ impl Bench {
         self.shop.as_mut().context("there is a shop")
     }
 
-    /// Looks at the memory while what a run left is still there.
+    /// Reads the memory while what a run left is still there.
     fn note_memory(&mut self) -> Result<()> {
         let Some(shop) = &self.shop else { return Ok(()) };
         for (name, mib) in shop.meter().memory()? {
@@ -157,7 +157,7 @@ impl Bench {
     }
 }
 
-/// What a scenario answers: what it measures, figures, notes.
+/// The result of a scenario: what it measures, figures, notes.
 type Answer = Result<(&'static str, Vec<Figure>, Vec<String>)>;
 
 /// A load of the usual length.
@@ -174,7 +174,7 @@ fn load(address: SocketAddr, pace: Pace, lengths: &Lengths, first: u64) -> Load 
     }
 }
 
-/// Runs a load and reads who used the processor meanwhile.
+/// Runs a load and measures who used the processor during it.
 fn metered<S: Shopper>(shop: &Shop, load: &Load, make: impl Fn() -> S) -> Result<(Outcome, Usage)> {
     let meter = shop.meter();
     let mut readings = Vec::with_capacity(2);
@@ -186,8 +186,8 @@ fn metered<S: Shopper>(shop: &Shop, load: &Load, make: impl Fn() -> S) -> Result
     Ok((outcome, after?.since(&before?)))
 }
 
-/// Shows every token to a service once, as a buyer who has looked at a page before. The requests are
-/// refused for want of a key, after the token was verified.
+/// Shows every token to a service once, as if the buyer had looked at a page before. The requests lack a key,
+/// so they are refused, but only after their token was verified.
 fn make_known(address: SocketAddr, buyers: &Rc<Buyers>) -> Result<()> {
     let mut wish = Wish::new(uuid::Uuid::nil(), "-", buyers);
     wish.with_key = false;
@@ -198,7 +198,7 @@ fn make_known(address: SocketAddr, buyers: &Rc<Buyers>) -> Result<()> {
     Ok(())
 }
 
-/// Cancels orders, so that nobody has to wait until what they hold expires.
+/// Cancels orders, so that nobody has to wait until their reservations expire.
 fn cancel(address: SocketAddr, promises: Vec<Promise>, buyers: &Rc<Buyers>) -> Result<()> {
     let count = promises.len() as u64;
     let promises = Rc::new(promises);
@@ -207,7 +207,7 @@ fn cancel(address: SocketAddr, promises: Vec<Promise>, buyers: &Rc<Buyers>) -> R
     Ok(())
 }
 
-/// So many requests, of which nothing is measured.
+/// A load of this many requests, none of them measured.
 fn errand(address: SocketAddr, acts: u64) -> Load {
     Load {
         address,
@@ -221,13 +221,13 @@ fn errand(address: SocketAddr, acts: u64) -> Load {
     }
 }
 
-/// What a process says of itself, as Prometheus would read it.
+/// The metrics of a process, as Prometheus would read them.
 async fn metrics(admin: &Client) -> Result<String> {
     let body = admin.get("/metrics", None).await?.expect_success("/metrics")?;
     Ok(body.as_str().context("metrics are text")?.to_owned())
 }
 
-/// A value out of [`metrics`], by name and labels; what was never counted is 0.
+/// A value from [`metrics`], by name and labels; 0 if it was never counted.
 fn metric(text: &str, name: &str) -> f64 {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
     value.unwrap_or_default()
@@ -256,7 +256,7 @@ fn note_run(figure: &mut Figure, value: f64, outcome: &Outcome, usage: &Usage) {
     );
 }
 
-/// Microseconds of processor time per event, said in one line.
+/// Microseconds of processor time per event, in one line.
 fn cost(label: &str, usage: &Usage, events: f64) -> String {
     let mut costs: Vec<(String, f64)> =
         usage.per_event_us(events).into_iter().filter(|(_, us)| *us >= 0.5).collect();

@@ -1,4 +1,4 @@
-//! `naive`: the same purchase as most shops do it, in the same harness.
+//! `naive`: the same purchase as most shops implement it, in the same harness.
 
 use std::rc::Rc;
 
@@ -34,7 +34,7 @@ pub(super) fn measure(bench: &mut Bench) -> Answer {
     let order_address = shop.address(Component::Order)?;
     make_known(order_address, &buyers)?;
 
-    // What is bought in a second takes several to be carried on and audited afterwards.
+    // What is bought in one second takes several more to process and audit.
     let lengths = Lengths { run: lengths.run / 2, ..lengths };
     let mut sql = Figure::new("SELECT … FOR UPDATE", "1/s");
     let mut single = Figure::new("one Redis call each", "1/s");

@@ -1,4 +1,4 @@
-//! `paid`: purchases carried all the way, at a steady state: accepted, paid, persisted, with a shipment.
+//! `paid`: purchases at a steady state, carried all the way: accepted, paid, persisted, with a shipment.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,10 +18,11 @@ use super::{Answer, Bench, cost, load, make_known, metric, metrics, note_run};
 
 /// Shoppers at once: enough to keep the pipeline busy, few enough to leave it the processor.
 const SHOPPERS: usize = 32;
-/// Orders on their way at which shoppers wait, so that what is measured is what is carried to the end.
+/// Shoppers wait when this many orders are on their way, so that we measure orders that are carried to the
+/// end.
 const BACKLOG: f64 = 6_000.0;
 const LOOK: Duration = Duration::from_millis(100);
-/// How long the last orders of a run may take to be shipped, before the books are audited.
+/// How long the last orders of a run may take to ship before the books are audited.
 const SHIPPED_LIMIT: Duration = Duration::from_mins(2);
 const STRAIGHT: &str = "inserts straight into PostgreSQL";
 
@@ -111,12 +112,12 @@ async fn paid_orders(database: &str, sale: uuid::Uuid) -> Result<u64> {
     Ok(u64::try_from(count)?)
 }
 
-/// How far the pipeline is, from the counters that the services show.
+/// How far the pipeline has come, from the services' counters.
 #[derive(Clone)]
 struct Watch {
     order: String,
     delivery: String,
-    /// The backlog at the beginning: what earlier runs left unpaid is never shipped.
+    /// The backlog at the beginning: what earlier runs left unpaid never ships.
     left: f64,
 }
 
@@ -140,7 +141,7 @@ impl Watch {
         Ok(Self { left, ..watch })
     }
 
-    /// Blocking, from any thread.
+    /// Blocking; may be called from any thread.
     fn read(&self) -> Result<Progress> {
         let (order, delivery) = (self.order.clone(), self.delivery.clone());
         std::thread::spawn(move || {
@@ -155,8 +156,8 @@ impl Watch {
         .map_err(|_| anyhow::anyhow!("the thread that reads counters panicked"))?
     }
 
-    /// Waits until nothing is on its way any more. A parcel is the last that is made of an order, and
-    /// nothing else waits for it.
+    /// Waits until nothing is on its way any more. A parcel is the last thing made from an order, and nothing
+    /// else waits for it.
     fn wait_for_parcels(&self) -> Result<()> {
         let deadline = Instant::now() + SHIPPED_LIMIT;
         loop {
@@ -169,7 +170,7 @@ impl Watch {
         }
     }
 
-    /// Holds shoppers back while too much is on its way, until what it answers is set.
+    /// Holds shoppers back while too much is on its way, until the returned flag is set.
     fn keep_steady(&self, hold: Arc<AtomicBool>) -> Arc<AtomicBool> {
         let over = Arc::new(AtomicBool::new(false));
         let (watch, done) = (self.clone(), Arc::clone(&over));

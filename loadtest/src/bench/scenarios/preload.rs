@@ -1,4 +1,4 @@
-//! `preload`: from the operator's first command to a sale that is read back and verified.
+//! `preload`: from the operator's first command to a sale that was read back and verified.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use super::{Answer, Bench};
 
 const SKUS: usize = 1_000;
 const UNITS: u32 = 1_000;
-/// A sale holds at most so many.
+/// The most SKUs that a sale can have.
 const SKUS_OF_A_SALE: usize = 100;
 const WHAT: &str = "Seconds to allocate, load and verify 1,000 SKUs with 1,000,000 units (10 sales of 100 SKUs, one \
                     after the other, as the operator would).";
@@ -24,7 +24,8 @@ pub(super) fn measure(bench: &mut Bench) -> Answer {
     for _ in 0..lengths.runs {
         let skus = shop.publish(SKUS, u64::from(UNITS))?;
         let terms = Terms { units: UNITS, ..Terms::default() };
-        // The order service has heard of a SKU once a sale of it can be loaded; products come in order.
+        // Once a sale of the last SKU loads, the order service knows them all, because products arrive in
+        // order.
         let heard_of = shop.load(&skus[SKUS - 1..], Terms { units: 1, ..terms })?;
         let api = shop.internal_api();
         let terms = Terms { units: UNITS - 1, ..terms };

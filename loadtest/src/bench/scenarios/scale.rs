@@ -1,8 +1,8 @@
-//! `scale`: from lag to a decision to a pod that is ready.
+//! `scale`: from lag to a decision to a ready pod.
 //!
 //! That takes a node. The demo on the node records when its sale opened, when each worker's wanted and ready
-//! replicas changed, and how long each new pod took to start; its report is read here. Without one there is
-//! nothing to measure, and this says so.
+//! replicas changed, and how long each new pod took to start. This scenario reads the demo's report. Without
+//! one there is nothing to measure, and it says so.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ pub(super) fn measure(_bench: &mut Bench) -> Answer {
     Ok((WHAT, figures, notes.map(str::to_owned).to_vec()))
 }
 
-/// All parts that the report tells of.
+/// All figures that the report contains.
 fn figures(report: &Value) -> Vec<Figure> {
     let mut figures: Vec<Figure> = first_decision(report).into_iter().collect();
     figures.extend(decisions(report));
@@ -49,7 +49,7 @@ fn note(figures: &mut Vec<Figure>, label: String, seconds: f64) {
     }
 }
 
-/// From the opening to the first change of what is wanted after it.
+/// Time from the opening to the first change of the wanted replicas.
 fn first_decision(report: &Value) -> Option<Figure> {
     let moment = |value: &Value| OffsetDateTime::parse(value.as_str()?, &Rfc3339).ok();
     let mut phases = report["phases"].as_array()?.iter();
@@ -66,7 +66,7 @@ fn is_worker(change: &Value) -> bool {
     change["component"].as_str().is_some_and(|component| component.ends_with("-worker"))
 }
 
-/// How long each pod of a worker took from being made to being ready.
+/// How long each worker pod took from creation to readiness.
 fn starts(report: &Value) -> Vec<Figure> {
     let mut figures = Vec::new();
     for start in report["pod_starts"].as_array().into_iter().flatten() {

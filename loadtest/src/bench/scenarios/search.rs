@@ -37,7 +37,7 @@ pub(super) fn measure(bench: &mut Bench) -> Answer {
     let lengths = bench.lengths;
     let products = if lengths.quick { 1_000 } else { PRODUCTS };
     let shop = bench.fresh_shop()?;
-    // Nothing else has to read a hundred thousand products.
+    // No other component needs to read a hundred thousand products.
     shop.stop(Component::OrderWorker)?;
     shop.block_on(announce(
         &shop.kafka_brokers(),
@@ -117,7 +117,7 @@ async fn announce(brokers: &str, products: impl Iterator<Item = Result<(Uuid, Va
     producer.send_all("products", &events).await
 }
 
-/// Waits until a title is found; `products` says how long that may take.
+/// Waits until a title is found; the time limit depends on `products`.
 async fn until_found(client: &Client, title: &str, products: usize) -> Result<()> {
     let path = format!("/api/v1/search?q={}", title.replace(' ', "+"));
     let deadline = Instant::now() + PATIENCE;
@@ -133,7 +133,7 @@ async fn until_found(client: &Client, title: &str, products: usize) -> Result<()
     }
 }
 
-/// Milliseconds from sending an event until its product is found.
+/// Milliseconds from sending an event until its product can be found.
 async fn freshness(shop: &Shop, client: &Client, n: usize) -> Result<f64> {
     let fresh = PRODUCTS * 10 + n;
     let began = Instant::now();

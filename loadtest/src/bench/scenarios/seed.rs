@@ -1,5 +1,5 @@
-//! `scenario`: the seed's load test. 10,000 purchase requests; a fifth of the customers leave while
-//! trying to pay, a fifth between paying and completing.
+//! `scenario`: the seed's load test. 10,000 purchase requests; a fifth of the customers leave while trying to
+//! pay, a fifth between paying and completing.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use super::super::shoppers::{Following, Wish};
 use super::{Answer, Bench, cancel, load, make_known, metered, note_run};
 
 const REQUESTS: u64 = 10_000;
-/// What the seed reached, built and run on such a machine.
+/// What the seed reached, built and run on a machine like this.
 const SEED_STRAIGHT: f64 = 1_033.0;
 const SEED_THROUGH_ITS_GATEWAY: f64 = 259.0;
 const SEED_STORED: f64 = 119.0;
@@ -77,7 +77,8 @@ pub(super) fn measure(bench: &mut Bench) -> Answer {
                 stored.runs.push(of_sql);
                 sales.push((sale, outcome.promises));
             }
-            // Whoever left would hold units until they expire, in the next runs; they are cancelled here.
+            // Customers who left would hold units until they expire, into the next runs, so we cancel their
+            // orders here.
             for (_, promises) in &sales {
                 let left = promises.iter().filter(|promise| Following::left(promise.n)).copied().collect();
                 cancel(straight, left, &buyers)?;

@@ -1,4 +1,4 @@
-//! `soldout`: how many are told per second that nothing is left.
+//! `soldout`: how many buyers per second learn that nothing is left.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub(super) fn measure(bench: &mut Bench) -> Answer {
         promises.extend(outcome.promises);
     }
     shop.stop_helper("serve-noop");
-    // The last unit must not have been sold twice while thousands asked for it.
+    // The last unit must not have been sold twice while thousands wanted it.
     anyhow::ensure!(promises.len() == UNITS as usize, "{} of {UNITS} units were sold", promises.len());
     cancel(address, promises.clone(), &buyers)?;
     shop.audit(&[(&sale, &*buyers, &promises)])?;

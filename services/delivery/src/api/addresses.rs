@@ -1,4 +1,4 @@
-//! `/api/v1/addresses`: where a member wants parcels.
+//! `/api/v1/addresses`: where a member wants parcels delivered.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -78,7 +78,7 @@ pub(super) struct AddressChange {
     phone: Option<Option<String>>,
 }
 
-/// Tells a field that is `null` (`Some(None)`) from one that is left out (`None`).
+/// Distinguishes a field that is `null` (`Some(None)`) from one that is left out (`None`).
 #[expect(clippy::option_option, reason = "three cases: left out, null, a value")]
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(deserializer).map(Some)

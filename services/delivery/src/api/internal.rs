@@ -1,4 +1,4 @@
-//! `/internal/v1`: what order asks before it takes a payment. Only known to holders of the shop's token.
+//! `/internal/v1`: what order asks before it takes a payment. It is open only to holders of the shop's token.
 
 use axum::Router;
 use axum::extract::State;
@@ -11,7 +11,7 @@ use rocketmart_kit::problem::{FieldError, Problem, Result};
 use super::App;
 use crate::store::addresses;
 
-/// Without a token there is no door.
+/// Without a token these paths do not exist.
 pub(super) fn router(app: App, token: Option<Token>) -> Router {
     let Some(token) = token else { return Router::new() };
     internal::guarded(Router::new().route(ADDRESSES, post(choose)).with_state(app), token)

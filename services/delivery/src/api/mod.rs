@@ -72,7 +72,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Service::start(&listen, service(args)).await
 }
 
-/// The process, put together and its schema up to date.
+/// Puts the process together and brings its schema up to date.
 pub async fn service(args: Args) -> anyhow::Result<Service> {
     let pool = args.database.connect().await?;
     config::migrate(&pool, &MIGRATIONS).await?;

@@ -1,4 +1,4 @@
-//! `/api/v1/shipments`: where a buyer's parcels are, and what is on its way back.
+//! `/api/v1/shipments`: where a buyer's parcels are, and which goods are on their way back.
 
 use axum::extract::State;
 use rocketmart_kit::auth::Member;

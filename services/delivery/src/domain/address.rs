@@ -1,8 +1,8 @@
 //! A postal address, checked.
 //!
-//! Texts keep the rule of all texts that people write. What an address consists of differs between
-//! countries: which ones have a postal code, and which ones a city, is in [`country`]; what a street
-//! looks like differs too much to be judged here. A phone number is kept as E.164 ([`phone`](super::phone)).
+//! Texts obey the rule for all texts that people write. What an address consists of differs between
+//! countries: [`country`] knows which ones have a postal code, and which ones a city. What a street looks
+//! like differs too much to check here. A phone number is stored as E.164 ([`phone`](super::phone)).
 
 use rocketmart_kit::problem::FieldError;
 use rocketmart_kit::text::Text;
@@ -19,7 +19,7 @@ const CITY: Text = Text::line(100);
 const REGION: Text = Text::line(100);
 const POSTAL_CODE: Text = Text::line(16);
 
-/// An address as somebody typed it, or as it is kept. What is empty is absent.
+/// An address as somebody typed it, or as it is stored. An empty field is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Draft {
     pub recipient: String,
@@ -32,12 +32,12 @@ pub struct Draft {
     pub phone: Option<String>,
 }
 
-/// An address that keeps every rule, normalized.
+/// An address that obeys every rule, normalized.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address(Draft);
 
 impl Address {
-    /// Every field that breaks a rule, or the address.
+    /// The address, or every field that breaks a rule.
     pub fn new(draft: Draft) -> Result<Self, Violations> {
         let mut broken = Violations::default();
         let mut optional =
@@ -69,7 +69,7 @@ impl Address {
             number
         });
         if country::is_code(&kept.country) {
-            // A text that breaks a rule of its own has been named.
+            // If the text broke a rule of its own, it is reported already.
             let is_left_out =
                 |written: &Option<String>| written.as_deref().is_none_or(|it| it.trim().is_empty());
             let mut require = |field, needed, written| {

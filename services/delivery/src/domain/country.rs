@@ -10,13 +10,13 @@ const CODES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE
     SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM \
     US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
 
-/// Those whose addresses have a postal code, always. Elsewhere there are none, or they are often left out (Ireland).
-/// As Google's address data for forms has it (libaddressinput, `require` with Z).
+/// Countries whose addresses always have a postal code. Elsewhere there are none, or people often leave them
+/// out (Ireland). From Google's address data for forms (libaddressinput, `require` with Z).
 const WITH_POSTAL_CODE: &str = "AS AT AU AX BE BL BR CA CH CN CZ DE DK EE ES FI FK FM FR GB GF GG GL GP GR GS GU HU \
     IM IN IO IT JE JP KR LI LT LU LV MF MH MP MQ MX MY NC NL NO NZ PF PL PM PN PR PT PW RE RO RU SE SG SH SJ SK SM \
     TC TR TW UA US VI WF YT ZA";
 
-/// Those where an address needs no city: the country is one, or the region says it. From the same source
+/// Countries where an address needs no city: the country is one, or the region names it. From the same source
 /// (`require` without C).
 const WITHOUT_CITY: &str = "AE AG CO GI HK ID JP KY MO NR SG SM VG";
 

@@ -1,9 +1,9 @@
-//! What a carrier moves: a parcel somewhere on its way, to the buyer or back.
+//! What a carrier moves: a parcel on its way to the buyer or back.
 
-/// The places of one kind of journey, each but the last followed by another.
+/// The places of one kind of journey; each but the last has a next one.
 pub trait Journey: Copy + PartialEq + Send + Sync + 'static {
     fn as_str(self) -> &'static str;
 
-    /// The step that follows.
+    /// The next place.
     fn next(self) -> Option<Self>;
 }

@@ -1,4 +1,4 @@
-//! Phone numbers as people write them, kept as carriers read them.
+//! Phone numbers as people write them, stored as carriers read them.
 
 use phonenumber::Mode;
 use phonenumber::country::Id;
@@ -9,16 +9,17 @@ pub(super) const RULE: &str =
     "must be a phone number, with the country code or as it is written in the address' country";
 
 const LONGEST: usize = 64;
-/// Of subscriber and country together (E.164 has 15 at most; short numbers of small networks have few).
+/// Digits of country code and number together. E.164 allows 15 at most; short numbers of small networks have
+/// few.
 const DIGITS: std::ops::RangeInclusive<usize> = 5..=15;
 
-/// The number as E.164, with `;ext=` and the extension if it has one (RFC 3966). One without a country code is
-/// of `country` (ISO 3166-1 alpha-2). `None` when it is no number.
+/// The number as E.164, with `;ext=` and its extension if it has one (RFC 3966). A number without a country
+/// code belongs to `country` (ISO 3166-1 alpha-2). `None` if it is not a number.
 pub(super) fn normalized(written: &str, country: &str) -> Option<String> {
     if written.chars().count() > LONGEST {
         return None;
     }
-    // Full-width digits are digits; hyphens and dashes of all kinds stand between them.
+    // Full-width digits are digits. Between digits there may be hyphens and dashes of all kinds.
     let plain: String = written.nfkc().map(|c| if is_dash(c) { '-' } else { c }).collect();
     let (plain, kept_extension) = match plain.split_once(";ext=") {
         Some((number, extension)) if is_extension(extension) => (number, Some(extension)),
@@ -73,7 +74,7 @@ mod tests {
         for written in ["", "call me", "12", "+", "+82", "12345678901234567890", "0\u{0}2-120-0000", &long] {
             assert_eq!(normalized(written, "KR"), None, "{written:?}");
         }
-        // Without a country it has to bring one.
+        // Without a country the number has to have a country code.
         assert_eq!(normalized("02-120-0000", "XX"), None);
     }
 }

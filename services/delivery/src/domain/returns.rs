@@ -1,5 +1,5 @@
-//! The life of a return: `announced → in_transit → received`. Only what was delivered comes back, and
-//! only once.
+//! The life of a return: `announced → in_transit → received`. Only delivered goods can come back, and only
+//! once.
 
 use std::collections::HashMap;
 
@@ -32,9 +32,9 @@ pub enum ReturnError {
     MoreThanDelivered { sku: String, asked: u64, left: u64 },
 }
 
-/// Whether `asked` can come back from a shipment of `shipped` lines, some of which `returned` before.
+/// Whether `asked` can come back from a shipment of `shipped` lines, of which `returned` came back before.
 ///
-/// The order counts too; this is the last guard against returning a unit to stock twice.
+/// The order counts too. This is the last guard against returning a unit to stock twice.
 pub fn check(
     state: ShipmentState,
     shipped: &[Line],
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(delivered(&[], &shipped), Ok(()));
         assert_eq!(delivered(&[line("A", 1)], &[line("A", 1)]), Ok(()));
         assert_eq!(delivered(&[line("A", 1)], &[line("A", 2)]), refused("A", 2, 1));
-        // Two lines of one SKU count together.
+        // Two lines with the same SKU count together.
         assert_eq!(delivered(&[], &[line("B", 1), line("B", 1)]), refused("B", 2, 1));
         assert_eq!(delivered(&[], &[line("C", 1)]), refused("C", 1, 0));
         for state in [ShipmentState::Preparing, ShipmentState::Shipped, ShipmentState::Cancelled] {

@@ -29,7 +29,7 @@ pub struct Line {
     pub quantity: u32,
 }
 
-/// The shipment of an order has an id that follows from the order's.
+/// A shipment's id follows from its order's id.
 pub fn shipment_id(order_id: Uuid) -> Uuid {
     const NAMESPACE: Uuid = Uuid::from_u128(0x51c7_0d9e_2b6a_4f38_9a41_c0e6_7d25_83f4);
     Uuid::new_v5(&NAMESPACE, order_id.as_bytes())

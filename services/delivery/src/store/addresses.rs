@@ -1,5 +1,5 @@
-//! The addresses of members. Every statement names the owner, so that somebody else's address is not
-//! found rather than forbidden.
+//! The addresses of members. Every statement names the owner, so that somebody else's address looks
+//! missing, not forbidden.
 
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
@@ -37,13 +37,12 @@ impl From<AddressRow> for Draft {
     }
 }
 
-/// The columns that every address had to have once are empty where an address has no such thing.
+/// Every address once had to have these columns. They are empty if an address has no such part.
 fn present(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Adds an address, or answers `None` when the member has as many as may be. The first becomes the
-/// default.
+/// Adds an address; `None` if the member has as many as allowed. The first one becomes the default.
 pub(crate) async fn add(
     connection: &mut PgConnection,
     owner: Uuid,
@@ -117,8 +116,8 @@ pub(crate) async fn one(pool: &PgPool, owner: Uuid, id: Uuid) -> sqlx::Result<Op
     .await
 }
 
-/// For each member the address named, if it is theirs and not deleted, or else their default; in the same
-/// order. Two look-ups and not one with OR, so that each finds its index.
+/// For each member, the named address if it is theirs and not deleted, otherwise their default, in the same
+/// order. Two look-ups instead of one with OR, so that each uses its index.
 pub(crate) async fn choose(
     pool: &PgPool,
     members: &[Uuid],
@@ -138,7 +137,7 @@ pub(crate) async fn choose(
     .await
 }
 
-/// The address as it is, to be changed in this transaction.
+/// The address as it is, locked to be changed in this transaction.
 pub(crate) async fn lock(
     connection: &mut PgConnection,
     owner: Uuid,
@@ -154,7 +153,7 @@ pub(crate) async fn lock(
     .await
 }
 
-/// Replaces what a locked address says, not whether it is the default.
+/// Replaces the contents of a locked address, but not whether it is the default.
 pub(crate) async fn change(
     connection: &mut PgConnection,
     id: Uuid,
@@ -179,8 +178,8 @@ pub(crate) async fn change(
     .await
 }
 
-/// Hides the address from its owner; when it was the default, the newest of the others takes its
-/// place. Answers whether it was there.
+/// Hides the address from its owner. If it was the default, the newest of the others takes its place. Returns
+/// whether it existed.
 pub(crate) async fn remove(pool: &PgPool, owner: Uuid, id: Uuid) -> sqlx::Result<bool> {
     let mut tx = pool.begin().await?;
     lock_addresses_of(&mut tx, owner).await?;
@@ -203,7 +202,7 @@ pub(crate) async fn remove(pool: &PgPool, owner: Uuid, id: Uuid) -> sqlx::Result
     Ok(true)
 }
 
-/// Makes the address the default; answers whether it was there.
+/// Makes the address the default; returns whether it existed.
 pub(crate) async fn make_default(pool: &PgPool, owner: Uuid, id: Uuid) -> sqlx::Result<bool> {
     let mut tx = pool.begin().await?;
     lock_addresses_of(&mut tx, owner).await?;
@@ -216,7 +215,7 @@ pub(crate) async fn make_default(pool: &PgPool, owner: Uuid, id: Uuid) -> sqlx::
     Ok(true)
 }
 
-/// One change of a member's addresses at a time, so that count and default hold.
+/// Allows one change of a member's addresses at a time, so that count and default stay correct.
 async fn lock_addresses_of(connection: &mut PgConnection, owner: Uuid) -> sqlx::Result<()> {
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('addresses ' || $1::text, 0))")
         .bind(owner)

@@ -1,5 +1,5 @@
-//! The delivery database. Batches go in as arrays and come out of `RETURNING`; a step and the event
-//! that tells it are written in one transaction.
+//! The delivery database. Batches go in as arrays and come out of `RETURNING`. A step and its event are
+//! written in one transaction.
 
 pub(crate) mod addresses;
 pub(crate) mod parcels;

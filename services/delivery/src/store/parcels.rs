@@ -1,4 +1,4 @@
-//! What is on its way, to the buyer or back: its steps, and the event that tells of each.
+//! Parcels on their way to the buyer or back: their steps, and the event for each step.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,25 +14,25 @@ use crate::carrier::{Parcel, Tracking};
 use crate::domain::journey::Journey;
 use crate::events;
 
-/// A kind of journey that is kept in a table of its own.
+/// A kind of journey that has its own table.
 pub(crate) trait Kept: Journey {
-    /// Where a parcel waits, and where it moves: nothing else is looked at.
+    /// The state before a parcel leaves, and the one while it moves; we ask about no others.
     const WAITING: Self;
     const MOVING: Self;
 
-    /// Up to `$1` ids of parcels whose time has come, and whether each moves; locked.
+    /// Selects up to `$1` ids of due parcels, and whether each one is moving; locks them.
     const DUE: &str;
-    /// Takes the steps in `unnest($1 ids, $2 states, $3 tracking numbers, $4 pauses)` that come next, and
+    /// Takes those steps of `unnest($1 ids, $2 states, $3 tracking numbers, $4 pauses)` that come next, and
     /// returns each as a [`Moved`].
     const STEP: &str;
-    /// Looks at the parcels `$1` again after `$2`.
+    /// Makes the parcels `$1` due again after `$2`.
     const LOOK_AGAIN: &str;
 
-    /// What the order is told.
+    /// The event for the order.
     fn event(moved: &Moved) -> Option<Event>;
 }
 
-/// A parcel that took a step, its first one included.
+/// A parcel that took a step, including its first.
 #[derive(sqlx::FromRow)]
 pub(crate) struct Moved {
     pub(super) id: Uuid,
@@ -49,16 +49,16 @@ pub(super) async fn announce<K: Kept>(connection: &mut PgConnection, moved: &[Mo
     outbox::put(connection, events::DELIVERIES, &events).await
 }
 
-/// Up to `limit` parcels the carrier should be asked about, locked until the transaction ends; those
-/// another worker has locked are passed over.
+/// Up to `limit` parcels to ask the carrier about, locked until the transaction ends. Skips those that
+/// another worker has locked.
 pub(crate) async fn due<K: Kept>(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Parcel<K>>> {
     let rows: Vec<(Uuid, bool)> = sqlx::query_as(K::DUE).bind(limit).fetch_all(connection).await?;
     let parcel = |(id, moves)| Parcel { id, state: if moves { K::MOVING } else { K::WAITING } };
     Ok(rows.into_iter().map(parcel).collect())
 }
 
-/// Writes what the carrier said about locked parcels, with an event for each that took its next step.
-/// One that did not, or that the carrier did not mention, is looked at again later.
+/// Records what the carrier said about locked parcels, with an event for each that took its next step. We ask
+/// again later about those that did not, and about those that the carrier did not mention.
 pub(crate) async fn record<K: Kept>(
     connection: &mut PgConnection,
     parcels: &[Parcel<K>],

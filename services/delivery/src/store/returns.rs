@@ -21,10 +21,10 @@ struct Shipped {
     lines: Json<Vec<Line>>,
 }
 
-/// Inserts a return of these lines, unless it is there already, or says why the goods cannot come back.
+/// Inserts a return unless it already exists, or says why the goods cannot come back.
 ///
-/// One by one under a lock of the shipment: each must see what came back before. Returns are few
-/// beside orders.
+/// One by one under a lock of the shipment, because each must see what came back before. Returns are few
+/// compared to orders.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
     request: &Inbound<ReturnRequested>,

@@ -1,4 +1,4 @@
-//! Shipments: from paid orders, step by step to the buyer, or cancelled in time.
+//! Shipments: from paid orders step by step to the buyer, or cancelled in time.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ pub(crate) struct ToShip {
     pub(crate) lines: Vec<Line>,
 }
 
-/// Inserts one shipment per order, with a copy of the chosen address or else of the buyer's default;
-/// an order that has a shipment already is left alone. Looked at first after `first_look`.
+/// Inserts one shipment per order, with a copy of the chosen address or of the buyer's default. An order that
+/// already has a shipment is left alone. The shipment is first due after `first_look`.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
     paid: &[ToShip],
@@ -37,7 +37,7 @@ pub(crate) async fn insert(
     let lines: Vec<Json<&[Line]>> = paid.iter().map(|paid| Json(paid.lines.as_slice())).collect();
     let addresses: Vec<Option<Uuid>> = orders().map(|o| o.delivery_address_id).collect();
     let traces: Vec<Option<&str>> = orders().map(|o| o.traceparent.as_deref()).collect();
-    // Two look-ups and not one with OR: that would find no index and go through all addresses.
+    // Two look-ups instead of one with OR, which would use no index and read all addresses.
     let inserted: Vec<Moved> = sqlx::query_as(
         "INSERT INTO shipments (id, order_id, buyer_id, lines, traceparent, address, state, next_look_at)
          SELECT o.id, o.order_id, o.buyer_id, o.lines, o.traceparent, a.copy, 'preparing', now() + $7
@@ -66,8 +66,8 @@ pub(crate) async fn insert(
     announce::<ShipmentState>(connection, &inserted).await
 }
 
-/// Calls off the shipment of a released order, if it has not left yet. The order knows already, so
-/// nothing is told.
+/// Calls off the shipment of a released order, if it has not left yet. The order already knows, so there is
+/// no event.
 pub(crate) async fn call_off(connection: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<u64> {
     if orders.is_empty() {
         return Ok(0);
@@ -82,7 +82,7 @@ pub(crate) async fn call_off(connection: &mut PgConnection, orders: &[Uuid]) -> 
     Ok(cancelled.rows_affected())
 }
 
-/// A request to cancel that was answered just now.
+/// A request to cancel that was just answered.
 #[derive(sqlx::FromRow)]
 struct Answered {
     id: Uuid,
@@ -101,11 +101,11 @@ impl Answered {
     }
 }
 
-/// Cancels what has not left yet and refuses the rest; each shipment is answered for once, whoever asks
-/// how often. Answers how many were cancelled.
+/// Cancels what has not left yet and refuses the rest. Each shipment is answered for only once, however often
+/// somebody asks. Returns how many were cancelled.
 ///
-/// The decision is one statement on the shipment's row, which the carrier's steps lock too: whichever
-/// comes second sees what the first has done.
+/// The decision is one statement on the shipment's row, which the carrier's steps lock too. So whichever
+/// comes second sees what the first did.
 pub(crate) async fn cancel(
     connection: &mut PgConnection,
     requests: &[Inbound<CancelRequested>],
@@ -138,8 +138,8 @@ pub(crate) async fn cancel(
     Ok(answered.iter().filter(|a| a.cancelled_at.is_some()).count() as u64)
 }
 
-/// An order whose payment we were never told of (its event is parked, say) ships nothing: not now, and
-/// not when the event turns up later.
+/// Sometimes we never hear of an order's payment, for instance because its event is parked. Such an order
+/// ships nothing: not now, and not if the event turns up later.
 async fn keep_unknown_from_shipping(
     connection: &mut PgConnection,
     requests: &[Inbound<CancelRequested>],

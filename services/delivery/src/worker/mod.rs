@@ -5,7 +5,7 @@
 //!                 │                        │
 //!                 └────────> outbox <──────┘ ──> deliveries
 //! ```
-//! Any number of replicas work at once: shipments are taken with `SKIP LOCKED`, and the outbox has one
+//! Any number of replicas work at once: shipments are claimed with `SKIP LOCKED`, and the outbox has one
 //! publisher at a time.
 
 mod orders;
@@ -25,7 +25,7 @@ use crate::carrier::{Carrier, SimulatedCarrier};
 use crate::events::DELIVERIES;
 
 const COMPONENT: Component = Component::DeliveryWorker;
-/// Most events of one batch, and how long a smaller batch waits for more.
+/// The most events in one batch, and how long a smaller batch waits for more.
 const BATCH: usize = 500;
 const BATCH_LINGER: Duration = Duration::from_millis(10);
 
@@ -48,7 +48,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Service::start(&listen, service(args)).await
 }
 
-/// The process, put together and its schema up to date.
+/// Puts the process together and brings its schema up to date.
 pub async fn service(args: Args) -> anyhow::Result<Service> {
     let pool = args.database.connect().await?;
     config::migrate(&pool, &MIGRATIONS).await?;

@@ -1,4 +1,4 @@
-//! Paid orders become shipments, which are called off or cancelled in time, and goods come back: one
+//! Paid orders become shipments; shipments are called off or cancelled in time; goods come back. One
 //! transaction per batch, each event once.
 
 use std::time::Duration;
@@ -53,7 +53,7 @@ impl Handler for Orders {
         let (mut paid, mut released, mut cancels, mut asked_back) = (vec![], vec![], vec![], vec![]);
         for (index, told) in told {
             match told {
-                // Removed, so that an event that comes twice in one batch is new once.
+                // Removed, so that an event counts only once if it comes twice in one batch.
                 _ if !new.remove(&batch[index].event.id) => {}
                 Told::Paid(order) => paid.push(order),
                 Told::Released(order) => released.push(order),
@@ -61,7 +61,7 @@ impl Handler for Orders {
                 Told::ReturnRequested(request, lines) => asked_back.push((index, request, lines)),
             }
         }
-        // An order is paid before it is cancelled, so this order of work is theirs too.
+        // An order is paid before it is cancelled, so we work in the same sequence.
         shipments::insert(&mut tx, &paid, self.first_look).await?;
         let called_off = shipments::call_off(&mut tx, &released).await?;
         let cancelled = shipments::cancel(&mut tx, &cancels).await?;

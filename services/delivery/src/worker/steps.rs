@@ -1,8 +1,8 @@
-//! The timed part: shipments and returns whose time has come are asked about and take their next step.
+//! The timed part: asks about shipments and returns that are due, and lets them take their next step.
 //!
-//! A batch is locked, asked about and written in one transaction, so several workers never take the
-//! same step twice; after a downtime the overdue ones are simply due. The simulated carrier answers at
-//! once. One that is asked over a network would need a lease instead of the lock.
+//! One transaction locks a batch, asks about it and records the answers, so several workers never take the
+//! same step twice. After a downtime the overdue ones are simply due. The simulated carrier answers at once;
+//! a carrier across a network would need a lease instead of the lock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::carrier::Carrier;
 use crate::store::parcels;
 
 const BATCH: i64 = 1_000;
-/// How often due parcels are looked for when there were none.
+/// How often to look for due parcels when there were none.
 const POLL: Duration = Duration::from_millis(200);
-/// The pause after PostgreSQL or the carrier failed, and until a parcel that did not move is looked at
-/// again.
+/// The pause after PostgreSQL or the carrier failed, and before asking again about a parcel that did not
+/// move.
 const RETRY: Duration = Duration::from_secs(2);
 
 pub(super) struct Steps {
@@ -45,8 +45,7 @@ impl Steps {
         Ok(())
     }
 
-    /// Answers how many parcels were looked at in the fuller of two batches, one of shipments and one
-    /// of returns.
+    /// Asks about a batch of shipments and a batch of returns; returns the size of the larger one.
     async fn advance_batch(&self) -> anyhow::Result<usize> {
         Ok(self.advance_shipments().await?.max(self.advance_returns().await?))
     }

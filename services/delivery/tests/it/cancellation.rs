@@ -12,10 +12,10 @@ async fn a_shipment_still_preparing_is_cancelled_and_never_leaves() {
     let (api, worker) = (shop.api().await, shop.worker(3_600).await);
     let order = Order::of(Uuid::now_v7());
     let request = order.cancel_requested();
-    // In one batch with the payment, and the request again: as the same event, and as another one.
+    // In one batch with the payment; the request comes again, as the same event and as another one.
     shop.send(&[order.paid(), request.clone(), request, order.cancel_requested()]).await;
     shop.wait_for_told(order.id, &["preparing", "cancelled"]).await;
-    // And once more when it is long answered.
+    // And again, long after it was answered.
     shop.send(&[order.cancel_requested()]).await;
     shop.wait_for_taken(4).await;
     worker.stop().await;
@@ -58,7 +58,7 @@ async fn a_cancellation_that_races_with_the_carrier_gets_one_answer_and_it_is_th
     let shop = Shop::open().await;
     let _workers = [shop.worker(0).await, shop.worker(0).await, shop.worker(0).await];
     let orders: Vec<Order> = (0..ORDERS).map(|_| Order::of(Uuid::now_v7())).collect();
-    // Each chunk is paid while the one before is asked to be cancelled, twice.
+    // While each chunk is paid, the previous one is cancelled, twice.
     for chunk in orders.chunks(20) {
         shop.send(&chunk.iter().map(Order::paid).collect::<Vec<_>>()).await;
         let requests: Vec<_> =

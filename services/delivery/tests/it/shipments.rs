@@ -14,7 +14,7 @@ async fn an_order_gets_one_shipment_though_its_event_came_twice_and_takes_its_st
     let _worker = shop.worker(1).await;
     let order = Order::of(Uuid::now_v7());
     let event = order.paid();
-    // Once more with the same id, and once as another event about the same order.
+    // Again with the same id, and once more as another event about the same order.
     shop.send(&[event.clone(), event, order.paid()]).await;
     shop.wait_for_told(order.id, &WHOLE_WAY).await;
     a_while().await;
@@ -54,7 +54,7 @@ async fn several_workers_at_once_take_no_step_twice() {
     }
 }
 
-/// Rows of `addresses` read by going through the table, and looked up in an index.
+/// How many rows of `addresses` were read by scanning the table, and how many by an index.
 async fn addresses_read(shop: &Shop) -> (i64, i64) {
     sqlx::query_as("SELECT seq_tup_read, idx_scan FROM pg_stat_user_tables WHERE relname = 'addresses'")
         .fetch_one(&shop.pool)
@@ -80,7 +80,7 @@ async fn what_a_parcel_costs_does_not_grow_with_the_addresses() {
     let events: Vec<_> = (0..ORDERS).map(|_| Order::of(Uuid::now_v7()).paid()).collect();
     shop.send(&events).await;
     shop.wait_for_taken(ORDERS).await;
-    // PostgreSQL writes down what it has read a moment later, both figures at once.
+    // PostgreSQL publishes its read counts a moment later, both at once.
     let read = eventually("the reading to be counted", async || {
         let (rows, lookups) = addresses_read(&shop).await;
         (rows > before || lookups >= i64::try_from(ORDERS).unwrap()).then_some(rows)
@@ -134,7 +134,7 @@ async fn a_parcel_goes_to_the_chosen_address_or_the_default_as_it_was_when_paid(
     let by_choice = Order { address: Some(chosen), ..Order::of(buyer) };
     let with_foreign = Order { address: Some(strangers), ..Order::of(buyer) };
     let homeless = Order::of(Uuid::now_v7());
-    // Deleted after it was chosen: the parcel still goes there.
+    // The address was deleted after it was chosen. The parcel still goes there.
     me.call(Method::DELETE, &format!("/api/v1/addresses/{chosen}"), None).await;
     let all = [&by_default, &by_choice, &with_foreign, &homeless];
     shop.send(&all.map(Order::paid)).await;

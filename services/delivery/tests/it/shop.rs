@@ -1,5 +1,5 @@
-//! Everything around the service under test: a database, topics of its own, an ear on the deliveries
-//! topic; and short words for what tests do.
+//! Everything around the service under test: a database, its own topics, a listener on the deliveries topic;
+//! and short names for what tests do.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, Once};
@@ -109,7 +109,7 @@ impl Shop {
         }
     }
 
-    /// A worker whose carrier takes `step` seconds for each step.
+    /// A worker whose carrier needs `step` seconds for each step.
     pub(crate) async fn worker(&self, step: u32) -> Process {
         let args = worker::Args {
             listen: any_port(),
@@ -144,7 +144,7 @@ impl Shop {
         self.producer.send_all("orders", events).await.unwrap();
     }
 
-    /// The states of an order's shipment told so far, in order.
+    /// The states of an order's shipment that were announced so far, in order.
     pub(crate) fn states_told(&self, order: Uuid) -> Vec<String> {
         let of_order = self.updates(order);
         of_order.iter().map(|update| update["state"].as_str().unwrap().to_owned()).collect()
@@ -165,7 +165,7 @@ impl Shop {
         of_order.filter(|event| ids.insert(&event.id)).map(|event| event.parse().unwrap()).collect()
     }
 
-    /// The answers to requests to cancel an order so far: `cancelled`, or the state it was refused in.
+    /// The answers so far to requests to cancel an order: `cancelled`, or the state in which it was refused.
     pub(crate) fn answers(&self, order: Uuid) -> Vec<String> {
         let mut answers = self.states_told(order);
         answers.retain(|state| state == "cancelled");
@@ -178,7 +178,7 @@ impl Shop {
         DeadLetterBox::of(&self.kafka, "delivery-worker")
     }
 
-    /// The number of events parked because they could not be handled.
+    /// Waits until this many events were parked because nobody could handle them.
     pub(crate) async fn wait_for_parked(&self, count: usize) {
         let parked = Heard::default();
         let stop = CancellationToken::new();
@@ -196,7 +196,7 @@ impl Shop {
         .await;
     }
 
-    /// Waits until every event sent so far was taken.
+    /// Waits until the worker has handled every event sent so far.
     pub(crate) async fn wait_for_taken(&self, events: usize) {
         eventually("events to be taken", async || {
             let taken: i64 =
@@ -295,7 +295,7 @@ impl Client {
         (status, answer.json().await.unwrap_or_default())
     }
 
-    /// Adds an address in the given city; answers its id.
+    /// Adds an address in the given city and returns its id.
     pub(crate) async fn add_address(&self, city: &str) -> Uuid {
         let (status, address) = self.call(Method::POST, "/api/v1/addresses", Some(&address(city))).await;
         assert_eq!(status, StatusCode::CREATED, "{address}");

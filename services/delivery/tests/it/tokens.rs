@@ -15,7 +15,7 @@ const KEY: &str =
     "302e020100300506032b657004220420f78f9e938249ac5b7aa16bb208b6e94fb877f2ae1648239b21e0a2ec1aee74f9";
 const PUBLIC_KEY: &str = "IM80VlESYQKqEo46Sk-m3Irxvy7VwR0kAG57ilIOvUw";
 
-/// Serves the key set as the member service would; answers its URL.
+/// Serves the key set as the member service would, and returns its URL.
 pub(crate) async fn publish_keys() -> Url {
     let keys = json!({"keys": [{
         "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "test", "x": PUBLIC_KEY

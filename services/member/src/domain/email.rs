@@ -1,23 +1,23 @@
-//! E-mail addresses, in the one spelling they are stored and compared in.
+//! E-mail addresses, in the one spelling that is stored and compared.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::RuleBroken;
 
-/// RFC 5321 bounds a path to 256 octets, angle brackets included.
+/// RFC 5321 limits a path to 256 octets, including its angle brackets.
 pub(crate) const MAX_LENGTH: usize = 254;
 
-/// An address a mail can be sent to: ASCII, lower case, its domain as DNS knows it (`xn--…`).
+/// An address that a mail can be sent to: ASCII, lower case, its domain as DNS knows it (`xn--…`).
 ///
-/// RFC 5321 lets mailbox names differ by case; no provider of consequence does, and two accounts
-/// that differ only by case are a trap for people.
+/// RFC 5321 lets mailbox names differ by case. No important provider does that, and two accounts that differ
+/// only by case are a trap for people.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct EmailAddress(String);
 
 impl EmailAddress {
-    /// Reads what somebody typed: the space that a keyboard adds goes, and an internationalized
-    /// domain and its `xn--` spelling are one.
+    /// Reads what somebody typed. Spaces that a keyboard adds are dropped; an internationalized domain and
+    /// its `xn--` spelling are the same.
     pub(crate) fn parse(typed: &str) -> Result<Self, RuleBroken> {
         let too_long = || RuleBroken::new("max-length", format!("must be at most {MAX_LENGTH} characters"));
         let wrong = || RuleBroken::new("email", "must be an e-mail address such as name@example.com");
@@ -27,7 +27,7 @@ impl EmailAddress {
         }
         let (mailbox, domain) = typed.rsplit_once('@').ok_or_else(wrong)?;
         if !mailbox.is_ascii() {
-            // Most servers do not take mail to such names (RFC 6531).
+            // Most servers do not accept mail to such names (RFC 6531).
             return Err(RuleBroken::new("email", "must have only ASCII characters before the @"));
         }
         let domain = idna::domain_to_ascii(domain).map_err(|_| wrong())?;
@@ -38,7 +38,7 @@ impl EmailAddress {
         if spelled.len() > MAX_LENGTH {
             return Err(too_long());
         }
-        // What lettre parses is what it can send to; quoted names are legal but nobody's address.
+        // If lettre can parse it, lettre can send to it. Quoted names are legal, but nobody has one.
         let address = lettre::Address::from_str(&spelled).map_err(|_| wrong())?;
         if address.user().starts_with('"') {
             return Err(wrong());
@@ -46,7 +46,7 @@ impl EmailAddress {
         Ok(Self(spelled))
     }
 
-    /// One that was parsed when it was stored, perhaps by the rules of an earlier release.
+    /// An address that was parsed when it was stored, perhaps by the rules of an earlier release.
     pub(crate) fn stored(address: String) -> Self {
         Self(address)
     }
@@ -61,8 +61,8 @@ impl EmailAddress {
     }
 }
 
-/// Whether a domain can be anybody's on the Internet: a name with a dot in it, neither an address
-/// (`127.0.0.1`, `[::1]`) nor a machine next door (`localhost`).
+/// Whether a domain can exist on the public Internet: a name with a dot in it, neither an IP address
+/// (`127.0.0.1`, `[::1]`) nor a local machine (`localhost`).
 fn is_public(domain: &str) -> bool {
     let is_label = |label: &str| {
         let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

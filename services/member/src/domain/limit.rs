@@ -8,9 +8,9 @@
 //!                    accounts tried in vain from this address, each once
 //! ```
 //!
-//! An address that guesses locks out itself; others, and known devices from anywhere, get in, and a new
-//! password lifts everything (docs/adr/0029). What is refused does not count. Every attempt counts
-//! whether or not the e-mail is known, so that a refusal says nothing about who is a member.
+//! An address that guesses locks out only itself. Other addresses, and known devices from anywhere, get in,
+//! and a new password lifts everything (docs/adr/0029). A refused attempt does not count. Every other attempt
+//! counts whether or not the e-mail is known, so that a refusal does not reveal who is a member.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -24,19 +24,19 @@ use super::secret;
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// Tries in vain of one account, from one place.
+/// Failed tries of one account from one place.
 const OF_ONE_PLACE: &str = "log-in/both";
 /// Accounts tried in vain from one address.
 const OF_ONE_ADDRESS: &str = "log-in/address";
-/// From so many times the limit of an address on, even a right password is not looked at there. Below
-/// that, whoever shares the address with somebody who guesses gets in.
+/// From this many times an address's limit on, even a correct password is not checked there. Below that,
+/// people who share the address with somebody who guesses still get in.
 const PATIENCE_WITH_ADDRESSES: u32 = 10;
 
 /// At most `allowed` attempts by `subject` within `window`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limit {
     pub(crate) scope: &'static str,
-    /// SHA-256 of what is limited.
+    /// SHA-256 of what the limit applies to.
     pub(crate) subject: [u8; 32],
     /// SHA-256 of the e-mail address whose password is tried.
     pub(crate) account: Option<[u8; 32]>,
@@ -53,18 +53,18 @@ impl Limit {
         Self { account: Some(account(email)), ..self }
     }
 
-    /// Whether it counts accounts, not tries.
+    /// Whether it counts accounts and not tries.
     pub(crate) fn counts_accounts(&self) -> bool {
         self.scope == OF_ONE_ADDRESS
     }
 
-    /// Whether `count` tries were made of one account from one place.
+    /// Whether it counts the tries of one account from one place.
     pub(crate) fn is_of_one_place(&self) -> bool {
         self.scope == OF_ONE_PLACE
     }
 }
 
-/// What attempts on an account are found by.
+/// The key that finds the attempts on an account.
 pub(crate) fn account(email: &EmailAddress) -> [u8; 32] {
     secret::hash(email.as_str())
 }
@@ -72,22 +72,22 @@ pub(crate) fn account(email: &EmailAddress) -> [u8; 32] {
 /// Who tries a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Guesser {
-    /// A device its member has logged in from before, or a session of the member's.
+    /// A device that its member has logged in from before, or a session of that member.
     Known(Uuid),
-    /// Somebody at an address, if that is known.
+    /// Somebody at a network address, if that is known.
     Stranger(Option<IpAddr>),
 }
 
-/// The limits of this deployment. Limits of one e-mail address are fixed; how many people share a
-/// network address differs from place to place.
+/// The limits of this deployment. Limits per e-mail address are fixed. How many people share a network
+/// address differs from place to place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Attempts of one kind per hour; 0: unlimited.
+    /// Attempts of one kind per hour; 0 for unlimited.
     pub(crate) per_address: u32,
 }
 
 impl Limits {
-    /// Both mails that a stranger can make us send count alike: nobody's mailbox is flooded.
+    /// A stranger can make us send two kinds of mail. Both count alike, so that nobody's mailbox is flooded.
     pub(crate) fn sign_up(self, email: &EmailAddress, address: Option<IpAddr>) -> Vec<Limit> {
         let mine = Limit::new("sign-up/email", email.as_str(), 5, HOUR);
         self.with_address(vec![mine], "sign-up/address", address, 1)
@@ -98,7 +98,7 @@ impl Limits {
         self.with_address(vec![mine], "reset/address", address, 1)
     }
 
-    /// Tries of a password that turn out to be wrong.
+    /// The limits on wrong passwords.
     pub(crate) fn password(self, email: &EmailAddress, guesser: Guesser) -> Vec<Limit> {
         match guesser {
             Guesser::Known(device) => {

@@ -1,4 +1,4 @@
-//! The name a member goes by.
+//! The name that a member goes by.
 
 use rocketmart_kit::text::Text;
 

@@ -1,8 +1,8 @@
-//! Which passwords are taken: long enough, and not among those that are guessed first.
+//! Which passwords are accepted: those that are long enough and not among the first guesses.
 //!
-//! Composition rules ("one digit, one capital") are left out on purpose: NIST SP 800-63B found that
-//! they make passwords worse. How soon a password is guessed is estimated by zxcvbn, which knows
-//! lists of common passwords, words and names, keyboards, dates and what people do to disguise them.
+//! There are no composition rules ("one digit, one capital") on purpose: NIST SP 800-63B found that they make
+//! passwords worse. zxcvbn estimates how soon a password is guessed. It knows common passwords, words and
+//! names, keyboard patterns, dates, and how people disguise them.
 
 use std::fmt;
 
@@ -14,10 +14,10 @@ use super::email::EmailAddress;
 
 /// In characters.
 pub(crate) const MIN_LENGTH: usize = 10;
-/// In characters; bounds the work of one hash.
+/// In characters; limits the work of one hash.
 pub(crate) const MAX_LENGTH: usize = 128;
-/// So much of a password is judged: who guesses does not get far beyond it, and neither does the
-/// judge, whose work grows faster than what it looks at.
+/// How much of a password is judged. Nobody guesses far beyond that, and the judge's work grows faster than
+/// the length of what it looks at.
 const JUDGED: usize = 40;
 
 /// A password as somebody typed it. `Debug` does not show it.
@@ -25,12 +25,12 @@ const JUDGED: usize = 40;
 pub(crate) struct Password {
     /// In NFC, so that it does not matter how a keyboard composes its characters.
     normal: String,
-    /// As it was typed, when that differs: earlier releases hashed it so.
+    /// As it was typed, if that differs: earlier releases hashed it that way.
     typed: Option<String>,
 }
 
 impl Password {
-    /// For checking against a hash; takes anything short enough to hash.
+    /// For checking against a hash; accepts anything short enough to hash.
     pub(crate) fn given(given: String) -> Result<Self, RuleBroken> {
         let normal: String = given.nfc().collect();
         let short = |text: &str| text.chars().count() <= MAX_LENGTH;
@@ -41,7 +41,7 @@ impl Password {
         Ok(Self { normal, typed })
     }
 
-    /// For keeping: must obey the rules. `owner` is unknown when a link stands for the member.
+    /// For a new password, which must obey the rules. `owner` is unknown if a link stands for the member.
     pub(crate) fn chosen(given: String, owner: Option<&EmailAddress>) -> Result<Self, RuleBroken> {
         let password = Self::given(given)?;
         let length = password.normal.chars().count();
@@ -74,8 +74,8 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Whether it takes somebody more than 10^8 guesses who knows what people choose, and whose password it
-/// is: what zxcvbn calls strong enough to be tried online.
+/// Whether it takes more than 10^8 guesses by somebody who knows what people choose and whose password it is.
+/// zxcvbn calls that strong enough against online guessing.
 fn is_hard_to_guess(password: &str, owner: Option<&EmailAddress>) -> bool {
     let mut known = vec!["rocketmart", "rocket", "mart"];
     if let Some(owner) = owner {
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_character_is_one_however_it_is_composed_m8() {
-        // Four syllables, of eleven letters when decomposed.
+        // Four syllables, but eleven letters when decomposed.
         let decomposed: String = "한글암호".nfd().collect();
         assert!(decomposed.chars().count() > MIN_LENGTH);
         assert_eq!(rule(&decomposed), Err("min-length"));

@@ -21,7 +21,7 @@ impl From<ChosenRole> for Role {
     }
 }
 
-/// As tokens and the database spell it.
+/// The spelling in tokens and in the database.
 pub(crate) fn name(role: Role) -> &'static str {
     match role {
         Role::Buyer => "buyer",
@@ -34,7 +34,7 @@ pub(crate) fn parse(name: &str) -> Option<Role> {
     [Role::Buyer, Role::Seller, Role::Admin].into_iter().find(|role| self::name(*role) == name)
 }
 
-/// The roles of a member who chose `chosen`: each once, buyer when nothing was chosen.
+/// The roles of a member who chose `chosen`: each once, buyer if nothing was chosen.
 pub(crate) fn of_choice(chosen: &[ChosenRole]) -> Vec<Role> {
     let has = |role| chosen.contains(&role);
     let mut roles = Vec::new();

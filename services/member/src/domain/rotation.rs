@@ -1,24 +1,24 @@
-//! What happens when a refresh token is presented (RFC 9700, 4.14.2).
+//! What happens when somebody presents a refresh token (RFC 9700, 4.14.2).
 //!
-//! Each token works once and is replaced, so a family of them, a session, has one that is living.
-//! Presented again, either its owner never got the answer (a lost response, two tabs) or somebody
-//! else has a copy. The two cannot be told apart with certainty; we believe in a lost response only
-//! for a moment, and only while the replacement has not been used, since who uses it got the answer.
-//! Whoever is believed gets the same replacement again: two would be two chains that live on beside
-//! each other, and a thief's would never be noticed.
+//! Each token works once and is then replaced, so a family of them (a session) has exactly one living token.
+//! If a token comes again, either its owner never got the answer (a lost response, two tabs) or somebody else
+//! has a copy. We cannot tell the two apart with certainty. We believe in a lost response only for a moment,
+//! and only while nobody has used the replacement, because whoever uses it got the answer. If we believe it,
+//! we give the same replacement again. Two different ones would start two chains that live on side by side,
+//! and nobody would ever notice a thief's.
 
 use time::{Duration, OffsetDateTime};
 
-/// How long a lost response is believed.
+/// How long we believe in a lost response.
 pub(crate) const GRACE: Duration = Duration::seconds(10);
 
-/// A presented token as it is stored.
+/// A presented token, as stored.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Presented {
-    /// Or its session, whichever is first.
+    /// The token's end or its session's, whichever comes first.
     pub(crate) expires_at: OffsetDateTime,
     pub(crate) replaced_at: Option<OffsetDateTime>,
-    /// Its replacement has been replaced in turn.
+    /// Its replacement has itself been replaced.
     pub(crate) successor_used: bool,
 }
 
@@ -26,11 +26,11 @@ pub(crate) struct Presented {
 pub(crate) enum Verdict {
     /// Give a replacement.
     Rotate,
-    /// Give the replacement that was given already.
+    /// Give the same replacement again.
     Repeat,
-    /// Too old; nothing to suspect.
+    /// Too old, but not suspicious.
     Expired,
-    /// Two parties hold it: end the whole session.
+    /// Two parties have it: end the whole session.
     Reused,
 }
 

@@ -1,5 +1,5 @@
-//! Opaque tokens: refresh tokens and the ones in links. We keep only their hash, so a copy of the
-//! database opens nothing.
+//! Opaque tokens: refresh tokens and those in links. We store only their hash, so a copy of the database
+//! opens nothing.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-/// 256 random bits: beyond guessing, so one fast hash without salt is enough to store it.
+/// 256 random bits cannot be guessed, so one fast hash without salt is enough to store it.
 pub(crate) struct Secret(String);
 
-/// What is stored of a [`Secret`].
+/// What we store of a [`Secret`].
 pub(crate) type SecretHash = [u8; 32];
 
-/// What is stored so that a successor can be given again.
+/// Stored so that we can give the same successor again.
 pub(crate) type Salt = [u8; 32];
 
 impl Secret {
@@ -22,8 +22,8 @@ impl Secret {
         Self(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
     }
 
-    /// The one that follows `presented`, always the same for the same salt. Either alone says nothing
-    /// about it: who has stolen the database lacks the token, who has stolen the token the salt.
+    /// The token that follows `presented`, always the same for the same salt. Either alone says nothing about
+    /// it: a thief of the database lacks the token, and a thief of the token lacks the salt.
     pub(crate) fn successor(presented: &str, salt: &Salt) -> Self {
         // HMAC takes a key of any length.
         let Ok(mac) = Hmac::<Sha256>::new_from_slice(presented.as_bytes()) else { return Self::random() };
@@ -31,7 +31,7 @@ impl Secret {
         Self(URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// For its one receiver.
+    /// Shows the token, for its only receiver.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
@@ -47,7 +47,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Of a token somebody presents, whatever it looks like.
+/// The hash of a token that somebody presents, whatever it looks like.
 pub(crate) fn hash(presented: &str) -> SecretHash {
     Sha256::digest(presented).into()
 }

@@ -1,5 +1,5 @@
-//! `/api/v1/admin`: bringing many members in at once, and tokens to act in their name. Meant for
-//! moving a customer base in, and for tests with thousands of shoppers.
+//! `/api/v1/admin`: imports many members at once, and issues tokens to act in their name. Meant for moving a
+//! customer base in, and for tests with thousands of shoppers.
 
 use axum::extract::State;
 use rocketmart_kit::extract::Json;
@@ -19,7 +19,7 @@ use crate::store::members::{self, Imported};
 use crate::store::sessions::{self, Issued};
 use crate::tokens::Bearer;
 
-/// Members, or tokens, in one request.
+/// The most members, or tokens, in one request.
 const MAX_ITEMS: usize = 1_000;
 
 fn check_count(count: usize) -> Result<(), RuleBroken> {
@@ -141,7 +141,7 @@ pub(super) async fn issue_tokens(
     let opened = all_known(opened)?;
     administrator.did("issue-tokens", opened.len());
     let issuer = app.issuer.clone();
-    // A thousand signatures take tens of milliseconds, too long for a thread others share.
+    // A thousand signatures take tens of milliseconds, which is too long on a thread that others share.
     let signed = tokio::task::spawn_blocking(move || {
         opened
             .iter()

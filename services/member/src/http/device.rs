@@ -1,5 +1,5 @@
-//! The cookie of a device that a member has logged in from. It is no proof of anything: who presents it
-//! may try passwords of that one member even while strangers may not (docs/adr/0029).
+//! The cookie of a device that a member has logged in from. It proves nothing. Whoever presents it may try
+//! passwords of that one member even when strangers may not (docs/adr/0029).
 
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -11,7 +11,7 @@ use crate::tokens::DEVICE_LIFETIME;
 
 const NAME: &str = "rocketmart-device";
 
-/// The device a request comes from, if it is known as one of `member`'s.
+/// The device that a request comes from, if it is known as one of `member`'s.
 pub(super) fn presented(app: &App, headers: &HeaderMap, member: Uuid) -> Option<Uuid> {
     let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     cookies
@@ -21,7 +21,7 @@ pub(super) fn presented(app: &App, headers: &HeaderMap, member: Uuid) -> Option<
         .find_map(|(_, token)| app.issuer.device(token, member))
 }
 
-/// Has the device remembered: the one it is, or a new one.
+/// Remembers the device: the known one, or a new one.
 pub(super) fn remember(app: &App, member: Uuid, device: Option<Uuid>) -> Result<(HeaderName, HeaderValue)> {
     let token = app.issuer.issue_device(member, device.unwrap_or_else(Uuid::new_v4))?;
     let cookie = format!(

@@ -1,4 +1,4 @@
-//! A body that a program sends as JSON and a page of ours as a form.
+//! A body that programs send as JSON and our pages send as a form.
 
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, FromRequest, Request};

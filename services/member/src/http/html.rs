@@ -1,10 +1,10 @@
-//! The few pages a link in a mail leads to, plain enough for any browser and without a script.
+//! The few pages that links in mails lead to. They are plain enough for any browser and have no script.
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use rocketmart_kit::problem::Problem;
 
-/// Forms may go back to us; nothing else is loaded or run.
+/// Forms may submit to us; nothing else is loaded or run.
 const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
@@ -12,7 +12,7 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
 const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem;color:#222}\
     button{font:inherit;padding:.5rem 1rem}input{font:inherit;padding:.4rem;width:100%;box-sizing:border-box}";
 
-/// Text as the content of an element or a quoted attribute.
+/// Escapes text for the content of an element or a quoted attribute.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -28,7 +28,7 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
-/// A whole document; `title` and `body` are HTML already.
+/// A whole document; `title` and `body` are already HTML.
 pub(crate) fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -42,7 +42,7 @@ pub(super) fn response(status: StatusCode, title: &str, body: &str) -> Response 
     (status, headers, Html(page(title, body))).into_response()
 }
 
-/// Whether a browser asks, rather than a program.
+/// Whether a browser asks and not a program.
 pub(super) fn wanted(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim_start().starts_with("text/html"))
@@ -53,7 +53,7 @@ pub(super) fn done(what: &str) -> Response {
     response(StatusCode::OK, what, "<p>You can close this page and log in.</p>")
 }
 
-/// The answer to a form: 204 or a problem for a program, a page saying the same for a person.
+/// The answer to a form: 204 or a problem for a program, and a page with the same content for a person.
 pub(super) fn outcome(headers: &HeaderMap, result: Result<(), Problem>, done: &str) -> Response {
     match result {
         result if !wanted(headers) => result.map(|()| StatusCode::NO_CONTENT).into_response(),

@@ -1,4 +1,4 @@
-//! `/.well-known/jwks.json`: the public keys that access tokens are verified with (RFC 7517).
+//! `/.well-known/jwks.json`: the public keys that verify access tokens (RFC 7517).
 
 use axum::Json;
 use axum::extract::State;
@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 
 use super::App;
 
-/// Long enough to spare us requests, short enough for a new key to be known soon.
+/// Long enough to spare us requests, short enough that others soon learn a new key.
 const CACHED: &str = "public, max-age=60";
 
 /// The keys.

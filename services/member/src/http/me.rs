@@ -1,4 +1,4 @@
-//! `/api/v1/me`: one's own account.
+//! `/api/v1/me`: the caller's own account.
 
 use axum::extract::State;
 use axum::http::StatusCode;

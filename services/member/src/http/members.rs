@@ -1,4 +1,4 @@
-//! `/api/v1/members`: signing up, and confirming the address by the link that was mailed.
+//! `/api/v1/members`: signing up, and confirming the address with the mailed link.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -77,7 +77,7 @@ pub(super) async fn sign_up(
 ) -> Result<StatusCode> {
     let (Parsed { email, password, name }, chosen) = body.parse()?;
     app.admit(&app.limits.sign_up(&email, address)).await?;
-    // Hashed before anything is looked up: it takes its time for known addresses as well.
+    // Hashed before anything is looked up, so that known addresses take just as long.
     let password_hash = app.passwords.hash(password).await?;
     let roles = role::of_choice(&chosen);
     let sign_up = SignUp { email: &email, name: &name, roles: &roles, password_hash: &password_hash };
@@ -145,7 +145,7 @@ pub(super) async fn verify(
     }
 }
 
-/// What the person is told.
+/// What the page tells the person.
 async fn confirm(app: &App, token: &str) -> Result<&'static str> {
     match sign_ups::confirm(&app.pool, secret::hash(token)).await? {
         Followed::Joined(member) => {
@@ -158,7 +158,7 @@ async fn confirm(app: &App, token: &str) -> Result<&'static str> {
     }
 }
 
-/// For every way a mailed link can fail; which one it was is nobody's business.
+/// The same answer for every way a mailed link can fail: nobody needs to know which one it was.
 pub(super) fn link_invalid() -> Problem {
     Problem::new(StatusCode::GONE, "link-invalid", "The link is unknown, used or expired")
 }

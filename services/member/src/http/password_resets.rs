@@ -1,4 +1,4 @@
-//! `/api/v1/password-resets`: a forgotten password, replaced by way of a mailed link.
+//! `/api/v1/password-resets`: replaces a forgotten password with the help of a mailed link.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -112,17 +112,17 @@ pub(super) async fn confirm(
         address,
         ..Entry::default()
     });
-    // Whoever reads the member's mails may log in from here, whatever strangers are up to.
+    // Whoever reads the member's mails may log in from here, whatever strangers are doing.
     let cookie = set.as_ref().ok().and_then(|member| device::remember(&app, *member, None).ok());
     let mut response = html::outcome(&headers, set.map(drop), "Your new password is set");
     response.headers_mut().extend(cookie);
     response
 }
 
-/// The member whose password it is.
+/// Sets the password; returns the member it belongs to.
 async fn set_password(app: &App, body: NewPassword) -> Result<Uuid> {
     let link = secret::hash(&body.token);
-    // Looked up first: a made-up link must not cost a hash, nor a weak password the link.
+    // Looked up first: a made-up link must not cost a hash, and a weak password must not cost the link.
     let owner = password_resets::owner(&app.pool, link).await?.ok_or_else(link_invalid)?;
     let mut fields = Fields::default();
     let chosen = Password::chosen(body.password, Some(&EmailAddress::stored(owner)));

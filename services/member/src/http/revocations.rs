@@ -1,5 +1,6 @@
 //! `GET /internal/v1/revocations`: sessions that ended before their access tokens did, for the other
-//! services. Never routed from outside; whoever gets here learns ids of sessions that are worth nothing.
+//! services. It is never routed from outside. Whoever gets here only learns the ids of sessions that are
+//! worthless.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,7 +13,7 @@ use serde::Deserialize;
 use super::App;
 use crate::store::revocations::{self, NoCursor, Place};
 
-/// Not part of the described API, as no door of services to each other is.
+/// Not part of the described API; no path between services is.
 pub(super) fn router() -> axum::Router<App> {
     axum::Router::new().route("/internal/v1/revocations", get(list))
 }
@@ -20,7 +21,7 @@ pub(super) fn router() -> axum::Router<App> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct After {
-    /// From the answer before; without it, all that may still matter.
+    /// The cursor of the previous answer; without it, everything that may still matter.
     after: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! The caller as this service knows them: an access token whose session has not ended.
 //!
-//! Other services learn within seconds that a session has ended. Here, where passwords change and
-//! accounts end, one look into the database makes a log-out count at once.
+//! Other services learn within seconds that a session has ended. Here, where passwords change and accounts
+//! end, one look into the database makes a log-out count at once.
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
@@ -27,14 +27,14 @@ pub(super) struct Caller {
 pub(super) struct Administrator(Caller);
 
 impl Caller {
-    /// A line of the security log about what the caller did.
+    /// Starts an entry of the security log about what the caller did.
     pub(super) fn entry(&self, event: &'static str) -> Entry<'_> {
         let email = Some(self.member.email.as_str());
         Entry { event, member: Some(self.member.id), session: Some(self.session), email, ..Entry::default() }
     }
 
-    /// 403 `password-wrong` unless `password` is the member's. A stolen access token must not become a
-    /// way to guess it: wrong ones count against the session.
+    /// 403 `password-wrong` unless `password` is the member's. A stolen access token must not become a way to
+    /// guess it, so wrong ones count against the session.
     pub(super) async fn confirm_password(
         &self,
         app: &App,
@@ -53,7 +53,7 @@ impl Caller {
 }
 
 impl Administrator {
-    /// Writes down what was done, and to how many members.
+    /// Logs what was done, and to how many members.
     pub(super) fn did(&self, what: &'static str, members: usize) {
         let (reason, members) = (Some(what), Some(members));
         security_log::record(Entry { reason, members, ..self.0.entry("administration") });

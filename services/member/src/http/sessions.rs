@@ -1,4 +1,4 @@
-//! `/api/v1/sessions`: logging in and out, and trading a refresh token for new tokens.
+//! `/api/v1/sessions`: logging in and out, and exchanging a refresh token for new tokens.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};

@@ -1,6 +1,6 @@
-//! The texts of mails, each once, written out as plain text and as HTML.
+//! The texts of mails, each written once and rendered as plain text and as HTML.
 //!
-//! No mail carries anything a stranger typed: whoever signs up with somebody else's address must
+//! No mail contains anything that a stranger typed: somebody who signs up with another person's address must
 //! not be able to put words (or links) into a mail that comes from us.
 
 use anyhow::Context;
@@ -16,7 +16,7 @@ use crate::store::{password_resets, sign_ups};
 pub(super) struct Letter {
     subject: &'static str,
     opening: String,
-    /// Label and address of the one thing to click.
+    /// Label and address of the only thing to click.
     link: Option<(&'static str, String)>,
     closing: String,
 }
@@ -73,7 +73,7 @@ impl Letter {
         }
     }
 
-    /// The mail as it goes out; its Message-ID stays the same when it is sent again.
+    /// The finished mail. Its Message-ID stays the same if it is sent again.
     pub(super) fn addressed(&self, from: &Mailbox, mail: &Waiting) -> anyhow::Result<Message> {
         let to = mail.recipient.parse().context("a stored e-mail address is malformed")?;
         Message::builder()

@@ -1,4 +1,4 @@
-//! Counting attempts against their limits, for all replicas together.
+//! Counts attempts against their limits, across all replicas.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use sqlx::{PgConnection, PgPool, Row};
 
 use crate::domain::limit::Limit;
 
-/// An attempt that was let through: what it was counted as.
+/// An attempt that was let through, and what it was counted as.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     counted: Vec<Counted>,
@@ -15,16 +15,16 @@ pub(crate) struct Admitted {
 #[derive(Debug)]
 struct Counted {
     limit: Limit,
-    /// This attempt included.
+    /// Including this attempt.
     count: u32,
     resets_in: Duration,
 }
 
-/// Counts one attempt against every limit, or against none when one of them is reached: then it says
-/// for how long.
+/// Counts one attempt against every limit. If one of them is reached, it counts against none and returns how
+/// long to wait.
 pub(crate) async fn admit(pool: &PgPool, limits: &[Limit]) -> sqlx::Result<Result<Admitted, Duration>> {
     let mut in_order = limits.to_vec();
-    // The same for every caller, so that counters never dead-lock.
+    // The same order for every caller, so that counters never dead-lock.
     in_order.sort_by_key(|limit| limit.scope);
     let mut tx = pool.begin().await?;
     let mut counted = Vec::with_capacity(in_order.len());
@@ -39,7 +39,7 @@ pub(crate) async fn admit(pool: &PgPool, limits: &[Limit]) -> sqlx::Result<Resul
     Ok(Ok(Admitted { counted }))
 }
 
-/// `None`: the limit is reached, and the attempt is not counted.
+/// `None` if the limit is reached; then the attempt is not counted.
 async fn count(tx: &mut PgConnection, limit: &Limit) -> sqlx::Result<Option<Counted>> {
     let row = sqlx::query(
         "INSERT INTO attempts AS a (scope, subject, account, count, resets_at)
@@ -86,8 +86,8 @@ impl Admitted {
         forgive(pool, self.counted.iter()).await
     }
 
-    /// Keeps the attempt, but an account that was tried in vain from an address before counts there once.
-    /// `Some(wait)`: that address has tried more than `accounts` accounts.
+    /// Keeps the attempt. An account that was already tried in vain from an address counts there only once.
+    /// `Some(wait)`: more than `accounts` accounts were tried from that address.
     pub(crate) async fn failed(&self, pool: &PgPool, accounts: u32) -> sqlx::Result<Option<Duration>> {
         let again = self.counted.iter().any(|one| one.limit.is_of_one_place() && one.count > 1);
         let address = self.counted.iter().find(|one| one.limit.counts_accounts());
@@ -99,7 +99,7 @@ impl Admitted {
     }
 }
 
-/// One after the other, so that counters never dead-lock.
+/// One after another, so that counters never dead-lock.
 async fn forgive(pool: &PgPool, counted: impl Iterator<Item = &Counted>) -> sqlx::Result<()> {
     for one in counted {
         sqlx::query("UPDATE attempts SET count = greatest(count - 1, 0) WHERE scope = $1 AND subject = $2")
@@ -111,7 +111,7 @@ async fn forgive(pool: &PgPool, counted: impl Iterator<Item = &Counted>) -> sqlx
     Ok(())
 }
 
-/// A new password: what guessing the old one has locked is open.
+/// After a new password, lifts what guessing the old one had locked.
 pub(super) async fn lift(tx: &mut PgConnection, account: [u8; 32]) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM attempts WHERE account = $1").bind(account).execute(tx).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The outbox of mails: put there with the fact they tell of, taken by whichever replica is free.
+//! The outbox of mails: each is stored together with the fact it announces, and any free replica claims it.
 
 use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 use time::Duration;
@@ -48,7 +48,7 @@ impl TryFrom<String> for Notice {
     }
 }
 
-/// A mail somebody claimed to send.
+/// A mail that somebody has claimed for sending.
 #[derive(Debug, Clone, FromRow)]
 pub(crate) struct Waiting {
     pub(crate) id: Uuid,
@@ -57,7 +57,7 @@ pub(crate) struct Waiting {
     pub(crate) recipient: String,
     pub(crate) sign_up_id: Option<Uuid>,
     pub(crate) member_id: Option<Uuid>,
-    /// This one included.
+    /// Including this one.
     pub(crate) attempts: i32,
 }
 
@@ -88,7 +88,7 @@ pub(super) async fn to_member(
     Ok(())
 }
 
-/// To an address that is no longer anybody's here.
+/// Writes to an address that no longer belongs to a member.
 pub(super) async fn to_nobody(tx: &mut PgConnection, notice: Notice, email: &str) -> sqlx::Result<()> {
     sqlx::query("INSERT INTO mail_outbox (id, kind, recipient) VALUES ($1, $2, $3)")
         .bind(Uuid::now_v7())
@@ -112,7 +112,7 @@ pub(super) async fn password_reset(pool: &PgPool, email: &str) -> sqlx::Result<(
     Ok(())
 }
 
-/// Mails not yet sent that would tell `member` something no longer true.
+/// Drops unsent mails that would tell `member` something that is no longer true.
 pub(super) async fn forget(tx: &mut PgConnection, notice: Notice, member: Uuid) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM mail_outbox WHERE member_id = $1 AND kind = $2")
         .bind(member)
@@ -122,8 +122,8 @@ pub(super) async fn forget(tx: &mut PgConnection, notice: Notice, member: Uuid) 
     Ok(())
 }
 
-/// Claims up to `most` mails that are due. The claim is a lease: a mail neither sent nor postponed
-/// within it (its sender died) is due again.
+/// Claims up to `most` due mails. The claim is a lease: if its sender dies, so that a mail is neither sent
+/// nor postponed within it, the mail is due again.
 pub(crate) async fn claim(pool: &PgPool, most: i64, lease: Duration) -> sqlx::Result<Vec<Waiting>> {
     sqlx::query_as(
         "UPDATE mail_outbox SET attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => $2)
@@ -137,7 +137,7 @@ pub(crate) async fn claim(pool: &PgPool, most: i64, lease: Duration) -> sqlx::Re
     .await
 }
 
-/// Sent, or never to be.
+/// The mail was sent, or never will be.
 pub(crate) async fn remove(db: impl PgExecutor<'_>, mail: Uuid) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM mail_outbox WHERE id = $1").bind(mail).execute(db).await?;
     Ok(())
@@ -155,7 +155,7 @@ pub(crate) async fn postpone(pool: &PgPool, mail: Uuid, pause: Duration, error: 
     Ok(())
 }
 
-/// How many mails wait, due or not.
+/// How many mails are waiting, due or not.
 pub(crate) async fn waiting(pool: &PgPool) -> sqlx::Result<i64> {
     sqlx::query_scalar("SELECT count(*) FROM mail_outbox").fetch_one(pool).await
 }

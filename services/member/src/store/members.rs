@@ -18,7 +18,7 @@ pub(crate) struct Member {
     pub(crate) email: String,
     pub(crate) name: String,
     pub(crate) roles: Vec<Role>,
-    /// `None`: imported, never had a password.
+    /// `None` for an imported member, who never had a password.
     pub(crate) password_hash: Option<String>,
     pub(crate) created_at: OffsetDateTime,
 }
@@ -36,7 +36,7 @@ impl<'r> FromRow<'r, PgRow> for Member {
     }
 }
 
-/// The `roles` column; the table's CHECK names the same three.
+/// The `roles` column; the table's CHECK lists the same three.
 pub(super) fn roles(row: &PgRow) -> sqlx::Result<Vec<Role>> {
     let names: Vec<String> = row.try_get("roles")?;
     names
@@ -55,7 +55,7 @@ pub(crate) async fn by_email(pool: &PgPool, email: &EmailAddress) -> sqlx::Resul
     sqlx::query_as("SELECT * FROM members WHERE email = $1").bind(email.as_str()).fetch_optional(pool).await
 }
 
-/// The member of a session that has not ended: access tokens outlive a log-out elsewhere, not here.
+/// The member of a session that has not ended. Elsewhere access tokens outlive a log-out; here they do not.
 pub(crate) async fn in_session(pool: &PgPool, id: Uuid, session: Uuid) -> sqlx::Result<Option<Member>> {
     sqlx::query_as(
         "SELECT m.* FROM members m JOIN sessions s ON s.member_id = m.id
@@ -67,14 +67,14 @@ pub(crate) async fn in_session(pool: &PgPool, id: Uuid, session: Uuid) -> sqlx::
     .await
 }
 
-/// What a member changes about themselves; `None` stays.
+/// What a member changes about themselves; `None` leaves a field as it is.
 #[derive(Debug, Default)]
 pub(crate) struct Change {
     pub(crate) name: Option<Name>,
     pub(crate) roles: Option<Vec<Role>>,
 }
 
-/// `None`: deleted meanwhile.
+/// `None` if the member was deleted meanwhile.
 pub(crate) async fn update(pool: &PgPool, id: Uuid, change: &Change) -> sqlx::Result<Option<Member>> {
     sqlx::query_as(
         "UPDATE members SET name = coalesce($2, name), roles = coalesce($3, roles) WHERE id = $1 RETURNING *",
@@ -86,8 +86,8 @@ pub(crate) async fn update(pool: &PgPool, id: Uuid, change: &Change) -> sqlx::Re
     .await
 }
 
-/// Sets a new password if `known_hash` is still the present one (two changes at once: the first
-/// wins), ends every session but `kept` and tells the member by mail. Returns whether it did.
+/// Sets a new password if `known_hash` is still the current one (of two changes at once, the first wins).
+/// Ends every session except `kept` and tells the member by mail. Returns whether it changed.
 pub(crate) async fn change_password(
     pool: &PgPool,
     member: &Member,
@@ -111,8 +111,8 @@ pub(crate) async fn change_password(
     Ok(true)
 }
 
-/// What a new password brings with it, however it came: links to set another one stop working, what
-/// guessing the old one has locked is open, sessions end, the owner is told.
+/// What follows a new password, however it came: links to set another one stop working, what guessing the old
+/// one had locked is lifted, sessions end, and the owner gets a mail.
 pub(super) async fn after_new_password(
     tx: &mut PgConnection,
     member: Uuid,
@@ -133,8 +133,8 @@ pub(super) async fn after_new_password(
     mails::to_member(tx, Notice::PasswordChanged, member, email).await
 }
 
-/// Removes the member with sessions, links and waiting mails, sign-ups that nobody has confirmed, and what
-/// was counted about the address; a last mail says so.
+/// Removes the member with sessions, links and waiting mails, unconfirmed sign-ups, and attempts counted for
+/// the address. A last mail says so.
 pub(crate) async fn delete(pool: &PgPool, member: &Member) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
     let deleted = sqlx::query("DELETE FROM members WHERE id = $1").bind(member.id).execute(&mut *tx).await?;
@@ -152,18 +152,18 @@ pub(crate) async fn delete(pool: &PgPool, member: &Member) -> sqlx::Result<()> {
     tx.commit().await
 }
 
-/// Somebody an administrator brings along.
+/// A member that an administrator imports.
 #[derive(Debug, Clone)]
 pub(crate) struct Imported {
     pub(crate) email: EmailAddress,
     pub(crate) name: Name,
 }
 
-/// Adds those whose e-mail is new, as buyers without a password, and returns the ids of all, in the
-/// order given. Repeating an import changes nothing.
+/// Adds those whose e-mail is new, as buyers without a password, and returns the ids of all in the given
+/// order. Repeating an import changes nothing.
 pub(crate) async fn import(pool: &PgPool, imported: &[Imported]) -> sqlx::Result<Vec<Uuid>> {
     let mut new: Vec<&Imported> = imported.iter().collect();
-    // One order for all: imports that overlap wait for each other instead of dead-locking.
+    // The same order for all: overlapping imports wait for each other instead of dead-locking.
     new.sort_by(|a, b| a.email.cmp(&b.email));
     let ids: Vec<Uuid> = new.iter().map(|_| Uuid::now_v7()).collect();
     let emails: Vec<&str> = new.iter().map(|member| member.email.as_str()).collect();
@@ -189,8 +189,8 @@ pub(crate) async fn import(pool: &PgPool, imported: &[Imported]) -> sqlx::Result
     .await
 }
 
-/// Makes sure `email` is an administrator. A password that exists is kept: it may have been changed
-/// since the first start.
+/// Makes sure that `email` is an administrator. An existing password is kept, because it may have been
+/// changed since the first start.
 pub(crate) async fn ensure_administrator(
     pool: &PgPool,
     email: &EmailAddress,

@@ -1,4 +1,4 @@
-//! Setting a new password by a link in a mail.
+//! Sets a new password with the help of a mailed link.
 
 use sqlx::{PgPool, Row};
 use time::Duration;
@@ -12,13 +12,13 @@ use crate::domain::secret::SecretHash;
 /// How long a link works once sent.
 pub(crate) const LINK_LIFETIME: Duration = Duration::hours(1);
 
-/// Queues a mail with a link if `email` is a member's. One statement either way: who asks cannot
-/// tell by the time it takes.
+/// Queues a mail with a link if `email` is a member's. It is one statement either way, so its time does not
+/// reveal which.
 pub(crate) async fn request(pool: &PgPool, email: &EmailAddress) -> sqlx::Result<()> {
     mails::password_reset(pool, email.as_str()).await
 }
 
-/// Makes the link of a mail about to be sent valid. `false`: the member is gone.
+/// Makes the link of a mail that is about to be sent valid. `false` if the member is gone.
 pub(crate) async fn put_token(pool: &PgPool, member: Uuid, hash: SecretHash) -> sqlx::Result<bool> {
     let put = sqlx::query(
         "INSERT INTO password_reset_tokens (hash, member_id, expires_at)
@@ -43,15 +43,15 @@ pub(crate) async fn owner(pool: &PgPool, hash: SecretHash) -> sqlx::Result<Optio
     .await
 }
 
-/// Uses the link up: sets the password, ends every session, tells the member, whose id it returns.
-/// `None`: the link is unknown, used or expired.
+/// Uses the link up: sets the password, ends every session, tells the member, and returns the member's id.
+/// `None` if the link is unknown, used or expired.
 pub(crate) async fn confirm(
     pool: &PgPool,
     hash: SecretHash,
     password_hash: &str,
 ) -> sqlx::Result<Option<Uuid>> {
     let mut tx = pool.begin().await?;
-    // The member's row first, as everywhere: two links used at once take turns on it, and the second
+    // Locks the member's row first, as everywhere: two links used at once take turns on it, and the second
     // finds its token gone.
     let member = sqlx::query(
         "UPDATE members SET password_hash = $2

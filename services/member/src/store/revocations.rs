@@ -1,8 +1,8 @@
-//! Sessions that ended before their access tokens did, in the order in which readers get to see them.
+//! Sessions that ended before their access tokens did, in the order in which readers see them.
 //!
-//! A row becomes visible when its transaction ends, which may be after that of a row with a higher
-//! position. So a reader who has seen all begins again at the oldest transaction that was still at
-//! work then (`pg_snapshot_xmin`): nothing is missed, and little is told twice.
+//! A row becomes visible when its transaction ends, and a row with a higher position may become visible
+//! earlier. So a reader that has seen everything starts again at the oldest transaction that was still
+//! running then (`pg_snapshot_xmin`). It misses nothing and sees little twice.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,19 +10,19 @@ use std::str::FromStr;
 use rocketmart_kit::auth::Revoked;
 use sqlx::{PgPool, Row};
 
-/// Sessions of one page.
+/// How many sessions are on one page.
 const PAGE: usize = 10_000;
 
-/// Where a reader goes on.
+/// Where a reader continues.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Every transaction before this one had ended when the present round of pages began.
+    /// All transactions before this one had ended when the current round of pages began.
     settled: i64,
-    /// Transaction and position of the last row read in this round.
+    /// Transaction and position of the last row that was read in this round.
     read: Option<(i64, i64)>,
 }
 
-/// As a cursor: `settled`, or `settled.transaction.position` in the middle of a round.
+/// Written as a cursor: `settled`, or `settled.transaction.position` in the middle of a round.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.read {
@@ -32,7 +32,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// A text that is no cursor of ours.
+/// A text that is not one of our cursors.
 #[derive(Debug)]
 pub(crate) struct NoCursor;
 
@@ -58,7 +58,7 @@ pub(crate) struct Page {
 
 pub(crate) async fn after(pool: &PgPool, place: Place) -> sqlx::Result<Page> {
     let (transaction, position) = place.read.unwrap_or((place.settled, 0));
-    // A database that came back from a backup may be at lower transactions than the reader has seen.
+    // A database restored from a backup may be at lower transaction numbers than the reader has seen.
     let rows = sqlx::query(
         "SELECT now.settled, r.transaction, r.position, r.session_id, r.until
          FROM (SELECT pg_snapshot_xmin(s)::text::bigint AS settled, pg_snapshot_xmax(s)::text::bigint AS next
@@ -82,7 +82,7 @@ pub(crate) async fn after(pool: &PgPool, place: Place) -> sqlx::Result<Page> {
         if place.read.is_none() {
             settled = row.try_get("settled")?;
         }
-        // Nothing to tell is one row without a session.
+        // If there is nothing to report, the answer is one row without a session.
         let Some(sid) = row.try_get("session_id")? else { break };
         revoked.push(Revoked { sid, until: row.try_get("until")? });
         last = Some((row.try_get("transaction")?, row.try_get("position")?));

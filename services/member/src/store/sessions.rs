@@ -1,4 +1,4 @@
-//! Sessions and the refresh tokens of each.
+//! Sessions and their refresh tokens.
 
 use rocketmart_kit::auth::Role;
 use sqlx::{PgConnection, PgPool, Row};
@@ -10,17 +10,17 @@ use super::seconds;
 use crate::domain::rotation::{self, Presented, Verdict};
 use crate::domain::secret::{self, Salt, Secret, SecretHash};
 
-/// How long a session and what it gives out are good for.
+/// How long a session and its tokens are valid.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lifetimes {
     pub(crate) access: Duration,
-    /// Of each refresh token; using it starts the next one's.
+    /// The lifetime of each refresh token; using it starts the next one's.
     pub(crate) refresh: Duration,
-    /// From the log-in on, however often it is refreshed.
+    /// From the log-in, however often it is refreshed.
     pub(crate) session: Duration,
 }
 
-/// For whom an access token may now be signed.
+/// Whom an access token may now be signed for.
 #[derive(Debug, Clone)]
 pub(crate) struct Issued {
     pub(crate) member: Uuid,
@@ -30,15 +30,15 @@ pub(crate) struct Issued {
     pub(crate) ends_at: OffsetDateTime,
 }
 
-/// A session that was opened just now.
+/// A session that was just opened.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Opened {
     pub(crate) session: Uuid,
     pub(crate) ends_at: OffsetDateTime,
 }
 
-/// Opens a session with its first refresh token. `None`: the member was deleted meanwhile, or
-/// `password_hash` is no longer theirs, so that a log-in racing a reset does not survive it.
+/// Opens a session with its first refresh token. `None` if the member was deleted meanwhile or
+/// `password_hash` is no longer theirs, so that a log-in that races with a reset does not survive it.
 pub(crate) async fn open(
     pool: &PgPool,
     member: Uuid,
@@ -68,9 +68,9 @@ pub(crate) async fn open(
     Ok(Some(opened))
 }
 
-/// Opens a session for each member, to last as long as one access token (and a minute, for clocks
-/// that differ) and without a refresh token. In the order given; `None` for ids that are no member's,
-/// and for administrators, in whose name nobody else acts.
+/// Opens a session for each member, without a refresh token. It lasts as long as one access token, plus a
+/// minute for clocks that differ. In the given order; `None` for ids that are no member's, and for
+/// administrators, because nobody else acts in their name.
 pub(crate) async fn open_for_each(
     pool: &PgPool,
     members: &[Uuid],
@@ -122,22 +122,22 @@ pub(crate) async fn open_for_each(
 pub(crate) enum Refreshed {
     Renewed {
         issued: Issued,
-        /// The one living refresh token of the session.
+        /// The only living refresh token of the session.
         refresh: Secret,
     },
     Refused,
-    /// An old token came back: its session has been ended.
+    /// An old token came back: its session is now ended.
     Revoked {
         session: Uuid,
     },
 }
 
-/// Takes `presented` and, if the rules of rotation allow it, gives its successor, which is the same
-/// each time.
+/// Takes `presented` and, if the rules of rotation allow it, returns its successor, which is the same each
+/// time.
 pub(crate) async fn refresh(pool: &PgPool, presented: &str, lifetimes: Lifetimes) -> sqlx::Result<Refreshed> {
     let hash = secret::hash(presented);
     let mut tx = pool.begin().await?;
-    // Locking the session makes uses of its tokens take turns, on every replica.
+    // Locks the session, so that uses of its tokens take turns across all replicas.
     let session: Option<Uuid> = sqlx::query_scalar(
         "SELECT s.id FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE t.hash = $1 FOR UPDATE OF s",
     )
@@ -145,7 +145,7 @@ pub(crate) async fn refresh(pool: &PgPool, presented: &str, lifetimes: Lifetimes
     .fetch_optional(&mut *tx)
     .await?;
     let Some(session) = session else { return Ok(Refreshed::Refused) };
-    // Read after the lock was granted: a statement of its own sees what the one before us committed.
+    // Read after the lock was granted: a separate statement sees what the previous holder committed.
     let row = sqlx::query(
         "SELECT least(t.expires_at, s.created_at + make_interval(secs => $2)) AS expires_at, t.replaced_at,
                 t.successor_salt, clock_timestamp() AS now, m.id, m.roles,
@@ -172,7 +172,7 @@ pub(crate) async fn refresh(pool: &PgPool, presented: &str, lifetimes: Lifetimes
             tx.commit().await?;
             return Ok(Refreshed::Revoked { session });
         }
-        // The version before gave a successor that nobody can give again.
+        // The previous version gave successors that nobody can give again.
         Verdict::Repeat => row.try_get::<Option<Salt>, _>("successor_salt")?.map(|salt| (salt, false)),
         Verdict::Rotate => Some((rand::random::<Salt>(), true)),
     };
@@ -193,8 +193,8 @@ pub(crate) async fn refresh(pool: &PgPool, presented: &str, lifetimes: Lifetimes
     Ok(Refreshed::Renewed { issued, refresh })
 }
 
-/// Lets the session live on for as long as its new refresh token does, but not beyond its end, and
-/// notes the access token that is about to be signed.
+/// Extends the session to the end of its new refresh token, but not beyond its own end, and notes the access
+/// token that is about to be signed.
 async fn prolong(
     tx: &mut PgConnection,
     session: Uuid,
@@ -220,7 +220,7 @@ async fn prolong(
     Ok(Opened { session, ends_at: expires_at })
 }
 
-/// A refresh token lives as long as its session does if nobody uses it.
+/// If nobody uses it, a refresh token lives as long as its session.
 async fn put_refresh_token(
     tx: &mut PgConnection,
     of: Opened,
@@ -237,7 +237,7 @@ async fn put_refresh_token(
     Ok(())
 }
 
-/// Ends one session: its refresh tokens go with it.
+/// Ends one session together with its refresh tokens.
 pub(crate) async fn end(db: impl sqlx::PgExecutor<'_>, session: Uuid) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM sessions WHERE id = $1").bind(session).execute(db).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! Sign-ups that wait for their link to be followed.
+//! Sign-ups that wait until somebody follows their link.
 
 use rocketmart_kit::auth::Role;
 use sqlx::{PgPool, Row};
@@ -12,7 +12,7 @@ use crate::domain::email::EmailAddress;
 use crate::domain::name::Name;
 use crate::domain::secret::SecretHash;
 
-/// How long a sign-up waits for its mail to get out; sending it starts the link's own time.
+/// How long a sign-up waits for its mail to be sent; then the link's own time starts.
 pub(crate) const UNSENT_LIFETIME: Duration = Duration::days(3);
 /// How long a link works once sent.
 pub(crate) const LINK_LIFETIME: Duration = Duration::hours(24);
@@ -24,11 +24,11 @@ pub(crate) struct SignUp<'a> {
     pub(crate) password_hash: &'a str,
 }
 
-/// Keeps the sign-up and a mail with its link; for an address that has an account already, only a
-/// mail that says so. The caller cannot tell which.
+/// Stores the sign-up and a mail with its link. For an address that already has an account, only a mail that
+/// says so. The caller cannot tell which.
 pub(crate) async fn begin(pool: &PgPool, sign_up: &SignUp<'_>) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
-    // An imported member never chose a password: signing up is how they take their account over.
+    // An imported member never chose a password. Signing up is how they take over their account.
     let member: Option<Uuid> =
         sqlx::query_scalar("SELECT id FROM members WHERE email = $1 AND password_hash IS NOT NULL")
             .bind(sign_up.email.as_str())
@@ -55,7 +55,7 @@ pub(crate) async fn begin(pool: &PgPool, sign_up: &SignUp<'_>) -> sqlx::Result<(
     tx.commit().await
 }
 
-/// Makes the link of a mail about to be sent valid. `false`: the sign-up is gone.
+/// Makes the link of a mail that is about to be sent valid. `false` if the sign-up is gone.
 pub(crate) async fn put_token(pool: &PgPool, sign_up: Uuid, hash: SecretHash) -> sqlx::Result<bool> {
     let put = sqlx::query(
         "WITH waiting AS (
@@ -72,21 +72,21 @@ pub(crate) async fn put_token(pool: &PgPool, sign_up: Uuid, hash: SecretHash) ->
     Ok(put.rows_affected() > 0)
 }
 
-/// What following a link came to.
+/// The result of following a link.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Followed {
     /// The sign-up became this member.
     Joined(Uuid),
-    /// It had done so before.
+    /// The sign-up had become a member before.
     Again,
-    /// The link is unknown or expired, or its address got an account in another way.
+    /// The link is unknown or expired, or its address got an account some other way.
     Invalid,
 }
 
-/// Follows a link: the sign-up becomes a member, all others for its address end.
+/// Follows a link: the sign-up becomes a member, and all other sign-ups for its address end.
 pub(crate) async fn confirm(pool: &PgPool, hash: SecretHash) -> sqlx::Result<Followed> {
     let mut tx = pool.begin().await?;
-    // The links of a sign-up go with it: what is read beside its removal is what was there before.
+    // Removing a sign-up removes its links too. What is read beside the removal is what was there before.
     let sign_up = sqlx::query(
         "WITH gone AS (
              DELETE FROM sign_ups WHERE id =
@@ -117,8 +117,8 @@ pub(crate) async fn confirm(pool: &PgPool, hash: SecretHash) -> sqlx::Result<Fol
     .bind(sign_up.try_get::<String, _>("password_hash")?)
     .fetch_optional(&mut *tx)
     .await?;
-    // Not one that is being confirmed at this moment: it goes by itself, and waiting for it while it
-    // waits for us would be a dead-lock.
+    // Not a sign-up that is being confirmed right now: it will go by itself. It waits for us, so waiting for
+    // it would be a dead-lock.
     sqlx::query(
         "DELETE FROM sign_ups WHERE id IN (SELECT id FROM sign_ups WHERE email = $1 FOR UPDATE SKIP LOCKED)",
     )
@@ -140,7 +140,7 @@ pub(crate) async fn confirm(pool: &PgPool, hash: SecretHash) -> sqlx::Result<Fol
     Ok(member.map_or(Followed::Invalid, Followed::Joined))
 }
 
-/// Whether a link made a member not long ago.
+/// Whether a link made somebody a member not long ago.
 pub(crate) async fn was_followed(pool: &PgPool, hash: SecretHash) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT EXISTS (SELECT FROM followed_links WHERE hash = $1 AND expires_at > now())")
         .bind(hash)

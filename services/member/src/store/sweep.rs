@@ -1,5 +1,5 @@
-//! Removing what has expired. Every statement takes a bounded number of rows and skips those another
-//! replica is at, so any number of replicas may sweep at once.
+//! Removes what has expired. Every statement takes a bounded number of rows and skips those that another
+//! replica is working on, so any number of replicas may sweep at once.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::mails;
 
 const PERIOD: Duration = Duration::from_mins(1);
-/// Rows per statement: small enough not to hold up anybody.
+/// Rows per statement: few enough to hold nobody up.
 const BATCH: i64 = 1_000;
 
-/// What goes, and the statement that removes up to `$1` of it. An expired row is already without
-/// effect wherever it is read; this only frees its space.
+/// What is removed, and the statement that removes up to `$1` of it. An expired row already has no effect
+/// wherever it is read; this only frees its space.
 const SWEEPS: [(&str, &str); 9] = [
     (
         "sign-up-tokens",
@@ -55,7 +55,7 @@ const SWEEPS: [(&str, &str); 9] = [
         "DELETE FROM attempts WHERE (scope, subject) IN (SELECT scope, subject FROM attempts
          WHERE resets_at <= now() LIMIT $1 FOR UPDATE SKIP LOCKED)",
     ),
-    // As long as a sign-up waits for its mail; nobody expects an older one any more.
+    // Kept as long as a sign-up waits for its mail; nobody expects an older mail any more.
     (
         "unsent-mails",
         "DELETE FROM mail_outbox WHERE id IN (SELECT id FROM mail_outbox
@@ -63,13 +63,13 @@ const SWEEPS: [(&str, &str); 9] = [
     ),
 ];
 
-/// Sweeps once a minute until told to stop; a database that is down is tried again a minute later.
+/// Sweeps once a minute until told to stop. If the database is down, it tries again a minute later.
 pub(crate) async fn sweep_loop(pool: PgPool, stop: CancellationToken) -> anyhow::Result<()> {
     loop {
         if let Err(error) = sweep(&pool).await {
             tracing::warn!(%error, "cannot remove what has expired");
         }
-        // Replicas started together drift apart instead of meeting each minute.
+        // Replicas that started together drift apart instead of meeting every minute.
         let pause = PERIOD.mul_f64(rand::random_range(0.75..1.25));
         tokio::select! {
             () = stop.cancelled() => return Ok(()),

@@ -54,11 +54,11 @@ async fn a_deleted_account_is_gone_and_its_address_free() {
     let session = shop.join("ada@example.com").await;
     let delete =
         async |body| shop.send(Method::DELETE, "/api/v1/me", Some(&session.access), Some(body)).await;
-    // M6: it asks for the password.
+    // M6: deleting an account needs the password.
     delete(json!({})).await.expect_problem(422, "validation-failed");
     delete(json!({"password": "not the right one"})).await.expect_problem(403, "password-wrong");
     shop.get("/api/v1/me", &session.access).await.expect(200);
-    // A sign-up that nobody confirmed, and a failed log-in, are about the same person.
+    // An unconfirmed sign-up and a failed log-in, both for the same person.
     shop.execute(
         "INSERT INTO sign_ups (id, email, name, roles, password_hash, expires_at)
          VALUES (gen_random_uuid(), 'ada@example.com', 'Ada', ARRAY['buyer'], '', now() + interval '1 hour')",

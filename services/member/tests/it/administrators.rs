@@ -72,7 +72,7 @@ async fn an_imported_member_has_no_password_until_a_link_sets_one() {
     let body = json!({"token": token, "password": PASSWORD});
     shop.post("/api/v1/password-resets/confirm", body).await.expect(204);
     shop.log_in("a@x.example").await;
-    // Signing up proves the address as well.
+    // Signing up also proves the address.
     shop.join("b@x.example").await;
 }
 

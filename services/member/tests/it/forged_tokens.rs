@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::shop::{Shop, auth, pem};
 
-/// What a token says, unverified.
+/// The claims of a token, unverified.
 pub(crate) fn claims(token: &str) -> Value {
     part(token, 1)
 }

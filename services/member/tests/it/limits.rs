@@ -1,4 +1,4 @@
-//! What strangers may try: each endpoint per e-mail address and per network address.
+//! What strangers may try: for each endpoint, per e-mail address and per network address.
 
 use reqwest::{Method, StatusCode};
 use rocketmart_member::api::LimitArgs;
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::shop::{Answer, PASSWORD, Shop, answer};
 
-/// More than any e-mail address may try from one place.
+/// More tries than any e-mail address allows from one place.
 const PER_ADDRESS: u32 = 12;
 
-/// An endpoint, what an e-mail address may try there, and a try.
+/// An endpoint, how often an e-mail address may be tried there, and a try.
 type Row = (&'static str, u32, fn(&str) -> Value);
 
 const TABLE: [Row; 3] = [

@@ -1,4 +1,4 @@
-//! M4, M5: who guesses locks out nobody but themselves (docs/adr/0029).
+//! M4, M5: somebody who guesses locks out only themselves (docs/adr/0029).
 
 use reqwest::Method;
 use rocketmart_member::api::LimitArgs;
@@ -13,7 +13,7 @@ async fn shop(attempts_per_address: u32) -> Shop {
     Shop::open_with(LimitArgs { attempts_per_address, trusted_proxies: 1 }).await
 }
 
-/// Somebody at a network address, with the cookies they were given.
+/// Somebody at a network address, with the cookies they got.
 struct Somebody<'a> {
     shop: &'a Shop,
     from: String,
@@ -42,7 +42,7 @@ impl<'a> Somebody<'a> {
     }
 }
 
-/// What a browser keeps of the cookie in an answer.
+/// What a browser stores of the cookie in an answer.
 fn cookie_in(answer: &Answer) -> String {
     let set = answer.headers["set-cookie"].to_str().unwrap();
     let (cookie, attributes) = set.split_once(';').unwrap();
@@ -71,7 +71,7 @@ async fn a_hundred_guesses_from_one_address_lock_out_that_address_alone_m4() {
         stranger.tries("ada@example.com", GUESS).await.expect_problem(429, "too-many-requests");
     }
     stranger.tries("ada@example.com", PASSWORD).await.expect_problem(429, "too-many-requests");
-    // What is refused neither counts nor prolongs.
+    // A refused attempt neither counts nor prolongs the wait.
     let (after,): (String,) = sqlx::query_as(until).fetch_one(&shop.db).await.unwrap();
     assert_eq!(before, after);
     assert_eq!((count(&shop, "log-in/both").await, count(&shop, "log-in/email").await), (10, 10));
@@ -80,7 +80,7 @@ async fn a_hundred_guesses_from_one_address_lock_out_that_address_alone_m4() {
     Somebody::at(&shop, "192.0.2.2").tries("ada@example.com", PASSWORD).await.expect(201);
 }
 
-/// Guesses an account's password until strangers are not let in any more.
+/// Guesses an account's password until strangers may not try any more.
 async fn locked_for_strangers(shop: &Shop, email: &str) {
     for place in 0..10 {
         let stranger = Somebody::at(shop, format!("198.51.100.{place}"));
@@ -103,16 +103,16 @@ async fn a_known_device_gets_in_while_strangers_guess_from_everywhere_m4() {
     let of_bob = cookie_in(&home.tries("bob@example.com", PASSWORD).await);
     locked_for_strangers(&shop, "ada@example.com").await;
 
-    // From wherever, also from where somebody guesses.
+    // From anywhere, even from where somebody guesses.
     let ada = Somebody::at(&shop, "198.51.100.3").with(&of_ada);
     let again = cookie_in(&ada.tries("ada@example.com", PASSWORD).await);
     Somebody::at(&shop, "192.0.2.9").with(&again).tries("ada@example.com", PASSWORD).await.expect(201);
-    // A device is known to one member, and a cookie cannot be made up.
+    // A device is known for one member only, and nobody can make up a cookie.
     for cookie in [of_bob.as_str(), "rocketmart-device=made-up"] {
         let stranger = Somebody::at(&shop, "192.0.2.9").with(cookie);
         stranger.tries("ada@example.com", PASSWORD).await.expect(429);
     }
-    // A stolen cookie gives no more tries than an address has, and locks out its device alone.
+    // A stolen cookie allows no more tries than an address has, and locks out only its device.
     let thief = Somebody::at(&shop, "192.0.2.9").with(&of_bob);
     for _ in 0..10 {
         thief.tries("bob@example.com", GUESS).await.expect(401);
@@ -146,7 +146,7 @@ async fn a_bad_neighbour_does_not_lock_out_an_office_m5() {
     shop.join("bob@example.com").await;
     let office = Somebody::at(&shop, "192.0.2.1");
     let cookie = cookie_in(&office.tries("bob@example.com", PASSWORD).await);
-    // One who forgot their password counts once, however often they try.
+    // Somebody who forgot their password counts once, however often they try.
     for _ in 0..3 {
         office.tries("eve@example.com", GUESS).await.expect(401);
     }
@@ -154,14 +154,14 @@ async fn a_bad_neighbour_does_not_lock_out_an_office_m5() {
         office.tries(&format!("m{account}@example.com"), GUESS).await.expect(401);
     }
     assert_eq!(count(&shop, "log-in/address").await, 4);
-    // From here on wrong ones are told to wait, and right ones get in.
+    // From here on a wrong password is told to wait, and a correct one gets in.
     for account in 3..30 {
         let guess = office.tries(&format!("m{account}@example.com"), GUESS).await;
         guess.expect_problem(429, "too-many-requests");
     }
     office.tries("ada@example.com", PASSWORD).await.expect(201);
 
-    // Ten times the limit: no password of a stranger is looked at any more, but of known devices.
+    // Ten times the limit: no stranger's password is checked any more, only those of known devices.
     for account in 30..40 {
         office.tries(&format!("m{account}@example.com"), GUESS).await.expect(429);
     }

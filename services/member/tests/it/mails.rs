@@ -12,7 +12,7 @@ async fn a_mail_server_that_is_down_at_sign_up_gets_the_mail_once_it_is_back() {
     let smtp = shop.mail.smtp;
     shop.mail.stop().await;
     shop.sign_up("ada@example.com").await.expect(202);
-    // It has been tried in vain at least once, and what is stored holds no link.
+    // The mail was tried in vain at least once, and what is stored contains no link.
     let stored = loop {
         let rows: Vec<(i32, Option<String>, String)> =
             sqlx::query_as("SELECT attempts, last_error, m::text FROM mail_outbox m")

@@ -1,4 +1,4 @@
-//! M1: what other services learn of sessions that ended before their tokens did.
+//! M1: what other services learn about sessions that ended before their tokens did.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::shop::{PASSWORD, Session, Shop, auth, token_in};
 
 const NEW: &str = "another fine long phrase";
 
-/// Another service: it knows of members what it is told over HTTP.
+/// Another service: it knows only what it is told over HTTP.
 struct Elsewhere {
     verifier: Verifier,
     _stop: DropGuard,
@@ -68,20 +68,20 @@ async fn a_session_that_ends_in_whatever_way_is_refused_elsewhere_within_seconds
     elsewhere.refuses_soon(&renewed).await;
     elsewhere.refuses_soon(&sessions[1]).await;
 
-    // A new password: everywhere but here.
+    // A new password ends all sessions but this one.
     let body = json!({"current_password": PASSWORD, "new_password": NEW});
     shop.send(Method::PUT, "/api/v1/me/password", Some(&here.access), Some(body)).await.expect(204);
     elsewhere.refuses_soon(&sessions[2]).await;
     elsewhere.accepts(&here).await;
 
-    // A password that was forgotten.
+    // A forgotten password.
     shop.post("/api/v1/password-resets", json!({"email": "ada@example.com"})).await.expect(202);
     let token = token_in(&shop.mail.wait_for("ada@example.com", "Set a new password").await);
     let body = json!({"token": token, "password": PASSWORD});
     shop.post("/api/v1/password-resets/confirm", body).await.expect(204);
     elsewhere.refuses_soon(&here).await;
 
-    // Logged out everywhere, which an ended session cannot do.
+    // Logged out everywhere; an ended session cannot do that.
     let [one, another] = [shop.log_in("ada@example.com").await, shop.log_in("ada@example.com").await];
     let everywhere = async |session: &Session| {
         shop.send(Method::DELETE, "/api/v1/sessions", Some(&session.access), None).await
@@ -151,7 +151,7 @@ async fn the_list_comes_in_pages_and_without_what_no_token_is_left_of() {
     let later = open_session(&shop).await;
     sqlx::query("DELETE FROM sessions WHERE id = $1").bind(later).execute(&shop.db).await.unwrap();
     assert!(told(&page(&shop, Some(&second.cursor)).await).contains(&later));
-    // A session whose tokens have all expired before it ended is nobody's business.
+    // A session whose tokens all expired before it ended does not concern anybody.
     let idle = open_session(&shop).await;
     sqlx::query("UPDATE sessions SET tokens_until = now() WHERE id = $1")
         .bind(idle)

@@ -44,7 +44,7 @@ async fn a_family_has_one_living_refresh_token_and_none_is_stored_m2() {
 async fn a_session_ends_however_often_it_is_refreshed_m3() {
     let shop = Shop::open().await;
     let first = shop.join("ada@example.com").await;
-    // Ten seconds before its 90 days are over: nothing given out now outlives them.
+    // Ten seconds before its 90 days are over: nothing issued now outlives them.
     shop.execute(
         "UPDATE sessions SET created_at = now() - interval '90 days' + interval '10 seconds', tokens_until = now()",
     )
@@ -84,7 +84,7 @@ async fn who_used_the_replacement_did_not_lose_it() {
     let first = shop.join("ada@example.com").await;
     let second = Session::from(&shop.refresh(&first.refresh).await.expect(200));
     let third = Session::from(&shop.refresh(&second.refresh).await.expect(200));
-    // Within the ten seconds, yet no lost response.
+    // Within the ten seconds, but not a lost response.
     shop.refresh(&first.refresh).await.expect_problem(401, "refresh-token-invalid");
     shop.refresh(&third.refresh).await.expect_problem(401, "refresh-token-invalid");
 }

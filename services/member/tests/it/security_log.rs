@@ -1,4 +1,5 @@
-//! M13: what the security log says of log-ins, refusals and what administrators do, and what it never says.
+//! M13: what the security log says about log-ins, refusals and what administrators do, and what it never
+//! says.
 
 use std::io::{self, Write};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -12,7 +13,7 @@ use crate::shop::{PASSWORD, Session, Shop};
 
 const NEW: &str = "another fine long phrase";
 
-/// What all tests of this process have logged.
+/// Everything that the tests of this process logged.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -43,7 +44,7 @@ fn text() -> String {
     String::from_utf8(LOG.0.lock().unwrap().clone()).unwrap()
 }
 
-/// Event, outcome and reason of each line about somebody.
+/// Event, outcome and reason of each line about a person.
 fn about(email: &str) -> Vec<(String, String, String)> {
     let lines = text();
     let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

@@ -1,4 +1,4 @@
-//! A member service of its own for each test: fresh database, own mail sink, ports the system gave.
+//! A separate member service for each test: a fresh database, its own mail sink, ports from the system.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub(crate) const PASSWORD: &str = "a fine long pass phrase";
 pub(crate) const ADMIN: (&str, &str) = ("root@shop.example", "the keeper of the keys");
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
-/// How long a mail may take; far more than it does.
+/// How long a mail may take; far more than it needs.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) struct Shop {
@@ -39,7 +39,7 @@ pub(crate) struct MailSink {
     server: JoinHandle<anyhow::Result<()>>,
 }
 
-/// An answer, read to its end.
+/// An answer, read completely.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -52,13 +52,13 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or(Value::Null)
     }
 
-    /// Fails the test unless this is `status`, and hands the body on.
+    /// Fails the test unless the status is `status`; returns the body.
     pub(crate) fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);
         self.json()
     }
 
-    /// Fails the test unless this is a problem of that status and code.
+    /// Fails the test unless this is a problem with that status and code.
     pub(crate) fn expect_problem(&self, status: u16, code: &str) -> Value {
         let problem = self.expect(status);
         assert_eq!(self.headers["content-type"], "application/problem+json", "{}", self.body);
@@ -103,12 +103,12 @@ impl MailSink {
         reqwest::get(url).await.unwrap().json().await.unwrap()
     }
 
-    /// The newest mail to `to` with that subject, as soon as one arrives.
+    /// Waits for a mail to `to` with that subject; returns the newest.
     pub(crate) async fn wait_for(&self, to: &str, subject: &str) -> Mail {
         self.wait_for_several(to, subject, 1).await.swap_remove(0)
     }
 
-    /// All mails to `to` with that subject, as soon as there are `count`, the newest first.
+    /// Waits for `count` mails to `to` with that subject; returns all, newest first.
     pub(crate) async fn wait_for_several(&self, to: &str, subject: &str, count: usize) -> Vec<Mail> {
         let arrived = async {
             loop {
@@ -179,7 +179,7 @@ impl Shop {
         }
     }
 
-    /// Starts one more replica on the same database, until the token is dropped; returns its URL.
+    /// Starts one more replica on the same database and returns its URL; it runs until the guard is dropped.
     pub(crate) async fn another_replica(&self) -> (String, DropGuard) {
         let stop = CancellationToken::new();
         (start(self.args.clone(), stop.clone()).await, stop.drop_guard())

@@ -54,7 +54,7 @@ async fn a_link_makes_one_member_however_often_it_is_pressed_and_not_after_it_ex
         .await
         .unwrap();
     assert_eq!(members, 1);
-    // For a while, and not for an account that is gone.
+    // This holds only for a while, and not for a deleted account.
     shop.execute("UPDATE followed_links SET expires_at = now()").await;
     verify(&token).await.expect_problem(410, "link-invalid");
     shop.execute("UPDATE followed_links SET expires_at = now() + interval '1 hour'").await;
@@ -89,7 +89,7 @@ async fn the_page_behind_the_link_confirms_by_a_form_and_answers_browsers_with_a
     let done = answer(press()).await;
     assert_eq!(done.status, 200);
     assert!(done.body.contains("Your address is confirmed"), "{}", done.body);
-    // M12: pressed twice, it is done; so says the page behind the link as well.
+    // M12: pressing twice is fine, and the page behind the link says so too.
     let again = answer(press()).await;
     assert_eq!(again.status, 200);
     assert!(again.body.contains("Your address is confirmed already"), "{}", again.body);
@@ -130,7 +130,7 @@ async fn known_and_unknown_addresses_are_answered_alike() {
     assert_eq!((known.status, &known.body), (unknown.status, &unknown.body));
     shop.mail.wait_for("ada@example.com", "You already have an account").await;
 
-    // Three kinds of "no": wrong password, not confirmed, nobody.
+    // Three kinds of "no": wrong password, not confirmed, not a member.
     let refusals = [
         shop.log_in_with("ada@example.com", "not the right one").await,
         shop.log_in_with("bob@example.com", PASSWORD).await,
@@ -156,7 +156,7 @@ async fn refusing_an_unknown_address_takes_as_long_as_a_wrong_password() {
         fastest
     };
     let (known, unknown) = (fastest("ada@example.com").await, fastest("eve@example.com").await);
-    // Without the dummy hash the ratio is beyond ten.
+    // Without the dummy hash the ratio would be more than ten.
     assert!(unknown * 2 > known && known * 2 > unknown, "known {known:?}, unknown {unknown:?}");
 }
 

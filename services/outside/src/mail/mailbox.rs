@@ -1,4 +1,4 @@
-//! The mails kept in memory: newest first, the oldest dropped when there are too many.
+//! The mails kept in memory, newest first; the oldest are dropped when there are too many.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,29 +7,29 @@ use mail_parser::MessageParser;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-/// Mails kept at most, and the bytes their text may take together.
+/// The most mails to keep, and the most bytes that their text may take together.
 const MAX_MAILS: usize = 10_000;
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// One mail as its reader sees it: addresses from the SMTP envelope, the rest from the message.
+/// One mail as its reader sees it. Addresses come from the SMTP envelope, the rest from the message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Mail {
     pub from: String,
     pub to: Vec<String>,
     pub subject: String,
-    /// Decoded `text/plain` part, empty when there is none.
+    /// The decoded `text/plain` part; empty if there is none.
     pub text: String,
-    /// Decoded `text/html` part.
+    /// The decoded `text/html` part.
     pub html: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     pub received_at: OffsetDateTime,
 }
 
 impl Mail {
-    /// Reads a raw RFC 5322 message; what is not understood stays empty, since a sink shows what came.
+    /// Reads a raw RFC 5322 message. What it does not understand stays empty, because a sink shows what came.
     pub(super) fn parse(from: String, to: Vec<String>, raw: &[u8]) -> Self {
         let message = MessageParser::default().parse(raw).unwrap_or_default();
-        // `body_text` and `body_html` convert one kind into the other; only real parts count here.
+        // `body_text` and `body_html` convert one kind into the other; here only real parts count.
         let has_html = message.html_bodies().any(mail_parser::MessagePart::is_text_html);
         let has_text = message.text_bodies().any(|part| part.is_text() && !part.is_text_html());
         Self {
@@ -71,7 +71,7 @@ impl Mailbox {
         }
     }
 
-    /// Newest first; all of them, or those sent to `recipient` (in any case).
+    /// Newest first: all mails, or those sent to `recipient` (in any case).
     pub(super) fn list(&self, recipient: Option<&str>) -> Vec<Mail> {
         let kept = self.lock();
         let wanted = |mail: &&Mail| recipient.is_none_or(|recipient| mail.is_to(recipient));
@@ -82,7 +82,7 @@ impl Mailbox {
         *self.lock() = Kept::default();
     }
 
-    /// A panic while holding the lock cannot leave the list half-changed in a way a sink cares about.
+    /// A panic under the lock cannot leave the list half-changed in a way that matters to a sink.
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! The SMTP server: one task per connection moves bytes, [`session`] decides what they mean.
+//! The SMTP server: one task per connection moves bytes, and [`session`] decides what they mean.
 
 mod lines;
 mod session;
@@ -16,10 +16,10 @@ use self::lines::{Line, Lines};
 use self::session::{Next, Reply, Session};
 use super::mailbox::{Mail, Mailbox};
 
-/// One mail, dots and line ends included.
+/// The largest mail, including dots and line ends.
 const MAX_MAIL_BYTES: usize = 1024 * 1024;
 const MAX_CONNECTIONS: usize = 100;
-/// RFC 5321 (4.5.3.2.7) lets a server hang up on a client that says nothing for five minutes.
+/// RFC 5321 (4.5.3.2.7) lets a server hang up on a client that is silent for five minutes.
 const IDLE_LIMIT: Duration = Duration::from_mins(5);
 
 pub(super) async fn serve(
@@ -41,7 +41,7 @@ pub(super) async fn serve(
         let stop = stop.clone();
         tokio::spawn(async move {
             let _place = place;
-            // A connection dies with the server, as it would with the real one.
+            // A connection dies with the server, as with a real one.
             let ended = tokio::select! {
                 () = stop.cancelled() => return,
                 ended = converse(stream, &mailbox) => ended,
@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    /// Says `script` to a served connection and returns everything the server answered.
+    /// Sends `script` to a served connection and returns everything that the server answered.
     async fn talk(mailbox: &Mailbox, script: &[u8]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -132,7 +132,7 @@ mod tests {
             (mail.from.as_str(), mail.to.as_slice()),
             ("a@example.com", &["b@example.com".to_owned()][..])
         );
-        // A bare line feed ends no line, so `\n.\n` cannot smuggle a second mail in (CVE-2023-51764).
+        // A bare line feed does not end a line, so `\n.\n` cannot smuggle in a second mail (CVE-2023-51764).
         assert_eq!(mail.text.trim_end().replace("\r\n", "|"), ".one|..two|bare\n.\nline end");
     }
 

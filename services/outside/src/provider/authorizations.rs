@@ -36,7 +36,7 @@ async fn authorize(
     Ok(answer_or_not(&provider, outcome).await)
 }
 
-/// Answers with the charge.
+/// Returns the charge.
 async fn capture(
     State(provider): State<Arc<Provider>>,
     Path(id): Path<String>,

@@ -1,7 +1,7 @@
-//! Signed call-backs: what the provider tells the shop by itself.
+//! Signed call-backs: what the provider tells the shop on its own.
 //!
-//! A call-back is sent until it is answered 2xx, a few times with growing pauses. The settings decide
-//! whether each goes out twice, and how late; jitter mixes up their order.
+//! A call-back is repeated a few times, with growing pauses, until it gets a 2xx answer. The settings decide
+//! whether each is sent twice and how late; jitter mixes up their order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const ATTEMPTS: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const AT_ONCE: usize = 32;
 
-/// What a call-back tells.
+/// The content of a call-back.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Subject {
@@ -84,7 +84,7 @@ struct Job {
 pub(super) struct CallbackSender(mpsc::UnboundedSender<Job>);
 
 impl CallbackSender {
-    /// Sends what `settings` ask for: nothing, one call-back, or two.
+    /// Sends what `settings` call for: nothing, one call-back, or two.
     pub(super) fn tell(&self, subject: Subject, settings: &Settings) {
         let Some(url) = &settings.callback_url else { return };
         let kind = subject.kind();
@@ -96,7 +96,7 @@ impl CallbackSender {
         };
         for _ in 0..=u32::from(settings.duplicate_callbacks) {
             let delay = Duration::from_millis(rand::random_range(0..=settings.callback_jitter_ms));
-            // The receiver ends with the process: then nobody waits for call-backs either.
+            // The receiver ends with the process, and then nobody waits for call-backs either.
             let _ = self.0.send(Job { url: url.clone(), body: body.clone(), delay });
         }
     }

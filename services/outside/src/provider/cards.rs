@@ -1,12 +1,12 @@
-//! From a card number to the token that stands for it. The number goes no further than this.
+//! From a card number to the token that replaces it. The number goes no further than this.
 
 use super::callbacks::keyed_digest;
 
-/// The card number that stands for a card the bank refuses.
+/// The number of a card that the bank refuses.
 const DECLINED_CARD: &str = "4000000000000002";
 
-/// The token of a card, the same each time; `None` when this is no card number. Spaces and hyphens
-/// between digits are fine.
+/// The token of a card, the same each time; `None` if this is not a card number. Spaces and hyphens between
+/// digits are allowed.
 pub(super) fn token(secret: &str, card_number: &str) -> Option<String> {
     let number: String = card_number.chars().filter(|c| !matches!(c, ' ' | '-')).collect();
     if !is_card_number(&number) {
@@ -17,7 +17,7 @@ pub(super) fn token(secret: &str, card_number: &str) -> Option<String> {
     Some(format!("tok_{declined}{}", &digest[..32]))
 }
 
-/// Length and Luhn check digit.
+/// Checks the length and the Luhn check digit.
 fn is_card_number(number: &str) -> bool {
     if !(12..=19).contains(&number.len()) || !number.bytes().all(|b| b.is_ascii_digit()) {
         return false;

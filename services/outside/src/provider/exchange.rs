@@ -15,7 +15,7 @@ use super::records::ChargeRequest;
 use super::refused::Refused;
 use super::settings::Settings;
 
-/// How long an answer that never comes keeps the connection open.
+/// If an answer never comes, the connection stays open this long.
 const SILENCE: Duration = Duration::from_mins(2);
 
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, Refused> {
@@ -30,8 +30,8 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, Refused> {
     Ok(key.to_owned())
 }
 
-/// Decides after the set delay, and tells the shop of what is new. A client that hangs up meanwhile does
-/// not stop the decision: that is why a time-out tells a shop nothing.
+/// Decides after the set delay, and tells the shop what is new. The decision goes on even if the client hangs
+/// up meanwhile: that is why a time-out tells a shop nothing.
 pub(super) async fn after_delay<T: Clone + Into<Subject> + Send + 'static>(
     provider: &Arc<Provider>,
     decide: impl FnOnce(&Provider, &Settings) -> Result<Outcome<T>, Refusal> + Send + 'static,
@@ -68,7 +68,7 @@ pub(super) fn answer<T: Serialize>(outcome: Outcome<T>) -> Response {
     (status, Json(outcome.value)).into_response()
 }
 
-/// Made but not answered, as often as the settings say.
+/// Answers, or stays silent about what was made, as often as the settings say.
 pub(super) async fn answer_or_not<T: Serialize>(provider: &Provider, outcome: Outcome<T>) -> Response {
     if outcome.is_new && rand::random_bool(provider.settings().timeout_after_charging_rate) {
         return never_answer(provider).await;
@@ -76,7 +76,7 @@ pub(super) async fn answer_or_not<T: Serialize>(provider: &Provider, outcome: Ou
     answer(outcome)
 }
 
-/// Whether what is asked for makes sense.
+/// Whether the request makes sense.
 pub(super) fn check(request: &ChargeRequest) -> Result<(), Refused> {
     if !request.token.starts_with("tok_") {
         return Err(Refused::field("token", "must come from /v1/tokens"));
@@ -93,7 +93,7 @@ pub(super) fn check(request: &ChargeRequest) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Why the bank refuses this card this time, if it does.
+/// Why the bank refuses this card this time; `None` if it does not.
 pub(super) fn decline(request: &ChargeRequest, settings: &Settings) -> Option<&'static str> {
     if request.token.starts_with("tok_declined") {
         return Some("card_declined");

@@ -1,5 +1,5 @@
-//! The provider's HTTP interface: tokens, charges, refunds, voids, lists, and `/control`; authorizations
-//! have a file of their own.
+//! The provider's HTTP interface: tokens, charges, refunds, voids, lists, and `/control`. Authorizations have
+//! their own file.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -51,7 +51,7 @@ struct Card {
     card_number: String,
 }
 
-/// The same card gives the same token; the number is forgotten when this returns.
+/// The same card gives the same token. The number is forgotten when this returns.
 async fn tokenize(
     State(provider): State<Arc<Provider>>,
     Body(card): Body<Card>,
@@ -103,7 +103,7 @@ struct VoidRequest {
     reference: String,
 }
 
-/// The charge that came first, or the promise that none will come.
+/// The charge that was made first, or the promise that none will follow.
 #[derive(Serialize)]
 struct Voided {
     reference: String,

@@ -1,5 +1,5 @@
-//! The state file: one JSON line per change, appended before the change is answered, read back at
-//! start. A line cut short by a crash was never answered and is dropped.
+//! The state file: one JSON line per change, appended before the change is answered and read back at start. A
+//! line that a crash cut short was never answered, so it is dropped.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -47,7 +47,7 @@ pub(super) enum Entry {
 pub(super) struct Journal(File);
 
 impl Journal {
-    /// Opens the file at `path`, and tells `replay` of every change in it, in the order they were made.
+    /// Opens the file at `path` and passes every change in it to `replay`, in their order.
     pub(super) fn open(path: &Path, mut replay: impl FnMut(Entry)) -> anyhow::Result<Self> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut reader = BufReader::new(&file);
@@ -62,7 +62,7 @@ impl Journal {
         Ok(Self(file))
     }
 
-    /// A simulator that cannot write goes on from memory, and says so.
+    /// A simulator that cannot write continues from memory, and says so.
     pub(super) fn append(&mut self, entry: &Entry) {
         let written = serde_json::to_string(entry)
             .map_err(std::io::Error::from)

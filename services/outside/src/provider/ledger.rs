@@ -1,10 +1,10 @@
 //! The provider's books: charges, their refunds, money set aside, and references closed for charging.
 //!
-//! The rules are the ones shops rely on. The same idempotency key gives the same charge, and with
-//! another body it is refused. Refunds of a charge never add up to more than the charge. A voided
-//! reference takes no charge any more and sets nothing aside, which gives a shop that lost an answer a
-//! final one. The provider does not check that a reference is charged once: that is the shop's promise, and the list
-//! of charges is where a test can see it kept.
+//! The rules are those that shops rely on. The same idempotency key gives the same charge; with another body
+//! it is refused. Refunds of a charge never add up to more than the charge. A voided reference accepts no
+//! more charges and no authorizations, which gives a shop that lost an answer a final one. The provider does
+//! not check that a reference is charged only once: that is the shop's promise, and the list of charges is
+//! where a test can check it.
 
 mod authorizations;
 mod book;
@@ -24,9 +24,9 @@ use self::call::{digest, request_digest};
 use super::journal::{Entry, Journal};
 use super::records::{Authorization, AuthorizationStatus, Charge, ChargeRequest, ChargeStatus, Refund};
 
-/// What the ledger keeps a book of and shows in a list.
+/// Records that have a book in the ledger and appear in a list.
 pub(super) trait Listed: Booked {
-    /// Why there is nothing under an id.
+    /// The refusal if there is nothing under an id.
     const UNKNOWN: Refusal;
 
     fn book(ledger: &Ledger) -> &Book<Self>;
@@ -38,7 +38,7 @@ pub(super) struct Ledger {
     refunds_by_key: HashMap<String, (u64, Refund)>,
     authorizations: Authorizations,
     voided: HashSet<String>,
-    /// Keeps ids of two runs without a state file apart.
+    /// Distinguishes ids of two runs without a state file.
     run: u32,
     journal: Option<Journal>,
 }
@@ -57,7 +57,7 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// The books as the state file at `path` has them. From now on every change is also appended to it.
+    /// The books from the state file at `path`. From now on every change is also appended to it.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let mut ledger = Self::default();
         let journal = Journal::open(path, |entry| ledger.replay(entry))?;
@@ -65,7 +65,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Makes the charge, unless `key` has made it before. `decline` is why the bank would refuse.
+    /// Makes the charge, unless `key` has already made it. `decline` is why the bank would refuse.
     pub(super) fn charge(
         &mut self,
         key: &str,
@@ -92,8 +92,8 @@ impl Ledger {
         Ok(Outcome { value: charge, is_new: true })
     }
 
-    /// Closes `reference` for charging and returns the charge that got there first, if one did. What is
-    /// set aside for it is given up.
+    /// Closes `reference` for charging, and returns the charge if one was made first. Money set aside for it
+    /// is given up.
     pub(super) fn void(&mut self, reference: &str) -> Option<Charge> {
         let charged =
             self.charges.of(reference).into_iter().find(|charge| charge.status == ChargeStatus::Succeeded);
@@ -103,7 +103,7 @@ impl Ledger {
         charged
     }
 
-    /// Gives back `amount` minor units, or what is left when `None`.
+    /// Refunds `amount` minor units; `None` refunds what is left.
     pub(super) fn refund(
         &mut self,
         key: &str,
@@ -124,7 +124,7 @@ impl Ledger {
         }
         let refundable = charge.amount - charge.refunded;
         let amount = amount.unwrap_or(refundable);
-        // A free order's charge of nothing can be refunded all the same: nothing.
+        // A free order has a charge of nothing. That can be refunded too: nothing.
         let nothing_left = refundable == 0 && charge.amount > 0;
         if amount > refundable || nothing_left {
             return Err(Refusal::ExceedsCharge { refundable });
@@ -141,8 +141,8 @@ impl Ledger {
         Ok(Outcome { value: refund, is_new: true })
     }
 
-    /// Sets money aside, unless `key` has done so before: then the answer is what became of it.
-    /// `decline` is why the bank would refuse.
+    /// Sets money aside, unless `key` has already done so; then the answer is what became of it. `decline` is
+    /// why the bank would refuse.
     pub(super) fn authorize(
         &mut self,
         key: &str,
@@ -175,7 +175,7 @@ impl Ledger {
         Ok(Outcome { value: authorization, is_new: true })
     }
 
-    /// Makes a charge of what is set aside; answers with that charge when `key` has made it before.
+    /// Charges what is set aside; returns the same charge if `key` has already made it.
     pub(super) fn capture(&mut self, key: &str, id: &str) -> Result<Outcome<Charge>, Refusal> {
         let digest = digest(&["capture", id]);
         let repeated = self.authorizations.is_repeated(key, digest)?;
@@ -239,7 +239,7 @@ impl Ledger {
         self.replay(entry);
     }
 
-    /// Takes over a change that was decided before, now or in an earlier run.
+    /// Applies a change that was decided before, now or in an earlier run.
     fn replay(&mut self, entry: Entry) {
         match entry {
             Entry::Charge { key, digest, charge } => {

@@ -1,4 +1,4 @@
-//! What the provider has booked, one by one and in pages: where a shop that lost an answer can look.
+//! What the provider has booked, one by one and in pages. A shop that lost an answer can look here.
 
 use std::sync::Arc;
 

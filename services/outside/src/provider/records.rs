@@ -1,15 +1,15 @@
-//! What the books are about: authorizations, charges, refunds.
+//! The records in the books: authorizations, charges, refunds.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-/// One attempt to take money from a card, final once it exists.
+/// One attempt to take money from a card; final once it exists.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Charge {
     pub id: String,
-    /// What the shop calls it.
+    /// The shop's own name for it.
     pub reference: String,
-    /// What it was captured from; absent when it was made in one call.
+    /// The authorization it was captured from; absent if it was made in one call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization_id: Option<String>,
     pub status: ChargeStatus,
@@ -31,22 +31,22 @@ pub enum ChargeStatus {
     Declined,
 }
 
-/// Money of a card set aside for the shop, which then captures or voids it.
+/// Money on a card set aside for the shop, which then captures or voids it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Authorization {
     pub id: String,
-    /// What the shop calls it.
+    /// The shop's own name for it.
     pub reference: String,
     pub status: AuthorizationStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Minor units: what was asked to be set aside, and what became of it.
+    /// In minor units: what was to be set aside, and below what was captured, voided and refunded.
     pub amount: i64,
     pub captured: i64,
     pub voided: i64,
     pub refunded: i64,
     pub currency: String,
-    /// What the capture made.
+    /// The charge that the capture made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub charge_id: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
@@ -56,7 +56,7 @@ pub struct Authorization {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthorizationStatus {
-    /// Set aside, neither captured nor voided yet.
+    /// Set aside, and neither captured nor voided yet.
     Authorized,
     Declined,
     Captured,
@@ -76,7 +76,7 @@ pub struct Refund {
     pub created_at: OffsetDateTime,
 }
 
-/// What a shop asks to be charged, or set aside.
+/// What a shop wants to charge or set aside.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChargeRequest {

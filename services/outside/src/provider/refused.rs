@@ -1,4 +1,4 @@
-//! Requests the provider does not accept, and the reading of bodies that leads to some of them.
+//! Requests that the provider does not accept, and the reading of bodies that finds some of them.
 
 use std::sync::Arc;
 
@@ -78,7 +78,8 @@ impl From<Refusal> for Refused {
     }
 }
 
-/// A JSON body. What is wrong with it is told by position, never by quoting it: it may hold a card.
+/// A JSON body. An error names the position of what is wrong and never quotes it, because it may contain a
+/// card number.
 pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<Arc<Provider>> for Body<T> {

@@ -1,18 +1,18 @@
-//! What the simulator does wrong on purpose, set at run time by `PUT /control`.
+//! What the simulator does wrong on purpose; `PUT /control` sets it at run time.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The current misbehaviour. The default is a fast provider that does everything right.
+/// The current misbehaviour. By default the provider is fast and does everything right.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Settings {
-    /// Every authorization, capture, charge and refund takes this long before it is decided.
+    /// The delay before every authorization, capture, charge and refund is decided.
     pub delay_ms: u64,
-    /// Share of authorizations and charges declined at random, 0 to 1.
+    /// Share of authorizations and charges that are declined at random, 0 to 1.
     pub decline_rate: f64,
-    /// Share of new authorizations, captures and charges that are made but never answered, 0 to 1. A
-    /// repeat is answered.
+    /// Share of new authorizations, captures and charges that are made but never answered, 0 to 1. A repeat
+    /// is answered.
     pub timeout_after_charging_rate: f64,
     /// Sends every call-back twice.
     pub duplicate_callbacks: bool,
@@ -20,11 +20,11 @@ pub struct Settings {
     pub callback_jitter_ms: u64,
     /// Answers every request of `/v1` with 503.
     pub outage: bool,
-    /// Where call-backs go; none are sent without it.
+    /// Where to send call-backs; none are sent without it.
     pub callback_url: Option<String>,
 }
 
-/// The body of `PUT /control`: fields left out keep their value.
+/// The body of `PUT /control`. Fields that are left out keep their values.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
@@ -43,7 +43,7 @@ impl Settings {
         Duration::from_millis(self.delay_ms)
     }
 
-    /// Takes over what `change` names, or says which field is out of range.
+    /// Applies what `change` names, or says which field is out of range.
     pub(super) fn apply(&mut self, change: Change) -> Result<(), &'static str> {
         let rate_is_sane = |rate: Option<f64>| rate.is_none_or(|r| (0.0..=1.0).contains(&r));
         if !rate_is_sane(change.decline_rate) {

@@ -1,17 +1,17 @@
-//! `/api/v1/payments/callbacks`: what the provider tells by itself.
+//! `/api/v1/payments/callbacks`: what the provider reports on its own.
 //!
 //! ```text
 //! signature ──> content ──> our payment ──> the provider's own record ──> settled
 //!     401         422          409                   409, 503
 //! ```
-//! A signature says who speaks and not that it is true: secrets leak, and providers make mistakes. So a
-//! call-back is a hint. What it tells must be the payment's own amount and currency, and the provider
-//! is asked for its record, which is what counts. What does not fit settles nothing: it is a
-//! [dispute](crate::domain::dispute) that somebody is told about.
+//! A signature says who speaks, not that it is true: secrets leak, and providers make mistakes. So a
+//! call-back is only a hint. Its amount and currency must be the payment's own, and we ask the provider for
+//! its record, which is what counts. What does not fit settles nothing: it becomes a
+//! [dispute](crate::domain::dispute) for a person to look at.
 //!
-//! A call-back may come twice, late, or before the answer to the call it is about: settling is idempotent
-//! and a settled payment never changes, so whichever comes first counts. Kinds that settle nothing are
-//! taken and passed over, as providers add kinds.
+//! A call-back may come twice, late, or before the answer to the call it is about. Settling is idempotent and
+//! a settled payment never changes, so whichever comes first counts. Kinds that settle nothing are accepted
+//! and ignored, because providers add kinds.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ use crate::store::disputes::{self, Claimed};
 mod refunds;
 
 const SIGNATURE: &str = "provider-signature";
-/// How long the answer to the call that a call-back is about has to arrive by itself.
+/// A call-back is about a call of ours. How long that call's own answer has to arrive.
 const ANSWER_COMES_FIRST: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize, ToSchema)]
@@ -107,7 +107,7 @@ enum Told {
     Authorization(Authorization),
 }
 
-/// A payment, and what became of it by the provider's own record.
+/// A payment, and what became of it according to the provider's own record.
 struct Believed {
     payment_id: Uuid,
     progress: Progress,
@@ -120,8 +120,8 @@ enum Judged {
 }
 
 impl Told {
-    /// `None` for what settles nothing: other kinds, and what we have given up ourselves, which is settled
-    /// by whoever gave it up, who knows why.
+    /// `None` for what settles nothing: other kinds, and what we gave up ourselves. Whoever gave it up
+    /// settles it and knows why.
     fn read(kind: &str, data: Value) -> serde_json::Result<Option<Self>> {
         Ok(match kind {
             "charge.succeeded" | "charge.declined" => {
@@ -142,7 +142,7 @@ impl Told {
         }
     }
 
-    /// Whether it says that money was taken.
+    /// Whether it says that the provider took money.
     fn is_money(&self) -> bool {
         matches!(self, Self::Charge(charge) if charge.status == ChargeStatus::Succeeded)
     }
@@ -172,7 +172,7 @@ impl Told {
     }
 }
 
-/// Compares what was told with the payment, and with the provider's record of it.
+/// Compares the call-back with the payment and with the provider's record of it.
 async fn believe(app: &App, order: Uuid, payment: Option<Claimed>, told: Told) -> Result<Judged> {
     let claim = told.claim();
     let Some(payment) = payment else {
@@ -219,8 +219,8 @@ async fn settle(app: &App, callback_id: &str, believed: Believed) -> Result<Stat
         Progress::Authorized { authorization_id } => {
             charging::authorize(&mut tx, &[(id, authorization_id)]).await? > 0
         }
-        // That a card was declined may be told of an earlier request of the same order: the answer to our own call
-        // says which.
+        // A declined card may belong to an earlier request of the same order; the answer to our own call says
+        // which.
         Progress::Settled(Settlement::Failed { .. } | Settlement::Voided { .. }) => {
             charging::look_again(&mut tx, id, ANSWER_COMES_FIRST).await?;
             tx.commit().await?;
@@ -232,7 +232,7 @@ async fn settle(app: &App, callback_id: &str, believed: Believed) -> Result<Stat
     Ok(taken(if moved_on { "settled" } else { "settled before" }))
 }
 
-/// Settles nothing, and tells a person.
+/// Settles nothing, and alerts a person.
 async fn refuse(app: &App, dispute: &Dispute) -> Result<StatusCode> {
     disputes::record(&mut *app.pool.acquire().await?, dispute).await?;
     metrics::counter!("payment_callbacks_total", "outcome" => "disputed").increment(1);
@@ -253,6 +253,6 @@ fn taken(outcome: &'static str) -> StatusCode {
 
 fn invalid(why: &str) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "callback-invalid", "The call-back cannot be read")
-        // It may quote what could not be read, whole.
+        // It may quote the whole text that could not be read.
         .detail(wire::message(why))
 }

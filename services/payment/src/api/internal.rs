@@ -1,5 +1,5 @@
-//! `/internal/v1`: what order asks before it takes a payment, and what a person has to look at. Open to holders of
-//! the shop's token alone.
+//! `/internal/v1`: what order asks before it takes a payment, and what a person has to look at. It is open
+//! only to holders of the shop's token.
 
 use axum::Router;
 use axum::extract::State;
@@ -17,7 +17,7 @@ use crate::store::methods;
 
 const MOST_DIFFERENCES: i64 = 1_000;
 
-/// Without a token there is no door.
+/// Without a token these paths do not exist.
 pub(super) fn router(app: App, token: Option<Token>) -> Router {
     let Some(token) = token else { return Router::new() };
     let routes = Router::new()
@@ -27,7 +27,7 @@ pub(super) fn router(app: App, token: Option<Token>) -> Router {
     internal::guarded(routes, token)
 }
 
-/// What the reconciliation found and what of the provider was not believed, newest first.
+/// What the reconciliation found and which of the provider's claims we did not believe, newest first.
 async fn differences(State(app): State<App>, Query(query): Query<Newest>) -> Result<Json<Differences>> {
     if !(1..=MOST_DIFFERENCES).contains(&query.limit) {
         let detail = format!("must be from 1 to {MOST_DIFFERENCES}");

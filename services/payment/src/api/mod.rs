@@ -1,4 +1,4 @@
-//! `payment`: what members see and keep, and what the provider calls back.
+//! `payment`: what members see and keep, and the provider's call-backs.
 
 mod callbacks;
 mod internal;
@@ -96,13 +96,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Service::start(&listen, service(args)).await
 }
 
-/// The process, put together and its schema up to date.
+/// Puts the process together and brings its schema up to date.
 pub async fn service(args: Args) -> anyhow::Result<Service> {
     let pool = args.database.connect().await?;
     config::migrate(&pool, &MIGRATIONS).await?;
     let verifier = Verifier::from_jwks_url(&args.auth)?;
     let secrets = Secrets::new(args.payment_provider_secret, args.payment_provider_previous_secret);
-    // What is answered later than a request may take is of no use.
+    // An answer that comes later than a request may take is useless.
     let timeout = Duration::from_millis(args.payment_provider_timeout_ms).min(LONGEST_LOOK_UP);
     let app = App {
         pool: pool.clone(),

@@ -1,12 +1,12 @@
-//! How long to wait before the provider is asked again.
+//! How long to wait before asking the provider again.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// The pause after the `attempt`-th try (counted from 1): doubling from 200 ms to 30 s, and up to
-/// half of it again by `jitter` (0 to 1), so that payments that failed together do not return together.
+/// The pause after the `attempt`-th try (counted from 1). It doubles from 200 ms to 30 s. `jitter` (0 to 1)
+/// adds up to half of it, so that payments that failed together do not return together.
 pub fn pause_after(attempt: i32, jitter: f64) -> Duration {
     let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(0).min(16);
     let pause = FIRST.saturating_mul(1 << doublings).min(LONGEST);

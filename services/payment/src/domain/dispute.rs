@@ -1,36 +1,36 @@
-//! What the provider says about a payment and cannot be true of it.
+//! What the provider says about a payment and what cannot be true of it.
 //!
-//! A payment is believed to be charged only when the amount, the currency and the order are its own.
-//! Anything else is a dispute: it settles nothing, is written down beside the differences of the
-//! reconciliation, and somebody has to look at it.
+//! We believe that a payment was charged only if the amount, the currency and the order are its own. Anything
+//! else is a dispute: it settles nothing, is recorded beside the differences of the reconciliation, and a
+//! person has to look at it.
 
 use uuid::Uuid;
 
-/// A claim that was not believed.
+/// A claim that we did not believe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dispute {
     pub kind: Kind,
     /// The order, in the provider's words.
     pub reference: String,
-    /// The charge or the authorization that it is about.
+    /// The charge or the authorization in question.
     pub provider_id: String,
     pub payment_id: Option<Uuid>,
     /// For whoever looks into it.
     pub detail: String,
 }
 
-/// The kinds share their names with those of the reconciliation where both can find them.
+/// Kinds that the reconciliation can find too have the same names there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Another amount or currency than the payment's.
+    /// The amount or currency is not the payment's.
     AmountDiffers,
     /// Money for an order that has no payment.
     ChargeWithoutPayment,
     /// Money for a payment that has failed or was voided.
     ChargeOfUnpaidPayment,
-    /// Money for a payment that another charge has paid.
+    /// Money for a payment that another charge has already paid.
     OrderChargedTwice,
-    /// The provider itself does not know what was told in its name.
+    /// The provider itself does not know what was claimed in its name.
     UnknownToProvider,
     /// The provider itself says something else.
     ProviderDiffers,
@@ -60,7 +60,7 @@ pub struct Claim<'a> {
 }
 
 impl Claim<'_> {
-    /// Why this money cannot be that of the payment `payment_id` of `amount`, if it cannot.
+    /// Why this money cannot be for the payment `payment_id` of `amount`; `None` if it can.
     pub fn against(&self, payment_id: Uuid, order: Uuid, amount: i64, currency: &str) -> Option<Dispute> {
         let kind = if self.reference != order.to_string() {
             Kind::ProviderDiffers

@@ -9,7 +9,8 @@ pub const MOST_PER_MEMBER: i64 = 20;
 const LONGEST_TOKEN: usize = 128;
 const LABEL: Text = Text::line(64);
 
-/// The label of a new method as it is kept, `None` without one; or every rule that the method breaks.
+/// The label of a new method in the form to store it, `None` without one; or every rule that the method
+/// breaks.
 pub fn check(provider_token: &str, label: Option<&str>) -> Result<Option<String>, Vec<FieldError>> {
     let mut broken = Vec::new();
     let is_token = provider_token.strip_prefix("tok_").is_some_and(|rest| {
@@ -32,7 +33,7 @@ pub fn check(provider_token: &str, label: Option<&str>) -> Result<Option<String>
     if broken.is_empty() { Ok(label) } else { Err(broken) }
 }
 
-/// Digits in a row, not counting what people write between groups of them.
+/// The longest row of digits, ignoring what people write between groups of them.
 fn longest_digit_run(text: &str) -> usize {
     let (mut longest, mut run) = (0, 0);
     for character in text.chars().filter(|c| !matches!(c, ' ' | '-' | '.')) {

@@ -7,15 +7,15 @@
 //!     │   surely unsent            └─────────────────────> voided    (deadline passed or order
 //!     └──> failed (no payment method), voided                         released, surely not charged)
 //! ```
-//! Each state says what the provider may have seen: nothing (`requested`), the first call
-//! (`processing`), no more than that and money is set aside (`authorized`), the capture (`capturing`).
-//! That decides what may be done without asking the provider. With automatic capture the first call
-//! is the only one: `processing` goes to `succeeded`.
+//! Each state says what the provider may have seen: nothing (`requested`), the first call (`processing`),
+//! only the first call, so that money is set aside (`authorized`), the capture (`capturing`). That decides
+//! what we may do without asking the provider. With automatic capture the first call is the only one:
+//! `processing` goes to `succeeded`.
 //!
-//! An order has one payment. When it failed, and the provider surely holds and takes nothing for it, the
-//! buyer may ask again with another card: it begins anew as `requested`, under another key. So one
-//! request is under way at a time, whatever cards were tried before. A payment of nothing has succeeded
-//! from the start.
+//! An order has one payment. If it failed, and the provider surely holds and takes nothing for it, the buyer
+//! may ask again with another card. The payment then starts again as `requested`, under another key. So only
+//! one request is active at a time, whatever cards were tried before. A payment of nothing has succeeded from
+//! the start.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -71,30 +71,31 @@ impl PaymentState {
 
 /// Why a payment did not become a charge, in the words of `payment.failed`.
 pub mod reason {
-    /// The method is not there or is somebody else's, or the member has no default.
+    /// The method does not exist or belongs to somebody else, or the member has no default.
     pub const PAYMENT_METHOD_UNKNOWN: &str = "payment_method_unknown";
     /// It was not charged before its `pay_by`.
     pub const DEADLINE: &str = "deadline";
-    /// The order was released first.
+    /// The order was released before it was charged.
     pub const ORDER_RELEASED: &str = "order_released";
     /// The provider declined without saying why.
     pub const DECLINED: &str = "declined";
     /// The provider refused the request itself, for instance an unknown token.
     pub const PROVIDER_REFUSED: &str = "provider_refused";
-    /// The provider answered about other money than it was asked for: nobody knows what it took.
+    /// The provider answered about a different amount than we asked for: nobody knows what it took.
     pub const ANSWER_DIFFERS: &str = "answer_differs";
 }
 
-/// Why money did not go back, or went back unasked, in the words of `payment.refund_failed`; or the provider's own code.
+/// Why money did not go back, or went back unasked, in the words of `payment.refund_failed`; otherwise the
+/// provider's own code.
 pub mod refund_reason {
-    /// More than what was captured and has not been refunded, nor is about to be.
+    /// More than was captured and is neither refunded nor about to be.
     pub const EXCEEDS_CAPTURED: &str = "exceeds_captured";
-    /// Nobody here asked for it: the provider gave it back by itself.
+    /// Nobody here asked for it: the provider gave it back on its own.
     pub const BY_PROVIDER: &str = "by_provider";
 }
 
-/// The payment of an order has an id that follows from the order's, so that even a database restored
-/// from an older backup charges with the same idempotency key.
+/// A payment's id follows from its order's id. So even a database restored from an older backup charges with
+/// the same idempotency key.
 pub fn payment_id(order_id: Uuid) -> Uuid {
     const NAMESPACE: Uuid = Uuid::from_u128(0x6d1f_2c4e_8a57_4b0f_9f52_71c0_5d3e_a801);
     Uuid::new_v5(&NAMESPACE, order_id.as_bytes())
@@ -112,13 +113,13 @@ pub fn request_key(payment_id: Uuid, request: i32) -> Uuid {
     if request <= 1 { payment_id } else { call_key(payment_id, &format!("request {request}")) }
 }
 
-/// Likewise the refund asked for by one event.
+/// In the same way, the id of the refund that one event asked for.
 pub fn refund_id(request_id: &str) -> Uuid {
     const NAMESPACE: Uuid = Uuid::from_u128(0x0b9a_6e31_47d2_4c55_8e0d_2f64_93b7_1ca2);
     Uuid::new_v5(&NAMESPACE, request_id.as_bytes())
 }
 
-/// The key of a later call about a payment; the first one has the payment's id.
+/// The key of a later call for a payment; the first one has the payment's id.
 pub fn call_key(payment_id: Uuid, call: &str) -> Uuid {
     Uuid::new_v5(&payment_id, call.as_bytes())
 }
@@ -126,9 +127,10 @@ pub fn call_key(payment_id: Uuid, call: &str) -> Uuid {
 /// How the money is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capture {
-    /// Set aside first, captured then: an order released in between costs nobody a refund.
+    /// Set the money aside first, then capture it: if the order is released in between, nobody needs a
+    /// refund.
     Manual,
-    /// In one call.
+    /// Take the money in one call.
     Automatic,
 }
 
@@ -151,9 +153,9 @@ pub enum Seen {
     Nothing,
     /// The first call, which sets money aside or takes it.
     FirstCall,
-    /// The first call and no more: this authorization holds the money.
+    /// Only the first call: this authorization holds the money.
     Authorization(String),
-    /// Also the capture of this authorization.
+    /// The capture of this authorization as well.
     CaptureOf(String),
 }
 
@@ -168,15 +170,15 @@ pub struct DuePayment {
     pub provider_token: String,
     pub pay_by: OffsetDateTime,
     pub released: bool,
-    /// Which request of the order this is: above 1 when others came to nothing.
+    /// Which request of the order this is: above 1 if earlier ones failed.
     pub request: i32,
     pub capture: Capture,
     pub seen: Seen,
-    /// How many times it was taken up, this one included.
+    /// How many times the payment was taken up, including this one.
     pub attempt: i32,
 }
 
-/// What to do with a due payment. Whatever may have been sent is repeated under the same key.
+/// What to do with a due payment. Whatever may already have been sent is repeated under the same key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Set the money aside.
@@ -185,11 +187,11 @@ pub enum Step {
     Capture(String),
     /// Take the money in one call.
     Charge,
-    /// Too late, but this authorization holds money and surely was not captured: give it up.
+    /// Too late, but this authorization holds money and surely was not captured: void it.
     GiveUp(String),
-    /// Too late, but it may have been charged: have the provider say the last word.
+    /// Too late, but it may have been charged: the provider has the last word.
     Settle,
-    /// Too late, and surely never sent.
+    /// Too late, and surely never sent: void the payment.
     Void,
 }
 
@@ -206,17 +208,17 @@ impl DuePayment {
         }
     }
 
-    /// Why what the provider answered cannot be about this payment, if it cannot.
+    /// Why the provider's answer cannot be about this payment; `None` if it can.
     pub fn dispute(&self, answer: Claim<'_>) -> Option<Dispute> {
         answer.against(self.id, self.order_id, self.amount, &self.currency)
     }
 
-    /// The key of the first call about it.
+    /// The key of the first call for it.
     pub fn key(&self) -> Uuid {
         request_key(self.id, self.request)
     }
 
-    /// Why it is not charged once it is too late.
+    /// The reason for not charging it any more.
     pub fn void_reason(&self) -> &'static str {
         if self.released { reason::ORDER_RELEASED } else { reason::DEADLINE }
     }
@@ -229,7 +231,7 @@ pub enum Settlement {
         charge_id: String,
         charged_at: OffsetDateTime,
     },
-    /// `closed`: nothing may be charged for the order any more. Else it may be asked for again.
+    /// `closed`: the order may not be charged any more. Otherwise the buyer may ask again.
     Failed {
         reason: String,
         closed: bool,
@@ -239,7 +241,7 @@ pub enum Settlement {
     },
 }
 
-/// What an answer of the provider means for a payment.
+/// What the provider's answer means for a payment.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Progress {
     /// Money is set aside; the capture follows.

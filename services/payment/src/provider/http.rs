@@ -1,8 +1,8 @@
 //! The provider over HTTP.
 //!
-//! A call is made once. Whoever makes it repeats it, under the same key and after a pause of its own (see the
-//! worker): so the client neither repeats anything nor opens a circuit, in which payments would run out of the
-//! time that they have although the provider would have taken them.
+//! A call is made once. The caller (see the worker) repeats it under the same key, after a pause that it
+//! chooses. So the client neither retries nor has a circuit breaker: with an open circuit, payments would
+//! miss their deadlines although the provider would have taken them.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ use super::{Authorization, Charge, ChargeOrder, PaymentProvider, ProviderError, 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const IDLE_CONNECTIONS: usize = 512;
 const PAGE: &str = "1000";
-/// The largest answer that is read: a page of charges is some 400 kB.
+/// The largest answer that we read; a page of charges is about 400 kB.
 const LONGEST_ANSWER: usize = 4 << 20;
 
-/// A client with pooled connections; every call ends within its time-out.
+/// A client with pooled connections. Every call ends within its time-out.
 pub struct HttpProvider {
     client: Client,
 }
@@ -86,7 +86,7 @@ struct Refusal {
     message: String,
 }
 
-/// Only the provider itself refuses, in its own words; a gateway in between says nothing about it.
+/// Only the provider itself can refuse, in its own words. A gateway's error says nothing about that.
 fn refusal(error: &CallError) -> Option<Refusal> {
     let CallError::Status { status, whole, .. } = error else { return None };
     let may_succeed_later = matches!(*status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
@@ -96,7 +96,7 @@ fn refusal(error: &CallError) -> Option<Refusal> {
     serde_json::from_slice::<Refusal>(whole).ok().filter(|refusal| wire::is_code(&refusal.code))
 }
 
-/// An HTTP error hides what happened in its causes.
+/// An HTTP error hides the reason in its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -118,13 +118,13 @@ struct RefundMade {
     id: String,
 }
 
-/// A call that moves money, hence has a key.
+/// A call that moves money and so has a key.
 fn moving(key: Uuid, path: impl Into<String>) -> Call {
     Call::post(path).idempotency_key(key.to_string())
 }
 
 impl HttpProvider {
-    /// Something by its id; what the provider says it does not know is `None`.
+    /// Finds something by its id; `None` if the provider says that it does not know it.
     async fn find<T: DeserializeOwned>(
         &self,
         name: &'static str,

@@ -1,8 +1,8 @@
 //! The payment provider as this service sees it.
 //!
-//! Every call may end without an answer, and that is the case the trait is shaped around:
-//! [`ProviderError::Unreachable`] says nothing was sent, [`ProviderError::Unknown`] that it may have
-//! happened. Calls repeat safely: those that move money under their idempotency key, the rest by nature.
+//! Every call may end without an answer, and the trait is built around that: [`ProviderError::Unreachable`]
+//! says that nothing was sent, [`ProviderError::Unknown`] that it may have happened. Every call can be
+//! repeated safely: those that move money under their idempotency key, the others by nature.
 
 mod http;
 pub mod signature;
@@ -19,12 +19,12 @@ pub use http::HttpProvider;
 use crate::domain::dispute::Claim;
 use crate::domain::payment::{Progress, Settlement, reason};
 
-/// What a charge or an authorization is made from.
+/// What we ask to charge or to authorize.
 #[derive(Clone, Debug)]
 pub struct ChargeOrder {
     pub idempotency_key: Uuid,
-    /// How the charge is found again: the order's id, so that the provider's own list shows whether
-    /// an order was charged once.
+    /// The reference to find the charge by: the order's id, so that the provider's own list shows whether an
+    /// order was charged once.
     pub reference: Uuid,
     pub token: String,
     /// Minor units.
@@ -32,7 +32,7 @@ pub struct ChargeOrder {
     pub currency: String,
 }
 
-/// A charge as the provider has it.
+/// A charge, as the provider has it on record.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Charge {
     #[serde(deserialize_with = "wire::id")]
@@ -47,7 +47,7 @@ pub struct Charge {
     pub amount: i64,
     #[serde(deserialize_with = "wire::currency")]
     pub currency: String,
-    /// Minor units given back so far.
+    /// How many minor units went back so far.
     #[serde(default, deserialize_with = "wire::amount")]
     pub refunded: i64,
     #[serde(with = "time::serde::rfc3339")]
@@ -61,7 +61,7 @@ pub enum ChargeStatus {
     Declined,
 }
 
-/// Money set aside, as the provider has it.
+/// Money set aside, as the provider has it on record.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Authorization {
     #[serde(deserialize_with = "wire::id")]
@@ -91,13 +91,13 @@ pub enum AuthorizationStatus {
 }
 
 impl Authorization {
-    /// The money that it is about.
+    /// The money in question.
     pub fn claim(&self) -> Claim<'_> {
         let Self { id, reference, amount, currency, .. } = self;
         Claim { provider_id: id, reference, amount: *amount, currency }
     }
 
-    /// It holds nothing because we had closed its reference or given it up: our own doing.
+    /// It holds nothing because we closed its reference or gave it up ourselves.
     pub fn was_voided(&self) -> bool {
         self.status == AuthorizationStatus::Voided
             || (self.status == AuthorizationStatus::Declined && self.reason.as_deref() == Some(VOIDED))
@@ -113,7 +113,7 @@ impl Authorization {
                 reason: self.reason.unwrap_or_else(|| reason::DECLINED.to_owned()),
                 closed: false,
             }),
-            // Once captured, the capture under its own key answers with the charge.
+            // After the capture, repeating the capture under its own key returns the charge.
             AuthorizationStatus::Authorized | AuthorizationStatus::Captured | AuthorizationStatus::Voided => {
                 Progress::Authorized { authorization_id: self.id }
             }
@@ -124,20 +124,20 @@ impl Authorization {
 /// Why the provider declines a charge whose reference was closed by [`PaymentProvider::settle`].
 const VOIDED: &str = "voided";
 
-/// The provider's code when a key was used for something else before: then nobody knows what that was.
+/// The provider's code if the key was used for something else before. Then nobody knows what that was.
 pub const KEY_REUSED: &str = "idempotency_key_reused";
 
-/// The provider's code when less is left of a charge than shall go back.
+/// The provider's code if less is left of a charge than should go back.
 pub const EXCEEDS_CHARGE: &str = "refund_exceeds_charge";
 
 impl Charge {
-    /// The money that it is about.
+    /// The money in question.
     pub fn claim(&self) -> Claim<'_> {
         let Self { id, reference, amount, currency, .. } = self;
         Claim { provider_id: id, reference, amount: *amount, currency }
     }
 
-    /// It was declined because we had closed its reference: our own doing, not the card's.
+    /// It was declined because we closed its reference ourselves, not because of the card.
     pub fn was_voided(&self) -> bool {
         self.status == ChargeStatus::Declined && self.reason.as_deref() == Some(VOIDED)
     }
@@ -160,7 +160,7 @@ impl Charge {
     }
 }
 
-/// Money that went back, as the provider tells of it.
+/// Money that went back, as the provider reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct MadeRefund {
     #[serde(deserialize_with = "wire::id")]
@@ -177,21 +177,21 @@ pub struct MadeRefund {
 }
 
 impl MadeRefund {
-    /// The money that it is about.
+    /// The money in question.
     pub fn claim(&self) -> Claim<'_> {
         let Self { id, reference, amount, currency, .. } = self;
         Claim { provider_id: id, reference, amount: *amount, currency }
     }
 }
 
-/// A part of one of the provider's lists.
+/// A page of one of the provider's lists.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ProviderPage<T> {
     pub data: Vec<T>,
     pub next_cursor: Option<String>,
 }
 
-/// What a list is about: made within `[since, until)` by the provider's clock, oldest first.
+/// The range of a list: made within `[since, until)` by the provider's clock, oldest first.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     pub since: OffsetDateTime,
@@ -200,7 +200,7 @@ pub struct Window {
 
 #[derive(Debug, Error)]
 pub enum ProviderError {
-    /// No connection: the provider has surely seen nothing of this call.
+    /// No connection: the provider surely saw nothing of this call.
     #[error("the payment provider cannot be reached: {0}")]
     Unreachable(String),
     /// No answer, or none that says how it ended: it may have happened.
@@ -213,29 +213,29 @@ pub enum ProviderError {
 
 #[async_trait]
 pub trait PaymentProvider: Send + Sync {
-    /// Sets money aside, or answers what became of what was set aside under the same key before.
+    /// Sets money aside, or returns what became of the money set aside under the same key before.
     async fn authorize(&self, order: &ChargeOrder) -> Result<Authorization, ProviderError>;
 
-    /// Takes what an authorization holds, or answers with the charge made under the same key before.
+    /// Captures what an authorization holds, or returns the charge made under the same key before.
     async fn capture(&self, key: Uuid, authorization_id: &str) -> Result<Charge, ProviderError>;
 
-    /// Gives up what an authorization holds; refused once it is captured.
+    /// Voids what an authorization holds; refused once it is captured.
     async fn void(&self, key: Uuid, authorization_id: &str) -> Result<Authorization, ProviderError>;
 
-    /// Charges in one call, or answers with the charge made under the same key before.
+    /// Charges in one call, or returns the charge made under the same key before.
     async fn charge(&self, order: &ChargeOrder) -> Result<Charge, ProviderError>;
 
-    /// The last word on `reference`: the charge that was made, or `None` and none will follow; what is
+    /// The last word on `reference`: the charge that was made; or `None`, and then none will follow. Money
     /// set aside for it is given up.
     async fn settle(&self, reference: Uuid) -> Result<Option<Charge>, ProviderError>;
 
-    /// Gives `amount` minor units of a charge back; answers with the provider's id of the refund.
+    /// Refunds `amount` minor units of a charge and returns the provider's id of the refund.
     async fn refund(&self, key: Uuid, charge_id: &str, amount: i64) -> Result<String, ProviderError>;
 
-    /// The charge with this id, if the provider has made it.
+    /// The charge with this id, if the provider made one.
     async fn find_charge(&self, id: &str) -> Result<Option<Charge>, ProviderError>;
 
-    /// What was set aside under this id, if the provider knows it.
+    /// The authorization with this id, if the provider knows it.
     async fn find_authorization(&self, id: &str) -> Result<Option<Authorization>, ProviderError>;
 
     /// Money taken.

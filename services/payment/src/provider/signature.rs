@@ -1,18 +1,18 @@
-//! The signature on call-backs: `Provider-Signature: t=<unix seconds>,v1=<hex>`, HMAC-SHA256 under
-//! a shared secret over `<t>.<body>`.
+//! The signature on call-backs: `Provider-Signature: t=<unix seconds>,v1=<hex>`, HMAC-SHA256 under a shared
+//! secret over `<t>.<body>`.
 //!
-//! While the secret is changed there are two, and both sides may be in between: the provider signs with
-//! each of those it has (`v1=…,v1=…`), and the shop accepts either of its own. One match is enough.
+//! During a rotation there are two secrets, and each side may have switched or not. The provider signs with
+//! every secret it has (`v1=…,v1=…`), and the shop accepts either of its own. One match is enough.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use thiserror::Error;
 
-/// A call-back older (or from further in the future) than this is refused, so that a recorded one
-/// cannot be played back later. Seconds.
+/// A call-back older than this, or from further in the future, is refused, so that nobody can replay a
+/// recorded one later. Seconds.
 pub const TOLERANCE_SECONDS: i64 = 300;
 
-/// More signatures than any rotation needs; the rest of a header is not looked at.
+/// More signatures than any rotation needs; the rest of the header is ignored.
 const MOST_SIGNATURES: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -25,17 +25,17 @@ pub enum SignatureError {
     Mismatch,
 }
 
-/// The secrets that are good now: the one in use and, while it is changed, the one before.
+/// The valid secrets: the current one and, during a rotation, the previous one.
 #[derive(Clone)]
 pub struct Secrets(Vec<String>);
 
 impl Secrets {
     pub fn new(current: String, previous: Option<String>) -> Self {
-        // A variable that is set to nothing is not a secret that anybody knows.
+        // A variable that is set but empty is not a secret.
         Self([current].into_iter().chain(previous.filter(|secret| !secret.is_empty())).collect())
     }
 
-    /// Checks `header` for `body` at the Unix time `now` (seconds); comparison takes constant time.
+    /// Checks `header` for `body` at the Unix time `now` (seconds). The comparison takes constant time.
     pub fn verify(&self, header: &str, body: &[u8], now: i64) -> Result<(), SignatureError> {
         let (at, given) = read(header).ok_or(SignatureError::Malformed)?;
         if now.abs_diff(at) > TOLERANCE_SECONDS.unsigned_abs() {
@@ -44,7 +44,7 @@ impl Secrets {
         let right = self.0.iter().map(|secret| signed(secret, at, body));
         let matches =
             right.flat_map(|right| given.iter().map(move |given| right.clone().verify_slice(given).is_ok()));
-        // Not `any`: how long it takes does not tell which one matched.
+        // Not `any`: the time it takes must not tell which one matched.
         if matches.fold(false, |found, matches| found | matches) {
             Ok(())
         } else {
@@ -53,12 +53,12 @@ impl Secrets {
     }
 }
 
-/// The one time of a header and its signatures; parts of other schemes are passed over.
+/// The only time in a header, and its signatures; parts of other schemes are ignored.
 fn read(header: &str) -> Option<(i64, Vec<Vec<u8>>)> {
     let (mut at, mut given) = (None, Vec::new());
     for part in header.split(',') {
         match part.trim().split_once('=') {
-            // Of two times nobody knows which one was signed.
+            // With two times nobody knows which one was signed.
             Some(("t", value)) => at = Some(value.parse::<i64>().ok().filter(|_| at.is_none())?),
             Some(("v1", value)) if given.len() < MOST_SIGNATURES => given.extend(hex::decode(value).ok()),
             _ => {}
@@ -118,7 +118,7 @@ mod tests {
         for previous in ["another", ""] {
             assert_eq!(changing(previous).verify(HEADER, BODY, AT), Err(SignatureError::Mismatch));
         }
-        // Nobody signs with a secret of no characters.
+        // Nobody signs with an empty secret.
         let unsigned = format!("t={AT},v1={}", hex::encode(signed("", AT, BODY).finalize().into_bytes()));
         assert_eq!(changing("").verify(&unsigned, BODY, AT), Err(SignatureError::Mismatch));
     }

@@ -1,9 +1,9 @@
-//! What the provider writes, checked where it is read: in answers and in call-backs alike.
+//! Checks what the provider writes as it is read, in answers and in call-backs alike.
 //!
-//! Its ids go into URLs, its texts into the database and into events. So all of them are bounded, and
-//! one that breaks a rule makes its message unreadable: for a call-back that is a refusal, for an
-//! answer it means that the outcome is unknown. Only what is there for people alone, a reason or a
-//! message, is made to fit instead: an outcome must not be lost over its wording.
+//! Its ids go into URLs, its texts into the database and into events. So all of them are bounded, and one
+//! that breaks a rule makes its message unreadable: a call-back is then refused, and an answer means that the
+//! outcome is unknown. Only text for people, a reason or a message, is cut to fit instead: an outcome must
+//! not be lost over its wording.
 
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer};
@@ -18,7 +18,7 @@ const MOST_MONEY: i64 = (1 << 53) - 1;
 pub(crate) fn is_id(text: &str) -> bool {
     (1..=LONGEST_ID).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':'))
-        // Of dots alone it would be a step in a path.
+        // Dots alone would be a step in a path.
         && text.bytes().any(|b| b != b'.')
 }
 
@@ -31,7 +31,7 @@ pub(super) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D
     Err(D::Error::invalid_value(Unexpected::Other("a text that is no id"), &expected))
 }
 
-/// What we gave the provider to find something again by.
+/// The reference that we gave the provider to find something again.
 pub(super) fn reference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if (1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
@@ -58,7 +58,7 @@ pub(super) fn amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, 
     Err(D::Error::invalid_value(Unexpected::Signed(amount), &"an amount from 0 to 2^53 - 1"))
 }
 
-/// Why the provider decided as it did; what is no code is left out.
+/// Why the provider decided as it did; left out if it is not a code.
 pub(super) fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.filter(|text| is_code(text)))
 }
@@ -68,7 +68,7 @@ pub(super) fn is_code(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
 }
 
-/// A message for whoever looks into it, in one line of bounded length.
+/// A message for whoever looks into it: one line of bounded length.
 pub(crate) fn message(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_MESSAGE).collect()
 }

@@ -1,4 +1,4 @@
-//! Payments on their way through the provider: taken up under a lease, settled with their event.
+//! Payments on their way through the provider: claimed under a lease, settled together with their event.
 
 use std::time::Duration;
 
@@ -30,19 +30,19 @@ struct DueRow {
     now: OffsetDateTime,
 }
 
-/// A payment that was taken, when it was due, and the database's time.
+/// A claimed payment, when it was due, and the database's time.
 pub(crate) struct Claimed {
     pub(crate) payment: DuePayment,
     pub(crate) was_due_at: OffsetDateTime,
     pub(crate) now: OffsetDateTime,
 }
 
-/// Takes up to `limit` due payments, oldest first, and leaves each to the caller for `lease`: a worker
-/// that dies with them loses them to another one then. Payments that begin are taken the way of `capture`.
-/// What was due before `from` is left alone.
+/// Claims up to `limit` due payments, oldest first, and leaves each to the caller for `lease`: if a worker
+/// dies with them, another one gets them after that. New payments take the way of `capture`. What was due
+/// before `from` is left alone.
 ///
-/// The state says what the provider may see before it is called, so that a crash in between leaves
-/// "may have been charged" behind and never "surely not".
+/// The state records what the provider may see before we call it. So a crash in between leaves "may have been
+/// charged" behind and never "surely not".
 pub(crate) async fn claim(
     pool: &PgPool,
     limit: usize,
@@ -110,12 +110,12 @@ pub(crate) struct Postponed {
     pub(crate) payment_id: Uuid,
     pub(crate) attempt: i32,
     pub(crate) pause: Duration,
-    /// The provider has surely seen nothing of this attempt, so that the payment goes back to the state
-    /// it had before.
+    /// Set if the provider surely saw nothing of this attempt: the payment goes back to this state, which it
+    /// had before.
     pub(crate) back_to: Option<&'static str>,
 }
 
-/// Gives payments back for a later attempt; one that another worker has taken up since is left alone.
+/// Returns payments for a later attempt. A payment that another worker has claimed since is left alone.
 pub(crate) async fn postpone(connection: &mut PgConnection, attempts: &[Postponed]) -> sqlx::Result<()> {
     if attempts.is_empty() {
         return Ok(());
@@ -136,8 +136,8 @@ pub(crate) async fn postpone(connection: &mut PgConnection, attempts: &[Postpone
     Ok(())
 }
 
-/// Has a payment that is on its way looked at again soon: the provider told something of it that only the
-/// answer to our own call says for sure. By then that answer may have come by itself.
+/// Has an unfinished payment looked at again soon. The provider reported something about it that only the
+/// answer to our own call can confirm, and by then that answer may have come by itself.
 pub(crate) async fn look_again(connection: &mut PgConnection, id: Uuid, after: Duration) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE payments SET due_at = least(due_at, now() + $2)
@@ -150,10 +150,10 @@ pub(crate) async fn look_again(connection: &mut PgConnection, id: Uuid, after: D
     Ok(())
 }
 
-/// Writes that money is set aside, to be captured when its turn comes; a payment that is further, or has
-/// ended, is left as it is.
+/// Records that money is set aside, to be captured when its turn comes. A payment that is further along or
+/// has ended stays as it is.
 ///
-/// Answers how many this call has moved on.
+/// Returns how many payments this call moved on.
 pub(crate) async fn authorize(
     connection: &mut PgConnection,
     authorizations: &[(Uuid, String)],
@@ -177,11 +177,11 @@ pub(crate) async fn authorize(
     Ok(moved.rows_affected())
 }
 
-/// As [`authorize`], and takes what was moved on for the capture, under a lease as [`claim`] does: one
-/// write and no search for what this worker has in its hands. An order released meanwhile is seen here,
+/// Like [`authorize`], and claims what it moved on for the capture, under a lease as [`claim`] does: one
+/// write, and no search for what this worker already has. It notices an order that was released meanwhile,
 /// before anything is captured.
 ///
-/// Once this is committed the payments are the caller's to capture.
+/// Once this is committed, the payments are the caller's to capture.
 pub(crate) async fn authorize_and_claim(
     connection: &mut PgConnection,
     authorizations: &[(Uuid, String)],
@@ -210,11 +210,11 @@ pub(crate) async fn authorize_and_claim(
     rows.into_iter().map(DueRow::claimed).collect()
 }
 
-/// Writes how payments ended, each with its event; one that has ended before is left as it is, so a
-/// result that comes twice (a call-back and an answer, two workers) tells its event once. A charge that has
-/// paid for another order pays for nothing more.
+/// Records how payments ended, each with its event. A payment that has already ended stays as it is, so a
+/// result that comes twice (a call-back and an answer, two workers) emits its event once. A charge that paid
+/// for another order pays for nothing more.
 ///
-/// Answers the ids that this call has settled.
+/// Returns the ids that this call settled.
 pub(crate) async fn settle(
     connection: &mut PgConnection,
     settlements: &[(Uuid, Settlement)],

@@ -1,5 +1,5 @@
-//! Claims that were not believed, kept beside the differences of the reconciliation for somebody to look
-//! at; and the payments that claims are compared with.
+//! Claims that we did not believe, kept beside the differences of the reconciliation for a person to look at;
+//! and the payments that claims are compared with.
 
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::dispute::Dispute;
 
-/// What a claim is compared with.
+/// The payment that a claim is compared with.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct Claimed {
     pub(crate) id: Uuid,
@@ -19,7 +19,7 @@ pub(crate) struct Claimed {
     pub(crate) provider_charge_id: Option<String>,
 }
 
-/// What somebody has to look at, whoever found it.
+/// What a person has to look at, whoever found it.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub(crate) struct Difference {
     kind: String,
@@ -49,8 +49,8 @@ pub(crate) async fn payment_of(pool: &PgPool, order: Uuid) -> sqlx::Result<Optio
         .await
 }
 
-/// Writes a dispute down, once however often it is told, and tells it: as an error in the log and in the
-/// metric of the differences that the reconciliation finds.
+/// Records a dispute once, however often it is reported. Announces it as an error in the log and in the
+/// metric for the differences that the reconciliation finds.
 pub(crate) async fn record(connection: &mut PgConnection, dispute: &Dispute) -> sqlx::Result<()> {
     let Dispute { kind, reference, provider_id, payment_id, detail } = dispute;
     let kind = kind.as_str();

@@ -1,8 +1,8 @@
-//! Refunds that the provider made and nobody here had asked for: in its console, or for the cardholder's bank.
+//! Refunds that the provider made and nobody here asked for: in its console, or for the cardholder's bank.
 //!
-//! The provider's record of the charge says how much of it went back in all. What of that is more than our
-//! own refunds is taken over, as one refund that was made: it counts against what may still go back, and the
-//! order is told. While a refund of ours is on its way nobody can tell the two apart, so it waits for that one.
+//! The provider's record of the charge says how much of it went back in total. If that is more than our own
+//! refunds, we take the rest over as one completed refund: it counts against what may still go back, and the
+//! order is told. While a refund of ours is on its way, nobody can tell the two apart, so this waits for it.
 
 use rocketmart_kit::event::Event;
 use rocketmart_kit::outbox;
@@ -12,16 +12,16 @@ use uuid::Uuid;
 use crate::domain::payment::{refund_id, refund_reason};
 use crate::events::{self, Refund};
 
-/// What came of looking for one.
+/// The result of looking for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TakenOver {
-    /// So many minor units, just now.
+    /// This many minor units were taken over just now.
     Amount(i64),
-    /// Everything that went back is known.
+    /// Everything that went back is already known.
     Nothing,
     /// A refund of ours is on its way, or its outcome is unknown.
     NotYet,
-    /// The charge is none of ours.
+    /// The charge is not ours.
     Unknown,
 }
 
@@ -35,7 +35,7 @@ struct Paid {
     traceparent: Option<String>,
 }
 
-/// Whether this is a refund of ours, or was taken over.
+/// Whether this refund is ours or was taken over.
 pub(crate) async fn is_known(pool: &PgPool, provider_refund_id: &str) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT EXISTS (SELECT FROM refunds WHERE provider_refund_id = $1)")
         .bind(provider_refund_id)
@@ -43,8 +43,9 @@ pub(crate) async fn is_known(pool: &PgPool, provider_refund_id: &str) -> sqlx::R
         .await
 }
 
-/// Takes over what the provider's record of a charge has beyond our refunds. `known_as` is the provider's id of
-/// the refund, if it told one; `besides` is a refund of ours that surely was not made and has nothing reserved.
+/// Takes over what the provider's record of a charge has beyond our refunds. `known_as` is the provider's id
+/// of the refund, if it gave one. `besides` is a refund of ours that surely was not made and has nothing
+/// reserved.
 pub(crate) async fn take_over(
     connection: &mut PgConnection,
     charge_id: &str,

@@ -1,4 +1,4 @@
-//! What orders ask for becomes rows: payments and releases.
+//! Turns what orders ask for into rows: payments and releases.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use uuid::Uuid;
 use crate::domain::payment::{PaymentState, deadline, payment_id, reason};
 use crate::events;
 
-/// Inserts one payment per order with the method it is to be charged to; an order that has one already is left
+/// Inserts one payment per order, with the method to charge. An order that already has a payment is left
 /// alone, unless that one failed and this is the next request. A payment without a usable method has failed
-/// from the start, one of nothing has succeeded.
+/// from the start; a payment of nothing has succeeded.
 ///
-/// What was asked for before this database was restored from a backup may have been charged since that
-/// backup, by a method that is not known any more: it begins as "may have been charged", so that the
-/// provider is asked whatever becomes of it; without its method it is too late to be charged anew.
+/// A request from before this database was restored from a backup may have been charged since that backup, by
+/// a method that is no longer known. Such a payment starts as "may have been charged", so that the provider
+/// is asked whatever happens. Without its method it is too late to charge it again.
 pub(crate) async fn insert_payments(
     connection: &mut PgConnection,
     requests: &[Inbound<PaymentRequested>],
@@ -86,8 +86,8 @@ pub(crate) async fn insert_payments(
     refuse_closed(connection, &orders, &numbers).await
 }
 
-/// One request for each order: of several with the same number the first one, else the last. A later number
-/// says that the ones before have come to nothing.
+/// One request for each order: the first of several with the same number, otherwise the last. A later number
+/// says that the earlier requests came to nothing.
 fn latest(requests: &[Inbound<PaymentRequested>]) -> Vec<&Inbound<PaymentRequested>> {
     let mut latest: BTreeMap<Uuid, &Inbound<PaymentRequested>> = BTreeMap::new();
     for request in requests {
@@ -99,7 +99,7 @@ fn latest(requests: &[Inbound<PaymentRequested>]) -> Vec<&Inbound<PaymentRequest
     latest.into_values().collect()
 }
 
-/// Keeps what came of the requests that are followed by another one now.
+/// Keeps the outcome of requests that another one now follows.
 async fn remember_failures(
     connection: &mut PgConnection,
     requests: &[&Inbound<PaymentRequested>],
@@ -122,7 +122,7 @@ async fn remember_failures(
     Ok(())
 }
 
-/// Tells of requests for orders that nothing may be charged for any more.
+/// Answers requests for orders that may not be charged any more.
 async fn refuse_closed(connection: &mut PgConnection, orders: &[Uuid], numbers: &[i32]) -> sqlx::Result<()> {
     if numbers.iter().all(|number| *number <= 1) {
         return Ok(());
@@ -143,7 +143,7 @@ async fn refuse_closed(connection: &mut PgConnection, orders: &[Uuid], numbers: 
     outbox::put(connection, events::PAYMENTS, &events).await
 }
 
-/// A payment that has ended as soon as it was asked for.
+/// A payment that ended as soon as it was requested.
 #[derive(sqlx::FromRow)]
 struct Ended {
     id: Uuid,
@@ -170,9 +170,9 @@ impl Ended {
     }
 }
 
-/// Voids what the provider has surely not seen. The rest is marked: what is set aside is given up, and
-/// of what may have been charged the provider says how it ended; if it was charged, the order asks for
-/// a refund.
+/// Voids what the provider surely has not seen, and marks the rest. Money that is set aside is given up.
+/// Where a payment may have been charged, the provider says how it ended; if it was charged, the order asks
+/// for a refund.
 pub(crate) async fn release(connection: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<()> {
     if orders.is_empty() {
         return Ok(());

@@ -1,5 +1,5 @@
-//! The payment methods of members. Every statement names the owner, so that somebody else's method is
-//! not found rather than forbidden.
+//! The payment methods of members. Every statement names the owner, so that somebody else's method looks
+//! missing, not forbidden.
 
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
@@ -15,8 +15,7 @@ pub(crate) struct Method {
     pub(crate) created_at: OffsetDateTime,
 }
 
-/// Adds a method, or answers `None` when the member has as many as may be. The first becomes the
-/// default.
+/// Adds a method; `None` if the member has as many as allowed. The first one becomes the default.
 pub(crate) async fn add(
     connection: &mut PgConnection,
     owner: Uuid,
@@ -68,8 +67,8 @@ pub(crate) async fn list(
     .await
 }
 
-/// For each member the method named, if it is theirs, or else their default; in the same order. Two look-ups
-/// and not one with OR, so that each finds its index.
+/// For each member, the named method if it is theirs, otherwise their default, in the same order. Two
+/// look-ups instead of one with OR, so that each uses its index.
 pub(crate) async fn choose(
     pool: &PgPool,
     members: &[Uuid],
@@ -88,8 +87,8 @@ pub(crate) async fn choose(
     .await
 }
 
-/// Forgets the method and its token; when it was the default, the newest of the others takes its
-/// place. Answers whether it was there.
+/// Forgets the method and its token. If it was the default, the newest of the others takes its place. Returns
+/// whether it existed.
 pub(crate) async fn remove(pool: &PgPool, owner: Uuid, id: Uuid) -> sqlx::Result<bool> {
     let mut tx = pool.begin().await?;
     lock_methods_of(&mut tx, owner).await?;
@@ -113,7 +112,7 @@ pub(crate) async fn remove(pool: &PgPool, owner: Uuid, id: Uuid) -> sqlx::Result
     Ok(was_default.is_some())
 }
 
-/// Makes the method the default; answers whether it was there.
+/// Makes the method the default; returns whether it existed.
 pub(crate) async fn make_default(pool: &PgPool, owner: Uuid, id: Uuid) -> sqlx::Result<bool> {
     let mut tx = pool.begin().await?;
     lock_methods_of(&mut tx, owner).await?;
@@ -124,7 +123,7 @@ pub(crate) async fn make_default(pool: &PgPool, owner: Uuid, id: Uuid) -> sqlx::
             .bind(owner)
             .execute(&mut *tx)
             .await?;
-    // Not there: dropping the transaction restores the default cleared above.
+    // It does not exist: dropping the transaction restores the default cleared above.
     if updated.rows_affected() == 0 {
         return Ok(false);
     }
@@ -132,7 +131,7 @@ pub(crate) async fn make_default(pool: &PgPool, owner: Uuid, id: Uuid) -> sqlx::
     Ok(true)
 }
 
-/// One change of a member's methods at a time, so that count and default hold.
+/// Allows one change of a member's methods at a time, so that count and default stay correct.
 async fn lock_methods_of(connection: &mut PgConnection, owner: Uuid) -> sqlx::Result<()> {
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('payment-methods ' || $1::text, 0))")
         .bind(owner)

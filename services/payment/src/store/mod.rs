@@ -1,5 +1,5 @@
-//! The payment database. Batches go in as arrays and come out of `RETURNING`; a fact and the event
-//! that tells it are written in one transaction.
+//! The payment database. Batches go in as arrays and come out of `RETURNING`. A fact and its event are
+//! written in one transaction.
 
 pub(crate) mod charging;
 pub(crate) mod disputes;

@@ -1,7 +1,7 @@
-//! Comparing the provider's lists with the payments, inside PostgreSQL.
+//! Compares the provider's lists with the payments, inside PostgreSQL.
 //!
-//! The lists are copied into temporary tables that end with the transaction, and one query finds
-//! every difference; memory does not grow with the number of charges.
+//! The lists are copied into temporary tables that end with the transaction, and one query finds every
+//! difference. So memory does not grow with the number of charges.
 
 use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
@@ -9,10 +9,10 @@ use time::OffsetDateTime;
 use super::foreign_refunds;
 use crate::provider::{Authorization, AuthorizationStatus, Charge, ChargeStatus};
 
-/// Any number for `pg_try_advisory_xact_lock`, the same in every replica.
+/// An arbitrary number for `pg_try_advisory_xact_lock`, the same in every replica.
 const LOCK: i64 = 0x7061_795f_7265_636f;
 
-/// Makes this transaction the one that reconciles; `false` when another replica is at it.
+/// Makes this transaction the one that reconciles; `false` if another replica is already doing it.
 pub(crate) async fn try_lock(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)").bind(LOCK).fetch_one(connection).await
 }
@@ -63,7 +63,7 @@ pub(crate) async fn copy_authorizations(
     Ok(())
 }
 
-/// Copies a page of the list of charges; declined ones moved no money and are left out.
+/// Copies a page of the list of charges, without declined ones: they moved no money.
 pub(crate) async fn copy_charges(connection: &mut PgConnection, page: &[Charge]) -> sqlx::Result<()> {
     let charges: Vec<&Charge> = page.iter().filter(|c| c.status == ChargeStatus::Succeeded).collect();
     sqlx::query(
@@ -80,7 +80,7 @@ pub(crate) async fn copy_charges(connection: &mut PgConnection, page: &[Charge])
     Ok(())
 }
 
-/// Takes over what went back of these charges without us.
+/// Takes over refunds of these charges that we did not make.
 pub(crate) async fn take_over_refunds(connection: &mut PgConnection) -> sqlx::Result<()> {
     let more_went_back: Vec<(String, i64)> = sqlx::query_as(
         "SELECT c.id, c.refunded FROM provider_charges c JOIN payments p ON p.provider_charge_id = c.id
@@ -101,9 +101,9 @@ pub(crate) struct Finding {
     pub(crate) count: i64,
 }
 
-/// Compares, records the run and each difference, and answers how many of which kind.
+/// Compares, records the run and each difference, and returns how many there are of each kind.
 ///
-/// Refunds are compared only where none is on its way, since the provider may be ahead of us.
+/// Refunds are compared only where none is on its way, because the provider may be ahead of us.
 pub(crate) async fn compare(
     connection: &mut PgConnection,
     since: OffsetDateTime,

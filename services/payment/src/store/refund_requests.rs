@@ -1,4 +1,4 @@
-//! What orders want back becomes rows: refunds, each within what was captured.
+//! Turns the refunds that orders ask for into rows, each within what was captured.
 
 use rocketmart_contracts::event::RefundRequested;
 use rocketmart_kit::event::Inbound;
@@ -9,25 +9,25 @@ use uuid::Uuid;
 use crate::domain::payment::{refund_id, refund_reason};
 use crate::events::{self, Refund};
 
-/// What became of a request for a refund.
+/// The outcome of a request for a refund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RefundIntake {
     Accepted,
-    /// A refund of this payment by the same reference is made or on its way.
+    /// A refund of this payment with the same reference is made or on its way.
     Repeated,
-    /// More than what is left of the payment, since the provider gave some of it back by itself: what is left
-    /// goes back.
+    /// More than is left of the payment, because the provider gave some of it back on its own. The rest goes
+    /// back.
     Reduced,
-    /// More than what is left of the payment: it failed at once.
+    /// More than is left of the payment: the refund failed at once.
     Exceeds,
-    /// The payment is not there, is another order's, in another currency, or was never captured.
+    /// The payment does not exist, belongs to another order, is in another currency, or was never captured.
     NotCharged,
 }
 
 /// Reserves the amount on the payment and inserts the refund, or says why not.
 ///
-/// One by one, since a batch may hold several refunds of one payment and each must see the one
-/// before; refunds are few beside payments.
+/// One by one: a batch may hold several refunds of one payment, and each must see the one before. Refunds are
+/// few compared to payments.
 pub(crate) async fn take(
     connection: &mut PgConnection,
     request_id: &str,
@@ -69,7 +69,7 @@ pub(crate) async fn take(
     Ok(RefundIntake::Reduced)
 }
 
-/// Keeps an amount of a payment for a refund.
+/// Reserves an amount of a payment for a refund.
 pub(crate) async fn reserve(connection: &mut PgConnection, payment: Uuid, amount: i64) -> sqlx::Result<()> {
     sqlx::query("UPDATE payments SET refunded = refunded + $2 WHERE id = $1")
         .bind(payment)
@@ -79,7 +79,7 @@ pub(crate) async fn reserve(connection: &mut PgConnection, payment: Uuid, amount
     Ok(())
 }
 
-/// What the buyer has back already without having asked for it here.
+/// What the buyer already got back without a request made here.
 async fn given_back_by_provider(connection: &mut PgConnection, payment: Uuid) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "SELECT coalesce(sum(amount), 0)::bigint FROM refunds
@@ -90,7 +90,7 @@ async fn given_back_by_provider(connection: &mut PgConnection, payment: Uuid) ->
     .await
 }
 
-/// Nothing has to go back, or is left to: whoever asks waits for an answer all the same.
+/// Nothing has to go back, or nothing is left to go back. Whoever asked still waits for an answer.
 async fn answer_nothing(
     connection: &mut PgConnection,
     request_id: &str,
@@ -111,7 +111,7 @@ async fn is_repeated(connection: &mut PgConnection, request: &RefundRequested) -
     .await
 }
 
-/// With a `failure` the refund has failed from the start, and says so.
+/// With a `failure`, the refund has failed from the start, and its event says so.
 async fn insert(
     connection: &mut PgConnection,
     request_id: &str,
@@ -156,7 +156,7 @@ fn refund<'a>(id: Uuid, request: &'a RefundRequested, amount: i64, reason: &'a s
     }
 }
 
-/// Takes a refund's amount off the payment again: it surely was not and will not be made.
+/// Releases a refund's amount on the payment: it surely was not made and will not be.
 pub(crate) async fn give_up(connection: &mut PgConnection, refund: Uuid) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE payments p SET refunded = p.refunded - r.amount FROM refunds r

@@ -1,4 +1,4 @@
-//! Refunds on their way through the provider, in the same manner as [`super::charging`].
+//! Refunds on their way through the provider, handled like payments in [`super::charging`].
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::domain::payment::call_key;
 use crate::events::{self, Refund};
 use crate::provider::Charge;
 
-/// The pause of a refund that others of the same payment are in the way of.
+/// The pause of a refund that waits for other refunds of the same payment.
 const AMONG_OTHERS: Duration = Duration::from_secs(5);
 
 /// A refund whose turn it is.
@@ -24,13 +24,13 @@ pub(crate) struct DueRefund {
     pub(crate) charge_id: String,
     /// Minor units.
     pub(crate) amount: i64,
-    /// What was asked for, where less was left to give back.
+    /// What was asked for, if less was left to give back.
     pub(crate) asked_amount: Option<i64>,
     pub(crate) attempts: i32,
 }
 
 impl DueRefund {
-    /// The provider's key; of a smaller amount than was asked for it is another one.
+    /// The provider's key. A smaller amount than was asked for has another key.
     pub(crate) fn key(&self) -> Uuid {
         match self.asked_amount {
             None => self.id,
@@ -39,7 +39,7 @@ impl DueRefund {
     }
 }
 
-/// How an attempt to refund ended.
+/// The result of an attempt to refund.
 #[derive(Clone, Debug)]
 pub(crate) enum RefundResult {
     Refunded {
@@ -49,12 +49,12 @@ pub(crate) enum RefundResult {
     Refused {
         /// The provider's code.
         reason: String,
-        /// What it said, for whoever looks into it.
+        /// The provider's message, for whoever looks into it.
         failure: String,
-        /// Nothing was refunded under this key, so the money may be refunded by another one.
+        /// Nothing was refunded under this key, so another refund may use the money.
         surely_unmade: bool,
     },
-    /// Some of the charge went back without us, and less is left than was asked for: this is the provider's
+    /// Some of the charge went back without us, and less is left than was asked for. This is the provider's
     /// record of it.
     LessIsLeft {
         charge: Charge,
@@ -96,7 +96,7 @@ struct SettledRow {
 }
 
 impl SettledRow {
-    /// With a `failure` the event says that it failed, and why.
+    /// With a `failure`, the event says that the refund failed, and why.
     fn event(&self, failure: Option<&str>) -> Event {
         let refund = Refund {
             payment_id: self.payment_id,
@@ -113,7 +113,7 @@ impl SettledRow {
     }
 }
 
-/// Writes the results of a batch, with an event for each refund that was made or failed.
+/// Records the results of a batch, with an event for each refund that was made or failed.
 pub(crate) async fn record(
     connection: &mut PgConnection,
     results: &[(DueRefund, RefundResult)],
@@ -150,7 +150,7 @@ pub(crate) async fn record(
     outbox::put(connection, events::PAYMENTS, &events).await
 }
 
-/// The amount becomes refundable again only when it surely was not refunded.
+/// The amount becomes refundable again only if it surely was not refunded.
 async fn refuse(
     connection: &mut PgConnection,
     id: Uuid,
@@ -175,8 +175,8 @@ async fn refuse(
     outbox::put(connection, events::PAYMENTS, &[row.event(Some(reason))]).await
 }
 
-/// Takes over what went back without us, and gives back what is left under another key. When nothing is left the
-/// refund is made, of nothing.
+/// Takes over what went back without us, and refunds the rest under another key. If nothing is left, the
+/// refund counts as made, of nothing.
 async fn reduce(connection: &mut PgConnection, refund: &DueRefund, charge: &Charge) -> sqlx::Result<()> {
     let is_open: Option<bool> =
         sqlx::query_scalar("SELECT state = 'processing' FROM refunds WHERE id = $1 FOR UPDATE")

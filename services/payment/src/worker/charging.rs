@@ -16,10 +16,10 @@ use crate::provider::{Authorization, Charge, ChargeOrder, PaymentProvider, Provi
 use crate::store::charging::{self, Claimed, Postponed};
 use crate::store::disputes;
 
-/// What a lease has beyond the provider's time-out, for writing the result. An attempt that is refused
-/// asks once more.
+/// A lease is this much longer than the provider's time-out, to leave time for writing the result. An attempt
+/// that is refused asks once more.
 const LEASE_MARGIN: Duration = Duration::from_secs(25);
-/// How often due payments are looked for from the beginning of their queue.
+/// How often a search for due payments starts at the beginning of their queue.
 const WHOLE_SEARCH_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Charging {
@@ -30,23 +30,23 @@ pub(super) struct Charging {
     search: Mutex<Search>,
 }
 
-/// From where in the queue of due payments to look.
+/// Where in the queue of due payments to start looking.
 ///
-/// The index keeps what was due and is done until it is vacuumed, a minute's worth of payments and more,
-/// and a search from its beginning goes through all of that. So most searches begin where the last whole
-/// one found something. Whatever becomes due before that meanwhile is found by the next whole one.
+/// Until it is vacuumed, the index keeps what was due and is done: a minute's worth of payments and more. A
+/// search from its beginning goes through all of that. So most searches start where the last whole search
+/// found something. If a payment becomes due before that point meanwhile, the next whole search finds it.
 #[derive(Default)]
 struct Search {
     from: Option<(OffsetDateTime, Instant)>,
 }
 
 impl Search {
-    /// Where to begin now: `None` is the beginning.
+    /// Where to start now; `None` is the beginning.
     fn from(&self) -> Option<OffsetDateTime> {
         self.from.filter(|(_, found)| found.elapsed() < WHOLE_SEARCH_EVERY).map(|(from, _)| from)
     }
 
-    /// Notes what a whole search found first.
+    /// Notes the first payment that a whole search found.
     fn found(&mut self, first: Option<OffsetDateTime>) {
         self.from = first.map(|first| (first, Instant::now()));
     }
@@ -65,7 +65,7 @@ impl Charging {
 
 pub(super) enum Attempt {
     Answered(Uuid, Progress),
-    /// The answer is about other money than was asked for. It settles the payment as not paid.
+    /// The answer is about a different amount than we asked for. It settles the payment as not paid.
     Disputed(Uuid, Dispute),
     Open(Postponed),
 }
@@ -100,7 +100,7 @@ impl Work for Charging {
         }
     }
 
-    /// What was set aside is captured next, by this worker.
+    /// This worker captures next what was set aside.
     async fn record(&self, done: &[Attempt]) -> sqlx::Result<Vec<Claimed>> {
         let (mut authorized, mut settled, mut open) = (Vec::new(), Vec::new(), Vec::new());
         let mut disputed = Vec::new();
@@ -155,7 +155,7 @@ impl Attempt {
     }
 }
 
-/// An error says that the outcome is unknown; what was refused has an outcome.
+/// An error means that the outcome is unknown; a refusal is an outcome.
 async fn attempt(
     provider: &dyn PaymentProvider,
     payment: &DuePayment,
@@ -186,14 +186,14 @@ async fn attempt(
             if is_first_call {
                 return Ok(refused);
             }
-            // Whether an earlier attempt had another end only the provider knows.
+            // Only the provider knows whether an earlier attempt ended otherwise.
             last_word(provider, payment, if too_late { given_up(payment) } else { refused }).await
         }
         answer => answer,
     }
 }
 
-/// The charge that was made, if one was, or else `uncharged`, and none will be made.
+/// The charge that was made, if there was one; otherwise `uncharged`, and then none will be made.
 async fn last_word(
     provider: &dyn PaymentProvider,
     payment: &DuePayment,

@@ -5,8 +5,8 @@
 //!                              ^                        │ results, in batches
 //!                              └────────────────────────┴──> outbox ──> payments
 //! ```
-//! Any number of replicas work at once: rows are taken with `SKIP LOCKED` under a lease, the outbox
-//! and the daily [`reconciliation`] have one worker at a time by advisory lock.
+//! Any number of replicas work at once: rows are claimed with `SKIP LOCKED` under a lease. An advisory lock
+//! gives the outbox and the daily [`reconciliation`] one worker at a time.
 
 mod charging;
 mod orders;
@@ -32,7 +32,7 @@ use crate::events::PAYMENTS;
 use crate::provider::{HttpProvider, PaymentProvider};
 
 const COMPONENT: Component = Component::PaymentWorker;
-/// Most events of one batch, and how long a smaller batch waits for more.
+/// The most events in one batch, and how long a smaller batch waits for more.
 const BATCH: usize = 500;
 const BATCH_LINGER: Duration = Duration::from_millis(10);
 
@@ -91,7 +91,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Service::start(&listen, service(args)).await
 }
 
-/// The process, put together and its schema up to date.
+/// Puts the process together and brings its schema up to date.
 pub async fn service(args: Args) -> anyhow::Result<Service> {
     let pool = args.database.connect().await?;
     config::migrate(&pool, &MIGRATIONS).await?;

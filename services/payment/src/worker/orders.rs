@@ -1,4 +1,4 @@
-//! What orders ask of payments, taken in batches: one transaction per batch, each event once.
+//! What orders ask of payments, handled in batches: one transaction per batch, each event once.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ impl Handler for Orders {
 
         let (mut payments, mut releases, mut refunds) = (Vec::new(), Vec::new(), Vec::new());
         for (index, asked) in asked {
-            // Removed, so that of an event that comes twice in one batch the first one counts: after a restore the
+            // Removed, so that the first one counts if an event comes twice in one batch. After a restore the
             // order asks for its payment once more, behind the request that the provider may have seen.
             if !new.remove(&batch[index].event.id) {
                 continue;
@@ -62,7 +62,7 @@ impl Handler for Orders {
                 Asked::Refund(request) => refunds.push((index, request)),
             }
         }
-        // An order asks for its payment before it is released, so this order of work is theirs too.
+        // An order asks for its payment before it is released, so we work in the same sequence.
         intake::insert_payments(&mut tx, &payments).await?;
         intake::release(&mut tx, &releases).await?;
         for (index, request) in &refunds {

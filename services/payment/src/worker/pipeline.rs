@@ -1,9 +1,9 @@
-//! The engine below charging and refunding: take what is due, call the provider for many at once,
-//! write down what has finished.
+//! The engine below charging and refunding: claim what is due, call the provider for many at once, record
+//! what has finished.
 //!
-//! A slow call holds up nobody: free places are filled while it lasts, and whatever finished while the
-//! last transaction was being written goes into the next one. Under load this makes large batches and
-//! few commits without any timer.
+//! A slow call holds nobody up: free places are filled while it lasts, and whatever finished while the last
+//! transaction was being written goes into the next one. Under load this gives large batches and few commits,
+//! without any timer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How often due work is looked for when nobody announces it: retries, and what another replica's
-/// consumer inserted.
+/// How often to look for due work that nobody announces: retries, and what another replica's consumer
+/// inserted.
 const POLL: Duration = Duration::from_millis(100);
 /// The pause after PostgreSQL failed.
 const RECOVERY: Duration = Duration::from_secs(1);
-/// How often a batch of results is tried to be written. What is lost then is asked for again.
+/// How often to try to write a batch of results. After that they are lost, and the provider is asked again.
 const WRITES: u32 = 5;
 
 #[async_trait]
@@ -28,17 +28,17 @@ pub(super) trait Work: Send + Sync + 'static {
     type Item: Send + 'static;
     type Done: Send + 'static;
 
-    /// Takes up to `limit` due items for this process alone, for a while.
+    /// Claims up to `limit` due items for this process alone, for a while.
     async fn claim(&self, limit: usize) -> sqlx::Result<Vec<Self::Item>>;
 
-    /// Calls the provider. Ends within the time the claim lasts.
+    /// Calls the provider. Ends before the claim runs out.
     async fn perform(&self, item: Self::Item) -> Self::Done;
 
-    /// Writes results in one transaction; what it has claimed in doing so is performed next.
+    /// Writes results in one transaction. Items that it claimed on the way are performed next.
     async fn record(&self, done: &[Self::Done]) -> sqlx::Result<Vec<Self::Item>>;
 }
 
-/// Works with up to `concurrency` calls on their way until `stop`, then finishes those.
+/// Works with up to `concurrency` open calls until `stop`, then finishes those.
 pub(super) async fn run<W: Work>(
     work: Arc<W>,
     concurrency: usize,
@@ -46,7 +46,7 @@ pub(super) async fn run<W: Work>(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut calls: JoinSet<W::Done> = JoinSet::new();
-    // Claiming a handful at a time would turn every finished call into a transaction of its own.
+    // Claiming a few at a time would turn every finished call into a transaction of its own.
     let worth_claiming = concurrency.div_ceil(4);
     let mut next_claim = Instant::now();
     loop {
@@ -99,8 +99,8 @@ fn keep_result<W: Work>(finished: Result<W::Done, tokio::task::JoinError>, done:
     }
 }
 
-/// Results that cannot be written are given up in the end: their lease runs out, and asking the
-/// provider again under the same key answers the same.
+/// Results that cannot be written are given up in the end. Their lease runs out, and asking the provider
+/// again under the same key returns the same.
 async fn record<W: Work>(work: &W, done: &[W::Done]) -> Vec<W::Item> {
     for attempt in 1..=WRITES {
         match work.record(done).await {

@@ -1,8 +1,9 @@
-//! Once a day: is every charge in the provider's list one of our payments, and the other way round? And
-//! is money still set aside for a payment that has ended? What the provider gave back by itself is taken over.
+//! Once a day: is every charge in the provider's list one of our payments, and the other way round? And is
+//! money still set aside for a payment that has ended? It also takes over what the provider gave back on its
+//! own.
 //!
-//! Any replica may do it; an advisory lock makes it one at a time, and the recorded window of the last
-//! run says whether it is due and where to go on. Differences go into a table and a metric.
+//! Any replica may do it; an advisory lock lets only one do it at a time. The recorded window of the last run
+//! says whether a run is due and where it starts. Differences go into a table and a metric.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::ReconciliationArgs;
 use crate::provider::{PaymentProvider, Window};
 use crate::store::reconciliation::{self as store, Finding};
 
-/// How often a replica looks whether a run is due; shorter when runs are more frequent.
+/// How often a replica checks whether a run is due; shorter if runs are more frequent.
 const LOOK: Duration = Duration::from_mins(1);
 
 pub(super) struct Reconciliation {
@@ -36,7 +37,7 @@ impl Reconciliation {
         }
     }
 
-    /// Reconciles when due, until `stop`. A failed run is tried again at the next look.
+    /// Reconciles when due, until `stop`. A failed run is tried again at the next check.
     pub(super) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let look = self.interval.min(LOOK);
         while stop.run_until_cancelled(tokio::time::sleep(look)).await.is_some() {

@@ -1,5 +1,5 @@
-//! One attempt at one refund. The provider's key is the refund's id, so repeating it is always safe;
-//! there is no deadline after which money need not go back.
+//! One attempt at one refund. The provider's key is the refund's id, so repeating it is always safe. A refund
+//! has no deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::domain::backoff::pause_after;
 use crate::provider::{EXCEEDS_CHARGE, KEY_REUSED, PaymentProvider, ProviderError};
 use crate::store::refunding::{self, DueRefund, RefundResult};
 
-/// What a lease has beyond the provider's time-out, for writing the result.
+/// A lease is this much longer than the provider's time-out, to leave time for writing the result.
 const LEASE_MARGIN: Duration = Duration::from_secs(25);
 
 pub(super) struct Refunding {
@@ -28,7 +28,7 @@ impl Refunding {
 }
 
 impl Refunding {
-    /// The provider has less left than we think: how much, its record of the charge says.
+    /// The provider has less left than we think. Its record of the charge says how much.
     async fn what_is_left(&self, refund: &DueRefund, code: String, message: String) -> RefundResult {
         match self.provider.find_charge(&refund.charge_id).await {
             Ok(Some(charge)) if charge.amount - charge.refunded < refund.amount => {

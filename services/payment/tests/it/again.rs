@@ -1,4 +1,4 @@
-//! P4: a payment that failed, and the next card. S8: a payment of nothing.
+//! P4: a payment that failed, and another card. S8: a payment of nothing.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -26,7 +26,7 @@ async fn p4_a_declined_card_is_followed_by_another_and_the_order_is_charged_once
     let failed = failures(&shop, &order, 1).await;
     assert_eq!((&failed[0]["attempt"], &failed[0]["closed"]), (&Value::Null, &Value::Null));
 
-    // Asked for twice by different events, each is one attempt.
+    // Two different events ask for it; each counts as one attempt.
     let with = |method| Order { method: Some(method), ..order.clone() };
     shop.send(&[with(second).payment_requested_again(2), with(third).payment_requested_again(2)]).await;
     let failed = failures(&shop, &order, 2).await;
@@ -35,7 +35,7 @@ async fn p4_a_declined_card_is_followed_by_another_and_the_order_is_charged_once
     shop.send(&[with(third).payment_requested_again(3)]).await;
     let paid = shop.told("succeeded", order.id).await;
     assert_eq!(paid["payment_id"], failed[0]["payment_id"]);
-    // What was asked for before is no news.
+    // An old request changes nothing.
     shop.send(&[order.payment_requested(), with(second).payment_requested_again(2)]).await;
     a_while().await;
     assert_eq!(shop.heard_of(order.id).len(), 3);

@@ -1,4 +1,4 @@
-//! Payments over HTTP, whose they are, and what the service says about itself.
+//! Payments over HTTP, who may see them, and what the service says about itself.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Money set aside first and captured then, and what happens in between.
+//! Money that is first set aside and then captured, and what happens in between.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn money_is_set_aside_and_captured_once_though_every_answer_is_lost() {
     assert_eq!(charges[0].authorization_id.as_ref(), Some(&holds[0].id));
 }
 
-/// An order whose money is set aside and written down; no worker runs.
+/// An order whose money is set aside and recorded; no worker runs.
 async fn held(shop: &Shop) -> Order {
     let unreachable = shop.worker_with(nobody_there(shop)).await;
     let order = Order::of(shop.buyer_paying_with("tok_1").await);
@@ -58,7 +58,7 @@ async fn held(shop: &Shop) -> Order {
     order
 }
 
-/// A worker's provider that surely hears nothing.
+/// A worker whose provider surely hears nothing.
 fn nobody_there(shop: &Shop) -> worker::Args {
     let mut args = shop.worker_args();
     args.provider.payment_provider_url = "http://127.0.0.1:9".parse().unwrap();
@@ -121,7 +121,7 @@ async fn a_capture_whose_outcome_is_unknown_when_the_order_is_released_is_asked_
     eventually("the charge", async || (!shop.charges_of(order.id).await.is_empty()).then_some(())).await;
     assert_eq!(shop.state_of(order.id).await.as_deref(), Some("capturing"));
     shop.send(&[order.released()]).await;
-    // The order knows from this that it has to ask for a refund.
+    // This tells the order that it has to ask for a refund.
     shop.told("succeeded", order.id).await;
     a_while().await;
     assert_eq!(shop.heard_of(order.id).len(), 1);
@@ -167,7 +167,7 @@ async fn with_automatic_capture_money_is_taken_in_one_call_and_nothing_is_set_as
     shop.send(&[order.payment_requested()]).await;
     eventually("the charge", async || (!shop.charges_of(order.id).await.is_empty()).then_some(())).await;
     automatic.stop().await;
-    // What was begun in one call is not ended in two.
+    // A payment that began with one call does not end with two.
     let _manual = shop.worker().await;
     shop.told("succeeded", order.id).await;
     assert_eq!(shop.charges_of(order.id).await.len(), 1);

@@ -1,4 +1,4 @@
-//! What the provider tells by itself.
+//! What the provider reports on its own.
 
 use reqwest::StatusCode;
 use rocketmart_outside::provider::signature;
@@ -47,7 +47,7 @@ async fn call_backs_that_come_twice_and_in_any_order_settle_a_payment_once() {
         "callback_url": callback_url,
     }))
     .await;
-    // So patient that only the call-back can settle the payment within this test.
+    // It is so patient that only the call-back can settle the payment within this test.
     let mut args = shop.worker_args();
     args.provider.payment_provider_timeout_ms = 60_000;
     let worker = shop.worker_with(args).await;
@@ -104,7 +104,7 @@ async fn p2_a_call_back_that_is_signed_with_several_secrets_needs_one_of_ours() 
     shop.wait_for_state(order.id, "succeeded").await;
 }
 
-/// P1 and P8: a right signature says who speaks, not that it is true.
+/// P1 and P8: a correct signature says who speaks, not that it is true.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_call_back_tells_must_be_so_of_the_payment_and_in_the_providers_books() {
     let shop = Shop::open().await;
@@ -206,7 +206,7 @@ async fn p1_an_answer_about_other_money_pays_for_nothing() {
     let shop = Shop::open().await;
     let order = shop.stuck_payment().await;
     shop.charge_by_hand(order.id, 1).await;
-    // Too late: the provider has the last word, and it is about 1 won.
+    // Too late: the provider has the last word, which is about 1 won.
     sqlx::query("UPDATE payments SET pay_by = now(), due_at = now()").execute(&shop.pool).await.unwrap();
     let _worker = shop.worker().await;
     assert_eq!(shop.told("failed", order.id).await["reason"], "answer_differs");

@@ -17,7 +17,7 @@ async fn an_order_is_charged_once_though_its_event_came_twice() {
     let _worker = shop.worker().await;
     let order = Order::of(shop.buyer_paying_with("tok_1").await);
     let event = order.payment_requested();
-    // Once more with the same id, and once as another event about the same order.
+    // Again with the same id, and once more as another event about the same order.
     shop.send(&[event.clone(), event, order.payment_requested()]).await;
 
     let payment = shop.told("succeeded", order.id).await;

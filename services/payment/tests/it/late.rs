@@ -1,4 +1,4 @@
-//! Charges that must not happen any more: after the release of their order, after their deadline.
+//! Charges that must not happen any more: after their order's release, after their deadline.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::shop::{Order, Shop, a_while, eventually};
 async fn an_order_released_before_it_was_charged_is_never_charged() {
     let shop = Shop::open().await;
     let mut args = shop.worker_args();
-    // Nobody listens there, so nothing can have been sent.
+    // Nobody listens there, so surely nothing was sent.
     args.provider.payment_provider_url = "http://127.0.0.1:9".parse().unwrap();
     let unreachable = shop.worker_with(args).await;
     let order = Order::of(shop.buyer_paying_with("tok_1").await);
@@ -61,7 +61,7 @@ async fn a_payment_charged_before_its_order_was_released_has_succeeded() {
     shop.send(&[order.payment_requested()]).await;
     eventually("the charge", async || (!shop.charges_of(order.id).await.is_empty()).then_some(())).await;
     shop.send(&[order.released()]).await;
-    // The order knows from this that it has to ask for a refund.
+    // This tells the order that it has to ask for a refund.
     shop.told("succeeded", order.id).await;
     assert_eq!(shop.charges_of(order.id).await.len(), 1);
 }
@@ -84,10 +84,10 @@ async fn after_the_deadline_the_provider_has_the_last_word() {
     args.provider.payment_provider_timeout_ms = 2_000;
     let _worker = shop.worker_with(args).await;
     let buyer = shop.buyer_paying_with("tok_1").await;
-    // Time enough for the worker to begin with both.
+    // Enough time for the worker to start on both.
     let charged = Order::of(buyer).pay_within(Duration::from_secs(15));
     shop.send(&[charged.payment_requested()]).await;
-    // The charge is made, its answer lost, and the provider away until both deadlines have passed.
+    // The charge is made, its answer is lost, and the provider is away until both deadlines have passed.
     eventually("the charge", async || (!shop.charges_of(charged.id).await.is_empty()).then_some(())).await;
     shop.control(json!({"outage": true})).await;
     let not_charged = Order::of(buyer).pay_within(Duration::from_secs(15));

@@ -14,14 +14,14 @@ async fn a_refund_asked_for_twice_is_made_once() {
     let payment = shop.told("succeeded", order.id).await;
     let part_of = Some(Uuid::now_v7());
     let event = order.refund_requested_for(part_of, &payment, 5_000);
-    // The same event again, and another one about the same refund.
+    // The same event again, and another event about the same refund.
     shop.send(&[event.clone(), event, order.refund_requested_for(part_of, &payment, 5_000)]).await;
 
     let refund = shop.told("refunded", order.id).await;
     assert_eq!(refund["payment_id"], payment["payment_id"]);
     assert_eq!((&refund["amount"], &refund["reason"]), (&json!(5_000), &json!("returned")));
     assert_eq!(refund["reference"], json!(part_of));
-    // And again when it is long made.
+    // And again, long after the refund was made.
     shop.send(&[order.refund_requested_for(part_of, &payment, 5_000)]).await;
     a_while().await;
     assert_eq!(shop.heard_of(order.id).len(), 2);
@@ -41,7 +41,7 @@ async fn parts_are_refunded_up_to_the_whole_and_survive_an_outage() {
     parts.push(order.refund_requested_for(too_much, &payment, 1_000));
     parts.push(order.refund_requested(&payment, 900));
     shop.send(&parts).await;
-    // What cannot be refunded is told without the provider.
+    // A refund that is impossible fails without asking the provider.
     let failed = shop.told("refund_failed", order.id).await;
     assert_eq!((&failed["amount"], &failed["reason"]), (&json!(1_000), &json!("exceeds_captured")));
     assert_eq!((&failed["reference"], &failed["payment_id"]), (&json!(too_much), &payment["payment_id"]));
@@ -64,7 +64,7 @@ async fn several_workers_asked_for_the_whole_at_once_refund_it_once() {
     let requests: Vec<_> = (0..8)
         .map(|n| {
             let mut request = order.refund_requested(&payment, 12_900);
-            // Spread over the partitions, hence over the workers.
+            // Spreads them over the partitions and so over the workers.
             request.key = n.to_string();
             request
         })
@@ -100,14 +100,14 @@ async fn a_refund_the_provider_refuses_is_told_and_its_money_can_be_asked_for_ag
     shop.send(&[order.refund_requested_for(reference, &payment, 12_900)]).await;
     let failed = shop.told("refund_failed", order.id).await;
     assert_eq!((&failed["reason"], &failed["reference"]), (&json!("charge_unknown"), &json!(reference)));
-    // A failed refund's name is free again.
+    // After a failed refund, its name is free again.
     charge_is(&charge.id).await;
     shop.send(&[order.refund_requested_for(reference, &payment, 2_900)]).await;
     assert_eq!(shop.told("refunded", order.id).await["amount"], 2_900);
     assert_eq!(shop.charges_of(order.id).await[0].refunded, 2_900);
 }
 
-/// Gives money back as somebody would in the provider's console; answers with the refund.
+/// Gives money back as somebody would in the provider's console, and returns the refund.
 async fn refund_in_the_console(shop: &Shop, order: &Order, amount: i64) -> Value {
     let charge = shop.charges_of(order.id).await.remove(0);
     let request = shop
@@ -118,7 +118,7 @@ async fn refund_in_the_console(shop: &Shop, order: &Order, amount: i64) -> Value
     request.send().await.unwrap().json().await.unwrap()
 }
 
-/// What was given back by reference; `null` for what nobody here had asked for.
+/// What went back, by reference; `null` if nobody here asked for it.
 async fn given_back(shop: &Shop, order: &Order, count: usize) -> Vec<(i64, Value)> {
     let told = eventually("what went back", async || {
         let told = shop.all_told("refunded", order.id);

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use crate::shop::{Order, Shop, a_while, eventually};
 
-/// Everything since the backup is gone: payments, and what was received and told.
+/// Removes everything since the backup: payments, and events received and sent.
 async fn forget(shop: &Shop, orders: &[&Order]) {
     let orders: Vec<_> = orders.iter().map(|order| order.id).collect();
     sqlx::query("DELETE FROM payments WHERE order_id = ANY($1)")
@@ -20,7 +20,7 @@ async fn restored(shop: &Shop) {
     sqlx::query("INSERT INTO restores DEFAULT VALUES").execute(&shop.pool).await.unwrap();
 }
 
-/// Waits until the success of its payment was told so often.
+/// Waits until the success of its payment was announced this many times.
 async fn told_times(shop: &Shop, order: &Order, times: usize) {
     eventually("the payment's success", async || {
         (shop.all_told("succeeded", order.id).len() == times).then_some(())
@@ -30,7 +30,8 @@ async fn told_times(shop: &Shop, order: &Order, times: usize) {
     assert_eq!(shop.charges_of(order.id).await.len(), 1);
 }
 
-/// Orders whose payments were charged and told by a worker that has stopped, and how they asked for them.
+/// Orders whose payments a worker charged and announced before it stopped, and the events that asked for
+/// them.
 async fn charged(shop: &Shop, count: usize) -> (Vec<Order>, Vec<Event>) {
     let worker = shop.worker().await;
     let mut orders = Vec::new();
@@ -76,7 +77,7 @@ async fn what_waits_in_the_backup_may_have_been_charged_since() {
     told_times(&shop, &order, 1).await;
     worker.stop().await;
 
-    // As in the backup; and its deadline has passed since.
+    // As in the backup; its deadline has passed since.
     sqlx::query(
         "UPDATE payments SET state = 'requested', capture = NULL, provider_authorization_id = NULL,
              provider_charge_id = NULL, charged_at = NULL, settled_at = NULL, due_at = now(), pay_by = now()",
@@ -112,7 +113,7 @@ async fn of_a_request_that_is_told_again_after_a_restore_the_first_one_counts() 
     forget(&shop, &orders.iter().collect::<Vec<_>>()).await;
     sqlx::query("DELETE FROM payment_methods").execute(&shop.pool).await.unwrap();
     restored(&shop).await;
-    // The orders were restored too, and ask for their payments by the same events, which are newer.
+    // The orders were restored too. They ask for their payments by the same events, which are newer.
     let now = OffsetDateTime::now_utc();
     let again = asked.iter().map(|event| Event { time: now, ..event.clone() });
     shop.send(&asked.iter().cloned().chain(again).collect::<Vec<_>>()).await;

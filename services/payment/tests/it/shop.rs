@@ -1,5 +1,5 @@
-//! Everything around the service under test: a database, topics of its own, the provider, an ear on
-//! the payments topic; and short words for what tests do.
+//! Everything around the service under test: a database, its own topics, the provider, a listener on the
+//! payments topic; and short names for what tests do.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, Once};
@@ -26,7 +26,7 @@ use crate::tokens;
 
 pub(crate) const SECRET: &str = "a secret shared by shop and provider";
 pub(crate) const INTERNAL_TOKEN: &str = "a token shared by the services";
-/// What the provider may still sign with.
+/// A secret that the provider may still sign with.
 pub(crate) const PREVIOUS_SECRET: &str = "the secret that they shared before";
 /// How long tests wait for something to happen.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -189,7 +189,7 @@ impl Shop {
         serde_json::from_value(list["data"].clone()).unwrap()
     }
 
-    /// Makes a charge at the provider, behind the back of the workers.
+    /// Makes a charge at the provider without the workers' knowledge.
     pub(crate) async fn charge_by_hand(&self, order: Uuid, amount: i64) -> Charge {
         let request = self
             .http
@@ -199,7 +199,7 @@ impl Shop {
         request.send().await.unwrap().json().await.unwrap()
     }
 
-    /// The differences that somebody has to look at: kind and reference, as they were found.
+    /// The differences that a person has to look at: kind and reference, in the order they were found.
     pub(crate) async fn differences(&self) -> Vec<(String, String)> {
         sqlx::query_as("SELECT kind, reference FROM reconciliation_differences ORDER BY found_at, kind")
             .fetch_all(&self.pool)
@@ -207,7 +207,7 @@ impl Shop {
             .unwrap()
     }
 
-    /// An order whose payment is on its way and stays there: no worker runs.
+    /// An order whose payment is unfinished and stays so: no worker runs.
     pub(crate) async fn stuck_payment(&self) -> Order {
         self.control(json!({"outage": true})).await;
         let worker = self.worker().await;
@@ -226,7 +226,7 @@ impl Shop {
         serde_json::from_value(list["data"].clone()).unwrap()
     }
 
-    /// A buyer whose default method is `token`. The schema must be there.
+    /// A buyer whose default method is `token`. The schema must exist.
     pub(crate) async fn buyer_paying_with(&self, token: &str) -> Uuid {
         let buyer = Uuid::now_v7();
         self.add_method(buyer, token, true).await;
@@ -269,7 +269,7 @@ impl Shop {
         heard.filter(|event| event.event_type == event_type).map(|event| event.parse().unwrap()).collect()
     }
 
-    /// Every event about `order` so far, once: another process publishes again what may not have been read.
+    /// Every event about `order` so far, each once: another process may publish events again.
     pub(crate) fn heard_of(&self, order: Uuid) -> Vec<Event> {
         let heard = self.heard.0.lock().unwrap();
         let mut ids = HashSet::new();
@@ -292,7 +292,7 @@ impl Shop {
         .await;
     }
 
-    /// The number of events parked because they could not be handled.
+    /// Waits until this many events were parked because nobody could handle them.
     pub(crate) async fn wait_for_parked(&self, count: usize) {
         let parked = Heard::default();
         let stop = CancellationToken::new();
@@ -358,7 +358,7 @@ impl Order {
         self.event("rocketmart.order.payment_requested.v1", &data)
     }
 
-    /// After the requests before came to nothing.
+    /// A further request, after the earlier ones failed.
     pub(crate) fn payment_requested_again(&self, attempt: i32) -> Event {
         let first = self.payment_requested();
         let mut data: Value = first.parse().unwrap();
@@ -377,7 +377,7 @@ impl Order {
         self.refund_requested_for(None, payment, amount)
     }
 
-    /// A refund the order has a name for, such as a return's id.
+    /// A refund that the order has a name for, such as a return's id.
     pub(crate) fn refund_requested_for(
         &self,
         reference: Option<Uuid>,

@@ -1,17 +1,17 @@
 //! Categories in the index: one for all its spellings.
 //!
-//! The filter compares keys ([`label::key`]). What the facet counts holds the key and the category as its seller wrote
-//! it, so that spellings are counted together and the most usual one is shown.
+//! The filter compares keys ([`label::key`]). The facet counts the key together with the category as its
+//! seller wrote it. So spellings are counted together and the most common one is shown.
 
 use std::collections::{BTreeMap, HashMap};
 
 use rocketmart_kit::label;
 use unicode_normalization::UnicodeNormalization;
 
-/// Between the key and the spelling; in no key.
+/// Separates the key from the spelling; no key contains it.
 const SEPARATOR: char = '\u{1f}';
 
-/// The categories of one product, each once: its key, and what the facet counts.
+/// The distinct categories of one product: the key, and what the facet counts.
 pub(super) fn distinct<'a>(
     categories: impl IntoIterator<Item = &'a String>,
 ) -> impl Iterator<Item = (String, String)> {
@@ -23,12 +23,12 @@ pub(super) fn distinct<'a>(
     })
 }
 
-/// The category as it was written, from what the facet counts.
+/// The category as written, from what the facet counts.
 pub(super) fn name(counted: &str) -> &str {
     counted.split_once(SEPARATOR).map_or(counted, |(_, name)| name)
 }
 
-/// How many products each category has, from how many each spelling has: most first, `most` of them at most.
+/// How many products each category has, from the counts of its spellings: largest first, no more than `most`.
 pub(super) fn merged(spellings: impl Iterator<Item = (String, u64)>, most: usize) -> Vec<(String, u64)> {
     struct Category {
         name: String,
@@ -44,7 +44,7 @@ pub(super) fn merged(spellings: impl Iterator<Item = (String, u64)>, most: usize
             all: 0,
         });
         category.all += count;
-        // Of two that are as usual, the first by name.
+        // If two are equally common, the first by name.
         if (count, category.name.as_str()) > (category.of_name, name) {
             name.clone_into(&mut category.name);
             category.of_name = count;

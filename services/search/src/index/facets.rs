@@ -1,4 +1,5 @@
-//! What the products found are counted by: their categories, for shoppers; their currencies, for prices to be comparable.
+//! What found products are counted by: their categories, for shoppers, and their currencies, to compare
+//! prices.
 
 use serde_json::json;
 use tantivy::aggregation::agg_result::{AggregationResult, AggregationResults, BucketResult};
@@ -8,9 +9,9 @@ use tantivy::{Result, TantivyError};
 use super::category;
 use super::fields::{CATEGORY_AS_WRITTEN, CURRENCY};
 
-/// Most categories the facet lists.
+/// The most categories in the facet.
 const CATEGORIES: usize = 50;
-/// Spellings counted for them.
+/// How many spellings are counted for them.
 const SPELLINGS: usize = 200;
 /// More currencies than there are.
 const CURRENCIES: usize = 300;
@@ -31,7 +32,7 @@ pub(super) fn currencies() -> Result<AggregationCollector> {
     counts_of(CURRENCY, CURRENCIES)
 }
 
-/// The currencies that some product is priced in.
+/// The currencies that products are priced in.
 pub(super) fn currency_counts(counted: AggregationResults) -> Vec<String> {
     values(counted).into_iter().map(|(currency, _)| currency).collect()
 }

@@ -1,4 +1,4 @@
-//! The schema of the index and the document a product becomes.
+//! The schema of the index, and the document that a product becomes.
 
 use tantivy::TantivyDocument;
 use tantivy::schema::{
@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::{category, sku};
 use crate::product::ProductSnapshot;
 
-/// Name under which the index knows [`super::tokenizer::SegmentTokenizer`].
+/// The name under which the index knows [`super::tokenizer::SegmentTokenizer`].
 pub(super) const TOKENIZER: &str = "segments";
-/// The same for what is found by its initial consonants too.
+/// The same for text that can also be found by its initial consonants.
 pub(super) const TOKENIZER_OF_NAMES: &str = "segments-and-initials";
 pub(super) const CATEGORY_AS_WRITTEN: &str = "category_as_written";
 pub(super) const CURRENCY: &str = "currency";
@@ -30,7 +30,7 @@ pub(super) struct Fields {
     pub sku: Field,
     /// Keys of categories, for the filter.
     pub category: Field,
-    /// Categories for the facet and for people ([`category`]).
+    /// Categories as written, for the facet and for people ([`category`]).
     pub category_as_written: Field,
     pub currency: Field,
     /// The price of every variant, for the range filter.

@@ -1,15 +1,16 @@
-//! The one form in which texts and queries are compared.
+//! The one form in which we compare texts and queries.
 //!
 //! ```text
 //!  Straße, ５㎏, ﬁlter, İstanbul ──▶ strasse, 5kg, filter, istanbul   (and where each letter stood)
 //! ```
 //!
-//! Compatibility normalization (NFKC) and full case folding, without what nobody sees (soft hyphens, joiners,
-//! variation selectors) and without accents, points and vowel marks that readers leave out. Every letter of the
-//! form knows which part of the text it came from, so that a match can be shown in the text as it was written.
+//! Compatibility normalization (NFKC) and full case folding. It drops what nobody sees (soft hyphens,
+//! joiners, variation selectors) and accents, points and vowel marks that readers leave out. Every letter of
+//! the form knows which part of the text it came from, so that a match can be shown in the text as written.
 //!
-//! The text is folded in *clusters*, the shortest stretches that normalization never joins with their neighbours: the
-//! three jamo of a syllable, a half-width kana with its voicing mark, a letter with its accents.
+//! We fold the text in *clusters*, the shortest stretches that normalization never joins with their
+//! neighbours: the three jamo of a syllable, a half-width kana with its voicing mark, a letter with its
+//! accents.
 
 use std::ops::Range;
 
@@ -24,7 +25,7 @@ use super::hangul;
 /// A text in the form for comparing.
 pub(super) struct Folded {
     pub text: String,
-    /// Where in `text` the letters of each cluster begin, and the cluster in the text as it was written.
+    /// Where in `text` the letters of each cluster begin, and where the cluster is in the text as written.
     origins: Vec<(usize, Range<usize>)>,
 }
 
@@ -41,7 +42,7 @@ impl Folded {
         folded
     }
 
-    /// The part of the text as it was written that a part of the form came from.
+    /// The part of the written text that a part of the form came from.
     pub(super) fn origin(&self, folded: &Range<usize>) -> Range<usize> {
         let cluster_at = |at: usize| {
             let after = self.origins.partition_point(|(start, _)| *start <= at);
@@ -51,7 +52,7 @@ impl Folded {
     }
 }
 
-/// A text in the form for comparing, its origin forgotten.
+/// A text in the form for comparing, without its origin.
 pub(super) fn fold(written: &str) -> String {
     let mut folded = String::with_capacity(written.len());
     for cluster in clusters(written) {
@@ -94,11 +95,11 @@ fn fold_cluster(cluster: &str, folded: &mut String) {
     let mut spelled = String::with_capacity(cluster.len());
     for c in cluster.chars().filter(|c| !is_ignorable(*c)) {
         match c {
-            // Marks of a trade, not letters of the name before them.
+            // These are trademark signs, not letters of the name before them.
             '™' | '℠' => spelled.push(' '),
-            // A fraction is a number of its own: 5½ is not 51 ⁄ 2.
+            // A fraction is a number on its own: 5½ is not 51 ⁄ 2.
             '¼'..='¾' | '⅐'..='⅟' | '↉' => spelled.extend([' ', c]),
-            // Turkish writes both; who searches has often only one of them.
+            // Turkish has both; many people who search can type only one of them.
             'ı' => spelled.push('i'),
             _ => match hangul::consonants_of_cluster(c) {
                 Some(two) => spelled.extend(two),
@@ -111,7 +112,7 @@ fn fold_cluster(cluster: &str, folded: &mut String) {
     folded.extend(lower.nfd().filter(|c| !is_left_out(*c)).nfc());
 }
 
-/// Most of what is written in Korea, China and Japan: nothing has to be looked up for it.
+/// Most text in Korea, China and Japan: nothing has to be looked up for it.
 fn folds_to_itself(c: char) -> bool {
     matches!(c,
         '\u{3041}'..='\u{3096}'   // Hiragana
@@ -122,14 +123,14 @@ fn folds_to_itself(c: char) -> bool {
     )
 }
 
-/// Seen by nobody, by Unicode's own list.
+/// Invisible, according to Unicode's own list.
 fn is_ignorable(c: char) -> bool {
     !c.is_ascii() && CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-/// What readers know without it: accents of Latin, Greek and Cyrillic, points and vowel marks of Hebrew and Arabic,
-/// the Arabic stroke that only lengthens a word. Marks that make another letter (voicing, tones, vowels of India's and
-/// Thailand's scripts) stay.
+/// Marks that readers do without: accents of Latin, Greek and Cyrillic, points and vowel marks of Hebrew and
+/// Arabic, the Arabic stroke that only lengthens a word. Marks that make another letter stay (voicing, tones,
+/// vowels of the scripts of India and Thailand).
 fn is_left_out(c: char) -> bool {
     const STROKE: char = '\u{640}';
     c == STROKE

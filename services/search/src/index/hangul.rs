@@ -1,8 +1,9 @@
-//! Hangul as it is typed: a syllable appears letter by letter, and may be looked for before it is complete.
+//! Hangul as people type it: a syllable appears letter by letter, and people may search before it is
+//! complete.
 //!
-//! 폰 stands on the screen as ㅍ, 포, 폰; 닭 as ㄷ, 다, 달, 닭; 과 as ㄱ, 고, 과. A last consonant may be the first
-//! of the next syllable: 엎 becomes 어포. Consonants alone are written as conjoining initials (U+1100 and on), which
-//! is what compatibility normalization makes of the letters of a keyboard.
+//! 폰 appears on the screen as ㅍ, 포, 폰; 닭 as ㄷ, 다, 달, 닭; 과 as ㄱ, 고, 과. A last consonant may be the first of
+//! the next syllable: 엎 becomes 어포. Single consonants are written as conjoining initials (U+1100 and on),
+//! because compatibility normalization turns the letters of a keyboard into those.
 
 use std::ops::RangeInclusive;
 
@@ -12,7 +13,7 @@ const VOWELS: u32 = 21;
 const FINALS: u32 = 28;
 const FIRST_INITIAL: u32 = 0x1100;
 
-/// For each last consonant: what of it stays when its last letter moves on, and that letter as an initial.
+/// For each last consonant: what remains of it when its last letter moves on, and that letter as an initial.
 const MOVING: [Option<(u32, u32)>; FINALS as usize] = [
     None,
     Some((0, 0)),  // ㄱ
@@ -44,7 +45,7 @@ const MOVING: [Option<(u32, u32)>; FINALS as usize] = [
     Some((0, 18)), // ㅎ
 ];
 
-/// A complete syllable by the numbers of its letters.
+/// A complete syllable, by the numbers of its letters.
 #[derive(Clone, Copy)]
 struct Syllable {
     initial: u32,
@@ -71,7 +72,7 @@ impl Syllable {
         initial_letter(self.initial)
     }
 
-    /// The vowel whose key is pressed first: ㅘ, ㅙ and ㅚ begin with ㅗ.
+    /// The vowel whose key comes first: ㅘ, ㅙ and ㅚ begin with ㅗ.
     fn first_vowel(self) -> u32 {
         match self.vowel {
             9..=11 => 8,
@@ -86,7 +87,7 @@ fn initial_letter(index: u32) -> char {
     char::from_u32(FIRST_INITIAL + index).unwrap_or_default()
 }
 
-/// The first consonant of a syllable; `None` of what is no syllable.
+/// The first consonant of a syllable; `None` if this is not a syllable.
 pub(super) fn initial(c: char) -> Option<char> {
     Syllable::of(c).map(Syllable::initial)
 }
@@ -96,7 +97,7 @@ pub(super) fn is_initial(c: char) -> bool {
     u32::from(c).checked_sub(FIRST_INITIAL).is_some_and(|index| index < INITIALS)
 }
 
-/// What stands on the screen before a syllable is complete, without its first consonant alone: 다, 달 of 닭.
+/// What appears on the screen before a syllable is complete, except its first consonant alone: 다, 달 for 닭.
 pub(super) fn unfinished(c: char) -> impl Iterator<Item = char> {
     let steps = Syllable::of(c).map(|whole| {
         let open = Syllable { last: 0, ..whole };
@@ -109,7 +110,7 @@ pub(super) fn unfinished(c: char) -> impl Iterator<Item = char> {
     steps.into_iter().flatten().filter(move |step| *step != c)
 }
 
-/// The syllables that `c`, the last one typed so far, may still become, itself included.
+/// The syllables that `c`, the last one typed so far, may still become, including itself.
 pub(super) fn may_become(c: char) -> RangeInclusive<char> {
     if is_initial(c) {
         let first = Syllable { initial: u32::from(c) - FIRST_INITIAL, vowel: 0, last: 0 };
@@ -131,14 +132,14 @@ pub(super) fn may_become(c: char) -> RangeInclusive<char> {
     c..=Syllable { last: longest.unwrap_or(typed.last), ..typed }.char()
 }
 
-/// A syllable whose last consonant may belong to the next one, as what is left of it and that consonant.
+/// Splits a syllable whose last consonant may belong to the next one: what is left of it, and that consonant.
 pub(super) fn carried_over(c: char) -> Option<(char, char)> {
     let typed = Syllable::of(c)?;
     let (stays, carried) = MOVING[typed.last as usize]?;
     Some((Syllable { last: stays, ..typed }.char(), initial_letter(carried)))
 }
 
-/// The consonants of a letter that is two of them (ㄳ), as initials. Keyboards join what was typed as two.
+/// The two consonants of a double letter (ㄳ), as initials. Keyboards join what was typed as two.
 pub(super) fn consonants_of_cluster(c: char) -> Option<[char; 2]> {
     let index = match c {
         '\u{3133}' => 3,                                      // ㄳ

@@ -1,5 +1,5 @@
-//! Showing a shopper why a product was found: the matched parts of its text in `<em>`, everything
-//! else escaped for HTML.
+//! Shows a shopper why a product was found: the matched parts of its text in `<em>`, everything else escaped
+//! for HTML.
 
 use std::ops::Range;
 
@@ -7,9 +7,9 @@ use super::folding::Folded;
 use super::needle::Needle;
 use super::tokenizer::segments;
 
-/// Longest snippet, in characters of the original text.
+/// The longest snippet, in characters of the original text.
 const SNIPPET_CHARS: usize = 180;
-/// How much of the text before the first match is shown.
+/// How much text is shown before the first match.
 const LEAD_CHARS: usize = 40;
 
 /// The whole text with its matches marked.
@@ -17,8 +17,8 @@ pub(super) fn highlight(text: &str, needles: &[Needle]) -> String {
     marked(text, 0..text.len(), &matches(text, needles))
 }
 
-/// The part of the text around its first match, or its beginning when nothing matches; `…` stands
-/// where text was cut off.
+/// The part of the text around its first match, or its beginning if nothing matches; `…` marks where text was
+/// cut off.
 pub(super) fn snippet(text: &str, needles: &[Needle]) -> String {
     let matches = matches(text, needles);
     let window = window(text, matches.first().map_or(0, |first| first.start));
@@ -33,7 +33,7 @@ pub(super) fn snippet(text: &str, needles: &[Needle]) -> String {
     snippet
 }
 
-/// Byte ranges of `text` that match, in order, overlapping and touching ones joined.
+/// The byte ranges of `text` that match, in order; overlapping and adjacent ones are joined.
 fn matches(text: &str, needles: &[Needle]) -> Vec<Range<usize>> {
     let folded = Folded::of(text);
     let mut found: Vec<Range<usize>> = segments(&folded.text)
@@ -56,8 +56,8 @@ fn matches(text: &str, needles: &[Needle]) -> Vec<Range<usize>> {
     found
 }
 
-/// A stretch of at most [`SNIPPET_CHARS`] that shows the match at `focus`, starting after a space
-/// where one is near.
+/// A stretch of at most [`SNIPPET_CHARS`] that shows the match at `focus`. It starts after a space if there
+/// is one nearby.
 fn window(text: &str, focus: usize) -> Range<usize> {
     let start = text[..focus].char_indices().rev().nth(LEAD_CHARS - 1).map_or(0, |(at, _)| {
         let cut = &text[at..focus];

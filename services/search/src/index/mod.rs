@@ -4,10 +4,9 @@
 //!  Change ──apply──▶ tantivy writer ──commit, reload──▶ searcher ──search──▶ Found
 //! ```
 //!
-//! [`ProductIndex::apply`] makes a batch of changes searchable before it returns; a product is
-//! replaced by its id, so applying a batch again changes nothing. [`ProductIndex::search`] sees one
-//! consistent state and blocks for the time the search takes (milliseconds of CPU): call it off the
-//! async threads.
+//! [`ProductIndex::apply`] makes a batch of changes searchable before it returns. It replaces a product by
+//! its id, so applying a batch again changes nothing. [`ProductIndex::search`] sees one consistent state and
+//! blocks while the search runs (milliseconds of CPU), so call it off the async threads.
 
 mod category;
 mod facets;
@@ -43,7 +42,7 @@ use self::rank::{Rank, Ranker};
 use self::tokenizer::SegmentTokenizer;
 use crate::product::ProductSnapshot;
 
-/// Memory the writer may fill before it writes a segment, bytes.
+/// Memory that the writer may fill before it writes a segment, in bytes.
 const WRITER_BUDGET: usize = 30_000_000;
 
 /// What happened to a product.
@@ -54,7 +53,7 @@ pub(crate) enum Change {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Request {
-    /// What the shopper typed; empty lists every product that passes the filters.
+    /// What the shopper typed. Empty text lists every product that passes the filters.
     pub text: String,
     pub filters: Filters,
     pub sort: Sort,
@@ -70,7 +69,7 @@ impl Request {
     }
 }
 
-/// How many things a text asks for at once: words, and runs of scripts without spaces.
+/// How many things a text asks for: words, and runs of scripts without spaces.
 pub(crate) fn word_count(text: &str) -> usize {
     needles(&fold(text)).len()
 }
@@ -78,10 +77,10 @@ pub(crate) fn word_count(text: &str) -> usize {
 #[derive(Debug)]
 pub(crate) struct Found {
     pub hits: Vec<Hit>,
-    /// Where the next page starts, when there is one.
+    /// Where the next page starts, if there is one.
     pub next: Option<Cursor>,
-    /// How many products each category holds, most first; the request's own category filter is left
-    /// out of the count, so that a shopper sees where else to look.
+    /// How many products each category has, largest first. The count ignores the request's own category
+    /// filter, so that a shopper sees where else to look.
     pub categories: Vec<(String, u64)>,
 }
 
@@ -89,7 +88,7 @@ pub(crate) struct Found {
 pub(crate) struct Hit {
     pub product_id: Uuid,
     pub title: String,
-    /// The title and a part of the description as HTML, matches in `<em>`.
+    /// The title and a part of the description as HTML, with matches in `<em>`.
     pub title_highlighted: String,
     pub snippet: String,
     pub price_from: i64,
@@ -101,7 +100,7 @@ pub(crate) struct Hit {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SearchError {
-    /// Prices are compared, and the products found are priced in these currencies.
+    /// Prices are to be compared, but the products found have prices in these currencies.
     #[error("prices in {} cannot be compared", .0.join(", "))]
     CurrencyNeeded(Vec<String>),
     #[error(transparent)]
@@ -126,7 +125,7 @@ impl ProductIndex {
         Ok(Self { fields, writer, reader })
     }
 
-    /// Applies the changes in order; when it returns they are searchable.
+    /// Applies the changes in order; when it returns they can be found.
     pub(crate) fn apply(&self, changes: &[Change]) -> tantivy::Result<()> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
@@ -184,8 +183,9 @@ impl ProductIndex {
         Ok(Found { hits, next, categories: facets::category_counts(categories) })
     }
 
-    /// The filters with the one currency in which prices are compared, when they are: minor units of two currencies
-    /// are different things. It is the one asked for, that of the page before, or the only one there is.
+    /// Adds to the filters the one currency in which prices are compared, if they are: minor units of two
+    /// currencies cannot be compared. It is the requested currency, that of the previous page, or the only
+    /// one there is.
     fn priced_in_one_currency(
         &self,
         searcher: &Searcher,
@@ -235,12 +235,12 @@ impl ProductIndex {
     }
 }
 
-/// Collects the hits after the cursor, best first: one more than asked for, when there are that many.
+/// Collects the hits after the cursor, best first: one more than requested, if there are that many.
 fn best(
     searcher: &Searcher,
     request: &Request,
 ) -> tantivy::Result<impl Collector<Fruit = Vec<(Option<Rank>, DocAddress)>> + use<>> {
-    // The closure below cannot fail, so a missing column is found here.
+    // The closure below cannot fail, so look for a missing column here.
     for segment in searcher.segment_readers() {
         Ranker::new(request.sort, segment)?;
     }

@@ -1,21 +1,21 @@
-//! What a shopper typed, as the list of things each hit must contain.
+//! What a shopper typed, as a list of things that each hit must contain.
 //!
-//! The same [`Needle`] builds the index query and, afterwards, finds in a hit's text what to
-//! highlight, so the two cannot disagree about what matched.
+//! The same [`Needle`] builds the index query and later finds in a hit's text what to highlight, so the two
+//! cannot disagree about what matched.
 //!
-//! Words match whole, the last one also as a beginning (it may still be being typed), and words of
-//! [`TYPO_MIN_CHARS`] or more with one typo: a letter changed, missing, added, or two neighbours
-//! swapped. What has digits is a model or a size and is never corrected. Runs (see [`super::tokenizer`]) match where
-//! their pairs follow each other, and long ones also when a few pairs are missing, which is what one wrong syllable or a
-//! different habit of spacing does to them. A consonant stands for any syllable that it begins, and the last syllable
-//! for all that it may still become.
+//! Words match whole; the last one also matches as a beginning, because it may still be being typed. Words of
+//! [`TYPO_MIN_CHARS`] or more match with one typo: a letter changed, missing, added, or two neighbours
+//! swapped. A word with digits is a model or a size and is never corrected. Runs (see [`super::tokenizer`])
+//! match where their pairs follow each other. Long ones also match with a few pairs missing, which is what
+//! one wrong syllable or a different habit of spacing causes. A consonant stands for any syllable that it
+//! begins, and the last syllable for everything that it may still become.
 
 use std::ops::Range;
 
 use super::hangul;
 use super::tokenizer::{Segment, SegmentKind, segments};
 
-/// Shorter words are not corrected: one letter of three changed is another word.
+/// Shorter words are not corrected: with one letter of three changed it is another word.
 pub(super) const TYPO_MIN_CHARS: usize = 4;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) enum Needle {
         term: String,
         is_last: bool,
     },
-    /// Characters of an unspaced script, at least one.
+    /// Characters of a script without spaces, at least one.
     Run {
         characters: Vec<char>,
         is_last: bool,
@@ -49,13 +49,13 @@ impl Needle {
         }
     }
 
-    /// Whether a typo is forgiven in this word.
+    /// Whether we forgive a typo in this word.
     pub(super) fn forgives_typo(term: &str) -> bool {
         term.chars().count() >= TYPO_MIN_CHARS && !term.chars().any(char::is_numeric)
     }
 
-    /// How many of the pairs of a run must be found at least. One wrong syllable spoils two pairs; consonants
-    /// alone say too little for any of them to be wrong, but the last one, which is about to become a syllable.
+    /// How many pairs of a run must be found at least. One wrong syllable spoils two pairs. Single consonants
+    /// say so little that none may be wrong, except the last one, which is about to become a syllable.
     pub(super) fn required_pairs(run: &[char]) -> usize {
         let pairs = run.len().saturating_sub(1);
         match pairs {
@@ -99,20 +99,20 @@ impl Needle {
     }
 }
 
-/// The run with the last consonant of its last syllable as the beginning of one more: 이엎 is 이어ㅍ.
+/// The run with the last consonant of its last syllable moved to a new syllable: 이엎 is 이어ㅍ.
 pub(super) fn carried_over(run: &[char]) -> Option<Vec<char>> {
     let (last, before) = run.split_last()?;
     let (stays, carried) = hangul::carried_over(*last)?;
     Some([before, &[stays, carried]].concat())
 }
 
-/// Where `typed` stands in a run of characters and their places, by bytes.
+/// Where `typed` occurs in a run, as byte ranges.
 fn occurrences(typed: &[char], is_last: bool, run: &[(usize, char)]) -> Vec<Range<usize>> {
     run.windows(typed.len()).filter(|window| stand_for(typed, is_last, window)).filter_map(range_of).collect()
 }
 
-/// The end of a run that `typed` begins with, or its beginning that `typed` ends with: the rest stands in the runs
-/// beside it. One character says too little to be such a part.
+/// Either the end of a run that `typed` begins with, or its beginning that `typed` ends with; the rest is in
+/// the neighbouring runs. A single character says too little to count as such a part.
 fn across_the_edge(typed: &[char], is_last: bool, run: &[(usize, char)]) -> Vec<Range<usize>> {
     let longest = run.len().min(typed.len().saturating_sub(1));
     let ending = (2..=longest).rev().map(|length| &run[run.len() - length..]);

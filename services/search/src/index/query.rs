@@ -1,9 +1,9 @@
-//! A shopper's request as an index query: every needle must be found in some text field, every
-//! filter must hold. Who knows what to look for by its SKU finds it whatever its words are.
+//! A shopper's request as an index query: some text field must contain every needle, and every filter must
+//! hold. A shopper who knows a product's SKU finds it, whatever its words are.
 //!
-//! Where a word is found counts more than how: a title that begins with it beats a description that
-//! holds it exactly. Within a field each way of matching adds to the looser ones: a typo, a
-//! beginning, and for the exact word its BM25 score (up to about 10). Filters never change the score.
+//! Where a word is found counts more than how: a title that begins with it beats a description that contains
+//! it exactly. Within a field, each stricter match adds to the looser ones: a typo, a beginning, and for the
+//! exact word its BM25 score (up to about 10). Filters never change the score.
 
 use std::ops::{Bound, RangeInclusive};
 
@@ -27,10 +27,10 @@ const IN_DESCRIPTION: f32 = 1.0;
 const EXACT: f32 = 1.0;
 const BEGINNING: f32 = 2.0;
 const TYPO: f32 = 1.0;
-/// More than any number of words is worth.
+/// Worth more than any number of words.
 const BY_SKU: f32 = 10_000.0;
 
-/// What narrows the hits besides the words. Prices are minor units, bounds included.
+/// Filters on the hits besides the words. Prices are minor units; bounds are included.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filters {
     pub category: Option<String>,
@@ -40,7 +40,7 @@ pub(crate) struct Filters {
     pub in_stock_only: bool,
 }
 
-/// The text part: all of it, when the shopper typed nothing.
+/// The text part. It matches everything if the shopper typed nothing.
 pub(super) fn text_query(
     fields: &Fields,
     folded: &str,
@@ -108,7 +108,7 @@ fn needle_query(fields: &Fields, needle: &Needle) -> tantivy::Result<Box<dyn Que
     Ok(Box::new(BooleanQuery::union(clauses.collect())))
 }
 
-/// The ways `needle` may match in one field without a typo, each with what it is worth.
+/// The ways that `needle` may match in one field without a typo, each with its worth.
 fn in_field(field: Field, needle: &Needle) -> Vec<(Box<dyn Query>, f32)> {
     match needle {
         Needle::Word { term, is_last } => {

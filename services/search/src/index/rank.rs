@@ -1,8 +1,8 @@
 //! The order of hits, and where a page ended.
 //!
-//! Every order maps a hit to a [`Rank`] of which more is better, and no two products share one (up
-//! to a collision of 62 random bits). A page is "the best hits ranked below the cursor", so that
-//! products that appear or vanish between two pages neither repeat nor hide others.
+//! Every sort order maps a hit to a [`Rank`], and higher is better. No two products share one (up to a
+//! collision of 62 random bits). A page is "the best hits ranked below the cursor", so products that appear
+//! or vanish between two pages neither repeat nor hide others.
 
 use serde::{Deserialize, Serialize};
 use tantivy::columnar::ColumnValues;
@@ -27,11 +27,12 @@ pub(crate) enum Sort {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Rank(u64, u64);
 
-/// The place after the last hit of a page, under the order it was listed in.
+/// The place after the last hit of a page, in the sort order it was listed in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cursor {
     pub sort: Sort,
-    /// The currency that the list is in, when it is in one: products of another that came meanwhile do not belong to it.
+    /// The currency of the list, if it has one: products in another currency that came meanwhile do not
+    /// belong to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
     pub after: Rank,
@@ -59,7 +60,7 @@ impl Ranker {
     pub(super) fn rank(&self, doc: DocId, score: Score) -> Rank {
         let price = || u64::try_from(self.price_from.get_val(doc)).unwrap_or_default();
         let first = match self.sort {
-            // The bits of non-negative floats are ordered as the floats are.
+            // The bits of non-negative floats sort as the floats do.
             Sort::Relevance => u64::from(score.max(0.0).to_bits()),
             Sort::Price => u64::MAX - price(),
             Sort::PriceDesc => price(),

@@ -1,10 +1,10 @@
-//! Products by their SKUs, for who has one from a label, an invoice or a colleague.
+//! Products by their SKUs, for people who have one from a label, an invoice or a colleague.
 //!
-//! A SKU is found whole, in either case, and by its beginning up to one of its separators: `mug-blue` finds
-//! `MUG-BLUE-300`. A first part alone is a word like others and finds no SKU.
+//! A SKU is found whole, in upper or lower case, and by its beginning up to one of its separators: `mug-blue`
+//! finds `MUG-BLUE-300`. A first part alone is an ordinary word and finds no SKU.
 
 const SEPARATORS: [char; 3] = ['-', '.', '_'];
-/// The longest SKU, bytes.
+/// The longest SKU, in bytes.
 const LONGEST: usize = 64;
 
 /// The terms that find a SKU.
@@ -16,7 +16,7 @@ pub(super) fn terms(sku: &str) -> Vec<String> {
 
 /// The term in folded text that may be a SKU.
 pub(super) fn typed(folded: &str) -> Option<String> {
-    // Programs for writing like to make other dashes of hyphens.
+    // Word processors like to turn hyphens into other dashes.
     let sku = folded.trim().replace(['\u{2010}', '\u{2011}', '\u{2012}', '\u{2013}', '\u{2212}'], "-");
     let sku = sku.trim_end_matches(SEPARATORS);
     let is_sku = (1..=LONGEST).contains(&sku.len())

@@ -1,12 +1,12 @@
-//! Cutting text of any script into terms.
+//! Cuts text of any script into terms.
 //!
-//! Text is folded ([`super::folding`]) and cut into *segments*: words of scripts that put spaces between them (Latin,
-//! Cyrillic, Arabic, …), and runs of scripts that do not, or whose words carry endings that a
-//! space does not show (Hangul, Han, Kana, Thai, …). A word becomes one term. A run becomes overlapping pairs: each
-//! character starts one term, made of it and its neighbour, and the last character stands alone. "무선이어폰" is
-//! thus found by "이어폰", and any single character is found as the beginning of the term that starts with it.
+//! Text is folded ([`super::folding`]) and cut into *segments*: words of scripts that put spaces between them
+//! (Latin, Cyrillic, Arabic, …), and runs of scripts that do not, or whose words have endings that no space
+//! separates (Hangul, Han, Kana, Thai, …). A word becomes one term. A run becomes overlapping pairs: each
+//! character starts one term, made of it and its neighbour, and the last character stands alone. So "이어폰"
+//! finds "무선이어폰", and any single character is found as the beginning of the term that starts with it.
 //!
-//! A pair of Hangul syllables is also there as it may be typed, at the same place: with its second syllable
+//! A pair of Hangul syllables is also indexed as it may be typed, at the same place: with its second syllable
 //! unfinished (어폰 as 어포 and 어ㅍ) and, in names and keywords, with initial consonants alone (ㅇㅍ).
 
 use std::collections::VecDeque;
@@ -17,12 +17,12 @@ use unicode_normalization::char::canonical_combining_class;
 use super::folding::fold;
 use super::hangul;
 
-/// A longer "word" is no word (a key, a base64 block); it is not indexed.
+/// A longer "word" is not a word (a key, a base64 block), so we do not index it.
 const MAX_WORD_BYTES: usize = 255;
-/// Ends a pair whose second syllable is unfinished; in no run.
+/// Ends a pair whose second syllable is unfinished; no run contains it.
 const UNFINISHED: char = '~';
 
-/// A stretch of folded text that is searched as one thing.
+/// A stretch of folded text that is searched as one unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment<'a> {
     pub text: &'a str,
@@ -49,7 +49,7 @@ impl SegmentKind {
     }
 }
 
-/// The segments of folded text in order; what lies between them (spaces, punctuation) is dropped.
+/// The segments of folded text in order, without what is between them (spaces, punctuation).
 pub(super) fn segments(folded: &str) -> impl Iterator<Item = Segment<'_>> {
     let mut rest = folded.char_indices().peekable();
     std::iter::from_fn(move || {
@@ -65,18 +65,18 @@ pub(super) fn pair(first: char, second: char) -> String {
     String::from_iter([first, second])
 }
 
-/// The term of a pair whose second syllable may still grow into another.
+/// The term of a pair whose second syllable may still change.
 pub(super) fn unfinished_pair(first: char, second: char) -> String {
     String::from_iter([first, second, UNFINISHED])
 }
 
-/// Two neighbours of which the second is still being typed.
+/// Terms of two neighbours while the second is still being typed.
 fn unfinished_pairs(first: char, second: char) -> impl Iterator<Item = String> {
     let steps = hangul::unfinished(second).map(move |step| unfinished_pair(first, step));
     steps.chain(hangul::initial(second).map(|consonant| pair(first, consonant)))
 }
 
-/// Two neighbours of which only the consonant of the first is typed.
+/// Terms of two neighbours when only the consonant of the first is typed.
 fn pairs_by_initial(first: char, second: char) -> impl Iterator<Item = String> {
     let initial = hangul::initial(first).filter(|_| hangul::initial(second).is_some());
     initial
@@ -84,8 +84,8 @@ fn pairs_by_initial(first: char, second: char) -> impl Iterator<Item = String> {
         .flat_map(move |initial| [pair(initial, second)].into_iter().chain(unfinished_pairs(initial, second)))
 }
 
-/// Scripts searched by pairs of characters. Whole blocks, so that dependent vowels and tone marks
-/// stay with their letters.
+/// Scripts that are searched by pairs of characters. These are whole blocks, so that dependent vowels and
+/// tone marks stay with their letters.
 fn is_unspaced(c: char) -> bool {
     matches!(c,
         '\u{0e01}'..='\u{0e4e}'     // Thai
@@ -107,10 +107,10 @@ fn is_unspaced(c: char) -> bool {
     )
 }
 
-/// [`segments`] as a tantivy tokenizer; it folds what it is given.
+/// [`segments`] as a tantivy tokenizer; it folds its input.
 #[derive(Clone)]
 pub(super) struct SegmentTokenizer {
-    /// Whether Hangul is found by its initial consonants too.
+    /// Whether Hangul can also be found by its initial consonants.
     pub by_initials: bool,
 }
 
@@ -122,7 +122,7 @@ impl Tokenizer for SegmentTokenizer {
     }
 }
 
-/// The terms of folded text. Nobody asks tantivy where they stood: a hit is marked by [`super::highlight`].
+/// The terms of folded text. Nobody asks tantivy for their positions: [`super::highlight`] marks the hits.
 fn tokens(folded: &str, by_initials: bool) -> VecDeque<Token> {
     let mut tokens = VecDeque::new();
     let mut position = 0;
@@ -136,7 +136,7 @@ fn tokens(folded: &str, by_initials: bool) -> VecDeque<Token> {
             }
             SegmentKind::Word => {}
             SegmentKind::Run => {
-                // Who types consonants leaves out the spaces: 무선 이어폰 is ㅁㅅㅇㅇㅍ as well.
+                // People who type consonants leave out the spaces: 무선 이어폰 is also ㅁㅅㅇㅇㅍ.
                 let next_run = segments.peek().filter(|next| next.kind == SegmentKind::Run);
                 let after = next_run.and_then(|next| next.text.chars().next());
                 let mut characters = segment.text.chars().peekable();
@@ -190,7 +190,7 @@ mod tests {
     fn terms(text: &str) -> Vec<String> {
         let tokens = tokens(&fold(text), true);
         let mut at = None;
-        // The first at each place is the text as it is.
+        // The first term at each place is the text as it is.
         tokens
             .into_iter()
             .filter(|token| at.replace(token.position) != Some(token.position))

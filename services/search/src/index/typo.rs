@@ -6,8 +6,8 @@ use tantivy::Term;
 use tantivy::query::{AutomatonWeight, DfaWrapper, EnableScoring, FuzzyTermQuery, Query, Weight};
 use tantivy::schema::Field;
 
-/// The documents of which a field holds a word within one typo. The automaton that knows these words is built
-/// once, and serves every field, every segment and every search of a request.
+/// The documents with a word in a field that is within one typo. The automaton that recognizes these words is
+/// built once and serves every field, every segment and every search of a request.
 #[derive(Clone)]
 pub(super) struct TypoQuery {
     automaton: Arc<DfaWrapper>,
@@ -15,7 +15,7 @@ pub(super) struct TypoQuery {
 }
 
 impl TypoQuery {
-    /// Words like `word`, in `field`; `as_beginning`: those that begin like it too.
+    /// Words like `word` in `field`; with `as_beginning` also those that begin like it.
     pub(super) fn new(field: Field, word: &str, as_beginning: bool) -> tantivy::Result<Self> {
         let like = if as_beginning { FuzzyTermQuery::new_prefix } else { FuzzyTermQuery::new };
         let automaton = like(Term::from_field_text(field, word), 1, true).automaton()?;

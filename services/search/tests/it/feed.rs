@@ -67,7 +67,7 @@ async fn a_new_replica_builds_the_whole_index_from_the_topic_before_it_is_ready(
     for _restart in 0..2 {
         let search = shop.search().await;
         search.is_ready_soon().await;
-        // Ready means complete: no waiting here.
+        // Ready means complete, so there is no waiting here.
         assert_eq!(search.titles(&[("q", "2499")]).await, ["Item 2499"]);
         assert_eq!(search.titles(&[("sort", "price"), ("limit", "1")]).await, ["Item 0"]);
         assert!(search.titles(&[("q", "gone")]).await.is_empty());

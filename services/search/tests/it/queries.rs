@@ -1,4 +1,4 @@
-//! What is found, in which order and in which form.
+//! What is found, in which order and in what form.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! More searches at once than can be answered soon.
+//! More searches at once than the service can answer soon.
 
 use futures::future::join_all;
 use rocketmart_kit::request_limits::RequestLimitArgs;

@@ -21,7 +21,7 @@ const CHANGED: &str = "rocketmart.product.changed.v1";
 const LEVEL_CHANGED: &str = "rocketmart.stock.level_changed.v1";
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A product topic of its own.
+/// A product topic for one test.
 pub struct Shop {
     pub kafka: KafkaConfig,
     producer: Producer,
@@ -38,7 +38,7 @@ impl Shop {
         Self { kafka, producer }
     }
 
-    /// What the catalog would say about these products.
+    /// Sends what the catalog would say about these products.
     pub async fn announce(&self, products: &[Value]) {
         let event = |product: &Value| {
             Event::new("/rocketmart/catalog", CHANGED, product["product_id"].as_str().unwrap(), product)
@@ -47,7 +47,7 @@ impl Shop {
         self.producer.send_all("products", &events).await.unwrap();
     }
 
-    /// What order would say of a SKU of this product.
+    /// Sends what order would say about a SKU of this product.
     pub async fn level(&self, product: &Value, available: i64, version: i64) {
         let sku = product["variants"][0]["sku"].as_str().unwrap();
         let level = json!({ "sku": sku, "product_id": product["product_id"], "available": available,
@@ -64,24 +64,24 @@ impl Shop {
             .unwrap();
     }
 
-    /// What is no product at all.
+    /// Sends a message that is not a product at all.
     pub async fn announce_nonsense(&self) {
         let nonsense =
             Event::new("/rocketmart/catalog", CHANGED, Uuid::now_v7(), &json!({ "product_id": 7 }));
         self.producer.send_all("products", &[nonsense]).await.unwrap();
     }
 
-    /// A search service on this topic, at once.
+    /// Starts a search service on this topic without waiting for it.
     pub async fn search(&self) -> Search {
         self.search_admitting(AdmissionArgs { searches_at_once: 0, searches_waiting: 64 }).await
     }
 
-    /// The same, which takes that many searches.
+    /// The same, with these limits on searches.
     pub async fn search_admitting(&self, admission: AdmissionArgs) -> Search {
         self.search_with(admission, RequestLimitArgs::default()).await
     }
 
-    /// The same, which takes that many requests from one address.
+    /// The same, with these limits on requests from one address.
     pub async fn search_limited(&self, limits: RequestLimitArgs) -> Search {
         self.search_with(AdmissionArgs { searches_at_once: 0, searches_waiting: 64 }, limits).await
     }
@@ -102,7 +102,7 @@ impl Shop {
         Search { at: is_bound.await.unwrap(), http: reqwest::Client::new(), _stop: stop.drop_guard() }
     }
 
-    /// A search service whose index is complete.
+    /// Starts a search service and waits until its index is complete.
     pub async fn ready_search(&self) -> Search {
         let search = self.search().await;
         search.is_ready_soon().await;

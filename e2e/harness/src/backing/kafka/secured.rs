@@ -1,4 +1,4 @@
-//! A second listener as production's Kafka has one: TLS, and clients that log in with a password.
+//! A second listener like that of production's Kafka: TLS, and clients that log in with a password.
 
 use std::{
     fs,
@@ -24,11 +24,11 @@ pub struct Secured {
 }
 
 impl Secured {
-    /// Who may log in, with `PLAIN` and with both kinds of `SCRAM`.
+    /// The user who may log in, with `PLAIN` and with both kinds of `SCRAM`.
     pub const USER: &'static str = "shop";
     pub const PASSWORD: &'static str = "open-sesame";
 
-    /// Makes a key and a certificate that vouches for itself.
+    /// Makes a key and a self-signed certificate.
     pub(super) fn prepare(dir: &Path) -> Result<Self> {
         let (keystore, certificate) = (dir.join("broker.p12"), dir.join("broker.pem"));
         let log = dir.join("keytool.log");
@@ -51,12 +51,12 @@ impl Secured {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// PEM; whoever trusts it trusts the broker.
+    /// PEM; a client that trusts it trusts the broker.
     pub fn certificate(&self) -> &str {
         &self.certificate
     }
 
-    /// As an item of the broker's `listeners`.
+    /// An item for the broker's `listeners`.
     pub(super) fn listener(&self) -> String {
         format!("SASL_SSL://127.0.0.1:{}", self.port)
     }
@@ -82,7 +82,7 @@ ssl.keystore.password={STORE_PASSWORD}
     }
 }
 
-/// Of the tool that prepares a data directory: the passwords for `SCRAM` lie there.
+/// Arguments for the tool that prepares a data directory, where the `SCRAM` passwords are kept.
 pub(super) fn format_arguments() -> Vec<String> {
     let user = |mechanism| format!("{mechanism}=[name={},password={}]", Secured::USER, Secured::PASSWORD);
     SCRAM.into_iter().flat_map(|mechanism| ["--add-scram".to_owned(), user(mechanism)]).collect()

@@ -1,4 +1,4 @@
-//! Making topics: one request of Kafka's protocol (`CreateTopics` version 4), so that the harness needs
+//! Makes topics with one request of Kafka's protocol (`CreateTopics` version 4), so that the harness needs
 //! neither a client library nor a Java program per topic.
 
 use std::{
@@ -15,7 +15,7 @@ const CORRELATION: i32 = 1;
 const LIMIT: Duration = Duration::from_secs(30);
 const ALREADY_EXISTS: i16 = 36;
 
-/// A topic of one replica; a compacted one keeps the last message of each key.
+/// A topic with one replica; a compacted one keeps the last message of each key.
 #[derive(Debug, Clone, Copy)]
 pub struct Topic<'a> {
     pub name: &'a str,

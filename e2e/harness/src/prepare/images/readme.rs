@@ -1,17 +1,17 @@
-//! Whether README.md has Docker build what buildah builds here: the same file, context and name.
+//! Checks that README.md has Docker build what buildah builds here: same file, contexts and name.
 
 use std::ffi::OsStr;
 
 use super::*;
 use crate::documents::blocks;
 
-/// A line `docker buildx build` of README.md.
+/// A `docker buildx build` line of README.md.
 #[derive(Debug, Default)]
 struct Line {
     tag: String,
     file: Option<String>,
     context: Option<String>,
-    /// The names of what it copies from besides.
+    /// The names of the other contexts it copies from.
     contexts: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ fn commands() -> Result<Vec<String>> {
     Ok(section.flat_map(|block| block.text.lines().map(str::to_owned).collect::<Vec<_>>()).collect())
 }
 
-/// What the node and its shop run, but for Kafka's libraries and our programs themselves.
+/// Everything that the node and its shop run, except Kafka's libraries and our programs themselves.
 fn recipes() -> Vec<Recipe> {
     let mut recipes: Vec<Recipe> = backing_services("/cache/kafka".into()).into();
     recipes.push(rocketmart("/cache/binaries".into()));
@@ -58,7 +58,7 @@ fn the_readme_has_docker_build_the_files_and_contexts_that_buildah_builds() -> R
         let at =
             lines.iter().position(|line| line.tag == tag).with_context(|| format!("no line for {tag}"))?;
         let line = lines.swap_remove(at);
-        // Docker alone would look for a `Dockerfile`.
+        // By default Docker would look for a `Dockerfile`.
         let file = checkout().join(line.file.with_context(|| format!("{tag}: no -f"))?);
         let context = checkout().join(line.context.with_context(|| format!("{tag}: no context"))?);
         let folder = checkout().join("images").join(recipe.folder);

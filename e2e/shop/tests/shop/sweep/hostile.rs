@@ -1,8 +1,8 @@
-//! What somebody sends who means no good.
+//! What a hostile client sends.
 
 use serde_json::{Value, json};
 
-/// Of which a list may be full: the smallest there are, and one that may be right.
+/// Items that can fill a list: the smallest possible ones, and one that may be valid.
 pub(super) fn items(good: &Value) -> Vec<String> {
     let all = [
         "\"\"".to_owned(),
@@ -16,7 +16,7 @@ pub(super) fn items(good: &Value) -> Vec<String> {
     all.into_iter().take(tried).collect()
 }
 
-/// `body` of nearly `size` bytes, with a list of as many items as fit in place of `mark`.
+/// `body` with nearly `size` bytes: a list of as many items as fit replaces `mark`.
 pub(super) fn filled(body: &Value, mark: &str, item: &str, size: usize) -> String {
     let body = body.to_string();
     let room = size - body.len() - "[]".len();
@@ -24,7 +24,7 @@ pub(super) fn filled(body: &Value, mark: &str, item: &str, size: usize) -> Strin
     body.replacen(mark, &format!("[{items}]"), 1)
 }
 
-/// Bodies that are right nowhere.
+/// Bodies that are valid nowhere.
 pub(super) fn whole_bodies(good: &Value, size: usize) -> Vec<(&'static str, String)> {
     let room = size - good.to_string().len() - 64;
     let inside = |more: &str| {
@@ -61,7 +61,7 @@ pub(super) fn large_values(size: usize) -> Vec<(&'static str, String)> {
     super::part(all, 2)
 }
 
-/// Nothing to see, or something else than there is.
+/// Nothing to see, or something other than what is there.
 pub(super) const UNREADABLE: [&str; 8] = [
     "\u{200b}",
     "\u{2800}",
@@ -188,7 +188,7 @@ fn variants(value: &Value) -> Vec<Value> {
     }
 }
 
-/// Places that lists do not have, as JSON.
+/// Positions that lists do not have, as JSON.
 pub(super) fn places() -> Vec<String> {
     const ID: &str = "\"00000000-0000-0000-0000-000000000000\"";
     let moments = [
@@ -222,7 +222,7 @@ pub(super) fn places() -> Vec<String> {
     of_moments.chain(others.map(str::to_owned)).chain(["[".repeat(5_000)]).collect()
 }
 
-/// What is no cursor before it is read any further.
+/// Texts that are visibly not cursors, before anything decodes them.
 pub(super) fn cursors() -> Vec<String> {
     ["=", "%00", "%E2%80%AE", "-", "AA==", "%F0%9F%9A%80", "..%2F..", "A"]
         .map(str::to_owned)

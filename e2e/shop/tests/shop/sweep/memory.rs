@@ -1,4 +1,4 @@
-//! How much memory a process has, and had at most.
+//! How much memory a process uses, and its peak.
 
 use std::fs;
 
@@ -7,12 +7,12 @@ pub(super) fn resident(process: u32) -> u64 {
     bytes(process, "VmRSS:")
 }
 
-/// Bytes in memory at most since [`forget_peak`].
+/// The peak in bytes since [`forget_peak`].
 pub(super) fn peak(process: u32) -> u64 {
     bytes(process, "VmHWM:")
 }
 
-/// From now on the peak is what is in memory now.
+/// Resets the peak to what is in memory now.
 pub(super) fn forget_peak(process: u32) {
     fs::write(format!("/proc/{process}/clear_refs"), "5").expect("a process of ours");
 }

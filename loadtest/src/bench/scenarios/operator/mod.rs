@@ -5,8 +5,8 @@
 //!   process.rs  the operator as the chart runs it, and what its /metrics say
 //! ```
 //! The API server and etcd are real, as are Kafka, Redis, PostgreSQL and the order service; all shops share
-//! these. There are no pods: what a Deployment controller and kubelets would write into the status of
-//! Deployments is written by this process.
+//! these. There are no pods: this process writes the status of Deployments, as a Deployment controller and
+//! kubelets would.
 
 mod process;
 mod world;
@@ -26,10 +26,10 @@ const WHAT: &str = "1,000 FlashSales in 50 Shops in 5 namespaces, each Shop with
                     real API server with etcd: the operator's process from a first start (everything is declared and \
                     nothing is made), over a restart, to a quiet minute in which one sale in twenty is open. Durations, \
                     requests and memory are what its own /metrics say.";
-/// The chart's limit of memory.
+/// The memory limit in the chart.
 const MEMORY_LIMIT_MIB: f64 = 256.0;
 const LIMIT: Duration = Duration::from_mins(15);
-/// One sale in so many opens.
+/// One sale in this many opens.
 const OPEN: usize = 20;
 
 /// How much there is.
@@ -47,11 +47,11 @@ const QUICK: Size = Size { namespaces: 2, shops: 2, sales: 20, quiet: Duration::
 pub(super) fn measure(bench: &mut Bench) -> Answer {
     let size = if bench.lengths.quick { QUICK } else { FULL };
     let program = bench.programs.operator.clone().context("--operator names no program")?;
-    // The shop of the scenarios before would take part of the machine.
+    // The shop of the previous scenarios would take part of the machine.
     bench.shop = None;
     let (world, stack) = std::thread::scope(|scope| {
         let world = scope.spawn(World::start);
-        // The order service is not ready without the keys of the member service.
+        // The order service is not ready without the member service's keys.
         let wanted = [Component::Member, Component::Order];
         let stack = Recipe::new(&bench.programs.rocketmart).only(&wanted).start();
         (world.join(), stack)
@@ -80,7 +80,7 @@ pub(super) fn measure(bench: &mut Bench) -> Answer {
 
     let opened = world.open(size, OPEN)?;
     world.until("the sales are open", LIMIT, |world| world.open_sales() == opened)?;
-    // What opening set off is over.
+    // By now, everything that the opening set off is over.
     std::thread::sleep(Duration::from_secs(2));
     let meter = Meter::new(vec![
         ("operator".to_owned(), operator.pid()),
@@ -121,7 +121,7 @@ pub(super) fn measure(bench: &mut Bench) -> Answer {
     Ok((WHAT, figures.all, notes))
 }
 
-/// The SKU that all sales sell, as the order service would have it from the catalog.
+/// Supplies the SKU that all sales sell, as the order service would get it from the catalog.
 fn supply(world: &World, stack: &Stack, size: Size) -> Result<()> {
     let units = i64::try_from(size.sales)? * world::UNITS * 2;
     world.block_on(async {
@@ -156,7 +156,7 @@ impl Figures {
         self.all.push(Figure::new(label, "s").of(seconds));
     }
 
-    /// What was asked of the API server between two moments.
+    /// The requests to the API server between two moments.
     fn work(&mut self, when: &str, before: &Moment, after: &Moment) {
         let (requests, reconciles) =
             (after.requests - before.requests, after.all_reconciles() - before.all_reconciles());

@@ -27,7 +27,7 @@ pub(super) struct Operator {
 }
 
 impl Operator {
-    /// Starts it as the chart does, for all namespaces; all shops have one order service.
+    /// Starts it as the chart does, for all namespaces; all shops share one order service.
     pub(super) fn start(program: &Path, kubeconfig: &Path, order_url: &str) -> Result<Self> {
         let port = ports::free_port()?;
         let environment = [
@@ -55,7 +55,7 @@ impl Operator {
         self.process.id()
     }
 
-    /// SIGTERM, and waits for its orderly end.
+    /// Sends SIGTERM and waits for its orderly end.
     pub(super) fn stop(mut self) -> Result<()> {
         self.process.signal("TERM")?;
         match self.process.wait_for(STOP_LIMIT)? {
@@ -72,8 +72,8 @@ impl Operator {
         Ok(Moment::read(&text))
     }
 
-    /// Waits until each object was reconciled. Nothing is reconciled twice before everything was once,
-    /// unless it fails, and then there is no figure.
+    /// Waits until each object was reconciled. No object is reconciled twice before every object was
+    /// reconciled once, unless one fails, and then there is no figure.
     #[expect(clippy::cast_precision_loss, reason = "a thousand")]
     pub(super) fn until_reconciled(&self, shops: usize, sales: usize, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;
@@ -95,13 +95,13 @@ impl Operator {
 pub(super) struct Moment {
     /// Requests to the API server, without those for the Lease.
     pub(super) requests: f64,
-    /// Those of them that change something.
+    /// The requests among them that change something.
     pub(super) writes: f64,
     /// Renewals of the Lease.
     pub(super) renewals: f64,
     pub(super) errors: f64,
     pub(super) resident_bytes: f64,
-    /// Upper bound of a bucket in seconds, and how many were within, by controller.
+    /// By controller: a bucket's upper bound in seconds, and how many were within it.
     buckets: Vec<(String, f64, f64)>,
 }
 
@@ -158,7 +158,7 @@ impl Moment {
     }
 }
 
-/// A histogram: upper bounds, and how many were within each.
+/// A histogram: upper bounds, and how many values were within each.
 #[derive(Debug)]
 pub(super) struct Times(Vec<(f64, f64)>);
 
@@ -178,8 +178,8 @@ impl Times {
         Self(self.0.iter().map(|(bound, count)| (*bound, count - earlier(*bound))).collect())
     }
 
-    /// In seconds, as Prometheus' `histogram_quantile`: evenly spread within a bucket, and beyond the last
-    /// bound, that bound.
+    /// In seconds, like Prometheus' `histogram_quantile`: values are spread evenly within a bucket, and
+    /// beyond the last bound it is that bound.
     pub(super) fn quantile(&self, quantile: f64) -> f64 {
         let wanted = quantile * self.count();
         let (mut lower, mut below) = (0.0, 0.0);

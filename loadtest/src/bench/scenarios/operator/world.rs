@@ -1,4 +1,5 @@
-//! An API server with what people declare, and Deployments that become ready as if there were pods.
+//! An API server with the objects that people declare, and Deployments that become ready as if there were
+//! pods.
 
 use std::{
     path::{Path, PathBuf},
@@ -32,16 +33,16 @@ use super::Size;
 
 pub(super) const SKU: &str = "BENCH-1";
 pub(super) const PRICE: i64 = 19_900;
-/// Of each sale.
+/// How many units each sale has.
 pub(super) const UNITS: i64 = 10;
 const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/rocketmart/crds");
-/// Requests at a time, of what people declare.
+/// How many declarations are sent at the same time.
 const AT_ONCE: usize = 8;
-/// Until a sale opens that was told to: long enough to load it before.
+/// How soon a sale opens once it is told to: long enough to load it before.
 const OPENS_IN: time::Duration = time::Duration::seconds(5);
 
 pub(super) struct World {
-    // Dropped before the API server that its tasks watch.
+    // Dropped before the API server, which its tasks watch.
     runtime: Runtime,
     client: Client,
     shops: Store<Shop>,
@@ -50,7 +51,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// An API server that knows Shops and `FlashSale`s and has none.
+    /// An API server that knows the kinds Shop and `FlashSale` and has no objects of them.
     pub(super) fn start() -> Result<Self> {
         let server = ApiServer::start()?;
         server.kubectl(&["apply", "--server-side", "--filename", DEFINITIONS])?;
@@ -76,7 +77,7 @@ impl World {
         self.runtime.block_on(work)
     }
 
-    /// Declares everything; the sales are far off.
+    /// Declares everything; the sales open far in the future.
     pub(super) fn declare(&self, size: Size, brokers: &str) -> Result<()> {
         let opens = OffsetDateTime::now_utc() + time::Duration::days(1);
         let sales = (0..size.sales).map(|number| sale(size, number, opens)).collect::<Result<Vec<_>>>()?;
@@ -108,7 +109,7 @@ impl World {
         })
     }
 
-    /// Lets one sale in `every` open in a moment; answers how many those are.
+    /// Lets one sale in `every` open in a moment, and returns how many do.
     pub(super) fn open(&self, size: Size, every: usize) -> Result<usize> {
         let opens = (OffsetDateTime::now_utc() + OPENS_IN).format(&Rfc3339)?;
         let patch = Patch::Merge(json!({"spec": {"opensAt": opens}}));
@@ -122,7 +123,7 @@ impl World {
         })
     }
 
-    /// Waits until what is watched looks so.
+    /// Waits until `holds` is true of what is watched.
     pub(super) fn until(&self, what: &str, limit: Duration, holds: impl Fn(&Self) -> bool) -> Result<()> {
         let deadline = Instant::now() + limit;
         while !holds(self) {
@@ -190,7 +191,7 @@ fn is_observed(sale: &FlashSale) -> bool {
     sale.status.as_ref().and_then(|status| status.observed_generation) == sale.metadata.generation
 }
 
-/// What the Deployment controller and kubelets would write, as soon as a Deployment asks for it.
+/// Writes what the Deployment controller and kubelets would, as soon as a Deployment asks for it.
 async fn run_deployments(client: Client) {
     let all: Api<Deployment> = Api::all(client.clone());
     let changes = watcher(all, watcher::Config::default()).default_backoff().applied_objects();
@@ -201,7 +202,7 @@ async fn run_deployments(client: Client) {
                 let api: Api<Deployment> =
                     Api::namespaced(client, &deployment.namespace().unwrap_or_default());
                 let patch = Patch::Merge(running(&deployment));
-                // One that could not be written is seen again.
+                // If the write fails, the watch shows the Deployment again.
                 _ = api.patch_status(&deployment.name_any(), &PatchParams::default(), &patch).await;
             }
         });
@@ -255,7 +256,8 @@ fn provider() -> Value {
     json!({"metadata": {"name": "provider"}, "stringData": {"secret": "shared"}})
 }
 
-/// The Secret that the operator would make for the shop: the order service they share has but one token.
+/// The Secret that the operator would make for the shop. The shops share one order service, which has only
+/// one token.
 fn token(shop: usize) -> Value {
     json!({
         "metadata": {"name": format!("{}-operator-token", shop_name(shop))},

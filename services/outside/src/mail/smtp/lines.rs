@@ -1,8 +1,8 @@
-//! Lines of an SMTP connection, each read with a bound, ended by CR LF and by nothing else.
+//! Lines of an SMTP connection. Each is read up to a limit, and only CR LF ends it.
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
-/// Longer than RFC 5321 demands (512 for commands, 1,000 for text), so that no client is refused.
+/// Longer than RFC 5321 requires (512 for commands, 1,000 for text), so that no client is refused.
 const MAX_LINE_BYTES: u64 = 8 * 1024;
 
 pub(super) enum Line {
@@ -26,7 +26,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             return Ok(Line::End);
         }
         if !line.ends_with(b"\r\n") {
-            // Either too long or ended by a bare line feed: swallow the rest, if any.
+            // The line is too long or ends with a bare line feed: skip the rest, if any.
             while !line.ends_with(b"\n") {
                 line.clear();
                 if self.read_chunk(&mut line).await? == 0 {
@@ -39,14 +39,14 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         Ok(Line::Complete(String::from_utf8_lossy(&line).into_owned()))
     }
 
-    /// Reads up to the line holding a single dot, undoing dot-stuffing (RFC 5321, 4.5.2). `None`: the
-    /// mail exceeds `limit`; it was read to its end and dropped, so the connection can go on.
+    /// Reads up to the line with a single dot and undoes dot-stuffing (RFC 5321, 4.5.2). `None` if the mail
+    /// exceeds `limit`; it was read to its end and dropped, so the connection can go on.
     pub(super) async fn read_data(&mut self, limit: usize) -> std::io::Result<Option<Vec<u8>>> {
         let mut mail = Vec::new();
         let mut too_large = false;
         let mut line = Vec::new();
-        // A chunk is a whole line unless it is overlong or holds a bare line feed; only what follows
-        // a CR LF is the start of a line.
+        // A chunk is a whole line unless it is too long or contains a bare line feed. A line starts only
+        // after a CR LF.
         let mut at_line_start = true;
         loop {
             line.clear();

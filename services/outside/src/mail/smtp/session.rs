@@ -1,4 +1,4 @@
-//! What each SMTP command means at each moment (RFC 5321, 4.1): a state machine without I/O.
+//! What each SMTP command means in each state (RFC 5321, 4.1): a state machine without I/O.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ pub(super) struct Envelope {
     pub(super) to: Vec<String>,
 }
 
-/// What the connection does after the reply is written.
+/// What the connection does after writing the reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Command,

@@ -6,7 +6,7 @@ use super::book::Book;
 use super::call::Refusal;
 use crate::provider::records::{Authorization, AuthorizationStatus, Charge};
 
-/// All authorizations, and the calls about them by key.
+/// All authorizations, and the calls for them by key.
 #[derive(Default)]
 pub(super) struct Authorizations {
     pub(super) book: Book<Authorization>,
@@ -15,7 +15,7 @@ pub(super) struct Authorizations {
 }
 
 impl Authorizations {
-    /// Whether `key` came with this very call before; with another one it is refused.
+    /// Whether `key` already came with this very call; with another call it is refused.
     pub(super) fn is_repeated(&self, key: &str, digest: u64) -> Result<bool, Refusal> {
         match self.calls_by_key.get(key) {
             None => Ok(false),

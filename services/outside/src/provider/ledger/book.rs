@@ -1,4 +1,4 @@
-//! Records in the order they were made, and the ways to find them.
+//! Records in the order they were made, and ways to find them.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::call::{Outcome, Refusal};
 use crate::provider::records::{Authorization, Charge};
 
-/// What can be kept in a book.
+/// A record that a book can hold.
 pub(in crate::provider) trait Booked: Clone {
     fn id(&self) -> &str;
     fn reference(&self) -> &str;
@@ -66,13 +66,13 @@ impl<T: Booked> Book<T> {
         self.all.push(record);
     }
 
-    /// Adds what the call with this key and this digest of its body has made.
+    /// Adds the record that the call with this key, and this digest of its body, made.
     pub(super) fn add_by_key(&mut self, key: String, digest: u64, record: T) {
         self.by_key.insert(key, (digest, self.all.len()));
         self.add(record);
     }
 
-    /// What the same call has made before; with another body its key is refused.
+    /// The record that the same call made before; with another body its key is refused.
     pub(super) fn made_by(&self, key: &str, digest: u64) -> Result<Option<Outcome<T>>, Refusal> {
         match self.by_key.get(key) {
             None => Ok(None),
@@ -101,8 +101,8 @@ impl<T: Booked> Book<T> {
         }
     }
 
-    /// Up to `limit` records from position `from` on, made within `[since, until)`, and the position
-    /// to go on from if there are more.
+    /// Up to `limit` records from position `from` on, made within `[since, until)`. Also the position to
+    /// continue from if there are more.
     pub(in crate::provider) fn page(
         &self,
         from: usize,
@@ -122,7 +122,7 @@ impl<T: Booked> Book<T> {
     }
 }
 
-/// The position a generated id ends with.
+/// The position at the end of a generated id.
 fn position_in(id: &str) -> Option<usize> {
     usize::from_str_radix(id.rsplit('_').next()?, 16).ok()
 }

@@ -1,10 +1,10 @@
-//! One call to the books: the digest that its key stands for, and what it comes to.
+//! One call to the books: the digest that its key stands for, and its result.
 
 use sha2::{Digest, Sha256};
 
 use crate::provider::records::ChargeRequest;
 
-/// Why the books refuse something.
+/// Why the books refuse a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::provider) enum Refusal {
     KeyReused,
@@ -20,7 +20,7 @@ pub(in crate::provider) enum Refusal {
     },
 }
 
-/// A result and whether this very call brought it about, or repeated an earlier one.
+/// A result, and whether this very call produced it or repeated an earlier one.
 #[derive(Debug, PartialEq)]
 pub(in crate::provider) struct Outcome<T> {
     pub(in crate::provider) value: T,
@@ -31,7 +31,7 @@ pub(super) fn request_digest(request: &ChargeRequest) -> u64 {
     digest(&[&request.token, &request.amount.to_string(), &request.currency, &request.reference])
 }
 
-/// Tells two bodies under the same key apart without keeping them.
+/// Tells two bodies under the same key apart without storing them.
 pub(super) fn digest(parts: &[&str]) -> u64 {
     let mut hasher = Sha256::new();
     for part in parts {

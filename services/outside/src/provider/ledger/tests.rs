@@ -1,4 +1,4 @@
-//! Charges, refunds and voids; authorizations and restarts beside them.
+//! Charges, refunds and voids. Authorizations and restarts have their own files.
 
 mod authorizations;
 mod restarts;

@@ -1,5 +1,5 @@
-//! What the provider tells of money that went back: mostly what we asked for, at times what somebody did in its
-//! console. How much went back in all, its record of the charge says.
+//! What the provider says about money that went back: mostly what we asked for, sometimes what somebody did
+//! in its console. Its record of the charge says how much went back in total.
 
 use axum::http::StatusCode;
 use rocketmart_kit::problem::{Problem, Result};

@@ -30,7 +30,7 @@ fn a_voided_authorization_is_never_captured() {
     assert!(ledger.void_authorization("v", &id).unwrap().is_new);
     assert!(!ledger.void_authorization("v", &id).unwrap().is_new);
     assert_eq!(ledger.capture("c", &id), Err(Refusal::AuthorizationVoided));
-    // The key that set it aside says what became of it.
+    // The key that set it aside now returns what became of it.
     let repeated = ledger.authorize("order-1", &request("order-1"), None).unwrap();
     assert_eq!((repeated.value.status, repeated.is_new), (AuthorizationStatus::Voided, false));
 }
