@@ -8,8 +8,8 @@ use icu_properties::props::DefaultIgnorableCodePoint;
 use unicase::UniCase;
 use unicode_normalization::UnicodeNormalization as _;
 
-/// The form in which two spellings of one label are equal: NFKC with full case folding, without invisible characters, and
-/// with single spaces. No key holds a control character.
+/// The form in which two spellings of one label are equal: NFKC with full case folding,
+/// without invisible characters, and with single spaces. No key holds a control character.
 pub fn key(label: &str) -> String {
     let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
     let spelled: String = label.nfkd().filter(|c| !ignorable.contains(*c)).collect();
