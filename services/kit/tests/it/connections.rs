@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use crate::service::{Running, service};
 use crate::support::any_port;
 
-/// Too early for anybody to be disconnected, and late enough for everybody who should be.
+/// A limit that a test waits for, and one that it never reaches.
 const SHORT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_mins(5);
 const PATIENCE: Duration = Duration::from_secs(30);
