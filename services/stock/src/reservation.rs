@@ -169,7 +169,7 @@ pub enum ReservationState {
     Released(ReleaseReason),
 }
 
-/// Why units were given back.
+/// Why units went back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReleaseReason {

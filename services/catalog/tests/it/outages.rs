@@ -1,5 +1,5 @@
-//! With Kafka down the catalog keeps taking changes, and tells of them when it is back; of all products when it
-//! is back without what it had.
+//! While Kafka is down, the catalog keeps taking changes, and it publishes them when Kafka is back. If Kafka
+//! comes back without what it had, the catalog publishes all products.
 
 use rocketmart_harness::backing::Kafka;
 use rocketmart_kit::kafka::{TopicSpec, create_topics};
@@ -28,7 +28,7 @@ async fn changes_made_while_kafka_is_down_are_told_in_order_when_it_is_back() {
     .await
     .unwrap();
     tokio::join!(told(&listeners.0, &ids.0, 3), told(&listeners.1, &ids.1, 3));
-    // A consumer that is closed without its broker waits for it.
+    // Closing a consumer waits for its broker.
     drop(listeners);
     drop(kafka);
 }
@@ -43,7 +43,7 @@ async fn all_products_are_told_again_when_kafka_is_back_and_empty() {
     for shop in &shops {
         products.push(told_of_a_product(shop).await.1);
     }
-    // What was read long ago is in no outbox. (Here nobody reads, so it would be kept for an hour.)
+    // What was read long ago is in no outbox. (Nobody reads here, so it would be kept for an hour.)
     shops[0].forget_outbox().await;
 
     let kafka = tokio::task::spawn_blocking(move || {
@@ -61,7 +61,7 @@ async fn all_products_are_told_again_when_kafka_is_back_and_empty() {
     drop(kafka);
 }
 
-/// Who heard of it, and its id.
+/// A listener that has heard of it, and its id.
 async fn told_of_a_product(shop: &Shop) -> (Listener, String) {
     let id = shop.seller().published(&mug()).await.id();
     let listener = Listener::of(shop);
