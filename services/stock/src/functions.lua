@@ -591,8 +591,8 @@ end
 -- SQL knows every stream entry that left Redis. Somebody who has compared the two vouches for the sale,
 -- for as long as this Redis runs.
 --
--- Nobody vouches for a replica that became the master before the sale was rebuilt. It may lack a
--- confirmation, or a purchase that nobody had read yet, and that need not show in what left its
+-- Once a replica has become the master, nobody vouches for the sale until it was rebuilt. The replica may
+-- lack a confirmation, or a purchase that nobody had read yet, and that need not show in what left its
 -- predecessor.
 
 local function took_over(key, server, follows_another)

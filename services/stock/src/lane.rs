@@ -10,9 +10,9 @@
 //! When a crowd waits, its call leaves without waiting for the previous one: Redis finds it as soon as it is
 //! done, instead of resting while we read answers and hand them out.
 //!
-//! A full queue refuses at once, and it is full sooner when calls take long: it is better to tell somebody
-//! who would wait for seconds to come back. If a caller gave up before its turn, its job is left out of the
-//! call. A queue that stays idle closes, so unknown sale ids leave nothing behind.
+//! A full queue refuses at once, and it is full sooner when calls take long: a caller who would wait for
+//! seconds is better off being told to come back later. If a caller gave up before its turn, its job is left
+//! out of the call. A queue that stays idle closes, so unknown sale ids leave nothing behind.
 
 use std::collections::HashMap;
 use std::future::Future;

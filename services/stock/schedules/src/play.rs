@@ -33,7 +33,7 @@ struct Asked {
 /// Runs under shuttle, which picks the schedule and every number.
 ///
 /// # Panics
-/// When a promise of the lanes does not hold. Shuttle itself panics if somebody waits for ever.
+/// When a promise of the lanes does not hold. Shuttle itself panics if somebody waits forever.
 pub fn play() {
     // The record must not hold anybody up, so its lock is not a step of the schedule.
     let asked: Arc<Mutex<Asked>> = Arc::default();
