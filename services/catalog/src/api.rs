@@ -1,4 +1,4 @@
-//! The process `rocketmart catalog`: the API, and beside it the publisher of what changed.
+//! The process `rocketmart catalog`: the API, and beside it the publisher of changes.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 /// The catalog, ready to run, with its schema up to date.
 ///
-/// Missing signing keys do not make it unready: the shop window needs none.
+/// It is ready even without signing keys: the shop window needs none.
 pub async fn service(args: &Args, verifier: Verifier) -> anyhow::Result<Service> {
     let service = Service::new(COMPONENT, &args.listen).request_limits(&args.limits);
     let refresher = verifier.clone();
@@ -84,7 +84,7 @@ async fn on_cassandra(service: Service, args: &Args, verifier: Verifier) -> anyh
         .task("publisher", move |stop| publisher.publish_loop(kafka, stop)))
 }
 
-/// What does not depend on the store.
+/// The part that does not depend on the store.
 fn common(
     service: Service,
     args: &Args,
@@ -96,7 +96,7 @@ fn common(
     let shown = Arc::clone(&availability);
     let service = service
         .api(described().with_state(Catalog { store, availability: shown, verifier }))
-        // Changes are told once it is back.
+        // Changes are published once it is back.
         .degrades("kafka", move || {
             let broker = broker.clone();
             async move { broker.ready().await }

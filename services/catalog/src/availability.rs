@@ -1,7 +1,8 @@
-//! How many units of each SKU can be had, as order tells in the compacted topic `stock-levels`.
+//! How many units of each SKU are available, as order reports in the compacted topic `stock-levels`.
 //!
-//! Each replica reads the whole topic on start and follows it, so nothing of it is stored here, and a product shows
-//! beside what its seller supplied what is left. Until order has told of a SKU nothing is shown of it.
+//! Each replica reads the whole topic on start and follows it, so the catalog stores nothing of it. A product
+//! then shows what is left beside what its seller has supplied. Until order has reported a SKU, we show
+//! nothing for it.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -12,12 +13,12 @@ use rocketmart_kit::kafka::{Delivery, HandleError, Handler};
 
 use crate::domain::Product;
 
-/// The last level of each SKU.
+/// The latest level of each SKU.
 #[derive(Debug, Default)]
 pub struct Availability(RwLock<HashMap<String, StockLevel>>);
 
 impl Availability {
-    /// The product with what is left of it.
+    /// The product, with what is left of it.
     pub(crate) fn of(&self, mut product: Product) -> Product {
         let levels = self.0.read().unwrap_or_else(PoisonError::into_inner);
         for variant in &mut product.content.variants {

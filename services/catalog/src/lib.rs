@@ -6,10 +6,9 @@
 //!   topic `stock-levels` ──▶ availability (beside what products show)
 //! ```
 //!
-//! [`domain`] knows the life of a product and its rules and does no I/O. [`store`] keeps products
-//! and the events they leave behind, in PostgreSQL or in Cassandra; should Kafka lose its log, all are told
-//! again. [`http`] is the API, [`api`] the
-//! process.
+//! [`domain`] knows the life of a product and its rules, and does no I/O. [`store`] keeps products, and the
+//! events that they leave behind, in PostgreSQL or in Cassandra; should Kafka lose its log, it publishes all
+//! of them again. [`http`] is the API, [`api`] the process.
 
 pub mod api;
 mod availability;

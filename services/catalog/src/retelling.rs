@@ -1,12 +1,12 @@
 //! Keeps the topic `products` complete.
 //!
-//! Others build their view of the catalog from that topic alone, from its beginning. It is compacted, so
-//! it has every product, until its log is lost. Events that nobody had read are kept by the outbox; products
-//! that have not changed for a year are in no outbox. A topic without our mark is a new one, and is told
-//! everything.
+//! Others build their view of the catalog from that topic alone, from its beginning. It is compacted, so it
+//! has every product, until its log is lost. The outbox keeps events that nobody has read yet; but a product
+//! that has not changed for a year is in no outbox. A topic without our mark is a new one, so we publish
+//! everything to it.
 //!
-//! Two replicas may notice at once, and a mark is forgotten after a week: both tell what is known already,
-//! which receivers find by its version.
+//! Two replicas may notice at once, and brokers forget a mark after a week. Both times we publish what is
+//! known already, and receivers recognize it by its version.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::store::ProductStore;
 const MARK: &str = "catalog-told";
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Looks for the mark until `stop`. Failures of Kafka and of the store are logged and outlasted.
+/// Looks for the mark until `stop`. It logs failures of Kafka and of the store, and outlasts them.
 pub(crate) async fn retell_loop(
     store: Arc<dyn ProductStore>,
     kafka: KafkaConfig,
@@ -37,7 +37,7 @@ pub(crate) async fn retell_loop(
     Ok(())
 }
 
-/// The mark is set once all events are in the store's keeping: dying before that tells all of it again.
+/// We set the mark once the store holds all the events. If we die before that, we publish all of them again.
 async fn retell_if_new(store: &dyn ProductStore, mark: &TopicMark) -> anyhow::Result<()> {
     if mark.is_missing().await? {
         let products = store.tell_all().await?;

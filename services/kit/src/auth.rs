@@ -1,9 +1,9 @@
-//! Who calls: access tokens verified by every service by itself.
+//! Who is calling: every service verifies access tokens by itself.
 //!
-//! A token is an `EdDSA` JWT signed by the member service. [`Verifier`] checks it against the
-//! published keys, once: a verified token is remembered by its hash until it expires, so that the
-//! hot path pays for one hash and two look-ups: the second is whether the session of the token has
-//! ended since. The extractors [`Member`], [`Seller`] and [`Admin`] hand the [`Claims`] to handlers.
+//! A token is an `EdDSA` JWT that the member service signs. [`Verifier`] checks it once against the published
+//! keys and then remembers it by its hash until it expires. So the hot path pays for one hash and two
+//! look-ups; the second asks whether the token's session has ended since. The extractors [`Member`],
+//! [`Seller`] and [`Admin`] hand the [`Claims`] to handlers.
 
 mod claims;
 mod extract;

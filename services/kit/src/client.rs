@@ -5,10 +5,9 @@
 //!            ▲  └ open: CircuitOpen, nothing was sent
 //!            └── pause ◀── outage, if the call may be repeated
 //! ```
-//! Every call has a time-out. Calls that are safe to repeat (GET, PUT, DELETE, or any with an
-//! idempotency key) are repeated a few times with growing, jittered pauses. A circuit breaker
-//! answers for a neighbour that keeps failing, so that it is not hit while it is down. The trace
-//! is carried along.
+//! Every call has a time-out. Calls that are safe to repeat (GET, PUT, DELETE, or any with an idempotency
+//! key) are retried a few times, with growing, jittered pauses. When a neighbour keeps failing, a circuit
+//! breaker answers in its place, so that we do not hit it while it is down. The trace travels along.
 
 mod call;
 mod error;
@@ -34,8 +33,8 @@ const LONGEST_ANSWER: usize = 4 << 20;
 const RETRIES: usize = 3;
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 const FAILURES_TO_OPEN: u32 = 5;
-/// How long the circuit stays open before one call may try; grows while it fails. The breaker counts in
-/// whole seconds and jitters half of them, so that less than two would be no pause at all.
+/// How long the circuit stays open before one call may try; it grows while calls fail. The breaker counts in
+/// whole seconds and jitters half of them, so anything below two would be no pause at all.
 const OPEN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
 
 /// What the calls of a client may cost.
@@ -43,17 +42,16 @@ const OPEN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(
 pub struct Limits {
     /// Longest wait for a connection.
     pub connect: Duration,
-    /// Longest wait for a whole answer, the connection included and repetitions not.
+    /// Longest wait for a whole answer. That includes the connection, but not the retries.
     pub timeout: Duration,
-    /// Bytes of the longest answer that is read.
+    /// Longest answer that is read, in bytes.
     pub answer: usize,
-    /// Connections that are kept for later.
+    /// Idle connections kept for later.
     pub idle: usize,
-    /// Repetitions of a call after its first failure, if it may be repeated. 0 is for who repeats by
+    /// Retries after the first failure, if the call may be repeated. 0 is for callers that retry by
     /// themselves.
     pub retries: usize,
-    /// Failures in a row that open the circuit; without a number there is none, for who pauses by
-    /// themselves.
+    /// Failures in a row that open the circuit. `None` means no circuit, for callers that pace themselves.
     pub circuit: Option<u32>,
 }
 
@@ -83,12 +81,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// `base` is where paths start; `name` is what the neighbour is called in logs and metrics.
+    /// Paths start at `base`. Logs and metrics call the neighbour `name`.
     pub fn new(base: Url, name: &'static str) -> anyhow::Result<Self> {
         Self::with_limits(base, name, Limits::default())
     }
 
-    /// A client whose calls take at most `timeout` each, repetitions not counted.
+    /// A client whose calls take at most `timeout` each, retries not counted.
     pub fn with_timeout(base: Url, name: &'static str, timeout: Duration) -> anyhow::Result<Self> {
         Self::with_limits(base, name, Limits { timeout, ..Limits::default() })
     }
@@ -116,7 +114,7 @@ impl Client {
         serde_json::from_slice(&body).map_err(|source| CallError::Body { name: self.name, source })
     }
 
-    /// Makes a call; the body of its answer.
+    /// Makes a call and returns the body of its answer.
     pub async fn send(&self, call: Call) -> Result<Bytes, CallError> {
         let started = std::time::Instant::now();
         let outcome = self.repeated(&call).await;
@@ -133,8 +131,8 @@ impl Client {
             .with_max_times(if call.repeatable { self.limits.retries } else { 0 })
             .with_jitter()
             .build();
-        // An attempt that may have arrived outweighs later ones that surely did not: what became of the
-        // call is unknown ever since.
+        // An attempt that may have arrived outweighs later ones that certainly did not: from then on the
+        // outcome of the call is unknown.
         let mut arrived = None;
         loop {
             let error = match self.guarded(call).await {

@@ -1,6 +1,6 @@
 //! Where a request came from, as far as our own proxies vouch for it.
 //!
-//! For limits and for nothing else: an address is no proof of who somebody is.
+//! Use it for limits and nothing else: an address does not prove who somebody is.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -9,11 +9,12 @@ use axum::extract::{FromRef, FromRequestParts};
 use http::HeaderMap;
 use http::request::Parts;
 
-/// Proxies of ours between a client and a service; each adds one address to `X-Forwarded-For`.
+/// How many of our own proxies stand between a client and a service. Each adds one address to
+/// `X-Forwarded-For`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrustedProxies(pub usize);
 
-/// The client's address. `None`: unknown, then only the limits of whom it names hold.
+/// The client's address. `None` means unknown; then only the limits that do not need an address apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub Option<IpAddr>);
 
@@ -30,7 +31,7 @@ where
     }
 }
 
-/// Whom an address stands for: a household gets a whole IPv6 /64 and can use any address in it.
+/// Whom an address stands for. A household gets a whole IPv6 /64 and can use any address in it.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
@@ -38,8 +39,8 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Each proxy appends the address it was called from, so the one our outermost proxy saw is counted
-/// from the right; whatever stands further left the client wrote itself.
+/// Each proxy appends the address it was called from, so we count from the right to find the one our
+/// outermost proxy saw. The client itself wrote whatever stands further left.
 pub(crate) fn vouched_for(headers: &HeaderMap, trusted_proxies: usize) -> Option<IpAddr> {
     let from_the_right = trusted_proxies.checked_sub(1)?;
     let values = headers.get_all("x-forwarded-for");

@@ -1,7 +1,7 @@
-//! Configuration, one small [`clap::Args`] struct per concern.
+//! Configuration: one small [`clap::Args`] struct per concern.
 //!
-//! A component flattens the ones it needs into its own `Args`; every value comes from the
-//! environment variable named in docs/contracts.md or from the flag of the same name.
+//! A component flattens the ones it needs into its own `Args`. Every value comes from the environment
+//! variable named in docs/contracts.md, or from the flag of the same name.
 
 mod kafka;
 mod owner;
@@ -45,26 +45,27 @@ pub struct DatabaseConfig {
     #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value_t = 8)]
     pub database_max_connections: u32,
     /// Whose database it has to be, such as `namespace/name` of the Shop. When absent, nobody's in particular.
-    // Those that use Redis have the same setting for it.
+    // Components that use Redis have the same setting for it.
     #[arg(id = "database_shop_id", long = "database-shop-id", env = "SHOP_ID")]
     pub shop_id: Option<String>,
 }
 
-/// The name under which `/readyz` tells of the database.
+/// What `/readyz` calls the database.
 const POSTGRESQL: &str = "postgresql";
-/// Longest a statement may run; a runaway query must not hold locks for ever.
+/// Longest a statement may run; a runaway query must not hold locks forever.
 const STATEMENT_TIMEOUT: &str = "30s";
 /// Longest a statement waits for a lock.
 const LOCK_TIMEOUT: &str = "10s";
-/// Longest a transaction may sit idle; its process probably hangs.
+/// Longest a transaction may sit idle; its process has probably hung.
 const IDLE_TRANSACTION_TIMEOUT: &str = "60s";
 /// How long a request waits for a free connection before it is refused.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl DatabaseConfig {
-    /// Opens the pool, waiting until the server answers and the database is this shop's; says what it waits for.
+    /// Opens the pool. Waits until the server answers and the database is this shop's, and says what it waits
+    /// for.
     ///
-    /// A malformed URL is an error at once.
+    /// A malformed URL fails at once.
     pub async fn connect(&self) -> anyhow::Result<PgPool> {
         let options = PgConnectOptions::from_str(&self.database_url)
             .context("DATABASE_URL is not a PostgreSQL URL")?
@@ -80,7 +81,8 @@ impl DatabaseConfig {
             options.get_port(),
             options.get_database().unwrap_or_default()
         );
-        // A connection by itself tells why there is none; the pool would only say that its time is over.
+        // We open a single connection first because it says why it failed; the pool would only say that it
+        // timed out.
         wait_for(
             POSTGRESQL,
             |_| true,
@@ -114,10 +116,10 @@ impl fmt::Debug for DatabaseConfig {
     }
 }
 
-/// Brings the schema up to date; any number of replicas may do so at once (advisory lock).
+/// Brings the schema up to date. Any number of replicas may do so at once (advisory lock).
 ///
-/// Migrations may run longer than a request may, so they run without the statement time-outs. While PostgreSQL
-/// is away they wait.
+/// Migrations may take longer than a request, so they run without the statement time-outs. While PostgreSQL
+/// is down they wait.
 pub async fn migrate(pool: &PgPool, migrator: &Migrator) -> anyhow::Result<()> {
     let is_away = |error: &MigrateError| match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => is_unavailable(error),
@@ -134,7 +136,7 @@ async fn migrate_once(pool: &PgPool, migrator: &Migrator) -> Result<(), MigrateE
         .execute(&mut *connection)
         .await?;
     migrator.run(&mut *connection).await?;
-    // The session's settings were changed: it must not go back to the pool.
+    // We changed the session's settings, so the connection must not go back to the pool.
     connection.close().await?;
     Ok(())
 }

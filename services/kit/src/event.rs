@@ -1,4 +1,4 @@
-//! Events between services: CloudEvents 1.0, apart from how they travel.
+//! Events between services: CloudEvents 1.0, independent of how they travel.
 //!
 //! [`crate::kafka`] writes them in binary mode (attributes as headers, data as value);
 //! [`crate::outbox`] keeps them in a table until they are sent.
@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use crate::trace;
 
-/// A fact one service tells the others.
+/// A fact that one service tells the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// `ce_id`; receivers take an id once.
+    /// `ce_id`; a receiver handles an id once.
     pub id: String,
     /// `ce_source`, `/rocketmart/<component>`.
     pub source: String,
@@ -28,7 +28,7 @@ pub struct Event {
     pub time: OffsetDateTime,
     /// Kafka key: events of one key keep their order.
     pub key: String,
-    /// W3C trace context of the work that led to it.
+    /// W3C trace context of the work that caused the event.
     pub traceparent: Option<String>,
     /// JSON; empty for a tombstone.
     pub data: Bytes,
@@ -50,7 +50,7 @@ impl Event {
         Self { data: data.into(), ..Self::tombstone(source, event_type, key) }
     }
 
-    /// The end of `key` in a compacted topic.
+    /// Marks the end of `key` in a compacted topic.
     pub fn tombstone(source: &str, event_type: &str, key: impl ToString) -> Self {
         Self {
             id: Uuid::now_v7().to_string(),
@@ -63,13 +63,14 @@ impl Event {
         }
     }
 
-    /// Whether this is the end of its key. JSON is never empty, so empty data says it.
+    /// Whether this marks the end of its key. JSON is never empty, so empty data says it.
     pub fn is_tombstone(&self) -> bool {
         self.data.is_empty()
     }
 
-    /// Joins the trace of `cause`, and takes its id from it: what follows from an event that is handled again,
-    /// by a service that was restored from a backup, is no news to those who have heard it.
+    /// Joins the trace of `cause` and derives the id from it. A service that was restored from a backup
+    /// handles an event again; what follows from it then has the same id, so receivers that have seen it do
+    /// not take it for news.
     pub fn caused_by(mut self, cause: &Event) -> Self {
         let name = self.event_type.rsplit('.').nth(1).unwrap_or_default();
         self.id = format!("{}/{name}", cause.id);

@@ -1,4 +1,4 @@
-//! What a handler takes from a request; a misfit is a [`Problem`] that names field and rule.
+//! What a handler takes from a request. A misfit becomes a [`Problem`] that names field and rule.
 
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -38,7 +38,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         if is_array(&bytes) && is_well_formed(&bytes) {
             return Err(Problem::validation(vec![FieldError::new(".", "type", "must be an object")]));
         }
-        // The path to an offending field costs time, so it is looked for only once there is one.
+        // Tracking the path to an offending field costs time, so we look for it only once there is one.
         serde_json::from_slice(&bytes).map(Self).or_else(|_| parse_with_path(&bytes).map(Self))
     }
 }
@@ -71,7 +71,7 @@ fn parse_with_path<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         match error.inner().classify() {
-            // serde also calls it a syntax error when a name was expected and something else is there.
+            // serde also says "syntax error" when it expected a name and found something else.
             serde_json::error::Category::Syntax if !is_well_formed(bytes) => malformed(error.inner()),
             serde_json::error::Category::Data | serde_json::error::Category::Syntax => {
                 Problem::validation(vec![field_error(&error.path().to_string(), error.inner())])
@@ -83,8 +83,8 @@ fn parse_with_path<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(parsed)
 }
 
-/// serde takes an array for the fields of a struct in their order, so `[]` would be a body in which all
-/// that may be left out is left out.
+/// serde accepts an array as a struct's fields in order. So `[]` would count as a body that leaves out
+/// everything optional.
 fn is_array(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().first() == Some(&b'[')
 }
@@ -97,7 +97,7 @@ fn malformed(error: &serde_json::Error) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "malformed-json", "The body is not JSON").detail(error.to_string())
 }
 
-/// Names field and rule from what serde says; serde offers nothing more structured.
+/// Extracts field and rule from serde's message; serde offers nothing more structured.
 fn field_error(path: &str, error: &impl ToString) -> FieldError {
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default();
@@ -107,7 +107,7 @@ fn field_error(path: &str, error: &impl ToString) -> FieldError {
     if message.starts_with("missing field") {
         FieldError::new(child(quoted()), "required", "is required")
     } else if message.starts_with("unknown field") {
-        // The path ends with the unknown field when the value was reached.
+        // The path ends with the unknown field if serde got as far as the value.
         let field =
             if parent.rsplit('.').next() == Some(quoted()) { parent.to_owned() } else { child(quoted()) };
         FieldError::new(field, "unknown", "is not a known field")
@@ -120,7 +120,7 @@ fn field_error(path: &str, error: &impl ToString) -> FieldError {
     }
 }
 
-/// Parameters of the route's path.
+/// Parameters in the route's path.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<T>(pub T);
 
@@ -141,7 +141,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     }
 }
 
-/// Parameters of the query string; a repeated one fills a `Vec`.
+/// Parameters of the query string. One that is repeated fills a `Vec`.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<T>(pub T);
 

@@ -1,11 +1,11 @@
-//! A repeated POST is answered as the first one was.
+//! A repeated POST gets the answer that the first one got.
 //!
-//! The work of a request and its stored answer are one transaction, so there is no moment at which
-//! one exists without the other: after a crash the key is either done, or was never used. While
-//! one request with a key runs, another is told so rather than made to wait.
+//! A request's work and its stored answer are one transaction, so neither ever exists without the other:
+//! after a crash the key is either done or was never used. While one request with a key runs, another one
+//! with the same key is told so; we do not make it wait.
 //!
-//! [`once`] does all of that in PostgreSQL; a store without transactions builds the same from
-//! [`KeptAnswer`] and the two refusals.
+//! [`once`] does all of this in PostgreSQL. A store without transactions builds the same from [`KeptAnswer`]
+//! and the two refusals.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::extract::IdempotencyKey;
 use crate::problem::{Problem, Result};
 
-/// The table; a service's first migration repeats this.
+/// The table. A service's first migration repeats this.
 pub const SCHEMA: &str = "
 CREATE TABLE idempotency (
     owner        uuid NOT NULL,
@@ -34,25 +34,25 @@ CREATE TABLE idempotency (
 );
 ";
 
-/// Set on an answer that was stored before.
+/// Marks an answer that was stored before.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// Largest answer that is stored, bytes.
+/// Largest answer that we store, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
 
-/// The hash of a request's body, to tell a repetition from another request with the same key.
+/// The hash of a request's body. It tells a repetition from another request with the same key.
 pub fn request_hash(body: &impl serde::Serialize) -> [u8; 32] {
-    // Of the parsed body, so that white space and the order of fields do not matter. What was
-    // parsed from JSON has a JSON form.
+    // We hash the parsed body, so that white space and the order of fields do not matter. What was parsed
+    // from JSON always has a JSON form.
     let canonical = serde_json::to_value(body).unwrap_or_default().to_string();
     Sha256::digest(canonical).into()
 }
 
 /// Runs `run` in a transaction of its own, once per owner, route and key.
 ///
-/// A repetition gets the stored answer; the same key with another body is 422
-/// `idempotency-key-reused`; while the first still runs, 409 `request-in-progress`. An error of
-/// `run` undoes its work and is not stored: the request may be sent again.
+/// A repetition gets the stored answer. The same key with another body is 422 `idempotency-key-reused`. While
+/// the first request still runs, it is 409 `request-in-progress`. An error of `run` undoes its work and is
+/// not stored, so the request may be sent again.
 pub async fn once<F>(
     pool: &PgPool,
     owner: Uuid,
@@ -115,17 +115,17 @@ pub fn key_reused() -> Problem {
     )
 }
 
-/// An answer in the form stores keep it in.
+/// An answer in the form in which stores keep it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptAnswer {
-    /// HTTP status; a column of two bytes holds it.
+    /// HTTP status; fits a two-byte column.
     pub status: i16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
 impl KeptAnswer {
-    /// What is to be kept of a response, and the response itself.
+    /// Returns what to keep of a response, and the response itself.
     pub async fn of(response: Response) -> Result<(Self, Response)> {
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(Problem::internal)?;
@@ -139,7 +139,7 @@ impl KeptAnswer {
         Ok((kept, Response::from_parts(parts, Body::from(body))))
     }
 
-    /// The answer again, marked as a repetition.
+    /// Rebuilds the answer and marks it as a repetition.
     pub fn replay(self) -> Result<Response> {
         let status = u16::try_from(self.status).map_err(Problem::internal)?;
         let mut response = Response::new(Body::from(self.body));
@@ -153,8 +153,8 @@ impl KeptAnswer {
     }
 }
 
-/// Undoes what was done and frees the key before the answer goes out. Left to be dropped, a transaction
-/// ends some time later, and who repeats the request at once would be told that it is still running.
+/// Rolls back and frees the key before the answer goes out. A transaction that is only dropped ends some time
+/// later; a client that retries at once would be told that its request is still running.
 async fn free(transaction: Transaction<'_, Postgres>) {
     if let Err(error) = transaction.rollback().await {
         // The session is lost, and its lock with it.

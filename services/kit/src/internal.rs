@@ -1,5 +1,5 @@
-//! Doors for the other parts of the shop: paths below `/internal/`, which the entrance never leads to, and
-//! which want a token besides.
+//! Doors for the other parts of the shop: paths below `/internal/`. The entrance never routes to them, and
+//! they require a token besides.
 
 use std::str::FromStr;
 
@@ -16,7 +16,7 @@ use crate::security_log::{self, Entry, Outcome};
 
 const SHORTEST_TOKEN: usize = 16;
 
-/// The token of a door, kept as its hash: comparing hashes in constant time tells neither its length nor
+/// A door's token, kept as its hash. Comparing hashes in constant time reveals neither the token's length nor
 /// how much of a guess was right.
 #[derive(Clone)]
 pub struct Token([u8; 32]);
@@ -46,7 +46,7 @@ impl FromStr for Token {
     }
 }
 
-/// The routes of `door`, for those who show the token; everybody else is answered 401.
+/// The routes of `door` for callers that present the token; all others get 401.
 pub fn guarded(door: Router, token: Token) -> Router {
     door.route_layer(from_fn_with_state(token, holders_only))
 }

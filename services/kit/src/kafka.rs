@@ -1,9 +1,9 @@
 //! Kafka: events out ([`Producer`], [`FencedProducer`]), events in ([`Consumer`], [`read_all_then_follow`]),
-//! how far others are ([`GroupProgress`]), and back to where they were ([`rewind`]). A topic that was
-//! made again is read from its beginning, and found without its [`TopicMark`].
+//! how far other groups are ([`GroupProgress`]), and moving a group back ([`rewind`]). A topic that was
+//! recreated is read again from its beginning, and lacks its [`TopicMark`].
 //!
-//! Delivery is at least once on both sides; what makes it once is the inbox of the receiver.
-//! Events travel as CloudEvents in binary content mode, see `wire`.
+//! Delivery is at least once on both sides; the receiver's inbox makes it once. Events travel as CloudEvents
+//! in binary content mode, see `wire`.
 
 mod batch;
 mod consumer;

@@ -1,15 +1,15 @@
-//! Labels that people put on things (categories, tags): which of them are one.
+//! Labels that people put on things (categories, tags), and which of them are the same.
 //!
-//! `카페` is one category however its keyboard composed it, and so are `Audio`, `audio` and `ＡＵＤＩＯ`. A label is
-//! kept and shown as it was written (see [`crate::text`]) and compared by its [`key`].
+//! `카페` is one category, however its keyboard composed it, and so are `Audio`, `audio` and `ＡＵＤＩＯ`. We keep
+//! and show a label as it was written (see [`crate::text`]), and compare it by its [`key`].
 
 use icu_properties::CodePointSetData;
 use icu_properties::props::DefaultIgnorableCodePoint;
 use unicase::UniCase;
 use unicode_normalization::UnicodeNormalization as _;
 
-/// The form in which two labels are the same label: NFKC with full case folding, without what nobody sees, and
-/// with single spaces. No key holds a control character.
+/// The form in which two spellings of one label are equal: NFKC with full case folding,
+/// without invisible characters, and with single spaces. No key holds a control character.
 pub fn key(label: &str) -> String {
     let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
     let spelled: String = label.nfkd().filter(|c| !ignorable.contains(*c)).collect();

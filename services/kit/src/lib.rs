@@ -1,17 +1,16 @@
 //! What every Rocket Mart process is made of, apart from its business.
 //!
 //! A process parses its configuration ([`config`]), starts telemetry ([`telemetry`]) and runs a
-//! [`service::Service`]: an HTTP API under one standard middleware, background tasks, and the
-//! admin endpoints. Requests come in through [`extract`] and [`auth`] and fail as
-//! [`problem::Problem`]s; what people write is checked by [`text`] and [`validation`], and compared as a
-//! [`label`] where it is one; a [`list`] is read no further than it may go, and lists are answered by the
-//! [`page`]. Facts leave a database through the [`outbox`], travel as [`event::Event`]s over [`kafka`] in
-//! the shape of their [`event_schema`], and are taken once by way of the inbox. [`idempotency`] makes a
-//! repeated POST answer as the first one did, a [`precondition`] a change for what its caller saw;
-//! [`rate_limit`] and [`request_limits`] keep one caller, known by their token or their
-//! [`client_address`], from crowding out the others; [`client`] calls other services
-//! through their [`internal`] doors; [`trace`] carries one trace through all of them. Tasks in the background
-//! keep a [`pace`].
+//! [`service::Service`]: an HTTP API under one standard middleware, background tasks, and the admin
+//! endpoints. Requests come in through [`extract`] and [`auth`], and fail as [`problem::Problem`]s. [`text`]
+//! and [`validation`] check what people write, and [`label`] compares what people tag things with. A [`list`]
+//! in a request is read only up to its limit; lists are answered by the [`page`]. Facts leave a database
+//! through the [`outbox`] and travel as [`event::Event`]s over [`kafka`], in the shape of their
+//! [`event_schema`]; the inbox makes a receiver handle each once. [`idempotency`] makes a repeated POST
+//! answer as the first one did; a [`precondition`] limits a change to what its caller saw. [`rate_limit`] and
+//! [`request_limits`] keep one caller, known by a token or a [`client_address`], from crowding out the
+//! others. [`client`] calls other services through their [`internal`] doors; [`trace`] carries one trace
+//! through all of them. Background tasks keep a [`pace`].
 
 pub mod auth;
 pub mod client;

@@ -1,11 +1,12 @@
-//! Facts and the events about them in one transaction, and each event taken once.
+//! Facts and the events about them in one transaction, and each event handled once.
 //!
-//! A service writes its events with [`put`] in the transaction that makes them true;
-//! [`publish_loop`] moves them to Kafka in the order of their positions, and keeps what the brokers
-//! have acknowledged until its readers have it. A crash in between sends again; receivers pass the ids
-//! of a batch through [`inbox_filter`] in the transaction of their own work, and skip what is not new.
+//! A service writes its events with [`put`], in the transaction that makes them true. [`publish_loop`] moves
+//! them to Kafka in the order of their positions, and keeps what the brokers have acknowledged until its
+//! readers have it. After a crash in between it sends them again. Receivers pass the ids of a batch through
+//! [`inbox_filter`], in the transaction of their own work, and skip what is not new.
 //!
-//! Events of one key keep their order as long as a transaction locks what the key names before it puts
+//! Events of one key keep their order as long as a transaction locks what the key names before it puts events
+//! about it.
 //! events about it.
 
 mod publisher;
@@ -17,11 +18,11 @@ use sqlx::PgConnection;
 
 use crate::event::Event;
 
-/// The tables; a service's migrations repeat this.
+/// The tables. A service's migrations repeat this.
 ///
-/// Rows live for seconds, so the outbox is vacuumed by count and not by share of its size. Those before
-/// `outbox_sent.before` were sent; of the others some may have been. Ids are compared as bytes: by the rules
-/// of a language it would take longer than the rest of their look-up.
+/// Rows live for seconds, so the outbox is vacuumed by count and not by share of its size. Rows before
+/// `outbox_sent.before` were sent; some of the others may have been. Ids are compared as bytes: by a
+/// language's collation it would take longer than the rest of the look-up.
 pub const SCHEMA: &str = "
 CREATE TABLE outbox (
     position    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -47,7 +48,7 @@ CREATE TABLE inbox (
 );
 ";
 
-/// Writes events about what this transaction does, to be sent to `topic` once it commits.
+/// Writes events about what this transaction does; they go to `topic` once it commits.
 pub async fn put(connection: &mut PgConnection, topic: &str, events: &[Event]) -> sqlx::Result<()> {
     if events.is_empty() {
         return Ok(());
@@ -73,11 +74,11 @@ pub async fn put(connection: &mut PgConnection, topic: &str, events: &[Event]) -
     Ok(())
 }
 
-/// Records the ids as received and returns those that were not received before.
+/// Records the ids as received, and returns those that are new.
 ///
-/// Waits for another transaction that is receiving the same id, so of two only one finds it new.
+/// It waits for another transaction that is receiving the same id, so only one of the two finds it new.
 pub async fn inbox_filter(connection: &mut PgConnection, ids: &[String]) -> sqlx::Result<HashSet<String>> {
-    // Sorted, so that two transactions with ids in common cannot wait for each other.
+    // Sorted, so that two transactions with ids in common cannot deadlock.
     let mut sorted: Vec<&str> = ids.iter().map(String::as_str).collect();
     sorted.sort_unstable();
     sorted.dedup();
@@ -91,7 +92,7 @@ pub async fn inbox_filter(connection: &mut PgConnection, ids: &[String]) -> sqlx
     Ok(new.into_iter().collect())
 }
 
-/// Takes ids out of the inbox again: they were looked at and not received.
+/// Takes ids out of the inbox again: we looked at these events and did not handle them.
 pub async fn inbox_forget(connection: &mut PgConnection, ids: &[String]) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM inbox WHERE id = ANY($1)").bind(ids).execute(connection).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The pace of a task in the background that looks again and again for something to do.
+//! The pace of a background task that looks for work again and again.
 //!
 //! ```text
 //!   look ──▶ there may be more ──▶ look again at once
@@ -40,12 +40,12 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Rests for `period`; `trouble` is what a failure means, for the log.
+    /// Rests for `period`. `trouble` says in the log what a failure means.
     pub fn every(period: Duration, trouble: &'static str) -> Self {
         Self { period, after_error: period, trouble, failing: false }
     }
 
-    /// Rests for another time after a failure.
+    /// Rests for `pause` after a failure.
     pub fn after_error(self, pause: Duration) -> Self {
         Self { after_error: pause, ..self }
     }

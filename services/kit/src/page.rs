@@ -1,8 +1,9 @@
 //! Cursor pagination: `?cursor=&limit=` → `{data, next_cursor, has_more}`.
 //!
-//! A store is asked for one row more than the limit; the row too many says that there is more, and the
-//! last row kept becomes the cursor. Cursors are opaque to callers, who write their own all the same: what
-//! a cursor says is a [`Place`], and only a place that a list can have, written as we write it, is read.
+//! We ask a store for one row more than the limit. The extra row tells that there is more, and the last row
+//! we keep becomes the cursor. Cursors are opaque to callers, but callers make up their own all the same. So
+//! a cursor encodes a [`Place`], and we accept it only if a list can have that place and we would have
+//! written it the same way.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -19,19 +20,19 @@ use crate::problem::{FieldError, Problem, Result};
 pub const DEFAULT_LIMIT: u32 = 20;
 /// Largest page size.
 pub const MAX_LIMIT: u32 = 100;
-/// Longest cursor that is looked at, bytes; ours are a third of it.
+/// Longest cursor that we decode, in bytes; ours are a third of it.
 const MAX_CURSOR: usize = 256;
-/// The end of the year 9999, beyond which `time` and RFC 3339 know no moments, in Unix microseconds.
+/// The end of the year 9999 in Unix microseconds; `time` and RFC 3339 know no later moments.
 const LAST_MOMENT: i64 = 253_402_300_799_999_999;
 
 /// A place in a list, such as its last row's id.
 pub trait Place: Sized {
-    /// How a cursor holds it: whole numbers, ids and names, whose reading cannot go wrong halfway.
+    /// How a cursor encodes it: whole numbers, ids and names, which cannot fail halfway through decoding.
     type Written: Serialize + DeserializeOwned;
 
     fn write(&self) -> Self::Written;
 
-    /// `None` for what no list of ours can hold.
+    /// `None` for a place that none of our lists can have.
     fn read(written: Self::Written) -> Option<Self>;
 }
 
@@ -47,8 +48,8 @@ impl Place for Uuid {
     }
 }
 
-/// A moment and an id that tells rows of the same moment apart; in Unix microseconds, which is how
-/// finely databases keep it.
+/// A moment, and an id that tells rows of the same moment apart. Unix microseconds, because databases are
+/// that precise.
 impl Place for (OffsetDateTime, Uuid) {
     type Written = (i64, Uuid);
 
@@ -88,7 +89,7 @@ impl PageQuery {
         }
     }
 
-    /// What the cursor holds, `None` on the first page; 400 when it is not one of ours.
+    /// The place in the cursor, or `None` on the first page; 400 if the cursor is not one of ours.
     pub fn after<T: Place>(&self) -> Result<Option<T>> {
         self.cursor.as_deref().map(decode_cursor).transpose()
     }
@@ -104,7 +105,7 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// A page from up to `limit + 1` rows; `cursor_of` names the place of the last row kept.
+    /// Builds a page from up to `limit + 1` rows. `cursor_of` names the place of the last row kept.
     pub fn from_rows<C: Place>(mut rows: Vec<T>, limit: u32, cursor_of: impl FnOnce(&T) -> C) -> Self {
         let limit = limit as usize;
         let has_more = rows.len() > limit;
@@ -123,14 +124,13 @@ impl<T> Page<T> {
     }
 }
 
-/// A cursor holding `place`.
 pub fn encode_cursor<T: Place>(place: &T) -> String {
-    // `Value` can hold all that places are written as.
+    // `Value` can hold everything that places are written as.
     let json = serde_json::to_value(place.write()).unwrap_or_default();
     BASE64_URL_SAFE_NO_PAD.encode(json.to_string())
 }
 
-/// What [`encode_cursor`] put in; 400 `cursor-invalid` for anything it would not have written.
+/// The reverse of [`encode_cursor`]; 400 `cursor-invalid` for anything that it would not have written.
 pub fn decode_cursor<T: Place>(cursor: &str) -> Result<T> {
     written(cursor).and_then(T::read).filter(|place| encode_cursor(place) == cursor).ok_or_else(|| {
         Problem::new(StatusCode::BAD_REQUEST, "cursor-invalid", "The cursor is not one of this list").field(

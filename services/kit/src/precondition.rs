@@ -1,8 +1,8 @@
-//! Conditional requests (RFC 9110, section 13): a change made for what its caller saw, and an answer that is left out
-//! because its caller has it.
+//! Conditional requests (RFC 9110, section 13): a change that only applies to what its caller saw, and an
+//! answer that is left out because its caller has it already.
 //!
-//! What is versioned has one strong tag, the version in quotes. `If-Match` compares strongly, so a weak tag matches
-//! nothing; `If-None-Match` compares weakly. In both, `*` is whatever there is.
+//! Each version of a resource has one strong tag, the version number in quotes. `If-Match` compares strongly,
+//! so a weak tag matches nothing; `If-None-Match` compares weakly. In both, `*` matches whatever there is.
 
 use std::convert::Infallible;
 
@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::problem::Problem;
 
-/// The tag of a version; as a part of an answer it is the `ETag` header.
+/// The tag of a version. As part of an answer it becomes the `ETag` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityTag(String);
 
@@ -36,13 +36,13 @@ impl IntoResponseParts for EntityTag {
     }
 }
 
-/// `If-Match`, which a change must have: 428 `if-match-missing` without, 400 `if-match-invalid` when it is no list of
-/// tags.
+/// `If-Match`, which every change must have: 428 `if-match-missing` without it, 400 `if-match-invalid` if it
+/// is not a list of tags.
 #[derive(Clone, Debug)]
 pub struct IfMatch(Tags);
 
 impl IfMatch {
-    /// Whether the change is meant for what there is.
+    /// Whether the change is meant for the current version.
     pub fn admits(&self, current: &EntityTag) -> bool {
         self.0.any(|tag| !tag.weak && tag.opaque == current.0)
     }
@@ -65,12 +65,12 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
-/// `If-None-Match` of a reader. One that is missing, or no list of tags, matches nothing.
+/// A reader's `If-None-Match`. One that is missing, or that is not a list of tags, matches nothing.
 #[derive(Clone, Debug)]
 pub struct IfNoneMatch(Option<Tags>);
 
 impl IfNoneMatch {
-    /// `answer`, or 304 without it for a reader who has it.
+    /// `answer`, or 304 without it for a reader who has it already.
     pub fn or_not_modified(&self, current: EntityTag, answer: impl IntoResponse) -> Response {
         if self.0.as_ref().is_some_and(|tags| tags.any(|tag| tag.opaque == current.0)) {
             (StatusCode::NOT_MODIFIED, current, ()).into_response()
@@ -101,7 +101,7 @@ struct Tag {
 }
 
 impl Tags {
-    /// `None` when the header is missing or malformed. Repeated, it is one list.
+    /// `None` if the header is missing or malformed. Several headers count as one list.
     fn of(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
         let values: Vec<&str> =
             headers.get_all(name).iter().map(|value| value.to_str().ok()).collect::<Option<_>>()?;
@@ -110,7 +110,7 @@ impl Tags {
             return Some(Self::Any);
         }
         let mut tags = Vec::new();
-        // Empty elements of a list are passed over.
+        // Empty list elements are skipped.
         let mut rest = list.trim_start_matches(is_separator);
         while !rest.is_empty() {
             let (tag, after) = tag(rest)?;
@@ -136,7 +136,7 @@ fn is_separator(c: char) -> bool {
     matches!(c, ',' | ' ' | '\t')
 }
 
-/// The tag that a list begins with, and what follows it. A comma may be part of a tag.
+/// The first tag of a list, and what follows it. A tag may contain a comma.
 fn tag(list: &str) -> Option<(Tag, &str)> {
     let (weak, quoted) = list.strip_prefix("W/").map_or((false, list), |rest| (true, rest));
     let (opaque, rest) = quoted.strip_prefix('"')?.split_once('"')?;

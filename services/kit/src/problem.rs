@@ -1,7 +1,7 @@
 //! Errors as HTTP answers: `application/problem+json` (RFC 9457) with a stable `code`.
 //!
-//! A handler returns [`Result`]; what the caller did wrong is a [`Problem`] with fields and rules,
-//! what went wrong here is logged with its cause and answered without it.
+//! A handler returns [`Result`]. If the caller did something wrong, the [`Problem`] names fields and rules.
+//! If something went wrong here, we log the cause and leave it out of the answer.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub type Result<T, E = Problem> = std::result::Result<T, E>;
 /// Media type of a problem.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// One thing wrong with the request, or one that went wrong while serving it.
+/// Something wrong with the request, or something that went wrong while serving it.
 #[derive(Clone, Debug)]
 pub struct Problem {
     /// HTTP status.
@@ -32,9 +32,9 @@ pub struct Problem {
     pub detail: Option<String>,
     /// Which fields broke which rules.
     pub errors: Vec<FieldError>,
-    /// Members of this problem type alone, e.g. `opens_at`.
+    /// Members that only this problem type has, e.g. `opens_at`.
     pub extra: Option<Box<Map<String, Value>>>,
-    /// When trying again makes sense; sent as `Retry-After`, in whole seconds.
+    /// How long to wait before trying again; sent as `Retry-After`, in whole seconds.
     pub retry_after: Option<Duration>,
 }
 
@@ -93,7 +93,7 @@ pub struct FieldError {
 }
 
 impl FieldError {
-    /// A field and the rule it broke. Both may repeat what the caller sent, so both are cut to a bound.
+    /// A field and the rule it broke. Both may quote the caller, so both are shortened.
     pub fn new(field: impl Into<String>, rule: impl Into<String>, detail: impl Into<String>) -> Self {
         Self {
             field: shortened(field.into(), MOST_FIELD_BYTES),
@@ -103,11 +103,11 @@ impl FieldError {
     }
 }
 
-/// Bounds of what an answer repeats of a request, in bytes.
+/// How much of a request an answer quotes at most, in bytes.
 const MOST_FIELD_BYTES: usize = 200;
 const MOST_DETAIL_BYTES: usize = 400;
 
-/// Cuts a text at the last character that ends within `most` bytes, and shows that it did.
+/// Cuts a text after the last character that ends within `most` bytes, and shows that it did.
 fn shortened(mut text: String, most: usize) -> String {
     if text.len() > most {
         text.truncate(text.floor_char_boundary(most));
@@ -117,7 +117,7 @@ fn shortened(mut text: String, most: usize) -> String {
 }
 
 impl Problem {
-    /// How many broken rules an answer names; of the others it says how many there are.
+    /// How many broken rules an answer names. For the others it only gives their number.
     pub const MOST_ERRORS: usize = 50;
 
     pub fn new(status: StatusCode, code: &'static str, title: impl Into<Cow<'static, str>>) -> Self {
@@ -138,7 +138,7 @@ impl Problem {
         self
     }
 
-    /// Adds a field that broke a rule; beyond [`Self::MOST_ERRORS`] it is only counted.
+    /// Adds a field that broke a rule. Beyond [`Self::MOST_ERRORS`] it is only counted.
     pub fn field(
         mut self,
         field: impl Into<String>,
@@ -153,7 +153,7 @@ impl Problem {
         self.with("more_errors", more.unwrap_or_default() + 1)
     }
 
-    /// Adds a member of its own to the body.
+    /// Adds an extra member to the body.
     pub fn with(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra.get_or_insert_default().insert(key.into(), value.into());
         self
@@ -182,13 +182,13 @@ impl Problem {
             .retry_after(Duration::from_secs(1))
     }
 
-    /// 429 `too-many-requests`: the caller did this too often and is told when to come back.
+    /// 429 `too-many-requests`: the caller did this too often, and learns when to come back.
     pub fn too_many_requests(pause: Duration) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many attempts").retry_after(pause)
     }
 
-    /// 422 `validation-failed` with the fields that broke a rule: the first [`Self::MOST_ERRORS`], and as
-    /// `more_errors` how many more there are.
+    /// 422 `validation-failed` with the fields that broke a rule: the first [`Self::MOST_ERRORS`], and in
+    /// `more_errors` the number of the others.
     pub fn validation(mut errors: Vec<FieldError>) -> Self {
         let mut problem =
             Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation-failed", "The request breaks a rule");
@@ -198,7 +198,7 @@ impl Problem {
         if more > 0 { problem.with("more_errors", more) } else { problem }
     }
 
-    /// 500 `internal`: logs the cause and keeps it from the caller.
+    /// 500 `internal`: logs the cause and hides it from the caller.
     pub fn internal(error: impl Into<anyhow::Error>) -> Self {
         let error = error.into();
         tracing::error!(error = format!("{error:#}"), "request failed");
@@ -245,7 +245,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// `Retry-After` knows whole seconds only; a shorter pause must not become none.
+/// `Retry-After` counts whole seconds only; a shorter pause must not become zero.
 fn whole_seconds(pause: Duration) -> u64 {
     pause.as_secs() + u64::from(pause.subsec_nanos() > 0)
 }
@@ -265,7 +265,8 @@ impl From<sqlx::Error> for Problem {
     }
 }
 
-/// Whether trying again later can help: no connection, server stopping or starting, too busy.
+/// Whether trying again later can help: no connection, a server that stops or starts, or one that is too
+/// busy.
 pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut

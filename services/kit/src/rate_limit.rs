@@ -1,14 +1,14 @@
-//! How often somebody may do something: a token bucket for each, in the memory of one process.
+//! How often somebody may do something: a token bucket per caller, in the memory of one process.
 //!
 //! ```text
 //! admit ──▶ governor: GCRA ──▶ Buckets: when each is full again
 //! ```
-//! A bucket is one number, the moment at which it is full again (GCRA's "theoretical arrival time").
-//! The arithmetic is governor's. Where the numbers are kept is ours, because governor's own stores have no
-//! bound and cannot be asked without taking: buckets that are full again say nothing and are swept out, so
-//! memory follows those who are active; it is bounded besides. Every replica counts for itself, and a shop
-//! allows as much times its replicas: this keeps one caller from crowding out the others. Limits that must
-//! hold exactly are kept where the truth is.
+//! A bucket is one number: the moment at which it is full again (GCRA's "theoretical arrival time"). The
+//! arithmetic is governor's. The storage is ours, because governor's own stores are unbounded and cannot be
+//! asked without taking a token. A bucket that is full again carries no information, so we sweep it out:
+//! memory follows the active callers, and is bounded besides. Every replica counts by itself, so a shop
+//! allows the rate times the number of replicas. The aim is only to keep one caller from crowding out the
+//! others. Limits that must hold exactly live where the truth is.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -22,26 +22,26 @@ use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::{NotUntil, Quota, RateLimiter};
 
-/// Callers on different processors should seldom meet at one lock.
+/// So many that callers on different processors seldom meet at one lock.
 const SHARDS: usize = 64;
-/// Buckets of a shard before its first sweep.
+/// Buckets in a shard before its first sweep.
 const SWEPT_FROM: usize = 1_024;
-/// Buckets that are kept at most, over all shards. Beyond, buckets are forgotten, which only lets
-/// their owners do more.
+/// How many buckets we keep at most, over all shards. Beyond that we forget buckets, which only lets their
+/// owners do more.
 const KEPT_AT_MOST: usize = 1_048_576;
 
-/// So many per second in the long run, and `burst` at once.
+/// `per_second` in the long run, and `burst` at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// 0: no limit.
+    /// 0 means no limit.
     pub per_second: u32,
     /// At least 1 is allowed.
     pub burst: u32,
 }
 
-/// A limit for each `K`.
+/// A separate limit for each `K`.
 pub struct RateLimit<K: Hash + Eq + Clone, C: Clock = MonotonicClock> {
-    /// Nothing: no limit.
+    /// `None` means no limit.
     limiter: Option<RateLimiter<Ask<K>, Buckets<K>, C, NoOpMiddleware<C::Instant>>>,
 }
 
@@ -59,34 +59,35 @@ impl<K: Hash + Eq + Clone, C: Clock> RateLimit<K, C> {
         Self { limiter: quota.map(|quota| RateLimiter::new(quota, Buckets::new(interval), clock)) }
     }
 
-    /// Takes a token of `who`, or says how long it is until there is one; a refusal takes nothing.
+    /// Takes a token from `who`'s bucket, or says how long it takes until there is one. A refusal takes
+    /// nothing.
     pub fn admit(&self, who: K) -> Result<(), Duration> {
         self.ask(Ask { who, takes: true })
     }
 
-    /// The same without taking the token: for what is counted only once it turns out to be in vain.
+    /// The same without taking the token: for what counts only once it turns out to be in vain.
     pub fn would_admit(&self, who: &K) -> Result<(), Duration> {
         self.ask(Ask { who: who.clone(), takes: false })
     }
 
     fn ask(&self, ask: Ask<K>) -> Result<(), Duration> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
-        // It may be over by now; but "in no time" would be told to nobody who is refused.
+        // The wait may be over by now, but we never tell a refused caller to wait for no time at all.
         let pause = |now, until: NotUntil<C::Instant>| until.wait_time_from(now).max(Duration::from_nanos(1));
         limiter.check_key(&ask).map_err(|until| pause(limiter.clock().now(), until))
     }
 }
 
-/// Whose bucket is asked, and whether a token is taken from it.
+/// Whose bucket we ask, and whether to take a token from it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Ask<K> {
     who: K,
     takes: bool,
 }
 
-/// When the buckets are full again, in time since the limit began.
+/// When the buckets will be full again, as time since the limit began.
 struct Buckets<K> {
-    /// In which one token comes back.
+    /// The time in which one token comes back.
     interval: Nanos,
     hasher: RandomState,
     shards: Box<[Mutex<Shard<K>>]>,
@@ -94,8 +95,8 @@ struct Buckets<K> {
 
 struct Shard<K> {
     full_at: HashMap<K, Nanos>,
-    /// The number of buckets that starts a sweep: twice what the one before left, so that sweeping
-    /// costs each bucket a constant.
+    /// The number of buckets that triggers a sweep: twice what the last one left, so that sweeping costs a
+    /// constant per bucket.
     sweep_at: usize,
 }
 
@@ -128,7 +129,7 @@ impl<K: Hash + Eq + Clone> StateStore for Buckets<K> {
         if ask.takes {
             shard.full_at.insert(ask.who.clone(), next);
             if full_at.is_none() {
-                // A new bucket lacks one token, so that it is full again in one interval from now.
+                // A new bucket lacks one token, so it is full again one interval from now.
                 shard.sweep(next.saturating_sub(self.interval));
             }
         }
@@ -157,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    /// It lets tests count the buckets.
+    /// Lets tests count the buckets.
     impl<K: Hash + Eq + Clone> ShrinkableKeyedStateStore<Ask<K>> for Buckets<K> {
         fn retain_recent(&self, now: Nanos) {
             for shard in &self.shards {
@@ -180,7 +181,7 @@ mod tests {
         }
     }
 
-    /// A limit, and the clock that it goes by.
+    /// A limit, and the clock it runs on.
     fn limit(per_second: u32, burst: u32) -> (RateLimit<u64, FakeRelativeClock>, FakeRelativeClock) {
         let clock = FakeRelativeClock::default();
         (RateLimit::with_clock(Rate { per_second, burst }, clock.clone()), clock)
@@ -242,7 +243,7 @@ mod tests {
             limit.admit(who).unwrap();
         }
         assert!(limit.buckets() <= KEPT_AT_MOST, "{}", limit.buckets());
-        // Of these no more than ten thousand come before their buckets are full again.
+        // At most ten thousand of these come before their buckets are full again.
         for thousands in 0..crowd / 10_000 {
             for who in crowd + thousands * 10_000..crowd + (thousands + 1) * 10_000 {
                 limit.admit(who).unwrap();

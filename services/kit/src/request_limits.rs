@@ -1,12 +1,12 @@
-//! How many requests one member and one network address may send to a service: the same for every service that has no
-//! narrower limits of its own.
+//! How many requests one member and one network address may send to a service. It is the same for every
+//! service that has no narrower limits of its own.
 //!
 //! ```text
 //! request ──▶ its address: middleware, before anything is read ──▶ its member: once the token is verified ──▶ handler
 //! ```
 //!
-//! A member is counted where the token is verified, never by what a token claims: otherwise anybody could use up
-//! somebody else's requests. One address may be a whole company, so its limit is wide.
+//! We count a member where the token is verified, never by what a token claims: otherwise anybody could use
+//! up somebody else's requests. One address may be a whole company, so its limit is wide.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl Default for RequestLimitArgs {
     }
 }
 
-/// The limits of a service with what they have counted; clones count together.
+/// A service's limits and what they have counted. Clones count together.
 #[derive(Clone)]
 pub(crate) struct RequestLimits {
     per_address: Arc<RateLimit<IpAddr>>,
@@ -65,7 +65,7 @@ pub(crate) struct RequestLimits {
     pub(crate) per_member: MemberLimit,
 }
 
-/// The part of it that travels with a request, to where its token is verified.
+/// The part that travels with a request to where its token is verified.
 #[derive(Clone)]
 pub(crate) struct MemberLimit(Arc<RateLimit<Uuid>>);
 
@@ -80,7 +80,7 @@ impl RequestLimits {
         }
     }
 
-    /// Counts one request from where it came; 429 `too-many-requests` when that is one too many.
+    /// Counts one request by its address; 429 `too-many-requests` if it is one too many.
     pub(crate) fn admit(&self, headers: &HeaderMap) -> Result<()> {
         let address = vouched_for(headers, self.proxies.0);
         let admitted = address.map_or(Ok(()), |address| self.per_address.admit(network(address)));

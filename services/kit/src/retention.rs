@@ -1,15 +1,15 @@
-//! Forgets what no repetition can ask for any more: old ids of the inbox, old stored answers.
+//! Deletes what no repetition can ask for any more: old ids in the inbox, old stored answers.
 //!
-//! Run by the publisher of the outbox, which is one per database. A service may lack either table.
+//! The outbox publisher runs it, since there is one per database. A service may lack either table.
 
 use sqlx::PgConnection;
 
-/// Days an id stays in the inbox: longer than any topic or stream keeps an event.
+/// Days that an id stays in the inbox: longer than any topic or stream keeps an event.
 const INBOX_DAYS: i32 = 30;
-/// Days an answer stays to be repeated.
+/// Days that an answer is kept for repetitions.
 const ANSWER_DAYS: i32 = 7;
 
-/// Deletes what is older; in small steps, so that no statement holds many rows for long.
+/// Deletes what is older, in small steps so that no statement holds many rows for long.
 pub(crate) async fn forget(connection: &mut PgConnection) -> sqlx::Result<()> {
     if exists(connection, "inbox").await? {
         let step = "DELETE FROM inbox WHERE ctid = ANY (ARRAY(

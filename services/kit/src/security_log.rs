@@ -1,13 +1,13 @@
-//! The security log: who got in and who did not, and what was done with rights that few have (OWASP ASVS 5,
-//! chapter 16.3).
+//! The security log: who got in, who did not, and who used rights that few people have (OWASP ASVS 5, chapter
+//! 16.3).
 //!
-//! One line for each event, with the target `security`, which no `RUST_LOG` turns off unless it names it. A
-//! line says what, with which outcome, about whom and from where; the request and its trace are added to it as
-//! to every line. It holds no secret: neither passwords nor tokens, and e-mail addresses as a digest, by which
-//! the lines about one of them are found.
+//! Each event is one line with the target `security`; `RUST_LOG` does not turn it off unless it names that
+//! target. A line says what happened, with which outcome, about whom and from where. Like every line, it also
+//! gets the request and its trace. It holds no secrets: neither passwords nor tokens, and an e-mail address
+//! only as a digest, by which you find the lines about that address.
 //!
-//! Whoever floods us with requests does not flood the log: of refusals, each caller writes some tens and then
-//! one a second. The metric `security_events_total` counts them all.
+//! A flood of requests does not flood the log: each caller's refusals write a few dozen lines and then one a
+//! second. The metric `security_events_total` counts them all.
 
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::rate_limit::{Rate, RateLimit};
 
-/// What the lines are filtered by.
+/// Filter the lines by this target.
 pub const TARGET: &str = "security";
 
 const REFUSALS_OF_ONE_CALLER: Rate = Rate { per_second: 1, burst: 30 };
@@ -29,33 +29,32 @@ pub enum Outcome {
     Refused,
 }
 
-/// What happened. Fields that are not known are left out of the line.
+/// What happened. Unknown fields are left out of the line.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Entry<'a> {
-    /// A stable name, as `log-in`.
+    /// A stable name, such as `log-in`.
     pub event: &'static str,
     pub outcome: Outcome,
-    /// Why, or what exactly: a stable name, as a problem's code.
+    /// Why, or what exactly: a stable name, such as a problem's code.
     pub reason: Option<&'static str>,
     /// Who did it, or whose token was used.
     pub member: Option<Uuid>,
     pub session: Option<Uuid>,
-    /// The e-mail address that was given, whether or not it is anybody's.
+    /// The e-mail address that was given, whether or not it belongs to anybody.
     pub email: Option<&'a str>,
-    /// As our proxies vouch for it.
+    /// The address that our proxies vouch for.
     pub address: Option<IpAddr>,
-    /// What `X-Forwarded-For` said, where nobody looks at addresses.
+    /// What `X-Forwarded-For` said, where we do not look at addresses.
     pub forwarded_for: Option<&'a str>,
     /// How many members it was about.
     pub members: Option<usize>,
 }
 
-/// Who is refused: whatever is known of them.
+/// Who was refused: whatever we know of them.
 type Caller = (&'static str, Option<Uuid>, Option<IpAddr>);
 
 static REFUSALS: LazyLock<RateLimit<Caller>> = LazyLock::new(|| RateLimit::new(REFUSALS_OF_ONE_CALLER));
 
-/// Writes one line.
 pub fn record(entry: Entry<'_>) {
     let outcome = match entry.outcome {
         Outcome::Allowed => "allowed",
@@ -87,7 +86,7 @@ pub fn digest(email: &str) -> String {
     hex::encode(&Sha256::digest(email)[..16])
 }
 
-/// What a caller made up is not written down in any length.
+/// We do not write down everything that a caller made up, however long.
 fn bounded(text: &str) -> String {
     text.chars().take(200).collect()
 }

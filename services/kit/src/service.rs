@@ -6,13 +6,13 @@
 //!              └ tasks         consumers, publishers, refreshers
 //! ```
 //!
-//! Probes are answered and signals heard from the first moment: [`Service::start`] waits with them for what
-//! the process needs, however long that is away.
+//! The process answers probes and hears signals from the first moment: [`Service::start`] does so while it
+//! waits for what the process needs, however long that is down.
 //!
-//! On SIGTERM readiness fails first, so that traffic goes elsewhere; then the API stops accepting
-//! and finishes what it has, then the tasks are told to stop and finish their batch. A task that
-//! fails ends the process with an error: Kubernetes restarts it, and its back-off is the one
-//! place where restarts are paced.
+//! On SIGTERM readiness fails first, so that traffic goes elsewhere. Then the API stops accepting and
+//! finishes what it has, and then the tasks are told to stop and finish their batch. A task that fails ends
+//! the process with an error. Kubernetes restarts it, and its back-off is the one place where restarts are
+//! paced.
 
 mod admin;
 mod body;
@@ -46,7 +46,7 @@ use admin::{Gate, Readiness};
 
 /// How long a stopping process keeps serving, so that load balancers notice that it is not ready.
 const DRAIN_DELAY: Duration = Duration::from_secs(3);
-/// How long requests, and then batches, in progress may take to finish. With the delay this stays
+/// How long requests in progress may take to finish, and then batches. Together with the delay this stays
 /// within the 30 seconds that Kubernetes gives a pod.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(13);
 /// Longest a request may take unless the component says otherwise.
@@ -62,7 +62,7 @@ pub struct Bound {
     pub admin: SocketAddr,
 }
 
-/// A process being put together; [`Service::run`] runs it.
+/// A process being assembled; [`Service::run`] runs it.
 pub struct Service {
     component: &'static str,
     listen: ListenConfig,
@@ -92,8 +92,8 @@ impl Service {
         }
     }
 
-    /// Serves `api` on `LISTEN` under the standard middleware, with its description at
-    /// `/openapi.json` and a browser for it at `/docs`.
+    /// Serves `api` on `LISTEN` under the standard middleware, with its description at `/openapi.json` and a
+    /// page to browse it at `/docs`.
     pub fn api(mut self, api: OpenApiRouter) -> Self {
         self.api = Some(api);
         self
@@ -105,7 +105,7 @@ impl Service {
         self
     }
 
-    /// Longest a request may take before it is answered 503 `request-timeout`.
+    /// Longest a request may take before we answer 503 `request-timeout`.
     pub fn request_timeout(mut self, limit: Duration) -> Self {
         self.request_timeout = limit;
         self
@@ -117,14 +117,14 @@ impl Service {
         self
     }
 
-    /// How many connections there may be and how slow, other than usual: at the API, and for probes and
-    /// metrics.
+    /// How many connections there may be and how slow they may get, if other than usual: for the API, and for
+    /// probes and metrics.
     pub fn connections(mut self, api: ConnectionLimits, admin: ConnectionLimits) -> Self {
         (self.connections, self.admin_connections) = (api, admin);
         self
     }
 
-    /// A named gate of `/readyz`: not ready while `check` fails.
+    /// Adds a named gate to `/readyz`: the process is not ready while `check` fails.
     pub fn ready<F, Fut>(mut self, name: &'static str, check: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -134,8 +134,8 @@ impl Service {
         self
     }
 
-    /// Something without which a part of the work goes on: `/readyz` names it while `check` fails, and the
-    /// process stays ready, so that nobody cuts off the rest.
+    /// Something that only part of the work needs. While `check` fails, `/readyz` names it, but the process
+    /// stays ready, so that nobody cuts off the rest.
     pub fn degrades<F, Fut>(mut self, name: &'static str, check: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -145,7 +145,7 @@ impl Service {
         self
     }
 
-    /// Work beside the API, told to stop by its token. An error ends the process.
+    /// Work beside the API; a token tells it to stop. An error ends the process.
     pub fn task<F, Fut>(mut self, name: &'static str, run: F) -> Self
     where
         F: FnOnce(CancellationToken) -> Fut + Send + 'static,
@@ -155,8 +155,8 @@ impl Service {
         self
     }
 
-    /// Runs what `build` puts together until SIGTERM or SIGINT, or until a task fails. Alive and ready to be
-    /// stopped from the first moment, while `build` still waits for what it needs.
+    /// Runs what `build` puts together until SIGTERM or SIGINT, or until a task fails. The process is alive,
+    /// and can be stopped, from the first moment, even while `build` still waits for what it needs.
     pub async fn start(
         listen: &ListenConfig,
         build: impl Future<Output = anyhow::Result<Self>>,
@@ -173,7 +173,7 @@ impl Service {
         built.run_with(admin, stop, DRAIN_DELAY, |_| {}).await
     }
 
-    /// Runs until `stop`; `on_bound` is told the addresses, so port 0 works.
+    /// Runs until `stop`. `on_bound` gets the addresses, so port 0 works.
     pub async fn run_until(
         self,
         stop: CancellationToken,
@@ -236,7 +236,7 @@ impl Service {
     }
 }
 
-/// The listener of probes and metrics; it ends when this is dropped.
+/// The listener for probes and metrics; dropping it ends it.
 struct Admin {
     address: SocketAddr,
     readiness: Readiness,

@@ -1,15 +1,15 @@
 //! Waiting for what a process needs before it can begin.
 //!
-//! What is away comes back, and nobody knows when: so a process that starts waits for it and does not end,
-//! for the pauses of a kubelet between restarts grow to minutes. Meanwhile it is alive, says in `/readyz` what
-//! it waits for, and can be stopped at any time ([`Service::start`](crate::service::Service::start)).
+//! What is down comes back, and nobody knows when. So a process that starts waits instead of ending, because
+//! a kubelet's pauses between restarts grow to minutes. Meanwhile it is alive, says in `/readyz` what it
+//! waits for, and can be stopped at any time ([`Service::start`](crate::service::Service::start)).
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Pause after the first failure; twice as long after each one, up to the longest.
+/// Pause after the first failure. It doubles after each one, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -22,7 +22,7 @@ tokio::task_local! {
 pub(crate) struct Waiting(Arc<Mutex<BTreeMap<&'static str, String>>>);
 
 impl Waiting {
-    /// Notes here whatever `starting` waits for.
+    /// Collects here whatever `starting` waits for.
     pub(crate) async fn during<T>(&self, starting: impl Future<Output = T>) -> T {
         WAITING.scope(self.clone(), starting).await
     }
@@ -33,14 +33,14 @@ impl Waiting {
     }
 
     fn change(change: impl FnOnce(&mut BTreeMap<&'static str, String>)) {
-        // Tests start without anybody to tell.
+        // Tests start without anybody to report to.
         let _ =
             WAITING.try_with(|waiting| change(&mut waiting.0.lock().unwrap_or_else(PoisonError::into_inner)));
     }
 }
 
-/// Tries again and again, with growing and uneven pauses, until `look` finds what is needed, or fails in a way
-/// that no waiting can mend.
+/// Tries again and again, with growing, jittered pauses, until `look` finds what is needed or fails in a way
+/// that no waiting can fix.
 pub async fn wait_for<T, E, Look>(
     name: &'static str,
     can_be_mended: impl Fn(&E) -> bool,
@@ -68,7 +68,8 @@ where
     }
 }
 
-/// Between half of it and one and a half, so that many who wait for the same do not come all at once.
+/// Between half of `pause` and one and a half, so that many who wait for the same thing do not all come at
+/// once.
 pub(crate) fn uneven(pause: Duration) -> Duration {
     pause.mul_f64(rand::random_range(0.5..1.5))
 }

@@ -1,8 +1,8 @@
 //! Logs and metrics: what a process installs once, before anything else.
 //!
-//! Logs go to standard output (`LOG_FORMAT` `json` or `text`, filtered by `RUST_LOG`, `info` when
-//! unset). Metrics go through the `metrics` facade to one Prometheus recorder, rendered by the
-//! admin listener. Everything here may be called again, as tests in one process do.
+//! Logs go to standard output (`LOG_FORMAT` `json` or `text`, filtered by `RUST_LOG`, `info` when unset).
+//! Metrics go through the `metrics` facade to one Prometheus recorder, which the admin listener renders.
+//! Everything here may be called again, as tests in one process do.
 
 mod request;
 
@@ -53,7 +53,7 @@ pub fn metrics_handle() -> &'static PrometheusHandle {
     })
 }
 
-/// Folds recorded samples into histograms until `stop`; without it they pile up between scrapes.
+/// Folds recorded samples into histograms until `stop`. Without it they pile up between scrapes.
 pub(crate) async fn upkeep(stop: CancellationToken) {
     let handle = metrics_handle();
     loop {
@@ -66,7 +66,7 @@ pub(crate) async fn upkeep(stop: CancellationToken) {
 
 fn init_logging() {
     let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info"));
-    // Who wants to see less of the process still wants to know who got in.
+    // Whoever turns the log down still wants to know who got in.
     let asked = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
     if !asked.contains(security_log::TARGET)
         && let Ok(always) = format!("{}=info", security_log::TARGET).parse::<Directive>()
@@ -74,7 +74,8 @@ fn init_logging() {
         filter = filter.add_directive(always);
     }
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
-    // An error says that there is one already: this is not the first call, or a test has brought its own.
+    // An error means that there is a subscriber already: this is not the first call, or a test has brought
+    // its own.
     let _already_installed = if std::env::var("LOG_FORMAT").is_ok_and(|format| format == "text") {
         subscriber.event_format(request::InRequest { lines: format(), json: false }).try_init()
     } else {
@@ -83,9 +84,9 @@ fn init_logging() {
     };
 }
 
-/// Panics become one log line with their place instead of free text on standard error.
+/// Turns a panic into one log line with its place, instead of free text on standard error.
 ///
-/// For a process of its own only: in a test, what a panic says belongs to the test that failed.
+/// Only for a process of its own: in a test, what a panic says belongs to the test that failed.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -95,7 +96,7 @@ pub fn log_panics() {
     }));
 }
 
-/// What is logged while `work` runs, as lines of JSON.
+/// Runs `work` and returns what it logged, as lines of JSON.
 #[cfg(test)]
 pub(crate) fn capture<T>(work: impl FnOnce() -> T) -> (String, T) {
     use std::sync::{Arc, Mutex};

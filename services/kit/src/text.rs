@@ -4,10 +4,11 @@
 //! as written ── white space around it goes ── NFC ── [Text]: length, characters, something to see ── kept
 //! ```
 //!
-//! A text is normalized before its length is counted, so that the same word costs the same however its
-//! keyboard composed it. Characters that turn what surrounds them round (bidi controls) are refused: they make one
-//! text look like another on somebody else's screen. Joiners, soft hyphens and the tags of flags are part of how
-//! scripts and emoji are written and are kept, but a text of nothing else is empty to everybody who reads it.
+//! We normalize a text before counting its length, so that the same word costs the same however its keyboard
+//! composed it. We refuse characters that reverse the direction of what surrounds them (bidi controls): they
+//! make one text look like another on somebody else's screen. Joiners, soft hyphens and the tags of flags are
+//! part of how scripts and emoji are written, so we keep them. But a text of nothing else looks empty to
+//! everybody who reads it.
 
 use icu_properties::props::{BidiControl, DefaultIgnorableCodePoint, GeneralCategory, WhiteSpace};
 use icu_properties::{CodePointMapData, CodePointSetData};
@@ -15,7 +16,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::problem::FieldError;
 
-/// The bounds of one text, in characters after normalization.
+/// The limits of one text, in characters after normalization.
 #[derive(Clone, Copy, Debug)]
 pub struct Text {
     least: usize,
@@ -29,28 +30,28 @@ impl Text {
         Self { least: 1, most, lines: false }
     }
 
-    /// Lines of 1 to `most` characters in all; line breaks and tabs are part of it.
+    /// Lines of 1 to `most` characters in all, including line breaks and tabs.
     pub const fn lines(most: usize) -> Self {
         Self { least: 1, most, lines: true }
     }
 
-    /// The same text, which may also be empty.
+    /// The same text, but it may also be empty.
     pub const fn or_empty(self) -> Self {
         Self { least: 0, ..self }
     }
 
-    /// The text as it is kept: trimmed and in NFC; or the first rule that it breaks, of the field `field`.
+    /// The text as we keep it, trimmed and in NFC; or the first rule that it breaks, for the field `field`.
     pub fn check(self, field: &str, written: &str) -> Result<String, FieldError> {
         self.kept(written).map_err(|(rule, detail)| FieldError::new(field, rule, detail))
     }
 
-    /// The same where no field is known: the rule that it breaks and the rule in words.
+    /// The same without a field: the rule that it breaks, and the rule in words.
     pub fn kept(self, written: &str) -> Result<String, (&'static str, String)> {
         let text: String = trim(written).nfc().collect();
         self.broken(&text).map_or(Ok(text), Err)
     }
 
-    /// A text that may be left out: `None` and one with nothing in it are the same.
+    /// A text that may be left out. An empty one counts as `None`.
     pub fn check_optional(self, field: &str, written: Option<&str>) -> Result<Option<String>, FieldError> {
         match written.map(trim).filter(|text| !text.is_empty()) {
             Some(text) => self.check(field, text).map(Some),
@@ -85,12 +86,12 @@ pub fn is_visible(text: &str) -> bool {
     text.chars().any(is_visible_character)
 }
 
-/// Without the white space around it, as Unicode defines it.
+/// Without the surrounding white space, as Unicode defines it.
 fn trim(written: &str) -> &str {
     written.trim_matches(|c| CodePointSetData::new::<WhiteSpace>().contains(c))
 }
 
-/// Also the separators of lines and paragraphs, which have a category of their own.
+/// Includes the separators of lines and paragraphs, which have a category of their own.
 fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
@@ -101,7 +102,7 @@ pub fn is_bidi_control(c: char) -> bool {
 }
 
 fn is_visible_character(c: char) -> bool {
-    // A Braille cell without a dot: a symbol to Unicode, a gap to everybody else.
+    // A Braille cell without dots: a symbol to Unicode, a gap to everybody else.
     const BLANK_BRAILLE: char = '\u{2800}';
     if c == BLANK_BRAILLE || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) {
         return false;
@@ -116,7 +117,7 @@ fn is_visible_character(c: char) -> bool {
             | GeneralCategory::SpaceSeparator
             | GeneralCategory::LineSeparator
             | GeneralCategory::ParagraphSeparator
-            // A mark without a letter below it.
+            // A combining mark without a letter below it.
             | GeneralCategory::NonspacingMark
             | GeneralCategory::EnclosingMark
     )

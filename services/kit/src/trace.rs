@@ -1,7 +1,7 @@
 //! W3C trace context: one trace id from the entrance through HTTP, streams and Kafka.
 //!
-//! The middleware and the callers of [`scope`] make a context current for a task; what is sent
-//! from inside (events, HTTP calls) takes [`current`] along without being told.
+//! The middleware and the callers of [`scope`] make a context current for a task. What the task sends
+//! (events, HTTP calls) takes [`current`] along by itself.
 
 use std::fmt;
 use std::str::FromStr;
@@ -81,7 +81,7 @@ impl FromStr for TraceContext {
     }
 }
 
-/// The context of the running task, if one was set. Tasks spawned from it start without.
+/// The context of the running task, if it has one. Tasks that it spawns start without.
 pub fn current() -> Option<TraceContext> {
     CURRENT.try_with(|context| *context).ok()
 }

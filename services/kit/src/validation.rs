@@ -1,7 +1,7 @@
-//! Rules that a request breaks, gathered so that the caller can mend all of them at once, and bounded.
+//! The rules that a request breaks, collected up to a limit, so that the caller can fix all of them at once.
 //!
-//! A list is counted before its items are looked at: one with too many items breaks one rule, not as many as it
-//! has items.
+//! We count a list before we look at its items: a list with too many items breaks one rule, and not as many
+//! as it has items.
 
 use std::ops::RangeInclusive;
 
@@ -12,12 +12,11 @@ use crate::text::Text;
 #[derive(Debug, Default)]
 pub struct Violations {
     errors: Vec<FieldError>,
-    /// Found after [`Problem::MOST_ERRORS`]: counted, not kept.
+    /// How many came after [`Problem::MOST_ERRORS`]: counted, not kept.
     more: usize,
 }
 
 impl Violations {
-    /// Adds one.
     pub fn add(&mut self, error: FieldError) {
         if self.errors.len() < Problem::MOST_ERRORS {
             self.errors.push(error);
@@ -26,12 +25,12 @@ impl Violations {
         }
     }
 
-    /// Adds one by its parts.
+    /// Adds a violation from its parts.
     pub fn rule(&mut self, field: impl Into<String>, rule: &str, detail: impl Into<String>) {
         self.add(FieldError::new(field, rule, detail));
     }
 
-    /// The text as it is kept; where it breaks a rule, that is added and the text is empty.
+    /// The text as we keep it. If it breaks a rule, that is added and the text is empty.
     pub fn text(&mut self, field: &str, rule: Text, written: &str) -> String {
         rule.check(field, written).unwrap_or_else(|error| {
             self.add(error);
@@ -39,7 +38,7 @@ impl Violations {
         })
     }
 
-    /// As [`Self::text`], for a text that may be left out.
+    /// Like [`Self::text`], for a text that may be left out.
     pub fn optional_text(&mut self, field: &str, rule: Text, written: Option<&str>) -> Option<String> {
         rule.check_optional(field, written).unwrap_or_else(|error| {
             self.add(error);
@@ -47,7 +46,8 @@ impl Violations {
         })
     }
 
-    /// Whether a list is short enough for its items to be looked at. Too few items break a rule as well, and can be.
+    /// Whether a list is short enough for us to look at its items. Too few items also break a rule, but can
+    /// be looked at.
     #[must_use = "the items of a list that is too long are not looked at"]
     pub fn count(&mut self, field: &str, count: usize, allowed: RangeInclusive<usize>) -> bool {
         let (least, most) = allowed.into_inner();
@@ -64,7 +64,7 @@ impl Violations {
         self.errors.is_empty()
     }
 
-    /// 422 with what was broken, if anything was.
+    /// 422 with the broken rules, if there are any.
     pub fn finish(self) -> Result<(), Problem> {
         if self.errors.is_empty() {
             return Ok(());
@@ -78,7 +78,7 @@ impl Violations {
 }
 
 impl From<Violations> for Problem {
-    /// 422 with what was broken.
+    /// 422 with the broken rules.
     fn from(violations: Violations) -> Self {
         violations.finish().err().unwrap_or_else(|| Self::validation(Vec::new()))
     }

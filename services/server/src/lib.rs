@@ -1,14 +1,14 @@
-//! Serving a router to connections, of which there are so many and no more, and none for ever: of services, of the
-//! operator, and of the simulated world around them.
+//! Serves a router on connections that are limited in number and in time: for the services, for the operator,
+//! and for the simulated world around them.
 //!
 //! ```text
 //! listener ──▶ is a place free? ──▶ Watched ──▶ hyper (HTTP/1.1) ──▶ router
 //!                └ no: whoever is idle goes; others wait in the queue of the system
 //! ```
 //!
-//! A connection ends when it is idle for minutes, when the head of a request or its answer takes too long
-//! (`Watched`), or, after its answer, when the process stops. Bodies have a limit in a service's middleware, since
-//! their sender gets an answer. `axum::serve` has no settings for any of that.
+//! A connection ends when it has been idle for minutes, when the head of a request or the answer takes too
+//! long (`Watched`), or, when the process stops, after its answer. The limit for bodies is in a service's
+//! middleware, since their sender gets an answer. `axum::serve` has no settings for any of this.
 
 mod watched;
 
@@ -33,23 +33,23 @@ use tower::Service as _;
 
 use watched::{Requests, Watched};
 
-/// How long and how many connections may be.
+/// How long connections may last, and how many there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
     /// Connections open at once.
     pub at_most: usize,
-    /// For the head of a request, from its first byte, or from the opening of the connection.
+    /// Time for the head of a request, from its first byte or from the opening of the connection.
     pub head: Duration,
-    /// For the body of a request, from the end of its head.
+    /// Time for the body of a request, from the end of its head.
     pub body: Duration,
-    /// For what is written at once to be taken by the other end.
+    /// Time for the other end to take what was written in one go.
     pub write: Duration,
-    /// Between an answer and the next request.
+    /// Time between an answer and the next request.
     pub idle: Duration,
 }
 
 impl ConnectionLimits {
-    /// Of an API. Proxies keep connections open to have them at hand, so idleness is given minutes.
+    /// For an API. Proxies keep connections open for later use, so an idle one may stay for minutes.
     pub const API: Self = Self {
         at_most: 4_096,
         head: Duration::from_secs(15),
@@ -58,18 +58,19 @@ impl ConnectionLimits {
         idle: Duration::from_mins(4),
     };
 
-    /// The same for few callers: probes and whoever gathers metrics.
+    /// The same for few callers: probes, and whatever collects metrics.
     pub const ADMIN: Self = Self { at_most: 256, ..Self::API };
 }
 
-/// Bytes of a connection that are read ahead or written at once, and the longest head of a request.
+/// How much of a connection is read ahead or written at once, in bytes; also the longest head of a request.
 const BUFFER: usize = 32 * 1024;
-/// When there is no place, or no file descriptor, for another connection, it is tried again after this.
+/// Pause before we try again when there is no place or no file descriptor for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
-/// For a request that is on its way when the process stops, on a connection that had none.
+/// Time for a request that is on its way when the process stops, on a connection that has had none.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-/// Serves until `stop`, and then what has begun. Handlers find out who called by [`ConnectInfo`].
+/// Serves until `stop`, and then finishes what has begun. Handlers see the caller's address in
+/// [`ConnectInfo`].
 pub async fn serve(listener: TcpListener, router: Router, limits: ConnectionLimits, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(limits.at_most));
     let server = Server { router, limits, crowded: Arc::new(Notify::new()), stop: stop.clone() };
@@ -86,13 +87,13 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ConnectionLimi
 struct Server {
     router: Router,
     limits: ConnectionLimits,
-    /// Told whenever somebody waits for a place.
+    /// Notified whenever somebody waits for a place.
     crowded: Arc<Notify>,
     stop: CancellationToken,
 }
 
 impl Server {
-    /// The next connection with its place; `None` when the process stops.
+    /// The next connection with its place, or `None` when the process stops.
     async fn next(
         &self,
         listener: &TcpListener,
@@ -105,7 +106,7 @@ impl Server {
                     return Some((stream, peer, place));
                 }
                 Err(error) => {
-                    // Of a connection that is gone already, or of a process without file descriptors.
+                    // The connection is gone already, or the process has run out of file descriptors.
                     tracing::warn!(%error, "cannot accept a connection");
                     self.crowded.notify_waiters();
                     self.unless_stopped(tokio::time::sleep(PAUSE)).await?;
@@ -154,7 +155,7 @@ impl Server {
         let ended = tokio::select! {
             ended = &mut connection => ended,
             () = self.asked_to_go() => {
-                // An idle one ends now, a busy one after its answer.
+                // An idle connection ends now, a busy one after its answer.
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = &mut connection => ended,
@@ -167,7 +168,7 @@ impl Server {
         }
     }
 
-    /// Ends when the process stops and the first request of a connection does not come all the same.
+    /// Returns when the process stops and the connection's first request still does not come.
     async fn owed_a_request(&self, requests: &Requests) {
         self.stop.cancelled().await;
         tokio::time::sleep(LAST_MOMENT).await;

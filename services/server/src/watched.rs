@@ -1,14 +1,14 @@
-//! A connection whose other end must get on with it.
+//! A connection whose other end must keep moving.
 //!
 //! ```text
 //! opened ──first byte──▶ head of a request ──all of it──▶ request and answer ──▶ idle ──first byte──▶ …
 //!   └────────── HEAD ──────────┘                             WRITE                 └── hyper's timer, IDLE
 //! ```
 //!
-//! hyper knows one limit for the time until a head is complete, and counts the idle time before it as a part of
-//! that. An idle connection may stay for minutes, and a head may not take that long: so hyper's limit is the one for
-//! idleness, and here is the other. What is given to the network and not taken by the other end within the limit
-//! ends the connection as well.
+//! hyper has a single limit for the time until a head is complete, and it includes the idle time before the
+//! head. An idle connection may stay for minutes, but a head must not take that long. So hyper's limit covers
+//! idleness, and this module covers the head. It also ends the connection when the other end does not take
+//! what we write within the limit.
 
 use std::io;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How many requests of a connection were begun and answered.
+/// How many requests of a connection have begun, and how many were answered.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     begun: AtomicU64,
@@ -36,28 +36,28 @@ impl Requests {
         self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether there was one.
+    /// Whether there was a request.
     pub(crate) fn any(&self) -> bool {
         self.begun.load(Ordering::Relaxed) > 0
     }
 
-    /// The number of the request whose head is waited for; `None` while one is being answered.
+    /// The number of the request whose head we wait for; `None` while we answer one.
     fn awaited(&self) -> Option<u64> {
         let begun = self.begun.load(Ordering::Relaxed);
         (self.answered.load(Ordering::Relaxed) == begun).then_some(begun)
     }
 }
 
-/// A stream that fails when its other end takes too long.
+/// A stream that fails when the other end takes too long.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     stream: S,
     requests: Arc<Requests>,
-    /// For a head, from its first byte, or from the opening of the connection.
+    /// Time for a head, from its first byte or from the opening of the connection.
     head: Duration,
-    /// For all that is written at once.
+    /// Time for everything that is written in one go.
     write: Duration,
-    /// The number of the request of whose head something is there, or that a new connection owes, and its deadline.
+    /// The request whose head has begun to arrive, or that a new connection owes us, and its deadline.
     reading: Option<(u64, Pin<Box<Sleep>>)>,
     writing: Option<Pin<Box<Sleep>>>,
 }
@@ -68,7 +68,7 @@ impl<S> Watched<S> {
         Self { stream, requests, head, write, reading, writing: None }
     }
 
-    /// Whether the head that is waited for is overdue.
+    /// Whether the head that we wait for is overdue.
     fn head_is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
         match &mut self.reading {
             Some((number, deadline)) if self.requests.awaited() == Some(*number) => {
@@ -78,7 +78,7 @@ impl<S> Watched<S> {
         }
     }
 
-    /// Something came; of a head it may be the beginning.
+    /// Something came; it may be the beginning of a head.
     fn received(&mut self) {
         let Some(awaited) = self.requests.awaited() else { return };
         let deadline = Instant::now() + self.head;
@@ -92,7 +92,7 @@ impl<S> Watched<S> {
         }
     }
 
-    /// What is pending is overdue, or will be looked at again.
+    /// Either what is pending is overdue, or we will be woken to look again.
     fn not_written(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let limit = self.write;
         let deadline = self.writing.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limit)));
@@ -150,7 +150,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         self.stream.is_write_vectored()
     }
 
-    /// All that was to be written is: what comes next has its own time.
+    /// Everything to be written is written; what comes next has its own time.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
         self.writing = None;

@@ -18,7 +18,7 @@ const CALLERS: usize = 256;
 #[tokio::main]
 async fn main() -> Result<()> {
     let redis = Redis::start()?;
-    // A busy disk may take its time; the figures are to show it, not to end in a time-out.
+    // A busy disk may be slow. The figures should show that, and not end in a time-out.
     let stock = Stock::with_response_timeout(&redis.url(), Duration::from_secs(30))?;
     println!("reservations/s, one caller, one call at a time:");
     for batch in [1, 16, 64, 256] {

@@ -1,15 +1,15 @@
-//! A cluster of Redis: its masters share the slots, and with them the sales, among themselves.
+//! A Redis cluster: its masters share out the slots, and with them the sales.
 //!
 //! ```text
 //!   a call about a sale ──▶ slot of its keys ──▶ master of the slot ──▶ connection of its own
 //!                                                     ▲
 //!   all nodes, at once ──▶ who has which slots ───────┘   (slots.rs)
 //! ```
-//! All keys of a sale share a hash tag and so a slot, and a call is always about one sale. A node that is asked
-//! for a slot of another one refers to that and does nothing (`MOVED`, `ASK`).
+//! All keys of a sale share a hash tag and so a slot, and a call is always about one sale. If we ask a node
+//! for another node's slot, it redirects us and does nothing (`MOVED`, `ASK`).
 //!
-//! Nodes are asked once a second while there are calls, and sooner when a call was referred or a master is
-//! away. Nobody waits for them but the very first calls: sales of other masters go on meanwhile.
+//! We ask the nodes once a second while there are calls, and sooner when a call was redirected or a master is
+//! down. Only the very first calls wait for that: sales on the other masters go on meanwhile.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,9 +26,9 @@ use crate::sentinel::Locator;
 use crate::server::{ClusterNodes, Login, ask_all};
 use crate::slots::{self, Address, Claim, Range};
 
-/// How often nodes are asked while there is no trouble.
+/// How often we ask the nodes while all is well.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// And while there is.
+/// How often we ask them while there is trouble.
 const ASK_SOON: Duration = Duration::from_millis(200);
 
 /// The masters of a cluster, each with a connection of its own.
@@ -39,16 +39,16 @@ pub(crate) struct Cluster {
     owner: Option<Owner>,
     min_replicas: usize,
     response_timeout: Duration,
-    /// Raised by the connections: others may be the masters now.
+    /// The connections set this when other servers may be the masters now.
     trouble: Arc<AtomicBool>,
     known: RwLock<Arc<View>>,
-    /// When nodes were asked last.
+    /// When we last asked the nodes.
     asked: std::sync::Mutex<Option<Instant>>,
-    /// Held while they are asked; when that came to nothing while nothing was known, and why.
+    /// Held while we ask. If we knew nothing yet and asking failed: when, and why.
     asking: Mutex<Option<(Instant, StockError)>>,
 }
 
-/// What is known of the cluster; nothing at first.
+/// What we know of the cluster; nothing at first.
 #[derive(Debug, Default)]
 struct View {
     claims: BTreeSet<Claim>,
@@ -83,7 +83,7 @@ impl Cluster {
         })
     }
 
-    /// The connection to the master that has this key.
+    /// The connection to the master that owns this key.
     pub(crate) async fn to(self: &Arc<Self>, key: &str) -> Result<Arc<Connection>, StockError> {
         let slot = slots::of_key(key);
         let view = self.view().await?;
@@ -105,7 +105,6 @@ impl Cluster {
         Ok(named.collect())
     }
 
-    /// What is known of the cluster.
     async fn view(self: &Arc<Self>) -> Result<Arc<View>, StockError> {
         let known = self.known();
         if known.ranges.is_empty() {
@@ -118,7 +117,7 @@ impl Cluster {
         Ok(known)
     }
 
-    /// One asks, and the others wait for what it learns.
+    /// One caller asks, and the others wait for what it learns.
     async fn first_look(&self) -> Result<Arc<View>, StockError> {
         let mut failed = self.asking.lock().await;
         let known = self.known();
@@ -138,7 +137,7 @@ impl Cluster {
     async fn look_again(&self) {
         let learnt = match self.asking.try_lock() {
             Ok(_asking) => self.learn().await.map(|_| ()),
-            // Whoever asks already may have begun before there was trouble.
+            // Whoever is asking already may have begun before the trouble.
             Err(_) => return self.trouble.store(true, Ordering::Relaxed),
         };
         if let Err(error) = learnt {
@@ -162,7 +161,7 @@ impl Cluster {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks the nodes that were named, and the masters that they named: one of the former may be gone for good.
+    /// Asks the configured nodes and the masters that they named: one of the former may be gone for good.
     async fn learn(&self) -> Result<Arc<View>, StockError> {
         let known = self.known();
         let mut nodes = self.seeds.clone();
@@ -187,7 +186,7 @@ impl Cluster {
         Ok(learnt)
     }
 
-    /// What the claims come to; a master that stays keeps its connection.
+    /// What the claims add up to. A master that stays keeps its connection.
     fn follow(&self, claims: BTreeSet<Claim>, known: &View) -> Result<View, StockError> {
         let ranges = slots::settle(&claims);
         let mut masters = HashMap::new();

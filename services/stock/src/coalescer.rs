@@ -1,5 +1,5 @@
-//! The way of purchases to Redis: each replica sends what arrived during its previous call as one
-//! call, and lets sold-out sales cost next to nothing (see `sold_out.rs`).
+//! How purchases get to Redis: each replica sends everything that arrived during its previous call as one
+//! call. Sold-out sales cost next to nothing (see `sold_out.rs`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use crate::reply::unexpected;
 use crate::reservation::{PaymentOutcome, Reserve, ReserveOutcome, SubmitPayment};
 use crate::stock::Stock;
 
-/// How much a [`Coalescer`] gathers and lets wait.
+/// How much a [`Coalescer`] gathers, and how much it lets wait.
 #[derive(Debug, Clone, Copy)]
 pub struct CoalescerLimits {
     /// Most wishes in one call.
     pub max_batch: usize,
-    /// Most wishes waiting per sale; one more is refused as [`StockError::Overloaded`].
+    /// Most wishes waiting per sale. One more is refused as [`StockError::Overloaded`].
     pub max_waiting: usize,
-    /// Refused as well is who would wait longer than this before leaving, as long as calls take what the last one
-    /// took. Shorter than anybody's patience, so that who is not refused gets an answer.
+    /// We also refuse a wish that would wait longer than this before it leaves, going by how long the last
+    /// call took. It is shorter than anybody's patience, so a wish that is not refused gets an answer.
     pub max_wait: Duration,
-    /// Wishes waiting that make a second call leave while one is under way.
+    /// How many waiting wishes make a second call leave while one is under way.
     pub crowd: usize,
-    /// How long a sold-out SKU is believed to stay so; at most 1 s is sensible.
+    /// How long we believe that a sold-out SKU stays sold out; at most 1 s is sensible.
     pub sold_out_for: Duration,
 }
 
@@ -40,7 +40,7 @@ impl Default for CoalescerLimits {
     }
 }
 
-/// Cheap to clone; all clones share their queues. One per process is right.
+/// Cheap to clone; all clones share their queues. Have one per process.
 #[derive(Clone)]
 pub struct Coalescer {
     reservations: Arc<Lanes<Reserve, ReserveOutcome>>,
@@ -69,8 +69,8 @@ impl Coalescer {
         Self { reservations: Arc::new(reservations), payments: Arc::new(payments) }
     }
 
-    /// Like [`Stock::reserve`] for one wish. After [`StockError::Unknown`] the reservation may exist:
-    /// ask again with the same key. A caller that goes away while waiting is not asked for.
+    /// Like [`Stock::reserve`] for one wish. After [`StockError::Unknown`] the reservation may exist: ask
+    /// again with the same key. If a caller goes away while waiting, its wish is not sent.
     pub async fn reserve(&self, wish: Reserve) -> Result<ReserveOutcome, StockError> {
         if let Some((field, rule)) = wish.flaw(wish.sale) {
             return Ok(ReserveOutcome::Invalid { field: field.to_owned(), rule: rule.to_owned() });
@@ -84,8 +84,8 @@ impl Coalescer {
     }
 }
 
-/// Decides a batch: wishes for what is marked as sold out are refused unless their key is known, the
-/// rest goes to Redis in its order.
+/// Decides a batch. Wishes for SKUs that are marked as sold out are refused unless their key is known. The
+/// rest goes to Redis in order.
 async fn reserve(
     stock: &Stock,
     sold_out_for: Duration,
@@ -118,7 +118,7 @@ async fn reserve(
         .collect()
 }
 
-/// The refusals among the wishes, `None` for those that have to be decided by Redis.
+/// The refusals among the wishes. `None` means that Redis has to decide.
 async fn refuse_sold_out(
     stock: &Stock,
     sold_out_for: Duration,

@@ -1,15 +1,15 @@
-//! One shared connection to the Redis that decides, opened when needed and given up at the first sign of
-//! trouble.
+//! One shared connection to the Redis that decides. It is opened when needed, and given up at the first sign
+//! of trouble.
 //!
-//! What matters is to know whether a command can have been carried out. So opening a connection and
-//! sending over an open one are kept apart: a failure of the first is `Unavailable` (nothing was
-//! sent), silence after the second is `Unknown`. A connection that failed or fell silent is not used
-//! again; the next caller opens a new one. Whatever opens a connection also makes sure that the
-//! Redis behind it has the function library: it may be another Redis than before.
+//! What matters is to know whether a command can have been carried out. So we keep opening a connection apart
+//! from sending over an open one: a failure of the first is `Unavailable` (nothing was sent), silence after
+//! the second is `Unknown`. We never reuse a connection that failed or fell silent; the next caller opens a
+//! new one. Whatever opens a connection also makes sure that the Redis behind it has the function library: it
+//! may not be the same Redis as before.
 //!
-//! Where replicas stand by, a change counts as made once enough of them have written it: a master that
-//! fails takes with it what it alone has. With Sentinel it is asked now and then who the master is, even
-//! while the old one answers: it may not have heard yet that it is none any more.
+//! Where there are replicas, a change counts as made once enough of them have written it: a master that fails
+//! takes with it whatever it alone has. With Sentinel we ask now and then who the master is, even while the
+//! old one answers: it may not have heard yet that it no longer is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,10 +24,10 @@ use crate::library;
 use crate::owner::{self, Owner};
 use crate::sentinel::Locator;
 
-/// After a failed attempt, callers are refused at once for this long instead of queueing up to
-/// try one after the other.
+/// After a failed attempt we refuse callers at once for this long. Otherwise they would queue up to try one
+/// after the other.
 const REFUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
-/// How often Sentinels are asked whether the master is still the master.
+/// How often we ask the Sentinels whether the master is still the master.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long replicas may take to write a change.
 const REPLICAS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,16 +35,16 @@ const REPLICAS_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     locator: Locator,
-    /// The shop whose Redis it has to be.
+    /// The shop that must own this Redis.
     owner: Option<Owner>,
-    /// Replicas that must have written a change.
+    /// How many replicas must have written a change.
     min_replicas: usize,
     response_timeout: Duration,
-    /// Raised when another server may be the one to ask.
+    /// Set when another server may be the one to ask.
     trouble: Arc<AtomicBool>,
     slot: Arc<Mutex<Slot>>,
-    /// Connections for commands that block, each used by one caller at a time, with the generation of the
-    /// shared connection to the same server.
+    /// Connections for commands that block. One caller uses each at a time. Each comes with the generation of
+    /// the shared connection to the same server.
     idle_blocking: Arc<std::sync::Mutex<Vec<(u64, MultiplexedConnection)>>>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Connection {
 struct Open {
     connection: MultiplexedConnection,
     server: Client,
-    /// When it was last known to lead to the master.
+    /// When we last knew that it leads to the master.
     asked: Instant,
 }
 
@@ -82,8 +82,8 @@ impl Connection {
         }
     }
 
-    /// Raises `trouble` whenever it is given up or cannot be opened, or leads to a server that refers to
-    /// another one.
+    /// Sets `trouble` whenever it gives up the connection, cannot open it, or is redirected to another
+    /// server.
     pub(crate) fn that_tells(self, trouble: Arc<AtomicBool>) -> Self {
         Self { trouble, ..self }
     }
@@ -95,8 +95,8 @@ impl Connection {
         self.read(generation, answer).await
     }
 
-    /// Sends one command that writes and waits for its answer, and until enough replicas have written it as
-    /// well. When they have not, it is made and may be lost again: the outcome is unknown.
+    /// Sends one command that writes. Waits for its answer, and until enough replicas have written it as
+    /// well. If they have not, the change is made but may be lost again: the outcome is unknown.
     pub(crate) async fn query_writing<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StockError> {
         if self.min_replicas == 0 {
             return self.query(command).await;
@@ -104,8 +104,8 @@ impl Connection {
         let (generation, mut connection) = self.open().await?;
         let mut pipeline = redis::pipe();
         pipeline.add_command(command.clone());
-        // Waits for all that this Redis has written up to here, so that an answer that changes nothing, for
-        // it repeats an earlier one, is not given before the earlier change is safe.
+        // This waits for everything that this Redis has written so far. So an answer that changes nothing,
+        // because it repeats an earlier one, does not go out before the earlier change is safe.
         pipeline.cmd("WAIT").arg(self.min_replicas).arg(REPLICAS_TIMEOUT.as_millis().to_string());
         let answers = connection.req_packed_commands(&pipeline, 0, 2).await;
         let [answer, replicas] = match answers.map(<[Value; 2]>::try_from) {
@@ -135,8 +135,8 @@ impl Connection {
         self.read(generation, answer).await
     }
 
-    /// Sends commands of which the first may take `block` longer than others, over a connection of their own
-    /// to the same server as everything else.
+    /// Sends commands of which the first may take `block` longer than others, over a separate connection to
+    /// the same server as everything else.
     pub(crate) async fn query_blocking<T: FromRedisValue>(
         &self,
         pipeline: &Pipeline,
@@ -159,7 +159,7 @@ impl Connection {
         redis::from_redis_value(answer).map_err(|error| StockError::Protocol(error.to_string()))
     }
 
-    /// A connection for commands that block; those to a server of the past are dropped.
+    /// A connection for commands that block. Those to a previous server are dropped.
     fn idle(&self, generation: u64) -> Option<MultiplexedConnection> {
         let mut idle = self.idle_blocking.lock().ok()?;
         idle.retain(|(of, _)| *of == generation);
@@ -175,7 +175,7 @@ impl Connection {
             Ok(value) => {
                 redis::from_redis_value(value).map_err(|error| StockError::Protocol(error.to_string()))
             }
-            // What was asked for is elsewhere, or on its way there; the connection is as good as ever.
+            // What we asked for is elsewhere, or on its way there. The connection is as good as ever.
             Err(error) if error.is_cluster_error() => {
                 self.trouble.store(true, Ordering::Relaxed);
                 Err(StockError::after_sending(&error))
@@ -236,7 +236,7 @@ impl Connection {
         Ok(Open { connection, server, asked: Instant::now() })
     }
 
-    /// Refuses a Redis of another shop, before anything is done there.
+    /// Refuses a Redis of another shop before doing anything there.
     async fn claim(&self, connection: &mut MultiplexedConnection, server: &Client) -> Result<(), StockError> {
         match &self.owner {
             Some(owner) => owner.claim(connection, server.get_connection_info().redis_settings().db()).await,
@@ -244,14 +244,14 @@ impl Connection {
         }
     }
 
-    /// Whether it could not be opened the last time because the Redis is another shop's.
+    /// The error of the last attempt to open it, if that failed because the Redis belongs to another shop.
     pub(crate) fn refused(&self) -> Option<StockError> {
         let slot = self.slot.try_lock().ok()?;
         let (_, error) = slot.last_failure.as_ref().filter(|_| slot.open.is_none())?;
         owner::is_refusal(error).then(|| error.clone())
     }
 
-    /// Looks again whose Redis it is, over the open connection: it may have been given away.
+    /// Checks again who owns the Redis, over the open connection: it may have been given up.
     pub(crate) async fn confirm_owner(&self) -> Result<(), StockError> {
         let (generation, open) = self.open_slot().await?;
         let Open { mut connection, server, .. } = open;
@@ -262,7 +262,7 @@ impl Connection {
         claimed
     }
 
-    /// Leaves a server that is not the master any more.
+    /// Leaves a server that is no longer the master.
     async fn ask_again(self, generation: u64, server: Client) {
         if let Ok(master) = self.locator.find().await
             && master.get_connection_info().addr() != server.get_connection_info().addr()
@@ -272,7 +272,7 @@ impl Connection {
         }
     }
 
-    /// Leaves the connection to those who still wait on it.
+    /// Leaves the connection to callers that still wait on it.
     async fn give_up(&self, generation: u64) {
         self.trouble.store(true, Ordering::Relaxed);
         let mut slot = self.slot.lock().await;
@@ -283,7 +283,7 @@ impl Connection {
 
     /// Checks the function library again, over the open connection.
     pub(crate) async fn ensure_library(&self) -> Result<(), StockError> {
-        // Whoever took the library away may have given the Redis away with it.
+        // Whoever removed the library may have given up the Redis with it.
         self.confirm_owner().await?;
         let (_, mut connection) = self.open().await?;
         library::ensure(&mut connection).await

@@ -1,18 +1,18 @@
-//! Whether a server keeps what it was told: the settings that a promise to a buyer stands on.
+//! Whether a server keeps what it accepted: the settings that a promise to a buyer rests on.
 //!
-//! A purchase is answered once it is on the disk, so every change has to be written there before the answer
-//! (`appendonly yes`, `appendfsync always`). And nothing may be thrown away to make room: a Redis that is
-//! full refuses, one with another `maxmemory-policy` than `noeviction` forgets who holds what.
+//! We answer a purchase once it is on disk, so every change has to be written there before the answer
+//! (`appendonly yes`, `appendfsync always`). And nothing may be thrown away to make room: a full Redis must
+//! refuse. One with a `maxmemory-policy` other than `noeviction` forgets who holds what.
 //!
-//! Managed servers may forbid `CONFIG`. Then `INFO` still tells the policy and whether there is a log, and how
-//! often that is synced cannot be known; it is said, and believed.
+//! Managed servers may forbid `CONFIG`. Then `INFO` still tells the policy and whether there is a log, but
+//! nobody can know how often it is synced. We say so, and take it on trust.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How a server keeps what it was told, as far as it says; `None` is what it does not say.
+/// How a server keeps what it accepted. `None` is what it does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Durability {
-    /// Its name among the masters of a cluster; empty for the only one.
+    /// Its name among the masters of a cluster; empty for a single server.
     pub server: String,
     /// `maxmemory-policy`.
     pub eviction: Option<String>,
@@ -23,7 +23,7 @@ pub struct Durability {
 }
 
 impl Durability {
-    /// What has to be set otherwise, in words.
+    /// What has to be set differently, in words.
     pub fn flaw(&self) -> Option<String> {
         let mut flaws = Vec::new();
         if let Some(policy) = self.eviction.as_deref().filter(|policy| *policy != "noeviction") {
@@ -39,7 +39,7 @@ impl Durability {
         (!flaws.is_empty()).then(|| format!("Redis{of} may lose what it accepts: {}", flaws.join(", ")))
     }
 
-    /// The settings that the server does not tell.
+    /// The settings that the server does not reveal.
     pub fn unknown(&self) -> Vec<&'static str> {
         let told = [
             ("maxmemory-policy", self.eviction.is_some()),
@@ -57,8 +57,8 @@ pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 
 static ANY_SETTINGS: AtomicBool = AtomicBool::new(false);
 
-/// Brings back the mistake of relying on a Redis whatever it is set to: for a test that must catch what comes
-/// of it.
+/// Brings back the bug of relying on a Redis whatever its settings: for a test that must catch the
+/// consequences.
 pub fn believe_any_settings() {
     ANY_SETTINGS.store(true, Ordering::Relaxed);
 }

@@ -11,20 +11,20 @@ use serde_json::value::RawValue;
 pub struct StreamEntry {
     /// Redis' id, `<ms>-<sequence>`.
     pub id: String,
-    /// How often the sale was rebuilt in the Redis that the entry was read from.
+    /// How often the sale had been rebuilt in the Redis that the entry was read from.
     pub incarnation: i32,
     pub events: Vec<StreamEvent>,
 }
 
-/// Where an entry stands in a stream: its id, `<ms>-<sequence>`, compared as Redis compares.
+/// Where an entry stands in a stream: its id, `<ms>-<sequence>`, ordered as Redis orders it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamPosition {
-    /// Unix milliseconds by Redis' clock, or those of the entry before if the clock went back.
+    /// Unix milliseconds by Redis' clock, or the previous entry's if the clock went back.
     pub ms: i64,
     pub sequence: i64,
 }
 
-/// A text that is not the id of a stream entry.
+/// The text is not the id of a stream entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an entry's id is `<ms>-<sequence>`")]
 pub struct NotAPosition;
@@ -56,7 +56,7 @@ pub struct StreamEvent {
     pub key: String,
     #[serde(rename = "p", default)]
     pub traceparent: Option<String>,
-    /// JSON as the function wrote it: who carries it on has no need to look inside.
+    /// JSON as the function wrote it. Whoever passes it on does not need to look inside.
     #[serde(rename = "d", deserialize_with = "as_written")]
     pub data: String,
 }

@@ -1,38 +1,39 @@
 #!lua name=rocketmart
 
--- The reservation engine. Every function is one atomic step on one sale, handles a whole batch in
--- the order of arrival, and appends at most one entry to the sale's stream.
+-- The reservation engine. Every function is one atomic step on one sale. It handles a whole batch in the
+-- order of arrival, and appends at most one entry to the sale's stream.
 --
 -- Three habits keep the books right:
---   * Lua in Redis is atomic but has no rollback. So a function reads and decides first, in memory,
---     and writes last (`commit`), when nothing can fail any more.
---   * `commit` checks `preloaded = remaining + reserved + sold`, all of them not negative, for every
---     SKU it is about to write, and refuses the whole call otherwise.
---   * A reservation is decided once. Confirm, release and expire look at the same record; whichever
---     comes first wins and the others learn what happened.
+--   * Lua in Redis is atomic but has no rollback. So a function first reads and decides, in memory, and
+--     writes last (`commit`), when nothing can fail any more.
+--   * For every SKU that it is about to write, `commit` checks that `preloaded = remaining + reserved +
+--     sold` and that none of them is negative. Otherwise it refuses the whole call.
+--   * A reservation is decided once. Confirm, release and expire look at the same record; whichever comes
+--     first wins, and the others learn what happened.
 --
--- Numbers are Lua doubles: whole numbers up to 2^53 - 1 are exact, and the caller keeps units times
--- price below that. They are written with %d, never by tostring or cjson, which would round them.
+-- Numbers are Lua doubles: whole numbers up to 2^53 - 1 are exact, and the caller keeps units times price
+-- below that. We write them with %d, and never with tostring or cjson, which would round them.
 --
--- A record is `state|buyer|amount|reserved_at|pay_by|payment method|delivery address|lines`, lines
--- are `sku*quantity*unit price` joined by commas; a SKU holds neither of | , * " \. Behind the lines follows
--- `|declines`, the number of payments that came to nothing, once there is one. States:
+-- A record is `state|buyer|amount|reserved_at|pay_by|payment method|delivery address|lines`, and lines
+-- are `sku*quantity*unit price` joined by commas; a SKU contains none of | , * " \. Once a payment has
+-- failed, `|declines`, the number of failed payments, follows the lines. States:
 --
 --   reserved --> prepared --> submitted --> confirmed
 --       ^            |            |
 --       |            |            +---> reserved: declined in time, to be paid in another way
 --       +------------+------------+------> expired, cancelled, payment_failed
 --
--- Payments are numbered, the first is 1; the one under way has the number declines + 1.
+-- Payments are numbered from 1; the one under way has the number declines + 1.
 --
--- A submitted one expires too, a grace after its deadline: a payment that nobody works on must not
--- hold units for ever. Money that comes later still is given back.
+-- A submitted reservation expires too, some grace after its deadline: a payment that nobody works on must
+-- not hold units forever. Money that still comes later is given back.
 --
--- Nothing is decided about a sale that nobody has vouched for since this Redis began to run: it may
--- have come back with less than it had (see `vouch`). Nor about a sale of which a key is gone (see
--- `is_whole`): a limit is nothing without what buyers hold, and a repetition nothing without the keys.
+-- We decide nothing about a sale that nobody has vouched for since this Redis started: it may have come
+-- back with less than it had (see `vouch`). Nor about a sale that has lost a key (see `is_whole`): a
+-- limit means nothing without what buyers hold, and a repetition means nothing without the idempotency
+-- keys.
 
--- Raise with every change of this file; a process replaces only an older library.
+-- Raise this with every change of what this file does: a process replaces only an older library.
 local VERSION = 6
 
 -- Positions in KEYS, the same for every function.
@@ -41,15 +42,15 @@ local SALE, STOCK, HELD, IDEMPOTENCY, RESERVATIONS, DEADLINES, EVENTS = 1, 2, 3,
 local NAMES = { 'sale', 'stock', 'held', 'keys', 'reservations', 'deadlines', 'events' }
 
 -- A field, or member, that each key has from the first moment of its sale to the last, so that the key
--- exists as long as nobody takes it away. No SKU, buyer or order is called like this.
+-- exists as long as nobody takes it away. No SKU, buyer or order has this name.
 local ANCHOR = 'anchor'
 
 local OUTSTANDING = { reserved = true, prepared = true, submitted = true }
 
--- The largest whole number a double holds exactly.
+-- The largest whole number that a double holds exactly.
 local MAX_MONEY = 9007199254740991
 
--- Arguments of one Redis command: Lua can spread at most some 8,000 values. Even, for pairs.
+-- How many arguments one Redis command gets: Lua can spread at most some 8,000 values. Even, for pairs.
 local CHUNK = 2000
 
 local function int(number)
@@ -61,8 +62,8 @@ local function now_ms()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- The name of this run of Redis. It is kept in memory only: after a restart, on another server, and
--- when this library was replaced, it is another one.
+-- The name of this run of Redis. It exists in memory only: after a restart, on another server, or with
+-- another copy of this library, there is another name.
 local session
 
 local function this_session()
@@ -73,8 +74,8 @@ local function this_session()
   return session
 end
 
--- The server that this runs on, and whether it was made the master after another one since it was
--- started. Redis names the history of a master; whoever takes over begins one of its own.
+-- The server that this runs on, and whether it has taken over from another master since it was started.
+-- Redis names a master's history; a server that takes over begins one of its own.
 local function this_server()
   local info = redis.call('INFO', 'replication')
   return info:match('master_replid:(%x+)'), info:match('second_repl_offset:(%-?%d+)') ~= '-1'
@@ -93,8 +94,8 @@ local function call_in_chunks(command, key, arguments)
 end
 
 -- Whole or not -----------------------------------------------------------------------------------
--- Redis can lose single keys: it evicts them when it is set to, and somebody may delete one. What is gone
--- is never begun anew: the sale is in doubt, and is rebuilt.
+-- Redis can lose single keys: it evicts them if it is set to, and somebody may delete one. We never start
+-- a lost key afresh: the sale is in doubt, and is rebuilt.
 
 local function exists(key)
   return redis.call('EXISTS', key) == 1
@@ -125,14 +126,14 @@ local function anchor(keys)
   end
   redis.call('ZADD', keys[DEADLINES], '+inf', ANCHOR) -- never due
   if not exists(keys[EVENTS]) then
-    -- The one way to an empty stream.
+    -- The only way to an empty stream.
     redis.call('XGROUP', 'CREATE', keys[EVENTS], ANCHOR, '0', 'MKSTREAM')
     redis.call('XGROUP', 'DESTROY', keys[EVENTS], ANCHOR)
   end
   redis.call('HSET', keys[SALE], ANCHOR, '1')
 end
 
--- What shows, if anything, that a key is gone of a sale that was loaded before there were anchors.
+-- What is lost, if anything shows it, of a sale that was loaded before there were anchors.
 local function lost_without_anchors(keys)
   local taken = false
   local stock = redis.call('HGETALL', keys[STOCK])
@@ -151,7 +152,7 @@ local function lost_without_anchors(keys)
 end
 
 -- A hash as one call sees it -------------------------------------------------------------------
--- Fields are read at most once, changed in memory and written together. Absent is `false`.
+-- We read a field at most once, change it in memory, and write all fields together. Absent is `false`.
 
 local function open_hash(key)
   return { key = key, fields = {}, changed = {} }
@@ -293,7 +294,7 @@ local function set_held(work, buyer, sku, units)
   put(work.held, buyer .. '|' .. sku, units > 0 and int(units))
 end
 
--- Everything decided so far, written. Nothing before this point has changed Redis.
+-- Writes everything decided so far. Nothing before this point has changed Redis.
 local function commit(work)
   local stock = {}
   for _, item in pairs(work.items) do
@@ -319,8 +320,8 @@ local function commit(work)
   end
 end
 
--- Events: the shapes of docs/contracts.md. All texts in them are free of characters that JSON would
--- have to escape (UUIDs, SKUs as above, a currency, a checked trace context).
+-- Events, in the shapes of docs/contracts.md. No text in them contains a character that JSON would have
+-- to escape (UUIDs, SKUs as above, a currency, a checked trace context).
 
 local function emit(work, kind, order, traceparent, data)
   local trace = traceparent ~= '' and '"p":"' .. traceparent .. '",' or ''
@@ -332,7 +333,7 @@ local function optional(name, value)
   return value ~= '' and '"' .. name .. '":"' .. value .. '",' or ''
 end
 
--- Keys and hashes come from buyers: visible ASCII, of which JSON escapes two.
+-- Keys and hashes come from buyers: visible ASCII, of which JSON escapes two characters.
 local function quoted(text)
   if text:find('["\\]') then
     text = text:gsub('["\\]', '\\%0')
@@ -342,9 +343,9 @@ end
 
 -- Loading a sale ---------------------------------------------------------------------------------
 
--- The standing stock (no end) follows its catalog: prices and limits change, units can be taken off
--- sale as long as they are not spoken for, and a load may name only some SKUs. A sale with a window
--- is a promise: only more units, more SKUs and more time.
+-- The standing stock (no end) follows its catalog: prices and limits change, units can be taken off sale
+-- as long as nobody holds or has bought them, and a load may name only some SKUs. A sale with a window is
+-- a promise: it can only get more units, more SKUs and more time.
 local function item_conflicts(old, new, standing, conflicts)
   local field = 'items[' .. new.sku .. ']'
   if standing then
@@ -477,7 +478,7 @@ local function load_sale(keys, argv)
     return { 'already_loaded' }
   end
   if not old then
-    -- Takes nothing before somebody has read it back and set it ready.
+    -- It takes nothing until somebody has read it back and set it ready.
     redis.call('HSET', keys[SALE], 'state', 'suspended', 'epoch', int(now), 'outstanding', '0',
       'vouched', this_session(), 'server', (this_server()))
   end
@@ -544,8 +545,9 @@ local function append_counters(answer, sku, item)
   append(answer, sku, item.preloaded, item.remaining, item.reserved, item.sold, item.price, item.limit or '')
 end
 
--- ARGV: SKUs to answer for, as far as they are known; none for all, which the standing sale has too
--- many of. Answers nil for an unknown sale, otherwise the sale's figures and then seven values per SKU.
+-- ARGV: the SKUs to answer for, as far as they are known. None means all, but the standing stock has too
+-- many for that. Answers nil for an unknown sale, otherwise the sale's figures and then seven values per
+-- SKU.
 local function counters(keys, argv)
   local sale = read_sale(keys[SALE])
   if not sale then
@@ -589,8 +591,9 @@ end
 -- SQL knows every stream entry that left Redis. Somebody who has compared the two vouches for the sale,
 -- for as long as this Redis runs.
 --
--- A replica that was made the master is never vouched for before the sale was rebuilt: what it lacks, a
--- confirmation or a purchase that nobody had read yet, need not show in what left its predecessor.
+-- Once a replica has become the master, nobody vouches for the sale until it was rebuilt. The replica may
+-- lack a confirmation, or a purchase that nobody had read yet, and that need not show in what left its
+-- predecessor.
 
 local function took_over(key, server, follows_another)
   local known = redis.call('HGET', key, 'server') -- false: vouched for by an older version
@@ -642,7 +645,7 @@ local function vouch(keys, argv)
   return { 'vouched' }
 end
 
--- From now on nothing is decided about the sale, until somebody vouches for it again.
+-- From now on nothing is decided about the sale until somebody vouches for it again.
 local function revoke(keys)
   redis.call('HDEL', keys[SALE], 'vouched')
   return { 'revoked' }
@@ -650,7 +653,7 @@ end
 
 -- Reserving --------------------------------------------------------------------------------------
 
--- Reads the wishes, and with three commands all that their decisions will look at.
+-- Reads the wishes and, with three commands, everything that their decisions will look at.
 -- ARGV from 3: order, buyer, idempotency key, request hash, traceparent or '', number of lines,
 -- then per line: sku, quantity. A quantity stands alone or with the unit price that the buyer saw,
 -- `2` or `2=1500`: at another price the wish is refused.
@@ -692,7 +695,8 @@ local function why_not_open(sale, now)
   end
 end
 
--- Why this line cannot be had; or nil, having noted on the line what it takes.
+-- Why the buyer cannot have this line. If there is no reason, returns nil and notes on the line what it
+-- takes.
 local function why_not_line(work, line)
   if not line.quantity:find('^[1-9]%d*$') then
     local quantity, agreed = line.quantity:match('^([1-9]%d*)=(%d+)$')
@@ -783,7 +787,7 @@ local function decide(work, wish)
   return accept(work, wish, amount)
 end
 
--- What is the same for every wish of a call, worked out once.
+-- Works out once what is the same for every wish of a call.
 local function sale_for_reserving(keys, id, now)
   local sale = read_sale(keys[SALE])
   if not sale then
@@ -820,7 +824,7 @@ end
 
 -- Paying -----------------------------------------------------------------------------------------
 
--- Why this buyer cannot pay for this record any more, or nil.
+-- Why this buyer can no longer pay for this record, or nil.
 local function why_not_payable(work, record, buyer)
   if not record or record.buyer ~= buyer then
     return { 'unknown' }
@@ -888,7 +892,7 @@ end
 
 -- Settling: confirm, release, expire -------------------------------------------------------------
 
--- Moves the record's units out of `reserved` and closes it.
+-- Moves the record's units out of `reserved`, and closes it.
 local function settle(work, record, state, counter)
   for sku, quantity in record.lines:gmatch('([^,*]+)%*(%d+)%*%d+') do
     local item, units = item_of(work, sku), tonumber(quantity)
@@ -926,8 +930,9 @@ local function confirm(keys, argv)
   return answers
 end
 
--- A payment came to nothing and its buyer may try another one while there is time to pay: the units stay
--- theirs until the deadline. Told again, or of an earlier payment than the one under way, it changes nothing.
+-- A payment failed. The buyer may try another one while there is time to pay: the units stay theirs until
+-- the deadline. If the failure is reported again, or for an earlier payment than the one under way, it
+-- changes nothing.
 local function decline(work, order, attempt)
   local record = record_of(work, order)
   if not record then
@@ -951,7 +956,7 @@ local function decline(work, order, attempt)
   return { 'held' }
 end
 
--- ARGV: per payment: order, its number. Appends no event: SQL told of it.
+-- ARGV: per payment: order, its number. Appends no event: SQL reported it.
 local function decline_payments(keys, argv)
   refuse_unless_vouched(keys)
   local work, answers = begin(keys), {}
@@ -967,7 +972,7 @@ local function due_at(record, grace)
   return tonumber(record.pay_by) + (record.state == 'submitted' and (grace or math.huge) or 0)
 end
 
--- `grace`: milliseconds after its deadline that a submitted payment may still come through; without
+-- `grace`: how many milliseconds after its deadline a submitted payment may still come through. Without
 -- it a submitted reservation does not expire.
 local function give_back(work, sale_id, order, buyer, reason, grace)
   local record = record_of(work, order)
@@ -981,7 +986,7 @@ local function give_back(work, sale_id, order, buyer, reason, grace)
     return { 'not_due' }
   end
   settle(work, record, reason, 'remaining')
-  -- A failed payment is known to SQL already: it comes from there.
+  -- SQL knows of a failed payment already: it told us.
   if reason ~= 'payment_failed' then
     emit(work, 'released', order, '', string.format(
       '"sale_id":"%s","reason":"%s","released_at_ms":%d', sale_id, reason, work.now))
@@ -1011,7 +1016,7 @@ local function expire(keys, argv)
     if outcome == 'released' then
       released = released + 1
     elseif outcome == 'not_due' and grace then
-      -- Its payment is under way: looked at again when the grace is over.
+      -- Its payment is under way: we look again when the grace is over.
       append(work.deadlines_set, int(due_at(record_of(work, order), grace)), order)
     else
       append(work.deadlines_gone, order) -- decided otherwise already: nothing left to watch
@@ -1022,8 +1027,9 @@ local function expire(keys, argv)
 end
 
 -- Rebuilding a sale that was lost ----------------------------------------------------------------
--- From SQL, page by page, in keys beside the sale's own (KEYS 8 to 14, in the same order), then counted
--- and swapped in: nobody ever sees half of it. Who began with a higher incarnation wins.
+-- From SQL, page by page, in keys beside the sale's own (KEYS 8 to 14, in the same order). Then we count
+-- the result and swap it in, so nobody ever sees half of it. The attempt with the highest incarnation
+-- wins.
 
 local function beside(keys, position)
   return keys[7 + position]
@@ -1051,7 +1057,7 @@ local function restore_begin(keys, argv)
 end
 
 -- ARGV: incarnation, then per reservation: order, record, `<buyer>|<idempotency key>` or '', request
--- hash, and the deadline, or '' when none runs any more.
+-- hash, and the deadline, or '' if there is none any more.
 local function restore_page(keys, argv)
   if is_superseded(keys, argv[1]) then
     return { 'superseded' }
@@ -1095,7 +1101,7 @@ local function restore_page(keys, argv)
 end
 
 -- ARGV: incarnation, state, stream from (ms), number of reservations, the five fields of the sale, then
--- per SKU: sku, units, price, limit or '', reserved, sold. What was rebuilt must be what SQL counted.
+-- per SKU: sku, units, price, limit or '', reserved, sold. What was rebuilt must match what SQL counted.
 -- Nobody has vouched for it yet.
 local function restore_swap(keys, argv)
   if is_superseded(keys, argv[1]) or redis.call('EXISTS', keys[SALE]) == 1 then
@@ -1135,7 +1141,7 @@ local function restore_swap(keys, argv)
       redis.call('RENAME', beside(keys, position), keys[position])
     end
   end
-  -- Every entry from now on is younger than any that was lost.
+  -- From now on every entry is younger than any that was lost.
   redis.call('XADD', keys[EVENTS], argv[3] .. '-0', 'e', '[]')
   redis.call('XTRIM', keys[EVENTS], 'MAXLEN', '0')
   anchor(keys)
@@ -1143,8 +1149,8 @@ local function restore_swap(keys, argv)
 end
 
 -- Forgetting -------------------------------------------------------------------------------------
--- The standing stock has no end and is never purged, so it would grow for ever: orders that were decided
--- long ago are forgotten one by one. What they bought stays sold.
+-- The standing stock has no end and is never purged, so it would grow forever. That is why we forget
+-- orders that were decided long ago, one by one. What they bought stays sold.
 
 -- ARGV: per order: order, field of its idempotency key. Answers how many were forgotten.
 local function forget(keys, argv)

@@ -1,4 +1,4 @@
-//! The ids that travel with a reservation, one type each so that they cannot be swapped.
+//! The ids that travel with a reservation. Each has its own type, so that nobody can swap them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -40,32 +40,32 @@ id! {
     SaleId
 }
 id! {
-    /// An order, named by whoever asks for the reservation before Redis is asked.
+    /// An order. Whoever asks for the reservation picks the id before asking Redis.
     OrderId
 }
 impl OrderId {
-    /// A fresh id for an order of this sale. Its last two bytes are the sale's, so that an order can be
-    /// looked for where it probably is; what is found there still has to be looked at. What is left of
-    /// the id, a time and 58 bits, is as unique as it has to be: the functions refuse an id in use.
+    /// A fresh id for an order of this sale. Its last two bytes are the sale's, so that we can look for an
+    /// order where it probably is; what we find there still has to be checked. The rest of the id, a time and
+    /// 58 bits, is unique enough: the functions refuse an id that is in use.
     pub fn fresh(sale: SaleId) -> Self {
         let mut bytes = Uuid::now_v7().into_bytes();
         bytes[14..].copy_from_slice(&sale.0.as_bytes()[14..]);
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// Whether this may be an id of [`Self::fresh`] for this sale.
+    /// Whether [`Self::fresh`] may have made this id for this sale.
     pub fn hints_at(self, sale: SaleId) -> bool {
         self.ending() == sale.ending()
     }
 
-    /// What an id of [`Self::fresh`] shares with that of its sale.
+    /// The part that an id from [`Self::fresh`] shares with its sale.
     pub fn ending(self) -> [u8; 2] {
         ending(self.0)
     }
 }
 
 impl SaleId {
-    /// What the ids of its orders end with.
+    /// The part that the ids of its orders end with.
     pub fn ending(self) -> [u8; 2] {
         ending(self.0)
     }
@@ -77,7 +77,7 @@ fn ending(id: Uuid) -> [u8; 2] {
 }
 
 id! {
-    /// A member who buys: the `sub` of the token.
+    /// A member who buys: the token's `sub`.
     BuyerId
 }
 

@@ -2,16 +2,16 @@
 
 use crate::id::SaleId;
 
-/// Set of the ids of sales that have a stream.
+/// The set of ids of sales that have a stream.
 pub(crate) const SALES: &str = "rm:sales";
 
-/// A field, or member, that each key of a sale has, so that it exists as long as nobody takes it away.
+/// A field, or member, that each key of a sale has. It makes the key exist for as long as nobody takes it
+/// away.
 pub(crate) const ANCHOR: &str = "anchor";
 
-/// How many keys a sale has.
 pub(crate) const COUNT: usize = 7;
 
-/// Every key of one sale, in the order the functions expect them.
+/// Every key of one sale, in the order that the functions expect.
 pub(crate) fn all(sale: SaleId) -> [String; COUNT] {
     [
         SALE_HASH.of(sale),
@@ -24,7 +24,7 @@ pub(crate) fn all(sale: SaleId) -> [String; COUNT] {
     ]
 }
 
-/// The same, and behind them the keys beside them in which a lost sale is rebuilt.
+/// The same keys, followed by the keys beside them in which a lost sale is rebuilt.
 pub(crate) fn all_and_beside(sale: SaleId) -> Vec<String> {
     let own = all(sale);
     let beside: Vec<_> = own.iter().map(|key| format!("{key}.rebuilt")).collect();

@@ -1,18 +1,18 @@
-//! One queue per sale. While a call is under way, what arrives waits; when it returns, all that
-//! waited goes out as the next call. There is no timer: a lone request leaves at once, and the busier
-//! it gets the larger (and per request the cheaper) the calls become.
+//! One queue per sale. What arrives during a call waits; when the call returns, everything that waited goes
+//! out as the next call. There is no timer: a lone request leaves at once. The busier it gets, the larger
+//! (and per request the cheaper) the calls become.
 //!
 //! ```text
 //!   submit ──┐                      ┌─> answer
 //!   submit ──┼─> queue of the sale ─┤   one call under way,       calls leave in the order of arrival
 //!   submit ──┘   (bounded)          └─> answer   two in a crowd
 //! ```
-//! When a crowd waits, its call leaves without waiting for the one before: Redis finds it as soon as it is
-//! done, instead of resting while answers are read and handed out.
+//! When a crowd waits, its call leaves without waiting for the previous one: Redis finds it as soon as it is
+//! done, instead of resting while we read answers and hand them out.
 //!
-//! A full queue refuses at once, and it is full sooner when calls take long: who would wait for seconds
-//! is better told to come back. A caller that gave up before its turn is left out of the call. A queue
-//! that stays idle is closed, so unknown sale ids leave nothing behind.
+//! A full queue refuses at once, and it is full sooner when calls take long: a caller who would wait for
+//! seconds is better off being told to come back later. If a caller gave up before its turn, its job is left
+//! out of the call. A queue that stays idle closes, so unknown sale ids leave nothing behind.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -38,23 +38,23 @@ type Answers<A> = Pin<Box<dyn Future<Output = Result<Vec<A>, StockError>> + Send
 type Call<J, A> = Arc<dyn Fn(SaleId, Vec<J>) -> Answers<A> + Send + Sync>;
 type Queues<J, A> = Mutex<HashMap<SaleId, Entrance<J, A>>>;
 
-/// How much a lane gathers and lets wait.
+/// How much a lane gathers, and how much it lets wait.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Width {
     /// Most jobs in one call.
     pub(crate) max_batch: usize,
     /// Most jobs waiting; one more is refused.
     pub(crate) max_waiting: usize,
-    /// Nobody joins a queue that takes longer than this to get through, as calls go at present.
+    /// Nobody joins a queue that takes longer than this to get through at the current speed of calls.
     pub(crate) max_wait: Duration,
-    /// Jobs waiting that are worth a second call at once. Fewer gain less by leaving early than by leaving
-    /// together: each call costs Redis a write to its disk.
+    /// How many waiting jobs are worth a second call at once. Fewer gain less by leaving early than by
+    /// leaving together, since each call costs Redis a write to its disk.
     pub(crate) crowd: usize,
 }
 
 impl Width {
-    /// How many may wait while calls take so long: what leaves within `max_wait`, and no fewer than the next
-    /// calls can take.
+    /// How many may wait while calls take this long: as many as leave within `max_wait`, and no fewer than
+    /// the next calls can take.
     fn room(&self, call: Duration) -> usize {
         let next = CALLS * self.max_batch;
         let turns = self.max_wait.as_micros() / call.as_micros().max(1);
@@ -63,7 +63,6 @@ impl Width {
     }
 }
 
-/// The queues of one kind of call.
 pub(crate) struct Lanes<J, A> {
     kind: &'static str,
     width: Width,
@@ -76,12 +75,12 @@ struct Waiting<J, A> {
     answer: oneshot::Sender<Result<A, StockError>>,
 }
 
-/// The near end of one queue.
+/// The sending end of one queue.
 struct Entrance<J, A> {
     queue: mpsc::Sender<Waiting<J, A>>,
-    /// Told when a crowd waits.
+    /// Notified when a crowd waits.
     crowded: Arc<Notify>,
-    /// How many may wait, by the last call.
+    /// How many may wait, going by the last call.
     room: Arc<AtomicUsize>,
 }
 
@@ -92,7 +91,7 @@ impl<J, A> Entrance<J, A> {
 }
 
 impl<J: Send + 'static, A: Send + 'static> Lanes<J, A> {
-    /// `call` answers a batch with one answer per job, in order; `kind` names it in metrics.
+    /// `call` answers a batch with one answer per job, in order. `kind` names it in metrics.
     pub(crate) fn new<F>(
         kind: &'static str,
         width: Width,
@@ -126,7 +125,7 @@ impl<J: Send + 'static, A: Send + 'static> Lanes<J, A> {
                 Ok(())
             }
             Err(TrySendError::Full(_)) => Err(self.overloaded()),
-            // Its task is gone, with the runtime it was started on.
+            // The queue's task is gone, together with the runtime it was started on.
             Err(TrySendError::Closed(waiting)) => {
                 let entrance = self.open(sale);
                 let sent = entrance.queue.try_send(waiting).map_err(|_| StockError::Overloaded);
@@ -191,7 +190,8 @@ impl<J: Send, A: Send> Lane<J, A> {
         }
     }
 
-    /// Takes what waits, once it may leave: when no call is under way, or beside one in a crowd.
+    /// Collects what waits, once it may leave: when no call is under way, or next to one when there is a
+    /// crowd.
     async fn gather(&mut self, calls: usize, batch: &mut Vec<Waiting<J, A>>) -> Result<usize, Elapsed> {
         match calls {
             0 => {
@@ -208,7 +208,7 @@ impl<J: Send, A: Send> Lane<J, A> {
         }
     }
 
-    /// The call for those who still wait, if there are any.
+    /// The call for the callers that still wait, if there are any.
     fn send(&self, batch: &mut Vec<Waiting<J, A>>) -> Option<impl Future<Output = ()> + use<J, A>> {
         let (jobs, answers): (Vec<J>, Vec<_>) = batch
             .drain(..)
@@ -227,7 +227,7 @@ impl<J: Send, A: Send> Lane<J, A> {
             let took = started.elapsed();
             room.store(width.room(took), Ordering::Relaxed);
             metrics::histogram!("rocketmart_stock_call_seconds", "kind" => kind).record(took);
-            // A caller that is gone by now does not read its answer; that is its choice.
+            // A caller that has gone by now does not read its answer; that is its choice.
             match outcome {
                 Ok(outcomes) => {
                     for (answer, outcome) in answers.into_iter().zip(outcomes) {
@@ -243,7 +243,7 @@ impl<J: Send, A: Send> Lane<J, A> {
         })
     }
 
-    /// Closes the queue unless something arrived meanwhile: senders hold the same lock.
+    /// Closes the queue unless something has arrived meanwhile. Senders hold the same lock.
     fn close(&mut self) -> bool {
         let Some(queues) = self.queues.upgrade() else { return true };
         let mut queues = lock(&queues);
@@ -259,7 +259,7 @@ fn lock<J, A>(queues: &Queues<J, A>) -> MutexGuard<'_, HashMap<SaleId, Entrance<
     queues.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-// Named for rustfmt, which also comes here from `schedules/` and would look beside this file.
+// Named for rustfmt, which also gets here from `schedules/` and would look beside this file.
 #[cfg(test)]
 #[path = "lane/tests.rs"]
 mod tests;

@@ -1,5 +1,5 @@
-//! The reservation engine: units of a sale are reserved, paid for or given back by atomic functions
-//! in Redis, and nowhere else.
+//! The reservation engine: atomic functions in Redis, and nothing else, reserve units of a sale, mark them as
+//! paid, or give them back.
 //!
 //! ```text
 //!  purchases ──> Coalescer ──┐                                ┌─ stock, held, keys (hashes)
@@ -7,13 +7,13 @@
 //!  relay, worker, internal ──┘   (stock/)        (.lua)       └─ events (stream) ──> relay
 //! ```
 //!
-//! [`Stock`] is the typed client: one method, one function, one atomic step; every answer is an enum
-//! of everything Redis can decide. [`Coalescer`] stands before it on the purchase path and turns many
-//! small calls into few large ones. What the functions do to the data is written down, and explained,
-//! in `functions.lua`; what may be believed when no answer comes, in [`StockError`].
+//! [`Stock`] is the typed client: one method, one function, one atomic step. Every answer is an enum of
+//! everything that Redis can decide. [`Coalescer`] stands before it on the purchase path and turns many small
+//! calls into few large ones. `functions.lua` documents and explains what the functions do to the data;
+//! [`StockError`] says what you may believe when no answer comes.
 //!
-//! Invariants kept here: `preloaded = remaining + reserved + sold` with none of them negative (I1, I2),
-//! a buyer's limit (I5), one order per idempotency key (I6), and one decision per reservation.
+//! Invariants kept here: `preloaded = remaining + reserved + sold` with none of them negative (I1, I2), a
+//! buyer's limit (I5), one order per idempotency key (I6), and one decision per reservation.
 
 mod cluster;
 mod coalescer;

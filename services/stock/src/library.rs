@@ -1,5 +1,5 @@
-//! Brings the function library into Redis: when there is none, or an older one. A newer one stays,
-//! so that during a roll-out old replicas do not take back what new ones brought.
+//! Loads the function library into Redis if there is none, or an older one. A newer one stays: during a
+//! roll-out, old replicas must not take back what new ones have brought.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +37,7 @@ pub(crate) async fn ensure(connection: &mut MultiplexedConnection) -> Result<(),
 
 static UNCHECKED: AtomicBool = AtomicBool::new(false);
 
-/// Brings back the mistake of giving units back without looking whether that has happened already: for a test
+/// Brings back the bug of giving units back without checking whether that has happened already: for a test
 /// that must catch it.
 pub fn release_unchecked() {
     UNCHECKED.store(true, Ordering::Relaxed);
@@ -54,13 +54,13 @@ fn without_the_state_check() -> String {
 const STATE_CHECK: &str = "elseif not OUTSTANDING[record.state] then
     return { 'already_released', record.state }";
 
-/// Whether Redis does not know the function that was called.
+/// Whether Redis does not know the function that we called.
 pub(crate) fn is_missing(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
         && says_missing(error.detail().unwrap_or_default())
 }
 
-/// Whether an error's text is Redis' way to say that it does not know a function.
+/// Whether this text is how Redis says that it does not know a function.
 pub(crate) fn says_missing(text: &str) -> bool {
     text.contains("Function not found")
 }

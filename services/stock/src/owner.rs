@@ -1,4 +1,4 @@
-//! Whose Redis it is.
+//! Which shop owns a Redis.
 //!
 //! Two shops on one Redis would carry each other's reservations to their own books. So a Redis belongs to the
 //! first shop that reaches it, and a client of another shop opens no connection to it:
@@ -8,11 +8,11 @@
 //!                                                        │           └─▶ another:   refused, by name
 //!                                                        └ no such function: load it, and ask again
 //! ```
-//! The claim is a function library of its own, with one function that answers the shop's name. Loading it is
-//! atomic and fails where there is one already, so of two shops at once one gets it. It is written to the log
-//! and reaches replicas as data do, each master of a cluster has its own, and it outlives `FLUSHALL`: a shop
-//! that lost its data to that does not lose its Redis to a neighbour as well. `FUNCTION DELETE rocketmart_shop`
-//! gives the Redis away.
+//! The claim is a function library of its own, with one function that returns the shop's name. Loading it is
+//! atomic and fails if there is one already, so if two shops try at once, one gets it. It is written to the
+//! log and reaches replicas as data does, and each master of a cluster has its own. It outlives `FLUSHALL`: a
+//! shop that loses its data that way does not lose its Redis to a neighbour as well. `FUNCTION DELETE
+//! rocketmart_shop` gives the Redis up.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ const LONGEST: usize = 512;
 pub(crate) struct Owner(Arc<str>);
 
 impl Owner {
-    /// `shop` stays the same for the whole life of the shop and is no other shop's, such as
+    /// `shop` stays the same for the whole life of the shop and belongs to no other, such as
     /// `namespace/name`.
     pub(crate) fn new(shop: &str) -> Result<Self, StockError> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"./_-".contains(&byte);
@@ -45,8 +45,8 @@ impl Owner {
         Ok(Self(shop.into()))
     }
 
-    /// Makes the database `db` behind the connection this shop's if it is nobody's, and refuses it if it is
-    /// another's.
+    /// Claims the database `db` behind the connection for this shop if nobody owns it; refuses it if another
+    /// shop does.
     pub(crate) async fn claim(
         &self,
         connection: &mut MultiplexedConnection,
@@ -83,12 +83,12 @@ impl Owner {
     }
 }
 
-/// Whether a Redis was refused because it is another shop's.
+/// Whether a Redis was refused because it belongs to another shop.
 pub(crate) fn is_refusal(error: &StockError) -> bool {
     matches!(error, StockError::Unavailable(detail) if detail.starts_with(BELONGS))
 }
 
-/// Functions are common to all databases of a server, and keys are not.
+/// All databases of a server share its functions, but not its keys.
 fn function(db: i64) -> String {
     if db == 0 { "rocketmart_shop".to_owned() } else { format!("rocketmart_shop_{db}") }
 }

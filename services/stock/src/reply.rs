@@ -1,4 +1,4 @@
-//! Reading the functions' answers: arrays of texts and whole numbers, and packed records.
+//! Reads the functions' answers: arrays of texts and whole numbers, and packed records.
 
 use std::str::FromStr;
 
@@ -9,7 +9,7 @@ use crate::error::StockError;
 use crate::id::{OrderId, SaleId};
 use crate::reservation::{PricedLine, ReleaseReason, Reservation, ReservationState};
 
-/// An array whose elements are taken from the front, one after the other.
+/// An array whose elements we take from the front, one after the other.
 #[derive(Debug)]
 pub(crate) struct Reply(std::vec::IntoIter<Value>);
 
@@ -34,7 +34,7 @@ impl Reply {
         text.parse().map_err(|_| unexpected("a number", &text))
     }
 
-    /// The same, or nothing if the text is empty.
+    /// The same, or `None` if the text is empty.
     pub(crate) fn optional_number<N: FromStr>(&mut self) -> Result<Option<N>, StockError> {
         let text = self.text()?;
         if text.is_empty() {
@@ -55,7 +55,7 @@ impl Reply {
         parse_record(sale, order, currency, &self.text()?)
     }
 
-    /// The rest, each element an array of its own, turned into outcomes by `read`, which gets the
+    /// The rest, where each element is an array of its own. `read` turns each into an outcome; it gets the
     /// outcome's name and what follows it.
     pub(crate) fn outcomes<T>(
         &mut self,
@@ -92,7 +92,7 @@ pub(crate) fn unexpected(expected: &str, found: &str) -> StockError {
     StockError::Protocol(format!("expected {expected}, found {found:?}"))
 }
 
-/// Reads a record; its format is described in `functions.lua`.
+/// Reads a record in the format that `functions.lua` describes.
 pub(crate) fn parse_record(
     sale: SaleId,
     order: OrderId,
@@ -101,7 +101,7 @@ pub(crate) fn parse_record(
 ) -> Result<Reservation, StockError> {
     let broken = || unexpected("a record", record);
     let mut fields: Vec<&str> = record.split('|').collect();
-    // A record that was written before declined payments were counted has none.
+    // A record written before we counted declined payments has no such field.
     if fields.len() == 8 {
         fields.push("0");
     }
@@ -144,7 +144,7 @@ fn parse_line(line: &str) -> Option<PricedLine> {
     })
 }
 
-/// No id for the empty text.
+/// The empty text is no id.
 fn parse_id(text: &str) -> Result<Option<Uuid>, uuid::Error> {
     if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }

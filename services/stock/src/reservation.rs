@@ -1,4 +1,4 @@
-//! Reservations: what is asked for, what Redis keeps of it, and every answer it can give.
+//! Reservations: what buyers ask for, what Redis keeps of it, and every answer it can give.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -14,8 +14,8 @@ pub struct Line {
     pub sku: String,
     /// At least 1.
     pub quantity: u32,
-    /// The unit price the buyer saw, minor units: at another one nothing is reserved. `None`: whatever
-    /// the price is.
+    /// The unit price that the buyer saw, in minor units: at another price nothing is reserved. `None`
+    /// accepts whatever the price is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreed_price: Option<i64>,
 }
@@ -31,22 +31,22 @@ impl Line {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reserve {
     pub sale: SaleId,
-    /// A fresh id: the order's, if the reservation succeeds.
+    /// A fresh id. It becomes the order's if the reservation succeeds.
     pub order: OrderId,
     pub buyer: BuyerId,
     /// 1–100, no SKU twice.
     pub lines: Vec<Line>,
     /// The idempotency key, 1–128 visible ASCII characters; it belongs to the buyer.
     pub key: String,
-    /// Fingerprint of the request's body, at most 128 visible ASCII characters: the same key with
-    /// another fingerprint is refused.
+    /// Fingerprint of the request's body, at most 128 visible ASCII characters: the same key with another
+    /// fingerprint is refused.
     pub request_hash: String,
-    /// W3C trace context, carried on the event; anything malformed is left out.
+    /// W3C trace context, carried on the event. A malformed one is left out.
     pub traceparent: Option<String>,
 }
 
 impl Reserve {
-    /// The first rule this wish breaks by itself: field and rule.
+    /// The first rule that this wish breaks by itself: field and rule.
     pub(crate) fn flaw(&self, sale: SaleId) -> Option<(&'static str, &'static str)> {
         let visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         if self.sale != sale {
@@ -71,9 +71,9 @@ impl Reserve {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReserveOutcome {
     Reserved(Reservation),
-    /// The same key and body were accepted before: the same order, whatever its state is now.
+    /// The same key and body were accepted before. It is the same order, whatever its state is now.
     Duplicate(Reservation),
-    /// Fewer units are left than asked for.
+    /// Fewer units are left than the buyer asked for.
     SoldOut {
         sku: String,
         remaining: u32,
@@ -93,12 +93,12 @@ pub enum ReserveOutcome {
     UnknownSku {
         sku: String,
     },
-    /// Some lines cost something else than their buyer saw; every one of them is named, and nothing
-    /// was reserved.
+    /// Some lines cost something else than the buyer saw. It names every one of them, and nothing was
+    /// reserved.
     PriceChanged {
         lines: Vec<CurrentPrice>,
     },
-    /// The buyer used this key before with another body.
+    /// The buyer has used this key before, with another body.
     KeyReused,
     /// The wish breaks a rule of [`Reserve`] (a quantity of 0, a SKU twice, an order id in use).
     Invalid {
@@ -129,17 +129,17 @@ pub struct Reservation {
     pub state: ReservationState,
     /// Unix milliseconds by Redis' clock.
     pub reserved_at_ms: i64,
-    /// Unix milliseconds by Redis' clock: from then on an unpaid reservation is expired.
+    /// Unix milliseconds by Redis' clock. From then on an unpaid reservation expires.
     pub pay_by_ms: i64,
-    /// The buyer has said how to pay, and has yet to say that it should be done.
+    /// The buyer has said how to pay, but not yet to go ahead.
     pub payment_prepared: bool,
     pub payment_method_id: Option<Uuid>,
     pub delivery_address_id: Option<Uuid>,
-    /// Payments that came to nothing; the next one, or the one under way, has the number after.
+    /// How many payments have failed. The next one, or the one under way, has the number after that.
     pub declined_payments: u32,
 }
 
-/// A [`Line`] with the price it was reserved at.
+/// A [`Line`] with the price at which it was reserved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PricedLine {
     pub sku: String,
@@ -148,20 +148,20 @@ pub struct PricedLine {
     pub unit_price: i64,
 }
 
-/// A buyer's idempotency key that made an order.
+/// A buyer's idempotency key that led to an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptedKey {
     pub order: OrderId,
-    /// As Redis keeps it.
+    /// The field in which Redis keeps it.
     pub(crate) field: String,
 }
 
-/// Where a reservation stands. `Confirmed` and `Released` are final.
+/// The state of a reservation. `Confirmed` and `Released` are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReservationState {
     /// Units are held until `pay_by_ms`.
     Reserved,
-    /// The payment is under way; the reservation expires only a grace after `pay_by_ms`.
+    /// The payment is under way. The reservation only expires some grace after `pay_by_ms`.
     PaymentSubmitted,
     /// Paid: the units are sold.
     Confirmed,
@@ -179,7 +179,7 @@ pub enum ReleaseReason {
 }
 
 impl ReleaseReason {
-    /// The word used in events and in Redis.
+    /// The word for it in events and in Redis.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
@@ -193,7 +193,7 @@ impl ReleaseReason {
     }
 }
 
-/// How a buyer wants to pay and be delivered to.
+/// How a buyer wants to pay, and where to deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PaymentDetails {
     pub payment_method_id: Option<Uuid>,
@@ -206,9 +206,9 @@ pub struct SubmitPayment {
     pub sale: SaleId,
     pub order: OrderId,
     pub buyer: BuyerId,
-    /// `None`: as prepared before.
+    /// `None`: use what was prepared before.
     pub details: Option<PaymentDetails>,
-    /// W3C trace context, carried on the event; anything malformed is left out.
+    /// W3C trace context, carried on the event. A malformed one is left out.
     pub traceparent: Option<String>,
 }
 
@@ -219,7 +219,7 @@ pub enum PaymentOutcome {
     Prepared(Reservation),
     /// The payment is under way.
     Submitted(Reservation),
-    /// It was submitted before (perhaps paid by now); nothing changed.
+    /// It was submitted before (and may be paid by now); nothing changed.
     AlreadySubmitted(Reservation),
     /// The units went back, or the deadline has passed.
     Released(ReleaseReason),
@@ -239,12 +239,12 @@ pub enum ConfirmOutcome {
     Unknown,
 }
 
-/// Redis' decision on a payment that came to nothing.
+/// Redis' decision on a payment that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeclineOutcome {
-    /// The units stay held until `pay_by`, and may be paid for in another way.
+    /// The units stay held until `pay_by`, and the buyer may pay for them in another way.
     Held,
-    /// The time to pay was over: the units went back, as [`ReleaseReason::PaymentFailed`].
+    /// Time was up: the units went back, as [`ReleaseReason::PaymentFailed`].
     Released,
     AlreadyReleased(ReleaseReason),
     AlreadyConfirmed,
@@ -257,9 +257,9 @@ pub enum ReleaseOutcome {
     Released,
     AlreadyReleased(ReleaseReason),
     AlreadyConfirmed,
-    /// Asked to expire, but the deadline has not passed or the payment is under way.
+    /// Asked to expire it, but the deadline has not passed or the payment is under way.
     NotDue,
-    /// No such reservation, or (for a cancel) another buyer's.
+    /// No such reservation, or (for a cancel) it is another buyer's.
     Unknown,
 }
 
@@ -267,6 +267,6 @@ pub enum ReleaseOutcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expired {
     pub released: usize,
-    /// As many as asked for means that there may be more.
+    /// If this is as many as asked for, there may be more.
     pub looked_at: usize,
 }

@@ -10,7 +10,7 @@ use crate::owner::Owner;
 use crate::sentinel::Locator;
 use crate::server::Server;
 
-/// Always the same one, or that of the master which has the key's slot.
+/// Always the same connection, or that of the master that owns the key's slot.
 #[derive(Clone, Debug)]
 pub(crate) enum Route {
     One(Arc<Connection>),
@@ -42,7 +42,7 @@ impl Route {
         }
     }
 
-    /// The connections to all servers that decide, and their names among themselves.
+    /// The connections to all servers that decide, and the names that tell these apart.
     pub(crate) async fn all(&self) -> Result<Vec<(String, Arc<Connection>)>, StockError> {
         match self {
             Self::One(connection) => Ok(vec![(String::new(), Arc::clone(connection))]),

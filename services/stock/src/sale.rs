@@ -1,4 +1,4 @@
-//! A sale as the engine sees it: what is put on sale, under which fence, and how far it has sold.
+//! A sale as the engine sees it: what is on sale, under which fence, and how much has sold.
 
 use std::collections::HashSet;
 
@@ -12,13 +12,13 @@ pub const MAX_MONEY: i64 = (1 << 53) - 1;
 /// The largest fence: Redis compares fences as Lua numbers.
 pub(crate) const MAX_FENCE: u64 = (1 << 53) - 1;
 
-/// What is put on sale. Loading it twice changes nothing; loading it again with more units, more
-/// SKUs or a later end adds just those.
+/// What to put on sale. Loading it twice changes nothing. Loading it again with more units, more SKUs or a
+/// later end adds just those.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SaleSpec {
     pub id: SaleId,
     pub name: String,
-    /// Never decreases; a smaller one than the last seen is refused.
+    /// Never decreases. One smaller than the last that Redis saw is refused.
     pub fence: u64,
     /// ISO 4217.
     pub currency: String,
@@ -32,7 +32,7 @@ pub struct SaleSpec {
 }
 
 impl SaleSpec {
-    /// The rules this specification breaks by itself, whatever Redis holds.
+    /// The rules that this specification breaks by itself, whatever Redis holds.
     pub(crate) fn conflicts(&self) -> Vec<SpecConflict> {
         let mut conflicts = Vec::new();
         let mut require = |holds: bool, field: String, rule: &str| {
@@ -69,7 +69,7 @@ impl SaleSpec {
     }
 }
 
-/// Whether a SKU can stand in records and events without being escaped.
+/// Whether a SKU can go into records and events without escaping.
 fn is_sku(sku: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'|' | b',' | b'*');
     (1..=128).contains(&sku.len()) && sku.bytes().all(allowed)
@@ -84,12 +84,12 @@ pub struct ItemSpec {
     pub units: u32,
     /// Minor units of the sale's currency.
     pub price: i64,
-    /// Units one buyer may hold or have bought; `None` is no limit.
+    /// How many units one buyer may hold or have bought. `None` means no limit.
     pub per_buyer_limit: Option<u32>,
 }
 
-/// What came of loading a sale. A sale loaded for the first time is [`SaleState::Suspended`]: it
-/// takes nothing until whoever loaded it has read it back and set it ready.
+/// What came of loading a sale. A sale loaded for the first time is [`SaleState::Suspended`]: it takes
+/// nothing until whoever loaded it has read it back and set it ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoadOutcome {
     /// The sale is new, or units, SKUs or time were added.
@@ -98,12 +98,12 @@ pub enum LoadOutcome {
     AlreadyLoaded,
     /// Somebody with a higher fence was here.
     StaleFence { seen: u64 },
-    /// The sale was loaded before and this would take something away from it, or the
-    /// specification contradicts itself. Nothing was changed.
+    /// The sale was loaded before and this would take something away from it, or the specification
+    /// contradicts itself. Nothing was changed.
     ConflictingSpec(Vec<SpecConflict>),
 }
 
-/// One rule that a specification broke.
+/// A rule that the specification breaks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SpecConflict {
     /// Path in the specification: `closes_at_ms`, `items[sku].units`.
@@ -112,15 +112,15 @@ pub struct SpecConflict {
     pub rule: String,
 }
 
-/// Whether a sale takes reservations, apart from its window.
+/// Whether a sale takes reservations, its window aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SaleState {
     /// Takes reservations while its window is open.
     Ready,
-    /// Takes none for now; payments of reservations already made go on.
+    /// Takes none for now. Payments for existing reservations go on.
     Suspended,
-    /// Takes none any more; payments of reservations already made go on. Final.
+    /// Takes no more. Payments for existing reservations go on. Final.
     Closed,
 }
 
@@ -154,26 +154,26 @@ pub enum SetStateOutcome {
 /// What came of forgetting a sale.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PurgeOutcome {
-    /// Nothing of the sale is left in Redis (perhaps there was nothing).
+    /// Redis has nothing left of the sale (perhaps it had nothing).
     Purged,
     StaleFence {
         seen: u64,
     },
     /// Only a closed sale may be forgotten.
     NotClosed,
-    /// Reservations are undecided, or events were not yet carried to SQL.
+    /// Some reservations are undecided, or some events have not reached SQL yet.
     NotDrained {
         outstanding_reservations: u64,
         stream_length: u64,
     },
 }
 
-/// What came of vouching for a sale: whether Redis has all of it that ever left Redis.
+/// What came of vouching for a sale: whether Redis still has everything that ever left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VouchOutcome {
-    /// It has, and decides about the sale for as long as it runs.
+    /// It does, and decides about the sale for as long as it runs.
     Vouched,
-    /// It is older than that, in words.
+    /// Redis has an older state, in words.
     Behind(String),
     UnknownSale,
 }
@@ -187,20 +187,20 @@ pub struct SaleCounters {
     pub now_ms: i64,
     pub state: SaleState,
     pub fence: u64,
-    /// Redis' clock when this incarnation of the sale was loaded, Unix milliseconds: a sale that
-    /// was lost and loaded again has another epoch.
+    /// Redis' clock when this incarnation of the sale was loaded, Unix milliseconds. A sale that was lost and
+    /// loaded again has another epoch.
     pub epoch: i64,
     pub opens_at_ms: i64,
     pub closes_at_ms: Option<i64>,
     pub payment_seconds: u32,
     /// In the order of the SKUs' names.
     pub items: Vec<ItemCounters>,
-    /// Entries of the stream that are not yet trimmed.
+    /// Entries of the stream that have not been trimmed yet.
     pub stream_length: u64,
-    /// The last entry ever appended (`0-0` before the first): older than what SQL has seen means
-    /// that Redis lost writes.
+    /// The last entry ever appended (`0-0` before the first). If it is older than what SQL has seen, Redis
+    /// has lost writes.
     pub last_event_id: String,
-    /// Reservations neither confirmed nor released.
+    /// Reservations that are neither confirmed nor released.
     pub outstanding_reservations: u64,
 }
 

@@ -1,8 +1,7 @@
-//! The server that decides: one by its address, or the master that Sentinels name.
+//! The server that decides: one with a fixed address, or the master that the Sentinels name.
 //!
-//! Sentinels agree on who is the master and count every change. The server itself has to say that it is a
-//! master, too. Whether it has everything that its predecessor had is not asked here, but by whoever
-//! vouches for a sale.
+//! Sentinels agree on the master and count every change. The server itself must also say that it is a master.
+//! Whether it has everything that its predecessor had is not checked here, but by whoever vouches for a sale.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,7 +14,6 @@ use crate::server::{ASK_TIMEOUT, Login, SentinelGroup, Trusted, ask_all, client,
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Finds the server that decides.
 #[derive(Clone, Debug)]
 pub(crate) enum Locator {
     Fixed(Client),
@@ -36,7 +34,7 @@ impl Locator {
         })
     }
 
-    /// Whether another server may be the one tomorrow.
+    /// Whether the server may be another one tomorrow.
     pub(crate) fn may_move(&self) -> bool {
         matches!(self, Self::Sentinels { .. })
     }
@@ -55,7 +53,7 @@ impl Locator {
         }
     }
 
-    /// Opens a connection to a server that was found.
+    /// Opens a connection to a server that `find` returned.
     pub(crate) async fn dial(
         &self,
         server: &Client,
@@ -77,7 +75,7 @@ impl Locator {
 
 /// What a Sentinel says.
 struct Told {
-    /// How often the master has changed, as far as it knows.
+    /// How often the master has changed, as far as this Sentinel knows.
     epoch: u64,
     host: String,
     port: u16,
@@ -87,7 +85,7 @@ async fn ask(sentinel: Client, master: String) -> Result<Told, String> {
     let told = async {
         let mut connection = open(&sentinel, ASK_TIMEOUT, Some(ASK_TIMEOUT)).await?;
         let mut questions = redis::pipe();
-        // The first knows earlier than the second of a change that is under way.
+        // In a change that is under way, the first command knows sooner than the second.
         questions.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&master);
         questions.cmd("SENTINEL").arg("MASTER").arg(&master);
         questions.query_async::<(Option<(String, u16)>, HashMap<String, String>)>(&mut connection).await

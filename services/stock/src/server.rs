@@ -1,12 +1,12 @@
-//! Where Redis is, and how to get in: addresses, log-in, TLS.
+//! Where Redis is, and how to get in: addresses, login, TLS.
 //!
 //! ```text
 //!   one server by its address ─────────────┐
 //!   the master that Sentinels name ────────┼──> a connection (connection.rs) to the one that decides
 //!   the master of a sale in a cluster ─────┘
 //! ```
-//! Whoever is asked who the master is may not have heard of the last change. So all of them are asked at
-//! once; each change is counted, and of several answers the one with the highest count is believed.
+//! A server or Sentinel that we ask for the master may not have heard of the last change. So we ask all of
+//! them at once. Each change is counted, and we believe the answer with the highest count.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::error::StockError;
 
-/// Longest that one of several is waited for that are asked at the same time.
+/// How long we wait for any one of several that we ask at the same time.
 pub(crate) const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 /// How a certificate begins in a PEM file.
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
@@ -34,7 +34,7 @@ pub enum Server {
     Cluster(ClusterNodes),
 }
 
-/// Who may have signed the certificate of a server.
+/// Who may have signed a server's certificate.
 #[derive(Clone, Debug, Default)]
 pub enum Trusted {
     /// The public authorities that browsers trust.
@@ -56,13 +56,13 @@ pub struct SentinelGroup {
     pub password: Option<String>,
     /// Password of the Sentinels.
     pub sentinel_password: Option<String>,
-    /// Whether Redis and Sentinels are spoken to by TLS, and who signed their certificates.
+    /// Whether we use TLS with Redis and the Sentinels, and who signed their certificates.
     pub tls: Option<Trusted>,
-    /// Replicas that must have written a change before it counts as made.
+    /// How many replicas must have written a change before it counts as made.
     pub min_replicas: usize,
 }
 
-/// Masters that share the sales among themselves, each with its replicas.
+/// Masters that share out the sales, each with its replicas.
 #[derive(Clone)]
 pub struct ClusterNodes {
     /// Some of the nodes, `host:port`; all of them is best.
@@ -70,9 +70,9 @@ pub struct ClusterNodes {
     /// User and password of the nodes.
     pub username: Option<String>,
     pub password: Option<String>,
-    /// Whether they are spoken to by TLS, and who signed their certificates.
+    /// Whether we use TLS with them, and who signed their certificates.
     pub tls: Option<Trusted>,
-    /// Replicas of a master that must have written a change before it counts as made.
+    /// How many of a master's replicas must have written a change before it counts as made.
     pub min_replicas: usize,
 }
 
@@ -97,7 +97,7 @@ impl fmt::Debug for ClusterNodes {
     }
 }
 
-/// How to get in at a server, wherever it is.
+/// How to get in at a server, whatever its address.
 #[derive(Clone, Debug)]
 pub(crate) struct Login {
     user: RedisConnectionInfo,
@@ -116,7 +116,7 @@ impl Login {
         Self { user, tls }
     }
 
-    /// The server at `host:port`; an IPv6 address stands in brackets.
+    /// The server at `host:port`. An IPv6 address stands in brackets.
     pub(crate) fn at(&self, address: &str) -> Result<Client, StockError> {
         let (host, port) = address
             .rsplit_once(':')
@@ -137,7 +137,7 @@ impl Login {
     }
 }
 
-/// TLS is spoken where the address asks for it.
+/// Uses TLS if the address asks for it.
 pub(crate) fn client(server: impl IntoConnectionInfo, trusted: &Trusted) -> Result<Client, StockError> {
     let info = server.into_connection_info().map_err(unavailable)?;
     let client = match (info.addr(), trusted) {
@@ -148,7 +148,7 @@ pub(crate) fn client(server: impl IntoConnectionInfo, trusted: &Trusted) -> Resu
             let root_cert = Some(authorities.clone());
             Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
         }
-        // Nobody who names an authority wants to speak in the clear.
+        // If you name an authority, you do not want plain text.
         (_, Trusted::Only(_)) => {
             let detail = "there is an authority for TLS, and an address without: it begins with rediss://";
             return Err(StockError::Unavailable(detail.to_owned()));
@@ -168,8 +168,7 @@ pub(crate) async fn open(
     server.get_multiplexed_async_connection_with_config(&config).await
 }
 
-/// Asks all of them at once for the same thing, and answers what those say that answer. `what` is asked for,
-/// in words.
+/// Asks all of them the same thing at once, and returns what came back. `what` says in words what we ask for.
 pub(crate) async fn ask_all<T, F>(
     asked: &[Client],
     what: &str,

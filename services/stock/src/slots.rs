@@ -1,7 +1,7 @@
-//! Who has which slots of a cluster.
+//! Which master has which slots of a cluster.
 //!
-//! Not every node has heard yet. Each change of who has a slot has an epoch of its own, and of several claims
-//! the one of the highest epoch holds: the rule that the nodes settle it by among themselves.
+//! Not every node has heard of the latest change. Each change of a slot's owner has an epoch of its own, and
+//! the claim with the highest epoch holds: the rule by which the nodes settle it among themselves.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,7 +14,7 @@ const SLOTS: u16 = 16_384;
 /// Host and port of a master.
 pub(crate) type Address = (String, u16);
 
-/// Slots, and their master as somebody says.
+/// A range of slots, and who somebody says is their master.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Claim {
     first: u16,
@@ -26,7 +26,7 @@ pub(crate) struct Claim {
     master: Address,
 }
 
-/// Slots, and their master.
+/// A range of slots, and their master.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
     pub(crate) first: u16,
@@ -56,8 +56,8 @@ pub(crate) async fn ask(node: Client) -> Result<Vec<Claim>, String> {
     Ok(claims)
 }
 
-/// Of each node by its id: its epoch, and whether it is the one that was asked. A line of `CLUSTER NODES` is
-/// `id address flags master ping pong epoch link slots…`.
+/// For each node's id: its epoch, and whether it is the one we asked. A line of `CLUSTER NODES` is `id
+/// address flags master ping pong epoch link slots…`.
 fn epochs(nodes: &str) -> HashMap<&str, (u64, bool)> {
     let known = nodes.lines().filter_map(|line| {
         let mut words = line.split(' ');
@@ -67,9 +67,9 @@ fn epochs(nodes: &str) -> HashMap<&str, (u64, bool)> {
     known.collect()
 }
 
-/// A row of `CLUSTER SLOTS` is `first, last, [host, port, id, …], …`; the first of the nodes is the master. One
-/// that does not know its own address has none there: it is the one that was asked. `?` stands for a name
-/// that nobody knows.
+/// A row of `CLUSTER SLOTS` is `first, last, [host, port, id, …], …`; the first node is the master. A master
+/// that does not know its own address leaves it out: it is the node we asked. `?` stands for a name that
+/// nobody knows.
 fn claim(row: Vec<Value>, known: &HashMap<&str, (u64, bool)>, asked: &str) -> Option<Claim> {
     let mut row = row.into_iter();
     let (first, last, master) = (row.next()?, row.next()?, row.next()?);
@@ -89,7 +89,7 @@ fn claim(row: Vec<Value>, known: &HashMap<&str, (u64, bool)>, asked: &str) -> Op
     })
 }
 
-/// Which master has which slots, when each slot belongs to the claim of the highest epoch.
+/// Which master has which slots, if each slot goes to the claim with the highest epoch.
 pub(crate) fn settle(claims: &BTreeSet<Claim>) -> Vec<Range> {
     let mut ranges: Vec<Range> = Vec::new();
     for slot in 0..SLOTS {

@@ -1,15 +1,14 @@
 //! What this replica believes to be sold out.
 //!
-//! Once a sale is sold out, most requests are refusals, and they have to be cheap. A mark says "Redis
-//! told us a moment ago that nothing is left of this SKU"; it is believed for a second at most and
-//! is dropped when this replica puts units back or loads more. Another replica's restock is noticed
-//! when the mark grows old.
+//! Once a sale is sold out, most requests are refusals, and they have to be cheap. A mark says "Redis told us
+//! a moment ago that nothing is left of this SKU". We believe it for a second at most, and drop it when this
+//! replica puts units back or loads more. We notice another replica's restock when the mark grows old.
 //!
-//! A mark alone must not refuse: the request may be the repetition of one that got the last unit,
-//! through any replica, and the same key has to find its order (invariant I6). Whether a key was
-//! accepted is known to Redis only. So while a mark is fresh the coalescer asks for just that, for
-//! all waiting requests with one read (`HMGET` of their keys: no function, no write, no fsync), and
-//! refuses those whose key is unknown. The others take the way of every request.
+//! A mark alone must not refuse. The request may repeat one that got the last unit, through any replica, and
+//! the same key has to find its order (invariant I6). Only Redis knows whether it accepted a key. So while a
+//! mark is fresh, the coalescer asks for just that, with one read for all waiting requests (`HMGET` of their
+//! keys: no function, no write, no fsync). It refuses those whose key is unknown; the others take the usual
+//! way.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,12 +28,12 @@ struct Marks {
 }
 
 impl SoldOutMarks {
-    /// Taken before asking Redis and shown when its answer is noted.
+    /// Read this before asking Redis, and pass it to [`Self::set`] with the answer.
     pub(crate) fn restocks(&self, sale: SaleId) -> u64 {
         self.lock().get(&sale).map_or(0, |marks| marks.restocks)
     }
 
-    /// Notes that Redis, asked when `restocks` was taken, had nothing left of this SKU.
+    /// Notes that Redis had nothing left of this SKU when asked. `restocks` is the count from before that.
     pub(crate) fn set(&self, sale: SaleId, sku: &str, restocks: u64) {
         let mut sales = self.lock();
         let marks = sales.entry(sale).or_default();

@@ -1,5 +1,6 @@
-//! What the lanes share and wait with, apart from channels. A file of its own, so that `lane.rs` can also be
-//! compiled with shuttle's in their place, under which a test picks who goes on at each step: see `schedules/`.
+//! What the lanes share and wait with, apart from channels. It is a file of its own so that `lane.rs` also
+//! compiles with shuttle's versions in their place, where a test picks who goes on at each step: see
+//! `schedules/`.
 
 pub(crate) use std::sync::atomic::AtomicUsize;
 pub(crate) use std::sync::{Mutex, MutexGuard};

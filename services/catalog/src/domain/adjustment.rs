@@ -1,4 +1,4 @@
-//! A correction of the stock by a difference: what broke, was found, or came in, without counting all of it.
+//! Corrects the stock by a difference: what broke, was found, or came in, without counting everything.
 
 use rocketmart_kit::problem::FieldError;
 use rocketmart_kit::text::Text;
@@ -32,7 +32,7 @@ pub struct Adjustment {
 }
 
 impl Product {
-    /// With a quantity that is corrected by the difference. It is no count: `counted_in` stays.
+    /// Corrects a quantity by the difference. This is not a count, so `counted_in` stays.
     pub fn adjust(self, adjustment: &Adjustment, now: OffsetDateTime) -> Result<Self, Violations> {
         let mut broken = Violations::default();
         broken.optional_text("reason", REASON, adjustment.reason.as_deref());

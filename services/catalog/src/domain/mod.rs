@@ -9,7 +9,7 @@ pub use adjustment::Adjustment;
 pub use product::{Content, Edit, NotPublished, Product, State, Variant, VariantEdit};
 pub use rules::{MAX_PRICE, MAX_QUANTITY};
 
-/// Now, in the precision every store keeps (milliseconds).
+/// The current time, in the precision that every store keeps (milliseconds).
 pub fn now() -> time::OffsetDateTime {
     let now = time::OffsetDateTime::now_utc();
     now.replace_millisecond(now.millisecond()).unwrap_or(now)

@@ -1,7 +1,8 @@
-//! Addresses of pictures. The shop never fetches them; browsers of buyers do, and people read them.
+//! Addresses of pictures. The shop never fetches them; buyers' browsers do, and people read them.
 //!
-//! What a browser would take differently from how it reads is refused: characters that nobody sees or that turn the
-//! writing round, as they are or percent-encoded, and whatever makes the host another one than it seems.
+//! We refuse what a browser takes differently from how it reads: characters that are invisible or that
+//! reverse the direction of the text, plain or percent-encoded, and whatever makes the host another one than
+//! it seems.
 
 use icu_properties::CodePointSetData;
 use icu_properties::props::{DefaultIgnorableCodePoint, WhiteSpace};
@@ -38,7 +39,7 @@ fn check_url(address: &str) -> Result<(), &'static str> {
     if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
         return Err("must be an http or https address");
     }
-    // Browsers read a backslash as a slash, and leave out white space.
+    // Browsers read a backslash as a slash, and drop white space.
     if address.contains(|c: char| c == '\\' || CodePointSetData::new::<WhiteSpace>().contains(c)) {
         return Err("must not contain spaces or backslashes; percent-encode them");
     }
@@ -50,7 +51,7 @@ fn check_url(address: &str) -> Result<(), &'static str> {
     if decoded.contains(|c: char| CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)) {
         return Err("must name a host of visible characters");
     }
-    // Where the host is missing, browsers take the first part of the path for one.
+    // If the host is missing, browsers take the first part of the path for it.
     if authority.is_empty() || authority.starts_with(':') {
         return Err("must name a host");
     }

@@ -1,8 +1,8 @@
-//! The life of a product: created as a draft, edited, published, withdrawn, published again.
+//! The life of a product: it is created as a draft, edited, published, withdrawn, and published again.
 //!
-//! Each step takes the product as it is and returns it as it will be, one version later; a step
-//! that would change nothing returns the same version. Whoever stores the result does so only if
-//! the version before is still the stored one, which is all the locking there is.
+//! Each step takes the product as it is and returns it as it will be, one version later. A step that would
+//! change nothing returns the same version. Whoever stores the result does so only if the version before is
+//! still the stored one. There is no other locking.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -127,12 +127,12 @@ pub struct VariantEdit {
     pub options: BTreeMap<String, String>,
 }
 
-/// A field of answers alone.
+/// A field of answers only.
 fn only_told<'de, D: Deserializer<'de>>(_: D) -> Result<Option<i64>, D::Error> {
     Err(serde::de::Error::custom("is told by the shop and cannot be given"))
 }
 
-/// A field that may be left out but not be `null`.
+/// A field that you may leave out, but not set to `null`.
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
@@ -209,7 +209,7 @@ pub struct Product {
     pub updated_at: OffsetDateTime,
 }
 
-/// A draft cannot be withdrawn: nobody sees it yet.
+/// You cannot withdraw a draft: nobody sees it yet.
 #[derive(Debug, thiserror::Error)]
 #[error("a draft cannot be withdrawn")]
 pub struct NotPublished;
@@ -220,7 +220,7 @@ impl Product {
         Ok(Self::first(Uuid::now_v7(), seller_id, content.validated()?, now))
     }
 
-    /// The first version: all that it names is counted.
+    /// The first version. Everything that it names has been counted.
     pub(crate) fn first(id: Uuid, seller_id: Uuid, mut content: Content, now: OffsetDateTime) -> Self {
         for variant in &mut content.variants {
             variant.counted_in = Some(1);
@@ -237,7 +237,7 @@ impl Product {
         }
     }
 
-    /// A count is a change, even one that finds what was said before.
+    /// A count is a change, even if it finds the same number as before.
     pub fn edit(self, edit: Edit, now: OffsetDateTime) -> Result<Self, Violations> {
         edit.check_prices(&self.content)?;
         let (content, uncounted) = edit.onto(self.content.clone(), self.version + 1);

@@ -1,5 +1,5 @@
-//! What content must look like. Every broken rule is reported, each with its field and its name;
-//! texts come out as they are kept: trimmed and composed.
+//! What content must look like. We report every broken rule with its field and its name. Texts come out as we
+//! keep them: trimmed and composed.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -20,13 +20,13 @@ const PICTURES: usize = 12;
 const VARIANTS: usize = 100;
 const OPTIONS: usize = 10;
 const SKU_BYTES: usize = 64;
-/// Minor units. Times the largest quantity of an order it stays far below 2^53, where JSON readers
+/// Minor units. Multiplied by the largest quantity of an order it stays far below 2^53, where JSON readers
 /// that count in floating point begin to lose units.
 pub const MAX_PRICE: i64 = 1_000_000_000_000;
 pub const MAX_QUANTITY: i64 = 1_000_000_000;
 
 impl Content {
-    /// The content as it is kept, or every rule it breaks.
+    /// The content as we keep it, or every rule that it breaks.
     pub fn validated(self) -> Result<Self, Violations> {
         let mut broken = Violations::default();
         let content = Self {
@@ -51,7 +51,7 @@ impl Content {
 }
 
 impl Edit {
-    /// Prices are amounts of a currency: in another one they have to be said anew, all of them.
+    /// Prices are amounts of a currency. If the currency changes, all of them have to be given again.
     pub(super) fn check_prices(&self, before: &Content) -> Result<(), Violations> {
         let mut broken = Violations::default();
         if let Some(currency) = self.currency.as_ref().filter(|currency| **currency != before.currency)
@@ -67,7 +67,7 @@ impl Edit {
     }
 }
 
-/// Categories or tags, each once: two that read alike are one ([`label::key`]).
+/// Categories or tags, each only once: two that read alike are the same ([`label::key`]).
 fn labels(broken: &mut Violations, field: &str, written: &[String], most: usize) -> Vec<String> {
     if !broken.count(field, written.len(), 0..=most) {
         return Vec::new();

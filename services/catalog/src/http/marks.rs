@@ -1,4 +1,4 @@
-//! Likes and the wishlist: what a member notes about published products.
+//! Likes and the wishlist: what members note about published products.
 
 use axum::extract::State;
 use http::StatusCode;

@@ -1,7 +1,7 @@
 //! The catalog over HTTP: products for everyone, changes for their sellers, marks for members.
 //!
-//! A handler reads *who asks, what is there, what becomes of it*; everything about storing is behind
-//! the [`ProductStore`].
+//! A handler reads *who asks, what is there, what becomes of it*. Everything about storing is behind the
+//! [`ProductStore`].
 
 mod etag;
 mod marks;

@@ -1,7 +1,7 @@
 //! Products: lists and single ones for everyone, changes for the seller alone.
 //!
-//! What a caller may not see is answered as if it were not there: drafts and withdrawn products of
-//! others, and any change to another seller's product.
+//! If a caller may not see something, we answer as if it were not there. That goes for other sellers' drafts
+//! and withdrawn products, and for any change to another seller's product.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use super::viewer::Viewer;
 use crate::domain::{self, Adjustment, Content, Edit, Product};
 use crate::store::{self, Listing, Once, StoreError, product_unknown, refusal};
 
-/// Attempts to publish or withdraw while somebody else keeps changing the product.
+/// How often we try to publish or withdraw while somebody else keeps changing the product.
 const TRANSITION_ATTEMPTS: usize = 5;
 
 #[derive(Deserialize, IntoParams)]
@@ -121,7 +121,7 @@ pub(super) async fn create(
     catalog.store.create(product, once, created).await
 }
 
-/// The answer to a creation; a repetition is given the same one.
+/// The answer to a creation. A repetition gets the same one.
 fn created(product: Product, outcome: store::Result<()>) -> Result<Response> {
     outcome.map_err(refusal)?;
     let location = [(header::LOCATION, format!("/api/v1/products/{}", product.id))];
@@ -231,13 +231,13 @@ pub(super) async fn adjust_stock(
     catalog.store.change_once(id, once, Arc::new(step), |product| answer(StatusCode::OK, product)).await
 }
 
-/// What was broken, as the answer that names it.
+/// The broken rules, as the answer that names them.
 fn broken(violations: Violations) -> Problem {
     violations.finish().err().unwrap_or_else(|| Problem::internal(anyhow::anyhow!("no rule was broken")))
 }
 
-/// Moves a product to another state, whatever version it has: a caller who publishes or withdraws
-/// means the product, not one version of it.
+/// Moves a product to another state, whatever its version: a caller who publishes or withdraws means the
+/// product, and not one version of it.
 async fn transition(
     catalog: &Catalog,
     id: Uuid,
@@ -260,13 +260,13 @@ async fn transition(
     Err(refusal(StoreError::VersionConflict))
 }
 
-/// The seller's own product.
+/// The product, if it is this seller's own.
 async fn owned(catalog: &Catalog, id: Uuid, seller: Uuid) -> Result<Product> {
     let product = catalog.store.find(id).await.map_err(refusal)?;
     product.filter(|product| product.seller_id == seller).ok_or_else(product_unknown)
 }
 
-/// [`refusal`] that names the field of each taken SKU.
+/// Like [`refusal`], but names the field of each taken SKU.
 fn refusal_of_skus(error: StoreError, content: &Content) -> Problem {
     let StoreError::SkusTaken(taken) = error else { return refusal(error) };
     let mut problem = Problem::conflict("sku-taken", "another product is published with this SKU");

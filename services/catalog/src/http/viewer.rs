@@ -1,4 +1,4 @@
-//! Who looks at something that needs no login.
+//! Who is looking at something that needs no login.
 
 use axum::extract::{FromRef, FromRequestParts};
 use http::header::AUTHORIZATION;
@@ -7,8 +7,8 @@ use rocketmart_kit::auth::{Member, Verifier};
 use rocketmart_kit::problem::Problem;
 use uuid::Uuid;
 
-/// The member behind the request, if it carries a token. A bad token is refused all the same: a
-/// seller whose token has expired should learn that, not see the shop as a stranger.
+/// The member behind the request, if it carries a token. We still refuse a bad token: a seller whose token
+/// has expired should learn that, and not see the shop as a stranger does.
 pub(super) struct Viewer(pub Option<Uuid>);
 
 impl<S> FromRequestParts<S> for Viewer

@@ -1,7 +1,7 @@
-//! Why a store did not do what it was asked, and what a caller is told of it.
+//! Why a store did not do what it was asked, and what the caller is told about it.
 //!
-//! Where an answer is stored for repetitions the store gives it, refusals included; so the stores need the caller's
-//! words as much as the handlers do.
+//! Where an answer is stored for repetitions, the store gives it, refusals included. So the stores need the
+//! words for callers as much as the handlers do.
 
 use http::StatusCode;
 use rocketmart_kit::problem::Problem;
@@ -11,10 +11,10 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No such product, or not this member's.
+    /// No such product, or it is not this member's.
     #[error("no such product")]
     Unknown,
-    /// Somebody changed the product since it was read.
+    /// Somebody has changed the product since it was read.
     #[error("the product has another version by now")]
     VersionConflict,
     /// SKUs that another product is published with.
@@ -28,10 +28,10 @@ pub enum StoreError {
     /// The change may or may not have happened.
     #[error("the outcome is unknown: {0}")]
     OutcomeUnknown(anyhow::Error),
-    /// Cannot be done now, and was not.
+    /// It cannot be done now, and was not.
     #[error(transparent)]
     Unavailable(anyhow::Error),
-    /// What is stored is not what is written there by this version.
+    /// What is stored is not what this version writes there.
     #[error("cannot be read: {0}")]
     Unreadable(anyhow::Error),
 }
@@ -64,8 +64,8 @@ pub(super) fn is_refused_statement(error: &ExecutionError) -> bool {
     }
 }
 
-/// What a refusal of the store means to a caller. Taken SKUs are named by the handlers of products, which know
-/// their fields.
+/// What a store's refusal means to a caller. The handlers of products name taken SKUs, because they know the
+/// fields.
 pub(crate) fn refusal(error: StoreError) -> Problem {
     match error {
         StoreError::Unknown => product_unknown(),
@@ -81,13 +81,13 @@ pub(crate) fn product_unknown() -> Problem {
     Problem::not_found("product-unknown")
 }
 
-/// 412: the change was made for a version that is no longer there.
+/// 412: the change was made for a version that is no longer current.
 pub(crate) fn version_conflict() -> Problem {
     Problem::new(StatusCode::PRECONDITION_FAILED, "version-conflict", "The product was changed meanwhile")
         .detail("read it again and repeat the change with its new ETag")
 }
 
-/// What an error of a store means to a caller who can do nothing about it but try again.
+/// What a store's error means to a caller who can only try again.
 fn failure(error: StoreError) -> Problem {
     match error {
         StoreError::Postgres(error) => error.into(),

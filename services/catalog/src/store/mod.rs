@@ -1,10 +1,10 @@
-//! Where products live. [`ProductStore`] is all the rest of the service knows about it.
+//! Where products are stored. [`ProductStore`] is all that the rest of the service knows about it.
 //!
-//! A store keeps three promises: a product is replaced only by its next version, a SKU is on one published
-//! product in the whole shop, and every change of a product leaves its event behind, both or
-//! neither. Publishing the events is the store's business too, since only it knows where they wait.
+//! A store keeps three promises. A product is replaced only by its next version. A SKU is on one published
+//! product in the whole shop. And a product's change and its event are stored together, or neither is.
+//! Publishing the events is the store's business too, since only it knows where they wait.
 //!
-//! There are two: [`PostgresStore`] and [`cassandra::CassandraStore`]. One test-suite runs on both.
+//! There are two: [`PostgresStore`] and [`cassandra::CassandraStore`]. One test suite runs on both.
 
 pub mod cassandra;
 mod config;
@@ -32,11 +32,11 @@ use crate::domain::Product;
 pub struct Once {
     pub owner: Uuid,
     pub key: IdempotencyKey,
-    /// Of the body: the same key with another body is refused.
+    /// The body's hash: the same key with another body is refused.
     pub request_hash: [u8; 32],
 }
 
-/// What becomes of a product as it is now; or why nothing does.
+/// What becomes of the current product, or why nothing does.
 pub type Step = Arc<dyn Fn(Product) -> problem::Result<Product> + Send + Sync>;
 
 /// Turns a changed product into the answer that is stored for repetitions.
@@ -68,7 +68,7 @@ impl MarkKind {
     }
 }
 
-/// A member's mark; the product is there as long as it is published.
+/// A member's mark. The product is there for as long as it is published.
 #[derive(Clone, Debug)]
 pub struct Mark {
     pub place: MarkPlace,
@@ -84,18 +84,18 @@ pub struct MarkPlace {
 
 #[async_trait]
 pub trait ProductStore: Send + Sync + 'static {
-    /// Stores a new product with its event and the answer, all or nothing; a repetition is given
-    /// the stored answer and changes nothing.
+    /// Stores a new product with its event and the answer, all or nothing. A repetition gets the stored
+    /// answer and changes nothing.
     async fn create(&self, product: Product, once: Once, answer: Answer) -> problem::Result<Response>;
 
-    /// The product as it is now, in any state.
+    /// The current product, in any state.
     async fn find(&self, id: Uuid) -> Result<Option<Product>>;
 
-    /// Replaces the version before `product`'s, with its event.
+    /// Replaces the version before `product`'s, and stores its event.
     async fn replace(&self, product: &Product) -> Result<()>;
 
-    /// Replaces the product as it is now by what `step` makes of it, with its event and the answer, all or nothing; a
-    /// repetition is given the stored answer and changes nothing.
+    /// Replaces the current product with what `step` makes of it, together with its event and the answer, all
+    /// or nothing. A repetition gets the stored answer and changes nothing.
     async fn change_once(
         &self,
         id: Uuid,
@@ -107,19 +107,20 @@ pub trait ProductStore: Send + Sync + 'static {
     /// Deletes the product and its marks if it still has this version, and leaves a tombstone.
     async fn delete(&self, id: Uuid, version: i64) -> Result<()>;
 
-    /// Leaves an event of every product as it is now, for a topic that may have none; how many.
+    /// Leaves an event of every product in its current version, for a topic that may have none, and returns
+    /// how many.
     ///
-    /// What receivers have already is told again.
+    /// Receivers get again what they already have.
     async fn tell_all(&self) -> Result<u64>;
 
     /// Up to `count` products after `after`.
     async fn list(&self, listing: Listing, after: Option<Uuid>, count: u32) -> Result<Vec<Product>>;
 
-    /// Marks a published product; a second time changes nothing. [`StoreError::Unknown`] when there
-    /// is no such published product.
+    /// Marks a published product; a second time changes nothing. [`StoreError::Unknown`] if there is no such
+    /// published product.
     async fn mark(&self, kind: MarkKind, member: Uuid, product_id: Uuid, at: OffsetDateTime) -> Result<()>;
 
-    /// Takes a mark back; without one changes nothing.
+    /// Takes a mark back; without a mark it changes nothing.
     async fn unmark(&self, kind: MarkKind, member: Uuid, product_id: Uuid) -> Result<()>;
 
     /// Up to `count` marks of a member after `after`, latest first.

@@ -1,4 +1,4 @@
-//! A variant as stores keep it: what its seller says, and what only the shop knows of it.
+//! A variant as stores keep it: what its seller says, and what only the shop knows about it.
 
 use std::collections::BTreeMap;
 

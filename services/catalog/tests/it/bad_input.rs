@@ -1,4 +1,4 @@
-//! Every way to say something wrong is answered with the field and the rule it breaks.
+//! Whatever is wrong with a request, the answer names the field and the rule that it breaks.
 
 use serde_json::{Value, json};
 

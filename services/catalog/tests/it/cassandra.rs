@@ -1,5 +1,5 @@
 //! What is left behind when a replica dies half-way, and what becomes of it. PostgreSQL leaves nothing
-//! behind; here each step that can be the last one is played through, by writing what it wrote.
+//! behind. Here we play through each step that can be the last one, by writing what it wrote.
 
 use std::io;
 
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::events::Listener;
 use crate::shop::{Shop, args_on_cassandra, mug, shared_kafka, sku, variant};
 
-/// A look behind the catalog's back.
+/// A session behind the catalog's back.
 async fn behind(shop: &Shop) -> Session {
     let config = shop.cassandra();
     SessionBuilder::new()
@@ -38,7 +38,7 @@ async fn count(session: &Session, statement: &str, values: impl SerializeRow) ->
     session.query_unpaged(statement, values).await.unwrap().into_rows_result().unwrap().rows_num()
 }
 
-/// Version 2 of a product, written by a replica that died before anybody was told; answers the product.
+/// Writes version 2 of a product, as a replica that died before it published it. Returns the product's id.
 async fn write_unpublished(session: &Session, id: &str) -> Uuid {
     let event = json!({ "id": "lost", "time": "2026-01-01T00:00:00Z", "data": { "version": 2 } }).to_string();
     let product = id.parse().unwrap();
@@ -82,7 +82,7 @@ async fn a_sku_claimed_by_a_publication_that_died_is_free_after_its_lease() {
     let draft = seller.create(&selling(&young)).await.expect(201);
     seller.publish(&draft.id()).await.refused(409, "sku-taken");
     seller.published(&selling(&old)).await;
-    // Had the write only been asleep, it would find that it cannot be done any more.
+    // Had the write only been asleep, it would find that it can no longer happen.
     assert_eq!(
         count(&session, "SELECT id FROM products WHERE id = ? AND state = 'void' ALLOW FILTERING", (lost,))
             .await,
@@ -109,7 +109,7 @@ async fn a_sku_that_an_edit_dropped_without_giving_it_up_is_free_and_one_in_use_
     let draft = second.create(&selling(&used)).await.expect(201);
     second.publish(&draft.id()).await.refused(409, "sku-taken");
     second.published(&selling(&dropped)).await;
-    // The holder was fenced on the way; that is no version, and its seller notices nothing.
+    // The holder was fenced on the way. That makes no new version, and its seller notices nothing.
     let edited = first.edit(&holder.id(), &holder.etag, &json!({ "title": "Still mine" })).await.expect(200);
     assert_eq!(edited.etag, "\"3\"");
     first.edit(&holder.id(), &edited.etag, &selling_variants(&dropped)).await.refused(409, "sku-taken");
@@ -174,7 +174,7 @@ async fn an_event_whose_publisher_died_is_published_by_the_next_one() {
     let session = behind(&shop).await;
     let args = shop.replica_args();
     drop(shop);
-    // An hour ago, a version was written, and nobody was left to publish it.
+    // A version was written an hour ago, and nobody was left to publish it.
     let product = write_unpublished(&session, &id).await;
     let marked_at = ago(3600);
     let half_minute = i64::try_from(marked_at.unix_timestamp_nanos() / 1_000_000 / 30_000).unwrap();
@@ -243,7 +243,7 @@ async fn while_cassandra_hangs_requests_are_refused_and_afterwards_all_is_as_it_
     assert_eq!((&product.body["title"], &product.body["version"]), (&json!("Perhaps"), &json!(2)));
 }
 
-/// The way to a node. While it holds, what is sent stays on the way; nothing is lost.
+/// The line to a node. While it holds, what is sent stays on the way; nothing is lost.
 struct Line {
     address: String,
     holds: watch::Sender<bool>,

@@ -1,4 +1,4 @@
-//! Many at once, at more than one replica.
+//! Many callers at once, at more than one replica.
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -128,7 +128,7 @@ async fn events_of_one_product_come_in_the_order_of_its_versions(shop: Shop) {
     while versions.last() != Some(&last) {
         versions.push(listener.next().await.data["version"].clone());
     }
-    // Sent again is allowed; a step back without the way up again would be the end of an inversion.
+    // It may be sent again. But a step back that does not climb up again would be the end of an inversion.
     let expected: Vec<Value> = (1..=last.as_i64().unwrap()).map(Value::from).collect();
     assert_eq!(versions, expected);
 }

@@ -1,4 +1,4 @@
-//! What HTTP lets a caller say beside the request itself: conditions, cursors, how often.
+//! What HTTP lets a caller say beside the request itself: conditions, cursors, and how often.
 
 use reqwest::Method;
 use rocketmart_kit::request_limits::RequestLimitArgs;
@@ -41,7 +41,7 @@ async fn a_cursor_that_somebody_made_up_is_refused_h2(shop: Shop) {
             buyer.get(&format!("{list}?cursor={cursor}")).await.refused(400, "cursor-invalid");
         }
     }
-    // An id of any version is a place in a list of ids, though none of ours is there.
+    // An id of any version is a place in a list of ids, although none of ours is there.
     for id in ["00000000-0000-1000-8000-000000000000", "ffffffff-ffff-1fff-bfff-ffffffffffff"] {
         let cursor = rocketmart_kit::page::encode_cursor(&id.parse::<uuid::Uuid>().unwrap());
         buyer.get(&format!("/api/v1/products?cursor={cursor}")).await.expect(200);

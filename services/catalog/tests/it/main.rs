@@ -1,13 +1,13 @@
 //! The catalog as its callers see it: over HTTP, with real PostgreSQL, Cassandra and Kafka.
 //!
-//! There is one suite, and both stores pass it: a test is a function of an open [`shop::Shop`] and
-//! does not know what is behind it. What only one store can get wrong is tested beside it. All of it runs
-//! on both, in its own database or keyspace; `on_cassandra` and `on_postgres` are names to choose by.
+//! There is one suite, and both stores pass it: a test is a function of an open [`shop::Shop`] and does not
+//! know what is behind it. What only one store can get wrong is tested beside it. Everything runs on both, in
+//! a database or keyspace of its own; use `on_cassandra` and `on_postgres` to select tests.
 
 #![allow(unreachable_pub, reason = "nothing outside sees a test; `pub` says which module serves the others")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
 
-/// Makes of each function a test on either store.
+/// Turns each function into a test on either store.
 macro_rules! on_both_stores {
     ($($test:ident),+ $(,)?) => {
         mod on_postgres {

@@ -1,5 +1,5 @@
-//! With Kafka down the catalog keeps taking changes, and tells of them when it is back; of all products when it
-//! is back without what it had.
+//! While Kafka is down, the catalog keeps taking changes, and it publishes them when Kafka is back. If Kafka
+//! comes back without what it had, the catalog publishes all products.
 
 use std::collections::HashMap;
 
@@ -30,7 +30,7 @@ async fn changes_made_while_kafka_is_down_are_told_in_order_when_it_is_back() {
     .await
     .unwrap();
     tokio::join!(listeners.0.told(&ids.0, 3), listeners.1.told(&ids.1, 3));
-    // A consumer that is closed without its broker waits for it.
+    // Closing a consumer waits for its broker.
     drop(listeners);
     drop(kafka);
 }
@@ -45,7 +45,7 @@ async fn all_products_are_told_again_when_kafka_is_back_and_empty() {
     for shop in &shops {
         products.push(told_of_a_product(shop).await.1);
     }
-    // What was read long ago is in no outbox. (Here nobody reads, so it would be kept for an hour.)
+    // What was read long ago is in no outbox. (Nobody reads here, so it would be kept for an hour.)
     shops[0].forget_outbox().await;
 
     let kafka = tokio::task::spawn_blocking(move || {
@@ -63,7 +63,7 @@ async fn all_products_are_told_again_when_kafka_is_back_and_empty() {
     drop(kafka);
 }
 
-/// Who hears of products, and the newest version that it has heard of each.
+/// Hears of products, and knows the newest version that it has heard of each.
 struct Hearing {
     listener: Listener,
     known: HashMap<String, u64>,

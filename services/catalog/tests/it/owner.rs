@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::shop::{args_on_cassandra, shared_kafka};
 
-/// Longer than it takes to be let in where the keyspace is there.
+/// Longer than it takes to get in when the keyspace is there.
 const REFUSED: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -44,7 +44,7 @@ async fn k11_of_many_shops_at_once_one_gets_the_keyspace_and_the_others_say_whos
         .into_iter()
         .collect();
     let mut owners = vec![tries.next().await.unwrap(), tries.next().await.unwrap()];
-    // The others go on waiting.
+    // The others keep waiting.
     owners.extend(timeout(REFUSED, tries.next()).await.ok().flatten());
     assert!(owners.len() == 2 && owners[0] == owners[1], "both processes of one: {owners:?}");
     let owner = owners[0];

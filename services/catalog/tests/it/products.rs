@@ -185,7 +185,7 @@ async fn lists_page_newest_first_and_show_drafts_to_their_seller_only(shop: Shop
 
     let first = stranger.get("/api/v1/products?limit=2").await.expect(200);
     assert_eq!(first.each("id"), published[..2]);
-    // A product published meanwhile shifts no page.
+    // A product that is published meanwhile shifts no page.
     let newest = Value::from(other.published(&mug()).await.id());
     let cursor = first.body["next_cursor"].as_str().unwrap();
     let second = stranger.get(&format!("/api/v1/products?limit=2&cursor={cursor}")).await.expect(200);

@@ -59,19 +59,19 @@ impl Shop {
         Self::open(self.args.clone()).await
     }
 
-    /// What another replica would be started with.
+    /// The arguments of another replica.
     pub(crate) fn replica_args(&self) -> Args {
         self.args.clone()
     }
 
-    /// Takes away what the outbox in PostgreSQL keeps for its readers.
+    /// Removes what the outbox in PostgreSQL keeps for its readers.
     pub(crate) async fn forget_outbox(&self) {
         let url = self.args.store.postgres.database_url.as_deref().unwrap();
         let pool = sqlx::PgPool::connect(url).await.unwrap();
         sqlx::query("DELETE FROM outbox").execute(&pool).await.unwrap();
     }
 
-    /// Marks the topic as one that was told all products, so that they are not told again.
+    /// Marks the topic as one that has received all products, so that they are not published again.
     pub(crate) async fn mark_topic(&self) {
         TopicMark::new(self.kafka(), "catalog-told", "products").unwrap().set().await.unwrap();
     }
@@ -120,7 +120,7 @@ pub(crate) async fn shared_kafka() -> String {
     tokio::task::spawn_blocking(|| shared::brokers().unwrap()).await.unwrap()
 }
 
-/// A new database, and a prefix of its own at these brokers.
+/// A new database, and a topic prefix of its own at these brokers.
 pub(crate) async fn args_on_postgres(brokers: String) -> Args {
     let database = || shared::create_database("catalog").unwrap();
     let mut args = args(StoreKind::Postgres, brokers);
@@ -128,7 +128,7 @@ pub(crate) async fn args_on_postgres(brokers: String) -> Args {
     args
 }
 
-/// A new keyspace, and a prefix of its own at these brokers.
+/// A new keyspace, and a topic prefix of its own at these brokers.
 pub(crate) async fn args_on_cassandra(brokers: String) -> Args {
     let node = || shared::contact_point().unwrap();
     let mut args = args(StoreKind::Cassandra, brokers);
@@ -198,7 +198,7 @@ impl Answer {
         self.body["id"].as_str().unwrap().to_owned()
     }
 
-    /// One member of each variant of a product.
+    /// One member of each of a product's variants.
     pub(crate) fn each_variant(&self, member: &str) -> Vec<Value> {
         self.body["variants"].as_array().unwrap().iter().map(|variant| variant[member].clone()).collect()
     }
@@ -287,7 +287,7 @@ impl Caller {
     }
 }
 
-/// A good product with one variant, its SKU new.
+/// A valid product with one variant and a new SKU.
 pub(crate) fn mug() -> Value {
     json!({
         "title": "Blue mug",

@@ -1,4 +1,4 @@
-//! What sellers say of their stock, and what is left of it.
+//! What sellers say about their stock, and what is left of it.
 
 use rocketmart_kit::event::Event;
 use rocketmart_kit::kafka::{TopicSpec, create_topics};
@@ -117,7 +117,7 @@ async fn what_is_left_is_shown_apart_from_what_was_supplied_s4(shop: Shop) {
     assert_eq!(published.each_variant("available"), [Value::Null], "nobody has told yet");
     let path = format!("/api/v1/products/{}", published.id());
     let id: Uuid = published.id().parse().unwrap();
-    // Of another product that had the SKU; what is told now; what was told before.
+    // From another product that had the SKU; the current level; an older one.
     for (product_id, available, version) in [(Uuid::now_v7(), 9, 1), (id, 0, 3), (id, 5, 2)] {
         let level =
             json!({ "sku": sku, "product_id": product_id, "available": available, "version": version });

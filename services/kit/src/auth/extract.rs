@@ -37,7 +37,7 @@ fn unauthenticated() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "A valid access token is required")
 }
 
-/// 401 `session-ended`: the token is one of ours and no longer anybody's.
+/// 401 `session-ended`: the token is one of ours, but its session is over.
 pub fn session_ended() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "session-ended", "The session has ended; log in again")
 }
@@ -59,7 +59,7 @@ where
         let reason = match error {
             AuthError::Invalid => Some("token-invalid"),
             AuthError::SessionEnded => Some("session-ended"),
-            // Every client meets the one, and nobody is to blame for the other.
+            // Every client runs into the first sooner or later, and nobody is to blame for the second.
             AuthError::Expired | AuthError::KeysUnavailable => None,
         };
         if reason.is_some() {
@@ -73,7 +73,7 @@ where
     Ok(claims)
 }
 
-/// The entry of a security log about a request.
+/// A security log entry about a request.
 fn access<'a>(parts: &'a Parts, claims: Option<&Claims>) -> Entry<'a> {
     Entry {
         event: "access",

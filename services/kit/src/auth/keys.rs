@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet};
 
-/// Usable keys of a set. Others (another curve, no `kid`) are left out: a set may hold keys that
-/// are not for us.
+/// The usable keys of a set. Others (another curve, no `kid`) are left out: a set may hold keys that are not
+/// for us.
 #[derive(Default)]
 pub(super) struct Keys {
     by_id: HashMap<String, (String, DecodingKey)>,

@@ -1,7 +1,8 @@
 //! What the member service publishes for all processes: the keys, and the sessions that have ended.
 //!
-//! A process asks for each at a pace of its own, failures or not. That pace is all the protection that the member
-//! service needs from it: nothing is repeated in between, and no circuit delays the first good answer.
+//! A process asks for each at its own pace, whether or not the last request failed. That pace is all the
+//! protection the member service needs: nothing is retried in between, and no circuit delays the first good
+//! answer.
 
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use url::{Position, Url};
 
 use crate::client::{Call, CallError, Client, Limits};
 
-/// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Published {
@@ -26,7 +26,7 @@ impl Published {
         Ok(Self { url, client })
     }
 
-    /// What is there now, with a parameter added to its address or none.
+    /// What is published now. `parameter` is added to the address, if there is one.
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         parameter: Option<(&str, &str)>,

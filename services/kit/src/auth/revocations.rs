@@ -1,12 +1,13 @@
-//! Sessions that ended while access tokens of theirs were still good.
+//! Sessions that ended while their access tokens were still valid.
 //!
 //! ```text
 //! member: a session ends ──▶ GET /internal/v1/revocations?after= ──▶ [Revocations] of every process
 //! ```
 //!
-//! A token is verified without asking anybody, so it would outlive a log-out by minutes. Every process asks
-//! about once a second which sessions have ended and keeps them for as long as a token of theirs could be
-//! believed. While nobody answers it goes on with what it knows: a member service that is away ends no session.
+//! A token is verified without asking anybody, so it would outlive a log-out by minutes. That is why every
+//! process asks about once a second which sessions have ended, and remembers each for as long as one of its
+//! tokens could still be valid. While nobody answers, the process goes on with what it knows: a member
+//! service that is down ends no sessions.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,18 +24,19 @@ use uuid::Uuid;
 use super::published::Published;
 use crate::client::CallError;
 
-/// How often the list is asked for, give or take a quarter, so that processes started together drift apart.
+/// How often a process asks for the list, give or take a quarter, so that processes that started together
+/// drift apart.
 const ASK_EVERY: Duration = Duration::from_secs(1);
-/// Failures in a row between two lines in the log: one a minute.
+/// One line in the log for this many failures in a row: one a minute.
 const FAILURES_TOLD: u32 = 60;
 
-/// A page of what the member service tells.
+/// A page of the member service's list.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RevocationPage {
     pub revoked: Vec<Revoked>,
-    /// Where to go on: what ended until now is not told again, or once more at most for a moment.
+    /// Where to go on. What ended before this is not sent again, or at most once more for a moment.
     pub cursor: String,
-    /// The next page is there already.
+    /// The next page is ready already.
     pub has_more: bool,
 }
 
@@ -42,7 +44,7 @@ pub struct RevocationPage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
     pub sid: Uuid,
-    /// Until when a token of it could be believed, Unix seconds.
+    /// The last moment at which one of its tokens could be valid, Unix seconds.
     pub until: i64,
 }
 
@@ -50,7 +52,7 @@ pub struct Revoked {
 pub(super) struct Revocations {
     ended: ArcSwap<HashMap<Uuid, i64>>,
     source: Option<Published>,
-    /// The list was asked for at least once, whatever came of it.
+    /// The process has asked for the list at least once, whatever came back.
     asked: AtomicBool,
 }
 
@@ -68,7 +70,8 @@ impl Revocations {
         self.ended.load().contains_key(&session)
     }
 
-    /// Whether a process that has just started may let anybody in: it has asked, and need not have been answered.
+    /// Whether a process that has just started may let anybody in. It has to have asked; it need not have got
+    /// an answer.
     pub(super) fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
@@ -107,7 +110,7 @@ impl Revocations {
         loop {
             let after = cursor.as_deref().map(|cursor| ("after", cursor));
             let page: RevocationPage = match source.get(after).await {
-                // Whoever answers now does not know the cursor: from the beginning.
+                // Whoever answers now does not know the cursor, so start from the beginning.
                 Err(error @ CallError::Status { status: StatusCode::BAD_REQUEST, .. }) => {
                     *cursor = None;
                     return Err(error.into());

@@ -1,4 +1,4 @@
-//! Verifies access tokens and remembers which it has verified.
+//! Verifies access tokens, and remembers the ones it has verified.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,17 +21,17 @@ use super::revocations::Revocations;
 use crate::config::AuthConfig;
 use crate::startup::uneven;
 
-/// Tokens remembered at most; about 400 bytes each.
+/// How many tokens are remembered at most, about 400 bytes each.
 const REMEMBERED_TOKENS: u64 = 100_000;
-/// How long a token is remembered at most, whether it is used or not.
+/// How long a token is remembered at most, in use or not.
 const REMEMBERED_FOR: Duration = Duration::from_mins(15);
-/// Clocks of the signer and of this process may differ by this much.
+/// How far the clocks of the signer and of this process may differ.
 const LEEWAY_SECONDS: u64 = 5;
 /// How often the keys are fetched again.
 const REFRESH_INTERVAL: Duration = Duration::from_mins(5);
 /// And after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// A token with an unknown key fetches the keys early, but not more often than this.
+/// A token with an unknown key makes us fetch the keys early, but no more often than this.
 const EARLY_REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Why a token was not accepted.
@@ -46,14 +46,14 @@ pub enum AuthError {
     /// Its session has ended: a log-out, a new password, a deleted account.
     #[error("the session of the access token has ended; log in again")]
     SessionEnded,
-    /// The signing keys could not be fetched, so nothing can be said about the token.
+    /// The signing keys could not be fetched, so we cannot say anything about the token.
     #[error("the signing keys are not available")]
     KeysUnavailable,
 }
 
-/// Verified tokens by their hash. Who comes in is remembered, and who was away longest is forgotten: a
-/// policy that keeps the frequent ones would, once it is full of them, forget every newcomer at once, and
-/// a crowd that arrives for the next sale would have each of its requests verified anew.
+/// Verified tokens by their hash. Newcomers are always admitted, and the token unused for longest is evicted.
+/// A policy that favours frequent tokens would, once full of them, evict every newcomer at once; a crowd that
+/// arrives for the next sale would then have every single request verified from scratch.
 type Remembered = moka::sync::Cache<[u8; 32], Arc<Claims>>;
 
 fn remembered(capacity: u64) -> Remembered {
@@ -64,7 +64,7 @@ fn remembered(capacity: u64) -> Remembered {
         .build()
 }
 
-/// Verifies access tokens; cheap to clone, all clones share keys and memory.
+/// Verifies access tokens. Cheap to clone; all clones share keys and memory.
 #[derive(Clone)]
 pub struct Verifier {
     shared: Arc<Shared>,
@@ -78,15 +78,15 @@ struct Shared {
     revocations: Revocations,
 }
 
-/// Where the keys come from, and when they were last asked for.
+/// Where the keys come from, and when we last asked for them.
 struct Source {
     keys: Published,
     last_fetch: Mutex<Option<Instant>>,
 }
 
 impl Verifier {
-    /// Verifies with the keys published at `AUTH_JWKS_URL`, and refuses the sessions that
-    /// `AUTH_REVOCATIONS_URL` tells of; run [`Self::refresh_loop`] beside it.
+    /// Verifies with the keys published at `AUTH_JWKS_URL`, and refuses the sessions listed at
+    /// `AUTH_REVOCATIONS_URL`. Run [`Self::refresh_loop`] beside it.
     pub fn from_jwks_url(config: &AuthConfig) -> anyhow::Result<Self> {
         let url = config.auth_jwks_url.clone().context("AUTH_JWKS_URL is not set")?;
         let keys = Published::at(url)?;
@@ -117,7 +117,7 @@ impl Verifier {
         Self { shared: Arc::new(shared) }
     }
 
-    /// The claims of a token that is ours, has not expired, and whose session has not ended.
+    /// The claims of a token, if it is ours, has not expired, and its session has not ended.
     pub async fn verify(&self, token: &str) -> Result<Arc<Claims>, AuthError> {
         let claims = self.verify_token(token).await?;
         if self.shared.revocations.has_ended(claims.sid) { Err(AuthError::SessionEnded) } else { Ok(claims) }
@@ -135,8 +135,8 @@ impl Verifier {
 
     async fn verify_signature(&self, token: &str) -> Result<Claims, AuthError> {
         let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
-        // Checked before a key is looked up: neither `none` nor a symmetric algorithm, which would
-        // take the public key for a secret, gets any further.
+        // We check this before looking up a key. Otherwise `none` would get further, and so would a symmetric
+        // algorithm, which would take the public key for a secret.
         if header.alg != Algorithm::EdDSA {
             return Err(AuthError::Invalid);
         }
@@ -157,7 +157,8 @@ impl Verifier {
         }
     }
 
-    /// An error while there are no keys to verify with, or nobody has been asked which sessions have ended.
+    /// An error while there are no keys to verify with, or while we have not yet asked which sessions have
+    /// ended.
     pub async fn ready(&self) -> anyhow::Result<()> {
         anyhow::ensure!(!self.shared.keys.load().is_empty(), "no signing keys have been fetched yet");
         anyhow::ensure!(self.shared.revocations.asked(), "nobody was asked yet which sessions have ended");
@@ -171,8 +172,8 @@ impl Verifier {
         keys
     }
 
-    /// Failures keep the keys at hand and are tried again, every second or so: who has no keys yet can do nothing
-    /// without them.
+    /// A failure keeps the keys we have and is retried about every second: a process that has no keys yet can
+    /// do nothing without them.
     async fn refresh_keys(&self, stop: CancellationToken) -> anyhow::Result<()> {
         let Some(source) = &self.shared.source else { return Ok(()) };
         loop {
@@ -190,8 +191,8 @@ impl Verifier {
         }
     }
 
-    /// Fetches the keys for a token whose key is not known: the signer may have a new one.
-    /// Unknown keys are free to invent, so this happens at most once per interval.
+    /// Fetches the keys for a token whose key we do not know: the signer may have a new one. Anybody can make
+    /// up unknown keys, so this happens at most once per interval.
     async fn refresh_early(&self) {
         let Some(source) = &self.shared.source else { return };
         {
@@ -200,7 +201,7 @@ impl Verifier {
                 return;
             }
             *last = Some(Instant::now());
-            // The lock is held while fetching, so that requests with the same new key wait for it.
+            // We hold the lock while fetching, so that requests with the same new key wait for it.
             if let Err(error) = self.load(source).await {
                 tracing::warn!(url = %source.keys.url, error = format!("{error:#}"), "cannot fetch the signing keys");
             }
@@ -218,7 +219,7 @@ impl Verifier {
         anyhow::ensure!(!keys.is_empty(), "the published set holds no Ed25519 key");
         let before = self.shared.keys.swap(Arc::new(keys));
         if !before.all_in(&self.shared.keys.load()) {
-            // A key was withdrawn: tokens it signed must be verified again, and fail.
+            // A key was withdrawn: the tokens it signed must be verified again, and fail.
             self.shared.verified.invalidate_all();
         }
         Ok(())

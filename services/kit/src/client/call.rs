@@ -1,4 +1,4 @@
-//! What is asked of a neighbour.
+//! What we ask of a neighbour.
 
 use http::Method;
 use serde::Serialize;
@@ -21,12 +21,12 @@ impl Call {
         Self { method, path: path.into(), body: None, headers: Vec::new(), repeatable }
     }
 
-    /// `path` is joined to the client's base and may hold a query.
+    /// `path` is joined to the client's base and may include a query.
     pub fn get(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path, true)
     }
 
-    /// Made once, unless it carries an [idempotency key](Self::idempotency_key).
+    /// Sent once, unless it carries an [idempotency key](Self::idempotency_key).
     pub fn post(path: impl Into<String>) -> Self {
         Self::new(Method::POST, path, false)
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 
-/// Characters of a refusal that its message quotes.
+/// How many characters of a refusal the message quotes.
 const QUOTED: usize = 500;
 
 /// Why a call has no result.
@@ -19,20 +19,20 @@ pub enum CallError {
         #[source]
         source: reqwest::Error,
     },
-    /// An answer that is no success.
+    /// The answer was not a success.
     #[error("{name} answered {status}: {body}")]
     Status {
         name: &'static str,
         status: StatusCode,
-        /// The beginning of what it said, for people.
+        /// The beginning of the body, for people.
         body: String,
-        /// All of it, for who knows its form.
+        /// The whole body, for callers that know its format.
         whole: Bytes,
     },
-    /// An answer that is longer than anybody wants to read; what it says is unknown.
+    /// The answer is longer than we are willing to read; what it says is unknown.
     #[error("{name} answered with more than {most} bytes")]
     TooLong { name: &'static str, most: usize },
-    /// A success whose body is not what was expected.
+    /// A success, but with an unexpected body.
     #[error("{name} answered with a body that is not understood")]
     Body {
         name: &'static str,
@@ -47,8 +47,8 @@ impl CallError {
         Self::Status { name, status, body, whole }
     }
 
-    /// Whether the neighbour may have seen anything of the call. If not, it surely had no effect: the circuit
-    /// was open, or there was no connection.
+    /// Whether the neighbour may have seen anything of the call. If not, it certainly had no effect: the
+    /// circuit was open, or there was no connection.
     pub fn may_have_arrived(&self) -> bool {
         match self {
             Self::CircuitOpen { .. } => false,
@@ -58,7 +58,7 @@ impl CallError {
         }
     }
 
-    /// Whether the neighbour, and not the call, is at fault.
+    /// Whether the neighbour is at fault, and not the call.
     pub(super) fn is_outage(&self) -> bool {
         match self {
             Self::NoAnswer { .. } => true,

@@ -1,4 +1,4 @@
-//! Where a shop's Kafka is, and how its brokers are spoken to.
+//! Where a shop's Kafka is, and how to talk to its brokers.
 
 use std::fmt;
 
@@ -65,7 +65,7 @@ impl SaslMechanism {
 }
 
 impl KafkaConfig {
-    /// A cluster that anybody may speak to, without TLS.
+    /// A cluster that anybody may talk to, without TLS.
     pub fn open(brokers: impl Into<String>, topic_prefix: impl Into<String>) -> Self {
         Self {
             kafka_brokers: brokers.into(),
@@ -89,7 +89,7 @@ impl KafkaConfig {
         kafka::Producer::new(self)
     }
 
-    /// What every client of the cluster has in common; `id` names it in the brokers' logs.
+    /// What all clients of the cluster have in common. `id` names the client in the brokers' logs.
     pub fn client(&self, id: &str) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.kafka_brokers).set("client.id", id);

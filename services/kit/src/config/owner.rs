@@ -1,16 +1,16 @@
-//! Whose database it is.
+//! Which shop owns a database.
 //!
-//! Two shops on one database would read each other's outbox, and tell the one's orders to the other's topics.
-//! So a database belongs to the first shop that reaches it, and a process of another shop waits until it is given
-//! away (docs/adr/0032):
+//! Two shops on one database would read each other's outbox, and one would publish the other's orders to its
+//! own topics. So a database belongs to the first shop that reaches it. A process of another shop waits until
+//! the owner gives it up (docs/adr/0032):
 //!
 //! ```text
 //!   a process starts ──▶ rocketmart_shop: one row ──▶ this shop: go on
 //!                                │              └───▶ another: wait, and name both
 //!                                └ no table, or no row: write this shop's
 //! ```
-//! A lock makes whoever comes at the same time wait; the row could not be there twice anyway.
-//! `DELETE FROM rocketmart_shop` gives the database away.
+//! A lock makes concurrent claims wait for each other; the table could not hold two rows anyway. `DELETE FROM
+//! rocketmart_shop` gives the database up.
 
 use anyhow::Context;
 use sqlx::{Connection as _, Executor as _, PgConnection};
@@ -23,7 +23,7 @@ const TABLE: &str = "CREATE TABLE rocketmart_shop (
     only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one)
 )";
 
-/// Makes the database this shop's if it is nobody's, and refuses it if it is another's.
+/// Claims the database for this shop if nobody owns it; fails if another shop does.
 pub(super) async fn claim(connection: &mut PgConnection, shop: &str) -> anyhow::Result<()> {
     let owner = match owner(connection).await? {
         Some(owner) => owner,
@@ -33,7 +33,7 @@ pub(super) async fn claim(connection: &mut PgConnection, shop: &str) -> anyhow::
     Ok(())
 }
 
-/// Whose it is, if anybody's.
+/// The owner, if there is one.
 async fn owner(connection: &mut PgConnection) -> sqlx::Result<Option<String>> {
     if !has_table(connection).await? {
         return Ok(None);
@@ -41,13 +41,13 @@ async fn owner(connection: &mut PgConnection) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar("SELECT id FROM rocketmart_shop").fetch_optional(connection).await
 }
 
-/// Asked first: making one that is there would be told in the log at each try.
+/// We ask first, because PostgreSQL would log a notice at each attempt to create a table that exists.
 async fn has_table(connection: &mut PgConnection) -> sqlx::Result<bool> {
     let has = "SELECT to_regclass('rocketmart_shop') IS NOT NULL";
     sqlx::query_scalar(has).fetch_one(connection).await
 }
 
-/// Writes this shop's name where there is none yet; answers whose is there.
+/// Writes this shop's name unless there is one already. Returns the name that is there.
 async fn take(connection: &mut PgConnection, shop: &str) -> sqlx::Result<String> {
     let mut transaction = connection.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;

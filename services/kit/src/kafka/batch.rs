@@ -1,4 +1,4 @@
-//! What a consumer has collected, and how far each partition is done.
+//! What a consumer has collected, and how far it is in each partition.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,13 +11,13 @@ use super::place::Place;
 use super::wire;
 use crate::config::KafkaConfig;
 
-/// Messages to be handled together.
+/// Messages that are handled together.
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) deliveries: Vec<Delivery>,
-    /// Messages that are no events of ours.
+    /// Messages that are not events of ours.
     pub(super) unreadable: Vec<Letter>,
-    /// Headers of events that are none of an event's: kept for their letters.
+    /// Headers beside those that an event has, kept for the dead letter.
     foreign: HashMap<(Place, i64), OwnedHeaders>,
     /// Where each partition goes on once this batch is handled.
     pub(super) progress: Progress,
@@ -47,7 +47,7 @@ impl Batch {
         }
     }
 
-    /// Takes out an event that cannot be handled, to be parked.
+    /// Takes out an event that cannot be handled, so that it can be parked.
     pub(super) fn take_out(
         &mut self,
         config: &KafkaConfig,
@@ -62,7 +62,7 @@ impl Batch {
         Ok(letter)
     }
 
-    /// Drops what came from partitions that now belong to another consumer, which reads it again.
+    /// Drops what came from partitions that now belong to another consumer, which will read it again.
     pub(super) fn forget(&mut self, config: &KafkaConfig, revoked: &HashSet<Place>) {
         if revoked.is_empty() {
             return;

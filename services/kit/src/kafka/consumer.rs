@@ -1,13 +1,11 @@
 //! The consumer of a component's group.
 //!
-//! One loop: collect a batch, have it handled, commit, repeat. Offsets are committed only after
-//! the handler returned, synchronously, before anything else is read; so a crash repeats work
-//! and never loses it.
+//! One loop: collect a batch, have it handled, commit, repeat. We commit offsets only after the handler has
+//! returned, synchronously, and before we read anything else. So a crash repeats work and never loses it.
 //!
-//! Rebalances reach us only while we poll. We poll while collecting and while waiting to try
-//! again, and after each poll forget what belongs to revoked partitions: their new owner starts
-//! at the committed offset and reads it again. While a handler runs nothing is polled, so its
-//! partitions stay ours.
+//! Rebalances reach us only while we poll. We poll while collecting and while waiting to retry, and after
+//! each poll we forget what belongs to revoked partitions: their new owner starts at the committed offset and
+//! reads it again. While a handler runs we do not poll, so its partitions stay ours.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -31,11 +29,11 @@ use super::recreated::Recreated;
 use crate::config::KafkaConfig;
 use crate::failpoint;
 
-/// How long to wait for a first message before looking after uncommitted offsets.
+/// How long to wait for a first message before turning to uncommitted offsets.
 const IDLE: Duration = Duration::from_secs(1);
-/// Pause after an error of the client, which otherwise might repeat without one.
+/// Pause after an error of the client, which might otherwise repeat without one.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
-/// First and longest pause before a batch is tried again.
+/// First and longest pause before we retry a batch.
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// Reads topics as a member of a component's group.
@@ -61,20 +59,20 @@ impl Consumer {
         }
     }
 
-    /// Hands over up to `max` events at once, waiting at most `linger` after the first.
+    /// Hands over up to `max` events at once, and waits at most `linger` after the first.
     pub fn batch(mut self, max: usize, linger: Duration) -> Self {
         self.max = max.max(1);
         self.linger = linger;
         self
     }
 
-    /// A check for [`crate::service::Service::ready`]: a member of the group, brokers answering.
+    /// A check for [`crate::service::Service::ready`]: we are a member of the group, and brokers answer.
     pub fn gate(&self) -> impl Fn() -> Ready<anyhow::Result<()>> + Clone + Send + Sync + use<> {
         let context = self.context.clone();
         move || ready(context.ready())
     }
 
-    /// Consumes until `stop`, through broker failures; only a misconfiguration is an error.
+    /// Consumes until `stop`, through broker failures. Only a wrong configuration is an error.
     pub async fn run(self, handler: Arc<dyn Handler>, stop: CancellationToken) -> anyhow::Result<()> {
         while !stop.is_cancelled() {
             let mut session = Session {
@@ -108,7 +106,7 @@ impl Consumer {
             .set("max.poll.interval.ms", "120000")
             .set("reconnect.backoff.max.ms", "2000")
             .set("topic.metadata.refresh.interval.ms", "10000")
-            // Read ahead, but within bounds: per partition, whichever comes first.
+            // Read ahead, but within bounds: per partition, whichever limit comes first.
             .set("queued.min.messages", "2000")
             .set("queued.max.messages.kbytes", "4096")
             .set("fetch.wait.max.ms", "100")
@@ -121,12 +119,12 @@ impl Consumer {
     }
 }
 
-/// A running consumer, as long as its topics stay the same.
+/// A running consumer, for as long as its topics stay the same.
 struct Session<'a> {
     consumer: Arc<StreamConsumer<Context>>,
     dead_letters: DeadLetters,
     settings: &'a Consumer,
-    /// Read while waiting to try an earlier batch again.
+    /// Read while waiting to retry an earlier batch.
     carried: Batch,
     /// Handled but not yet committed.
     handled: Progress,
@@ -134,7 +132,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Returns when stopped, or when a topic was made again and all of the old one is handled.
+    /// Returns when stopped, or when a topic was recreated and everything from the old one is handled.
     async fn run(&mut self, handler: &dyn Handler) -> anyhow::Result<()> {
         while !self.stop.is_cancelled() {
             let batch = self.collect().await?;
@@ -156,8 +154,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Commits for topics that were made again that nothing of them was read: what stands there may be
-    /// a position in the old one.
+    /// Commits "nothing read yet" for recreated topics: the committed offset may be a position in the old
+    /// topic.
     async fn back_to_the_beginning(&mut self) -> anyhow::Result<()> {
         let recreated = self.settings.context.recreated().take();
         let mut beginning = TopicPartitionList::new();
@@ -181,7 +179,7 @@ impl Session<'_> {
         let mut deadline = Instant::now() + if batch.is_empty() { IDLE } else { self.settings.linger };
         while batch.len() < self.settings.max {
             let consumer = Arc::clone(&self.consumer);
-            // What is there already needs no timer: under load that is nearly every message.
+            // A message that has already arrived needs no timer; under load that is nearly all of them.
             let polled = if let Some(message) = consumer.recv().now_or_never() {
                 Ok(message)
             } else {
@@ -210,7 +208,7 @@ impl Session<'_> {
         Ok(batch)
     }
 
-    /// Returns once the batch is handled, or the process stops and the batch is left for later.
+    /// Returns once the batch is handled, or when the process stops and leaves the batch for later.
     async fn handle(&mut self, mut batch: Batch, handler: &dyn Handler) -> anyhow::Result<()> {
         let component = self.settings.component.clone();
         let mut pauses = retry_pauses();
@@ -237,7 +235,7 @@ impl Session<'_> {
         }
     }
 
-    /// One go at a batch. Poison leaves the batch and the rest is handled again, at once.
+    /// One attempt at a batch. Poison leaves the batch, and the rest is handled again at once.
     async fn attempt(&self, batch: &mut Batch, handler: &dyn Handler) -> anyhow::Result<()> {
         loop {
             while let Some(letter) = batch.unreadable.last() {
@@ -277,7 +275,7 @@ impl Session<'_> {
         });
     }
 
-    /// Waits without reading on, but polls, so that the group keeps us and may take partitions.
+    /// Waits without reading on. It still polls, so that the group keeps us and may revoke partitions.
     async fn rest(&mut self, pause: Duration, batch: &mut Batch) -> anyhow::Result<()> {
         let deadline = Instant::now() + pause;
         let mut paused = self.consumer.assignment()?;
@@ -295,7 +293,7 @@ impl Session<'_> {
                 continue;
             }
             if let Some(message) = usable(message).await? {
-                // From a partition assigned just now.
+                // From a partition that was assigned to us just now.
                 self.carried.push(&self.settings.config, &message);
                 paused = self.consumer.assignment()?;
                 self.consumer.pause(&paused)?;
@@ -314,7 +312,7 @@ impl Session<'_> {
         }
     }
 
-    /// Commits what is handled. A failure is tried again after the next batch, or when idle.
+    /// Commits what is handled. After a failure we try again behind the next batch, or when idle.
     async fn commit(&mut self) -> anyhow::Result<()> {
         if self.handled.is_empty() {
             return Ok(());

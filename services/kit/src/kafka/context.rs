@@ -1,4 +1,4 @@
-//! What librdkafka tells a consumer besides messages: rebalances, errors, statistics.
+//! What librdkafka reports to a consumer besides messages: rebalances, errors, statistics.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,10 +28,10 @@ struct Shared {
 }
 
 impl Context {
-    /// Partitions taken away since the last call.
+    /// Partitions revoked since the last call.
     ///
-    /// Callbacks run while the consumer is polled, so what is returned right after a poll was
-    /// revoked before the message that the poll returned.
+    /// Callbacks run while the consumer is polled. So what this returns right after a poll was revoked before
+    /// the message that the poll returned.
     pub(super) fn take_revoked(&self) -> HashSet<Place> {
         std::mem::take(&mut *self.shared.revoked.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,5 +1,5 @@
-//! Messages that can never be handled, parked in `<group>.dead-letters` as they came, with
-//! headers that say where from and why.
+//! Messages that can never be handled. We park them in `<group>.dead-letters` as they came, with headers that
+//! say where they came from and why.
 
 use anyhow::Context;
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
@@ -24,7 +24,6 @@ pub(super) fn topic(component: &str) -> String {
     format!("{component}{SUFFIX}")
 }
 
-/// A message to be parked.
 pub(super) struct Letter {
     key: Option<Vec<u8>>,
     payload: Option<Vec<u8>>,
@@ -81,7 +80,7 @@ pub(super) struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Of a component that reads `sources`, topics with the prefix.
+    /// `component` reads `sources`, topics with the prefix.
     pub(super) fn new(config: &KafkaConfig, component: &str, sources: &[String]) -> Self {
         let letters = Self {
             config: config.clone(),
@@ -89,7 +88,7 @@ impl DeadLetters {
             topic: topic(component),
             producer: OnceCell::new(),
         };
-        // A counter that begins with its first letter has no increase that an alert could see.
+        // A counter that first appears with its first letter never increases, so an alert could not see it.
         for source in sources {
             letters.count(source, 0);
         }
@@ -102,7 +101,7 @@ impl DeadLetters {
             .increment(letters);
     }
 
-    /// Parks a letter; once this returns `Ok` it is safe to go on without the message.
+    /// Parks a letter. Once this returns `Ok`, it is safe to go on without the message.
     pub(super) async fn park(&self, letter: &Letter) -> anyhow::Result<()> {
         let producer = self.producer.get_or_try_init(|| self.connect()).await?;
         let (partition, offset) = (letter.origin.partition.to_string(), letter.offset.to_string());

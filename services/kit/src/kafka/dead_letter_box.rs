@@ -1,4 +1,4 @@
-//! Looking into a component's dead letters, and sending them back to where they came from.
+//! Lists a component's dead letters, and sends them back to where they came from.
 //!
 //! ```text
 //!   <topic> ──▶ component ──✗ cannot handle ──▶ <component>.dead-letters: letter, letter, …
@@ -7,11 +7,11 @@
 //!                                                            └ and a receipt for its letter
 //! ```
 //!
-//! Letters stay where they are until Kafka forgets them; a receipt in the same topic says that one was
-//! sent back. Message and receipt are written in one transaction by a producer of which only the newest
-//! can write, so two people who replay at once, or a replay that dies on its way, send nothing twice.
-//! Whoever asks for it gets a second replay, which the inbox of the receiver takes for a repetition if
-//! it handled the first. A message that still cannot be handled is parked again, as a new letter.
+//! Letters stay where they are until Kafka deletes them. A receipt in the same topic says that a letter was
+//! sent back. One transaction writes message and receipt, and only the newest producer can write. So two
+//! people who replay at once, or a replay that dies on the way, send nothing twice. Anyone who asks for a
+//! second replay gets it; if the receiver handled the first, its inbox skips the second as a repetition. A
+//! message that still cannot be handled is parked again, as a new letter.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -30,16 +30,16 @@ use super::trouble::Trouble;
 use crate::config::KafkaConfig;
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to listen for one event that says why no broker answers, and for how many at the most.
+/// How long to listen for one event that says why no broker answers, and for how many at most.
 const HEARING: Duration = Duration::from_millis(200);
 const MANY: usize = 20;
 const POLL: Duration = Duration::from_millis(500);
-/// How long nothing may come before reading is given up.
+/// How long reading may bring nothing before we give up.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Set on what is sent again: the letter's topic and place.
+/// Header of a message that is sent again: the letter's topic and place.
 const REPLAYED_FROM: &str = "replayed-from";
-/// Of a receipt: the place of the letter that was sent back.
+/// Header of a receipt: the place of the letter that was sent back.
 const REPLAYED: &str = "replayed";
 
 /// Where a letter lies in its topic.
@@ -69,7 +69,7 @@ impl std::str::FromStr for LetterId {
     }
 }
 
-/// A message that could not be handled, as it was parked.
+/// A message that could not be handled, as we parked it.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     pub id: LetterId,
@@ -79,7 +79,7 @@ pub struct DeadLetter {
     pub key: Option<Vec<u8>>,
     /// `None` is a tombstone.
     pub payload: Option<Vec<u8>>,
-    /// As the message came with them.
+    /// As they came with the message.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
     pub error: String,
     /// Where the message came from: topic (with the shop's prefix), partition and offset.
@@ -100,7 +100,7 @@ impl DeadLetter {
             .flat_map(|headers| headers.iter())
             .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
             .collect();
-        // Parking puts its own behind those that the message came with, whatever their names.
+        // Parking appends its own headers behind those the message came with, whatever their names.
         let mut take = |name: &str| {
             let last = headers.iter().rposition(|(key, _)| key == name);
             let value = last.and_then(|at| headers.remove(at).1);
@@ -145,7 +145,7 @@ impl DeadLetterBox {
         Self { config: config.clone(), component: component.to_owned() }
     }
 
-    /// Every one that the shop has, by name of the component.
+    /// The boxes of all components of the shop that have one, sorted by component.
     pub async fn all(config: &KafkaConfig) -> anyhow::Result<Vec<Self>> {
         let (asking, prefix) = (config.clone(), config.kafka_topic_prefix.clone());
         let topics = tokio::task::spawn_blocking(move || topics(&consumer(&asking)?)).await??;
@@ -163,16 +163,16 @@ impl DeadLetterBox {
         self.config.topic(&dead_letter::topic(&self.component))
     }
 
-    /// Every letter there is, in the order of partition and offset.
+    /// Every letter there is, ordered by partition and offset.
     pub async fn letters(&self) -> anyhow::Result<Vec<DeadLetter>> {
         let (config, topic) = (self.config.clone(), self.topic());
         tokio::task::spawn_blocking(move || read(&config, &topic)).await?
     }
 
-    /// Sends the `wanted` of all letters to where they came from, with the key and headers they came
-    /// with; answers which. All of them are on their way once this returns, or none.
+    /// Sends all `wanted` letters back to where they came from, with their original key and headers, and
+    /// returns them. Once this returns, either all of them are on their way or none.
     pub async fn replay(&self, wanted: impl Fn(&DeadLetter) -> bool) -> anyhow::Result<Vec<DeadLetter>> {
-        // From here on no earlier replay can finish: what is read next stays true.
+        // From here on no earlier replay can finish, so what we read next stays true.
         let name = format!("{}-replay", dead_letter::topic(&self.component));
         let producer = FencedProducer::take_over(&self.config, &name).await?;
         let mut letters = self.letters().await?;
@@ -229,7 +229,7 @@ fn topics(consumer: &BaseConsumer<Trouble>) -> anyhow::Result<HashMap<String, Ve
     let metadata = match consumer.fetch_metadata(None, METADATA_TIMEOUT) {
         Ok(metadata) => metadata,
         Err(error) => {
-            // Polling hears the reason.
+            // Polling delivers the reason.
             (0..MANY).find(|_| consumer.poll(HEARING).is_none());
             let why = format!("no Kafka broker answers{}", consumer.context().because());
             return Err(anyhow::Error::new(error).context(why));
@@ -241,10 +241,10 @@ fn topics(consumer: &BaseConsumer<Trouble>) -> anyhow::Result<HashMap<String, Ve
     Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), partitions(topic))).collect())
 }
 
-/// Blocks until the ends that the partitions have now are reached.
+/// Blocks until it has reached the ends that the partitions have now.
 fn read(config: &KafkaConfig, topic: &str) -> anyhow::Result<Vec<DeadLetter>> {
     let consumer = consumer(config)?;
-    // A topic that nobody made has no letters.
+    // A topic that nobody has created has no letters.
     let mut unread: HashSet<i32> = topics(&consumer)?.remove(topic).into_iter().flatten().collect();
     let mut assignment = TopicPartitionList::new();
     for partition in &unread {

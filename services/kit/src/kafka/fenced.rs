@@ -1,9 +1,9 @@
-//! A producer of which only the newest of its name can write.
+//! A producer of which only the newest with its name can write.
 //!
-//! A publisher that was replaced may wake up with a batch in its hands, and what it sends then would
-//! stand behind newer events of the same keys for good. Whoever takes over a name makes the brokers
-//! refuse everything its predecessors still send (the epoch of a transactional id), so an old event
-//! can no longer follow a new one. Each call is one transaction: readers see all of it or nothing.
+//! A publisher that was replaced may wake up with a batch in its hands. What it sent then would stand behind
+//! newer events of the same keys for good. So whoever takes over a name makes the brokers refuse everything
+//! that its predecessors still send (the epoch of a transactional id): an old event can no longer follow a
+//! new one. Each call is one transaction: readers see all of it or nothing.
 
 use std::time::Duration;
 
@@ -18,20 +18,20 @@ use crate::event::Event;
 /// How long the brokers may take to hand over the name, or to finish a transaction.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Good until the first error: what that call has written is unknown then, and taking the name over
-/// again settles it.
+/// Good until the first error. What that call has written is then unknown; taking over the name again settles
+/// it.
 pub struct FencedProducer {
     config: KafkaConfig,
     producer: Connection,
 }
 
 impl FencedProducer {
-    /// Takes `name` (without the shop's prefix) over from whoever had it.
+    /// Takes over `name` (without the shop's prefix) from whoever had it.
     pub async fn take_over(config: &KafkaConfig, name: &str) -> anyhow::Result<Self> {
         let trouble = Trouble::default();
         let producer: Connection = settings(config)
             .set("transactional.id", config.topic(name))
-            // The brokers undo a transaction that was left open after this time; a message must not
+            // The brokers abort a transaction that stays open for longer than this; a message must not
             // outlive it.
             .set("transaction.timeout.ms", "60000")
             .set("message.timeout.ms", "30000")
@@ -44,9 +44,9 @@ impl FencedProducer {
         Ok(Self { config: config.clone(), producer })
     }
 
-    /// Writes all events to `topic` (without the prefix), in their order, or none.
+    /// Writes all events to `topic` (without the prefix) in their order, or none.
     ///
-    /// After an error they may or may not have been written; take the name over and send them again.
+    /// After an error they may or may not be written. Take over the name and send them again.
     pub async fn send_all(&self, topic: &str, events: &[Event]) -> anyhow::Result<()> {
         let topic = self.config.topic(topic);
         self.send_records(Record::of_events(&topic, events)?).await

@@ -1,4 +1,4 @@
-//! What a consumer hands over, and what it is told in return.
+//! What a consumer hands over, and how the handler answers.
 
 use async_trait::async_trait;
 
@@ -14,11 +14,11 @@ pub struct Delivery {
     pub event: Event,
 }
 
-/// Takes batches of events.
+/// Handles batches of events.
 ///
-/// A batch may hold events of several topics and partitions; those of one partition are in order.
-/// It may hold events seen before: offsets are committed after `handle` returned `Ok`, and a crash
-/// in between repeats the batch.
+/// A batch may hold events of several topics and partitions; those of one partition are in order. It may also
+/// hold events that came before: we commit offsets after `handle` has returned `Ok`, and a crash in between
+/// repeats the batch.
 #[async_trait]
 pub trait Handler: Send + Sync {
     async fn handle(&self, batch: &[Delivery]) -> Result<(), HandleError>;
@@ -27,15 +27,15 @@ pub trait Handler: Send + Sync {
 /// Why a batch was not handled. Either way the handler must have undone all of it.
 #[derive(Debug, thiserror::Error)]
 pub enum HandleError {
-    /// Something needed is away: the whole batch comes again after a pause.
+    /// Something it needs is down: the whole batch comes again after a pause.
     #[error("the batch could not be handled now: {0:#}")]
     Retry(anyhow::Error),
-    /// The event at `index` can never be handled: it is parked, the others come again.
+    /// The event at `index` can never be handled: we park it, and the others come again.
     #[error("event {index} of the batch cannot be handled: {error:#}")]
     Poison { index: usize, error: anyhow::Error },
 }
 
-/// Failures without a verdict, such as a lost database connection, are worth another try.
+/// A failure that does not say which, such as a lost database connection, is worth another try.
 impl From<sqlx::Error> for HandleError {
     fn from(error: sqlx::Error) -> Self {
         Self::Retry(error.into())

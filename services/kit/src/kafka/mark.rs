@@ -1,9 +1,9 @@
-//! A mark on a topic that is lost with it.
+//! A mark on a topic that disappears with it.
 //!
-//! Who keeps a compacted topic complete has to notice that its log is gone, even if that happened while
-//! nobody looked. A note in a database would outlive the log. What a group has committed does not: brokers
-//! forget it with the topic, and a cluster that comes back empty has never known it. They forget it after
-//! `offsets.retention.minutes` too (a week, by default), so a mark has to be made anew now and then.
+//! Whoever keeps a compacted topic complete has to notice that its log is gone, even if it went while nobody
+//! looked. A note in a database would outlive the log. A committed offset does not: brokers forget it along
+//! with the topic, and a cluster that comes back empty never knew it. They also forget it after
+//! `offsets.retention.minutes` (a week, by default), so the mark has to be renewed now and then.
 
 use std::sync::Arc;
 
@@ -22,13 +22,13 @@ pub struct TopicMark {
 }
 
 impl TopicMark {
-    /// The mark `name` on `topic` (both without the prefix). It connects in the background.
+    /// The mark `name` on `topic` (both without the prefix). Connects in the background.
     pub fn new(config: &KafkaConfig, name: &str, topic: &str) -> anyhow::Result<Self> {
         let consumer = onlooker(config, name, name)?;
         Ok(Self { consumer: Arc::new(consumer), topic: config.topic(topic) })
     }
 
-    /// Whether a partition of the topic is without the mark; false while there is no such topic.
+    /// Whether a partition of the topic lacks the mark; false while there is no such topic.
     pub async fn is_missing(&self) -> anyhow::Result<bool> {
         let this = self.clone();
         tokio::task::spawn_blocking(move || this.look()).await?

@@ -1,6 +1,6 @@
-//! A partition of a topic: what progress is counted by, and what a rebalance takes away.
+//! A partition of a topic: the unit in which progress is counted, and in which a rebalance revokes.
 
-/// A partition of a topic, by its full name.
+/// The topic's full name and the partition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     pub(super) topic: String,

@@ -1,9 +1,9 @@
 //! Sends events and waits until the brokers have them.
 //!
-//! Within one [`Producer`] events of a key keep their order: the producer is idempotent, and
-//! librdkafka never gives up on a message by itself (which would let a later one overtake it).
-//! Giving up is done here, for all at once: the producer is replaced by a new one, and the caller
-//! repeats. A receiver may then see events again, but never a later one first.
+//! Within one [`Producer`] the events of a key keep their order: the producer is idempotent, and librdkafka
+//! never gives up on a single message (a later one would overtake it). We give up here, on all of them at
+//! once: a new producer replaces the old one, and the caller repeats. A receiver may then see events again,
+//! but never a later one first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +28,7 @@ pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause while the local queue is full.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(10);
 
-/// An idempotent producer that waits for all in-sync replicas; clones share one connection.
+/// An idempotent producer that waits for all in-sync replicas. Clones share one connection.
 #[derive(Clone)]
 pub struct Producer {
     shared: Arc<Shared>,
@@ -41,7 +41,7 @@ struct Shared {
     trouble: Trouble,
 }
 
-/// One connection; what it is told is kept.
+/// A connection that remembers what the brokers reported.
 pub(super) type Connection = FutureProducer<Trouble>;
 
 /// What goes into one record.
@@ -54,7 +54,7 @@ pub(super) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// The records of events, in their order; `topic` is the full name.
+    /// The records of `events`, in order. `topic` is the full name.
     pub(super) fn of_events(topic: &'a str, events: &'a [Event]) -> anyhow::Result<Vec<Self>> {
         let record = |event: &'a Event| {
             Ok(Self {
@@ -82,16 +82,16 @@ impl Producer {
         })
     }
 
-    /// Changes whenever what was acknowledged may be gone: a topic was made again, or could have been
-    /// unnoticed. It takes some seconds to be noticed.
+    /// Changes whenever acknowledged messages may be gone: a topic was recreated, or could have been without
+    /// us noticing. We notice after some seconds.
     pub fn epoch(&self) -> u64 {
         self.shared.replaced.load(Ordering::Acquire) + self.shared.trouble.recreated().times()
     }
 
     /// Sends to `topic` (without the prefix) and waits for every acknowledgement.
     ///
-    /// An error names the first failure; some events may have been written, so the caller
-    /// repeats them all, in the same order.
+    /// An error names the first failure. Some events may have been written, so the caller repeats them all,
+    /// in the same order.
     pub async fn send_all(&self, topic: &str, events: &[Event]) -> anyhow::Result<()> {
         let topic = self.shared.config.topic(topic);
         self.send_records(Record::of_events(&topic, events)?).await
@@ -113,8 +113,8 @@ impl Producer {
         sent
     }
 
-    /// Puts a new producer in the place of `failed`, whose queue may hold what the caller will
-    /// send again, or which a fatal error has stopped for good.
+    /// Replaces `failed` with a new producer. The queue of `failed` may hold what the caller will send again,
+    /// or a fatal error has stopped it for good.
     fn replace(&self, failed: &Arc<Connection>) -> anyhow::Result<()> {
         let fresh = Arc::new(connect(&self.shared.config, &self.shared.trouble)?);
         let before = self.shared.current.compare_and_swap(failed, fresh);
@@ -137,7 +137,7 @@ fn connect(config: &KafkaConfig, trouble: &Trouble) -> anyhow::Result<Connection
     settings(config).create_with_context(trouble.clone()).context("cannot create a Kafka producer")
 }
 
-/// What every producer of ours has in common.
+/// What all our producers have in common.
 pub(super) fn settings(config: &KafkaConfig) -> ClientConfig {
     let mut settings = config.client("rocketmart");
     Recreated::listen(&mut settings);
@@ -146,14 +146,14 @@ pub(super) fn settings(config: &KafkaConfig) -> ClientConfig {
         .set("acks", "all")
         .set("linger.ms", "2")
         .set("compression.type", "lz4")
-        // Java's default, so that other tools place keys as we do.
+        // Java's default, so that other tools assign keys to the same partitions as we do.
         .set("partitioner", "murmur2_random")
         // Never give up on single messages, see the top of this file.
         .set("message.timeout.ms", "0")
         .set("queue.buffering.max.messages", "50000")
         .set("queue.buffering.max.kbytes", "65536")
         .set("reconnect.backoff.max.ms", "2000")
-        // A topic that was made again is noticed by then, see `Producer::epoch`.
+        // By then we notice that a topic was recreated, see `Producer::epoch`.
         .set("topic.metadata.refresh.interval.ms", "3000");
     settings
 }
@@ -175,7 +175,7 @@ pub(super) async fn send(producer: &Connection, records: Vec<Record<'_>>) -> any
     Ok(())
 }
 
-/// Puts a record into the local queue, waiting while it is full.
+/// Puts a record into the local queue, and waits while the queue is full.
 async fn enqueue(
     producer: &Connection,
     record: Record<'_>,

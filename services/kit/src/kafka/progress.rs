@@ -1,11 +1,11 @@
-//! How far a component's group has come, asked without being a member of it.
+//! How far a component's group has come, seen from outside the group.
 //!
 //! ```text
 //!   end of the log − what the group has committed ──▶ 0: it has everything
 //!            └──▶ more, and as at the last look: read what is there ──▶ nothing but markers: it has everything
 //! ```
-//! A transaction ends with a marker, which takes an offset as a message does and is handed to no consumer: no group
-//! ever commits past the last one. `dead-letters replay` writes in a transaction.
+//! A transaction ends with a marker. It takes an offset like a message, but no consumer ever gets it, so no
+//! group ever commits past the last one. `dead-letters replay` writes in a transaction.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,12 +22,12 @@ use crate::config::KafkaConfig;
 /// Longest wait for one answer of a broker.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A look at what a group has committed of some topics.
+/// Tells what a group has committed of some topics.
 #[derive(Clone)]
 pub struct GroupProgress {
     consumer: Arc<BaseConsumer>,
     topics: Vec<String>,
-    /// What was left at the last look; locked while a log is read.
+    /// What was left at the last look. Locked while a log is being read.
     left: Arc<Mutex<HashSet<Left>>>,
 }
 
@@ -40,12 +40,12 @@ struct Left {
     end: i64,
 }
 
-/// The end of each partition of the topics at some moment.
+/// Where each partition of the topics ended at some moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ends(BTreeMap<(String, i32), i64>);
 
 impl GroupProgress {
-    /// The group of `component`, reading `topics` (without the prefix). It connects in the background.
+    /// The group of `component`, which reads `topics` (without the prefix). Connects in the background.
     pub fn new(config: &KafkaConfig, component: &str, topics: &[&str]) -> anyhow::Result<Self> {
         let consumer = onlooker(config, &format!("{component}-progress"), component)?;
         let topics = topics.iter().map(|topic| config.topic(topic)).collect();
@@ -93,7 +93,7 @@ impl GroupProgress {
                 .consumer
                 .fetch_watermarks(element.topic(), element.partition(), TIMEOUT)
                 .context("cannot read the beginning of a log")?;
-            // A group that has never committed has everything still before it.
+            // A group that has never committed still has everything to read.
             let at = match element.offset() {
                 Offset::Offset(offset) => offset.max(start),
                 _ => start,
@@ -107,7 +107,7 @@ impl GroupProgress {
         let mut before = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let mut behind = 0;
         for left in &left {
-            // What moves is mostly messages, and is not read again for that.
+            // What moves is mostly messages, so we do not read it again for that.
             if !before.contains(left) || !self.only_markers(left)? {
                 behind += left.end - left.from;
             }
@@ -116,7 +116,7 @@ impl GroupProgress {
         Ok(behind)
     }
 
-    /// Whether the log has no message there; `false` as well when that cannot be told for sure.
+    /// Whether the log has no message there; also `false` when we cannot tell for sure.
     fn only_markers(&self, left: &Left) -> anyhow::Result<bool> {
         let mut place = TopicPartitionList::new();
         place.add_partition_offset(&left.topic, left.partition, Offset::Offset(left.from))?;
@@ -131,14 +131,14 @@ impl GroupProgress {
     }
 }
 
-/// A client that asks about the group of `component` and is no member of it.
+/// A client that asks about the group of `component` without joining it.
 pub(super) fn onlooker(config: &KafkaConfig, id: &str, component: &str) -> anyhow::Result<BaseConsumer> {
     config
         .client(id)
         .set("group.id", config.group(component))
         .set("enable.auto.commit", "false")
-        // The end of a partition is told, and is the end of the log: with a transaction open, what is behind its
-        // beginning counts too.
+        // The end of a partition is reported, and it is the end of the log: while a transaction is open, what
+        // follows its beginning counts too.
         .set("enable.partition.eof", "true")
         .set("isolation.level", "read_uncommitted")
         .set("auto.offset.reset", "earliest")
@@ -147,7 +147,7 @@ pub(super) fn onlooker(config: &KafkaConfig, id: &str, component: &str) -> anyho
         .context("cannot create a Kafka client")
 }
 
-/// The partitions of a topic; none while there is no such topic.
+/// The partitions of a topic, or none while there is no such topic.
 pub(super) fn partitions(consumer: &BaseConsumer, name: &str) -> anyhow::Result<Vec<i32>> {
     let metadata = consumer.fetch_metadata(Some(name), TIMEOUT).context("no Kafka broker answers")?;
     let topic = metadata.topics().first().context("no metadata of the topic")?;

@@ -1,6 +1,6 @@
 //! Reads a whole topic, then follows it: for state that is rebuilt from a compacted topic.
 //!
-//! No group and no offsets: every process reads every partition from its beginning.
+//! There is no group and there are no offsets: every process reads every partition from the beginning.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,15 +23,14 @@ use crate::config::KafkaConfig;
 const BATCH: usize = 1000;
 const LINGER: Duration = Duration::from_millis(50);
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pause before asking again for a topic that is not there, or handling a batch again.
+/// Pause before we look again for a missing topic, or handle a batch again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Hands every event of `topic` to `handler` from the beginning, calls `caught_up` once when it
-/// has handled all that was there, and goes on until `stop`; from the beginning again when the topic
-/// was deleted and made again.
+/// Hands every event of `topic` to `handler` from the beginning, calls `caught_up` once when it has handled
+/// all that was there, and goes on until `stop`. It starts over when the topic was deleted and recreated.
 ///
-/// The topic is waited for. Poison is logged and skipped: each process reads it again on each
-/// start, so parking it would only multiply it.
+/// It waits for the topic. It logs and skips poison: each process reads it again on each start, so parking it
+/// would only multiply it.
 pub async fn read_all_then_follow(
     config: &KafkaConfig,
     component: &str,
@@ -72,7 +71,7 @@ impl Reader {
         let mut settings = config.client(component);
         Recreated::listen(&mut settings);
         let consumer = settings
-            // Required by librdkafka; no group is joined.
+            // Required by librdkafka; we join no group.
             .set("group.id", format!("{}-reader", config.group(component)))
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
@@ -86,7 +85,7 @@ impl Reader {
         Ok(Self { config: config.clone(), topic: config.topic(topic), consumer: Arc::new(consumer), trouble })
     }
 
-    /// Takes every partition from its beginning; `None` when stopped before the topic was there.
+    /// Takes every partition from its beginning. `None` when stopped before the topic was there.
     async fn assign(&self, stop: &CancellationToken) -> anyhow::Result<Option<Vec<i32>>> {
         loop {
             match self.partitions().await {
@@ -110,7 +109,7 @@ impl Reader {
         }
     }
 
-    /// Polls, so that what librdkafka tells beside its answers is heard; there are no messages yet.
+    /// Polls, so that we hear what librdkafka reports besides its answers. There are no messages yet.
     async fn listen(&self, time: Duration) {
         let until = Instant::now() + time;
         while timeout_at(until, self.consumer.recv()).await.is_ok() {}
@@ -125,7 +124,8 @@ impl Reader {
         Ok(partitions.map(rdkafka::metadata::MetadataPartition::id).collect())
     }
 
-    /// Messages that are there, up to a batch; removes from `behind` the partitions whose end it saw.
+    /// Collects the messages that are there, up to a batch. Removes from `behind` the partitions whose end it
+    /// saw.
     async fn collect(&self, behind: &mut HashSet<i32>, stop: &CancellationToken) -> anyhow::Result<Batch> {
         let mut batch = Batch::default();
         let deadline = Instant::now() + LINGER;

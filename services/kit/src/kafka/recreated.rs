@@ -1,10 +1,10 @@
-//! A topic that was deleted and made again is another topic under an old name.
+//! A topic that was deleted and recreated is another topic under an old name.
 //!
-//! librdkafka goes on as if it were the old one. It takes the new leader epoch, which starts at 0 again,
-//! for stale metadata, and then waits for ever (confluentinc/librdkafka#4898); and where it does read, it
-//! reads from the old position, past what is before it. Both end with a new client, so a client has to
-//! know. That a topic's id has changed librdkafka tells in its debugging output and nowhere else; this
-//! listens there. `tests/it/recreated.rs` notices should a version say it in other words.
+//! librdkafka goes on as if it were the old one. It takes the new leader epoch, which starts at 0 again, for
+//! stale metadata, and then waits forever (confluentinc/librdkafka#4898). Where it does read, it reads from
+//! the old position and skips what comes before. A new client cures both, so a client has to know. librdkafka
+//! says that a topic's id has changed in its debugging output and nowhere else, so we listen there. Should a
+//! version say it in other words, `tests/it/recreated.rs` notices.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
-/// What librdkafka writes for an id it does not know yet: sixteen zero bytes in Base64.
+/// What librdkafka writes for an id that it does not know yet: sixteen zero bytes in Base64.
 const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 
-/// The topics of a client that were made again since it was asked last; clones share them.
+/// A client's topics that were recreated since the last call. Clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Recreated {
     topics: Arc<Mutex<HashSet<String>>>,
@@ -24,15 +24,15 @@ pub(super) struct Recreated {
 }
 
 impl Recreated {
-    /// Has librdkafka say what [`Recreated::hear`] listens for: some lines at each refresh of metadata.
+    /// Makes librdkafka log what [`Recreated::hear`] listens for: some lines at each refresh of metadata.
     pub(super) fn listen(settings: &mut ClientConfig) {
         settings.set("debug", "metadata").set_log_level(RDKafkaLogLevel::Debug);
     }
 
-    /// Takes a line of librdkafka's log. Those it was asked for here are not logged again.
+    /// Takes a line of librdkafka's log. The lines that we asked for here are not logged again.
     ///
-    /// Lines are handed over while the client is polled, in their order among the messages: a change of
-    /// id before the first message of the new topic.
+    /// Lines arrive while the client is polled, in their order among the messages: a change of id comes
+    /// before the first message of the new topic.
     pub(super) fn hear(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         match level {
             RDKafkaLogLevel::Debug => {
@@ -52,12 +52,12 @@ impl Recreated {
         !self.topics().is_empty()
     }
 
-    /// How often it has happened.
+    /// How often a topic was recreated.
     pub(super) fn times(&self) -> u64 {
         self.times.load(Ordering::Acquire)
     }
 
-    /// Their full names; forgets them.
+    /// Returns their full names, and forgets them.
     pub(super) fn take(&self) -> HashSet<String> {
         std::mem::take(&mut *self.topics())
     }

@@ -1,8 +1,8 @@
-//! Moves a component's group back, so that it reads again what it has read.
+//! Moves a component's group back, so that it reads again what it has read before.
 //!
-//! After its database was restored from a backup a service lacks what came since, and Kafka still has it. What
-//! the backup has as well is found in the inbox. A group is never moved forward, and not while it has members:
-//! they would go on from where they are.
+//! After its database was restored from a backup, a service lacks what came since, and Kafka still has it.
+//! The inbox recognizes what the backup has as well. A group is never moved forward. Nor is it moved while it
+//! has members, for they would go on from where they are.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use crate::config::KafkaConfig;
 /// Longest wait for one answer of a broker.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where a group goes on reading a partition.
+/// Where a group resumes in a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewound {
     pub topic: String,
     pub partition: i32,
-    /// What it would have read next; `None`: it has read nothing.
+    /// What it would have read next. `None`: it has read nothing.
     pub from: Option<i64>,
     pub to: i64,
     /// Where the log ends now.
@@ -30,7 +30,7 @@ pub struct Rewound {
 }
 
 /// Moves the group of `component` back in `topics` (without the prefix): to the first message written at `to`
-/// or later, or to the beginning of what Kafka has. Topics that do not exist are passed over.
+/// or later, or to the oldest that Kafka has. Topics that do not exist are skipped.
 pub async fn rewind(
     config: &KafkaConfig,
     component: &str,
@@ -92,7 +92,7 @@ fn plan(
             asked.add_partition_offset(topic, partition, Offset::Offset(ms))?;
             let found =
                 consumer.offsets_for_times(asked, TIMEOUT).context("cannot look for a time in a log")?;
-            // Nothing is as new as that.
+            // There is no message as new as that.
             offset(&found, topic, partition).unwrap_or(end)
         }
     };

@@ -1,5 +1,5 @@
-//! Whether brokers answer, and creating topics where nobody else does (tests, development,
-//! dead letters).
+//! Checks whether brokers answer, and creates topics where nobody else does (tests, development, dead
+//! letters).
 
 use std::time::Duration;
 
@@ -13,16 +13,15 @@ use crate::config::KafkaConfig;
 
 const METADATA_TIMEOUT: Duration = Duration::from_millis(1500);
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Not as long as ids stay in an inbox: what was handled is known as such while it can be replayed.
+/// Shorter than the inbox keeps ids: as long as a letter can be replayed, the inbox knows what was handled.
 const DEAD_LETTERS_KEPT: Duration = Duration::from_hours(14 * 24);
 
-/// A topic to be created.
 #[derive(Clone, Copy, Debug)]
 pub struct TopicSpec<'a> {
     /// Without the shop's prefix.
     pub name: &'a str,
     pub partitions: i32,
-    /// Keep the last event of every key for ever.
+    /// Keep the last event of every key forever.
     pub compacted: bool,
 }
 

@@ -1,8 +1,8 @@
 //! Why brokers do not answer.
 //!
-//! Towards us librdkafka's requests only time out; that a password is wrong, a certificate is not
-//! trusted or nobody listens it tells beside them, in events. The last such event is kept here, so
-//! that an error can name it.
+//! To us, librdkafka's requests only time out. It reports the reason (a wrong password, an untrusted
+//! certificate, nobody listening) separately, in events. We keep the last such event here, so that an error
+//! can name it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::recreated::Recreated;
 
-/// What a client was last told; clones share it.
+/// What was last reported to a client. Clones share it.
 #[derive(Clone, Default)]
 pub(super) struct Trouble {
     last: Arc<Mutex<Option<String>>>,
@@ -21,7 +21,7 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    /// The reason as the end of a sentence: `: …`, or nothing when none is known.
+    /// The reason as the end of a sentence: `: …`, or nothing when we know none.
     pub(super) fn because(&self) -> String {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
@@ -31,11 +31,11 @@ impl Trouble {
         &self.recreated
     }
 
-    /// Remembers an event and reports it.
+    /// Remembers an event and logs it.
     pub(super) fn note(&self, error: &KafkaError, reason: &str) {
         metrics::counter!("kafka_client_errors_total").increment(1);
         tracing::warn!(%error, reason, "Kafka client");
-        // It follows from what was told of each broker.
+        // This one only follows from what was reported for each broker.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
             // The rest are times and counts.
             let why = reason.split(" (after ").next().unwrap_or(reason).to_owned();
@@ -50,7 +50,7 @@ impl ClientContext for Trouble {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // Who asked to hear of the end of a log hears of it among the messages: it is no trouble.
+        // We asked to be told where a log ends, and it comes among the messages: that is no trouble.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
             self.note(&error, reason);
         }

@@ -11,7 +11,7 @@ use crate::trace::TRACEPARENT;
 
 const SPEC_VERSION: &str = "1.0";
 
-/// The headers an event has of its own.
+/// The headers that make up an event.
 const OF_EVENTS: [&str; 7] =
     ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "content-type", TRACEPARENT];
 
@@ -35,14 +35,14 @@ pub(super) fn headers(event: &Event) -> anyhow::Result<OwnedHeaders> {
     })
 }
 
-/// What a message has for headers besides those of an event, if anything.
+/// A message's headers beside those of an event, if there are any.
 pub(super) fn foreign_headers(message: &impl Message<Headers = BorrowedHeaders>) -> Option<OwnedHeaders> {
     let mut foreign = message.headers()?.iter().filter(|header| !OF_EVENTS.contains(&header.key)).peekable();
     foreign.peek()?;
     Some(foreign.fold(OwnedHeaders::new(), OwnedHeaders::insert))
 }
 
-/// The event a message holds; an error names the header that is missing or wrong.
+/// Reads the event from a message. An error names the header that is missing or wrong.
 pub(super) fn event(message: &impl Message<Headers = BorrowedHeaders>) -> anyhow::Result<Event> {
     let headers = message.headers().context("the message has no headers")?;
     let optional = |name: &str| {

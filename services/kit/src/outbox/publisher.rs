@@ -1,16 +1,17 @@
-//! Moves the outbox to Kafka, and keeps what was sent until its readers have it.
+//! Moves the outbox to Kafka, and keeps what it has sent until the readers have it.
 //!
 //! ```text
 //!   look: from the cursor on, and into the gaps ──▶ send ──▶ kept ──▶ its readers have committed it ──▶ deleted
 //!     ▲                                                       │
 //!     └── from the beginning ◀── Kafka may have lost something, or another process publishes now
 //! ```
-//! What brokers have acknowledged they may still lose: a topic is deleted, a cluster comes back empty. Then
-//! what nobody had read exists here only, and is sent again, behind what readers have of it already.
+//! Brokers may still lose what they have acknowledged: somebody deletes a topic, or a cluster comes back
+//! empty. What nobody had read then exists only here. It is sent again, behind what the readers already have.
 //!
-//! Positions are taken before their transactions commit, so a lower one may appear after a higher one was
-//! sent. What is missing below the cursor is a gap; most are filled within milliseconds, and one whose
-//! transaction was rolled back never is. A row that appears in a gap that was given up is noticed by counting.
+//! A row gets its position before its transaction commits, so a lower position may appear after a higher one
+//! was sent. A position missing below the cursor is a gap. Most gaps fill within milliseconds; one whose
+//! transaction was rolled back never does. We give up on a gap after a while, and notice a row that appears
+//! in it even later by counting.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -29,12 +30,12 @@ use crate::event::Event;
 use crate::kafka::{Ends, GroupProgress, Producer};
 use crate::retention;
 
-/// Events sent at once, those in gaps not counted.
+/// Events sent at once, not counting those in gaps.
 const BATCH: i64 = 1000;
-/// Pause between looks at an empty outbox. `NOTIFY` would be quicker by a few milliseconds, but it
-/// takes a lock of the whole server at every commit.
+/// Pause between looks at an empty outbox. `NOTIFY` would be quicker by a few milliseconds, but it takes a
+/// server-wide lock at every commit.
 const IDLE: Duration = Duration::from_millis(50);
-/// Pause before asking again whether the present publisher has gone.
+/// Pause before we check again whether the present publisher has gone.
 const STANDBY: Duration = Duration::from_secs(1);
 /// Pause after a failure of the database or of Kafka.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
@@ -42,15 +43,15 @@ const ERROR_PAUSE: Duration = Duration::from_secs(1);
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 /// How often old ids and answers are deleted.
 const FORGET_INTERVAL: Duration = Duration::from_hours(1);
-/// How long a transaction may take from its first event to its commit before counting has to find it.
+/// How long a transaction may take from its first event to its commit before only counting will find it.
 const GAP_PATIENCE: Duration = Duration::from_secs(10);
-/// As many missing positions are looked for, at most.
+/// How many missing positions we look for at most.
 const GAPS: usize = 10_000;
-/// How long what was sent is kept at least: by then a [`Producer`] has noticed that its topic was made again.
+/// How long we keep sent events at least: by then a [`Producer`] has noticed that its topic was recreated.
 const SURE: Duration = Duration::from_secs(10);
-/// How long it is kept for a reader that does not come.
+/// How long we keep them for a reader that does not come.
 const LONGEST: Duration = Duration::from_hours(1);
-/// How often it is looked whether it has been read.
+/// How often we check whether they have been read.
 const READ_INTERVAL: Duration = Duration::from_secs(1);
 /// Advisory lock of the publisher; per database.
 const PUBLISHER_LOCK: i64 = 0x726d_6f75_7462_6f78;
@@ -64,13 +65,14 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// The components that work off `topic` (without the prefix).
+    /// The components that handle `topic` (without the prefix).
     pub fn of(config: &KafkaConfig, topic: &'static str) -> Self {
         let components: Vec<_> = Component::consumers_of(topic).map(Component::as_str).collect();
         Self::new(config, topic, &components)
     }
 
-    /// Those of `topic` (without the prefix), by the names of their consumer groups.
+    /// The given components as readers of `topic` (without the prefix), by the names of their consumer
+    /// groups.
     pub fn new(config: &KafkaConfig, topic: &'static str, components: &[&'static str]) -> Self {
         Self { config: config.clone(), topic, components: components.to_vec() }
     }
@@ -81,9 +83,9 @@ impl Readers {
     }
 }
 
-/// Publishes the outbox of `pool` until `stop`; of all processes that call it one works at a time.
+/// Publishes the outbox of `pool` until `stop`. Of all the processes that call it, one works at a time.
 ///
-/// Failures of the database and of Kafka are logged and outlasted.
+/// It logs failures of the database and of Kafka, and outlasts them.
 pub async fn publish_loop(
     pool: PgPool,
     producer: Producer,
@@ -122,8 +124,8 @@ async fn publish_as_leader(
     if !leader {
         return Ok(());
     }
-    // The lock belongs to the session, so the session must end with it: the connection leaves the
-    // pool for good, and is closed however this function ends.
+    // The lock belongs to the session, so the session must end with it: the connection leaves the pool for
+    // good, and closes however this function ends.
     let mut publisher = Publisher::begin(connection.detach(), producer, readers.groups()?);
     while !stop.is_cancelled() {
         if publisher.work().await? == 0 {
@@ -137,20 +139,20 @@ async fn publish_as_leader(
     Ok(())
 }
 
-/// The publisher of an outbox, from the beginning of the table on.
+/// Publishes an outbox from the beginning of the table.
 struct Publisher<'a> {
     connection: PgConnection,
     producer: &'a Producer,
     groups: Vec<GroupProgress>,
-    /// The producer's, when this began.
+    /// The producer's epoch when this publisher began.
     epoch: u64,
-    /// Every row before it was sent, or is in a gap; 0 before the first one.
+    /// Every row before it was sent or is in a gap; 0 before the first row.
     cursor: i64,
-    /// Positions before the cursor at which there was no row, and since when.
+    /// Positions before the cursor that had no row, and since when.
     gaps: BTreeMap<i64, Instant>,
-    /// What was sent and not deleted yet, in batches.
+    /// Sent and not yet deleted, in batches.
     sent: VecDeque<Vec<i64>>,
-    /// `outbox_sent.before`, as last written.
+    /// `outbox_sent.before`, as we last wrote it.
     noted: Option<i64>,
     checkpoint: Option<Checkpoint>,
     forgot: Option<Instant>,
@@ -158,7 +160,7 @@ struct Publisher<'a> {
     looked: Instant,
 }
 
-/// Where the readers have to come for the first batches to be deleted.
+/// How far the readers must come before the first batches may be deleted.
 struct Checkpoint {
     batches: usize,
     at: Instant,
@@ -184,7 +186,7 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Whatever is due; how many events were sent.
+    /// Does whatever is due, and returns how many events it sent.
     async fn work(&mut self) -> anyhow::Result<usize> {
         if self.forgot.is_none_or(|at| at.elapsed() >= FORGET_INTERVAL) {
             retention::forget(&mut self.connection).await?;
@@ -202,7 +204,7 @@ impl<'a> Publisher<'a> {
         self.publish().await
     }
 
-    /// Sends the next events; how many there were.
+    /// Sends the next events, and returns how many.
     async fn publish(&mut self) -> anyhow::Result<usize> {
         let rows = self.next_rows().await?;
         let mut positions = Vec::with_capacity(rows.len());
@@ -243,7 +245,7 @@ impl<'a> Publisher<'a> {
         Ok(rows)
     }
 
-    /// Takes the gaps between these positions, and the ends of gaps, into account.
+    /// Updates cursor and gaps for these positions.
     fn move_on(&mut self, positions: &[i64]) {
         let now = Instant::now();
         self.gaps.retain(|_, since| now.duration_since(*since) < GAP_PATIENCE);
@@ -260,7 +262,7 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Every row before it was sent.
+    /// Every row before this position was sent.
     fn sent_before(&self) -> i64 {
         self.gaps.first_key_value().map_or(self.cursor, |(gap, _)| *gap)
     }
@@ -277,7 +279,7 @@ impl<'a> Publisher<'a> {
         Ok(())
     }
 
-    /// Measures how much is to be sent, and finds rows that appeared where nobody looks any more.
+    /// Counts what is left to send, and finds rows that appeared where we no longer look.
     async fn count(&mut self) -> anyhow::Result<()> {
         let before = self.sent_before();
         let (sent, unsent): (i64, i64) = sqlx::query_as(
@@ -298,7 +300,7 @@ impl<'a> Publisher<'a> {
     async fn forget_read(&mut self) -> anyhow::Result<()> {
         let Some(checkpoint) = &self.checkpoint else {
             if !self.sent.is_empty() {
-                // Without an answer there is none yet.
+                // Without an answer there is no checkpoint yet.
                 self.checkpoint = self.checkpoint().await.inspect_err(not_told).ok();
             }
             return Ok(());

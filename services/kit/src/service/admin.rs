@@ -29,7 +29,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// `needed`: nothing can be done without it, so the process is not ready while it is missing.
+    /// `needed`: the process can do nothing without it, so it is not ready while it is missing.
     pub(super) fn new<F, Fut>(name: &'static str, needed: bool, check: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -59,12 +59,12 @@ struct Missing {
 struct ReadinessReport {
     ready: bool,
     missing: Vec<Missing>,
-    /// What is away as well, and without which a part of the work goes on.
+    /// What else is down, but only part of the work needs it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     degraded: Vec<Missing>,
 }
 
-/// What the process waits for while it starts, then its gates, and whether it is on its way out.
+/// What the process waits for while it starts, then its gates, and whether it is shutting down.
 #[derive(Clone, Default)]
 pub(super) struct Readiness {
     shared: Arc<Shared>,
@@ -78,14 +78,14 @@ struct Shared {
 }
 
 impl Readiness {
-    /// Where what is waited for at the start is noted.
+    /// Where to note what the process waits for at the start.
     pub(super) fn waiting(&self) -> &Waiting {
         &self.shared.waiting
     }
 
     /// The process has started; from now on the gates count.
     pub(super) fn started(&self, gates: Vec<Gate>) {
-        // Said once.
+        // Only the first call counts.
         let _ = self.shared.gates.set(gates);
     }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) struct Timely {
     body: Body,
     limit: Duration,
-    /// Since it was waited for the first time: most bodies come with their head.
+    /// Starts when we first wait for the body: most bodies come with their head.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 

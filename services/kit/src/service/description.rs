@@ -1,8 +1,8 @@
-//! A service's OpenAPI description as it is served: what handlers say, and what the frame around them
-//! adds to every operation.
+//! A service's OpenAPI description as we serve it: what the handlers say, and what the frame around them adds
+//! to every operation.
 //!
-//! A handler describes its own answers. What any request may meet (a query that breaks a rule, a body
-//! that is too large, a service that is overloaded) is said here, once, as the `default` answer.
+//! A handler describes its own answers. What any request may run into (a query that breaks a rule, a body
+//! that is too large, a service that is overloaded) is described here, once, as the `default` answer.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,8 @@ use crate::problem::{PROBLEM_JSON, Problem};
 
 const JSON: &str = "application/json";
 
-/// The description to serve: with the access token that `security(("bearer" = []))` refers to, and
-/// with problems wherever a request can be refused.
+/// The description to serve: with the access token that `security(("bearer" = []))` refers to, and with
+/// problems wherever we may refuse a request.
 pub fn published(mut description: OpenApi) -> OpenApi {
     let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
     for operation in description.paths.paths.values_mut().flat_map(operations) {
@@ -38,13 +38,12 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
         .filter_map(Option::as_mut)
 }
 
-/// Problems are `application/problem+json` whatever the handler called them, and anything may be
-/// refused.
+/// Problems are `application/problem+json` whatever the handler called them, and we may refuse anything.
 fn refuse_with_problems(operation: &mut Operation) {
     let problem = || Content::new(Some(Ref::from_schema_name("Problem")));
     for (status, response) in &mut operation.responses.responses {
         let RefOr::T(Response { content, description, .. }) = response else { continue };
-        // OpenAPI wants one of every answer, and most say what their status says.
+        // OpenAPI requires a description for every answer, and most just say what their status says.
         if description.is_empty() {
             reason(status).clone_into(description);
         }
@@ -61,7 +60,7 @@ fn refuse_with_problems(operation: &mut Operation) {
     });
 }
 
-/// What HTTP calls a status.
+/// HTTP's name for a status.
 fn reason(status: &str) -> &'static str {
     let known = status.parse().ok().and_then(|status: StatusCode| status.canonical_reason());
     known.unwrap_or("Answered")
@@ -82,8 +81,8 @@ fn describe_problems(components: &mut Components) {
     components.schemas.extend(needed);
 }
 
-/// A body that refuses unknown fields may be a part of a larger answer, whose other fields are not
-/// unknown: there its schema is repeated without the refusal.
+/// A body that refuses unknown fields may be part of a larger answer, whose other fields are not unknown.
+/// There we repeat its schema without the refusal.
 fn open_what_is_extended(components: &mut Components) {
     let closed: BTreeMap<String, Schema> = components
         .schemas

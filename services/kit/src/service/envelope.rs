@@ -1,5 +1,5 @@
-//! What any request must be, whatever it asks for: HTTP as RFC 9110 and 9112 have it, with one value for each header
-//! of which two would be read differently by different readers.
+//! What every request must satisfy, whatever it asks for: HTTP as RFC 9110 and 9112 define it, and only one
+//! value for each header of which different readers might pick different values.
 
 use axum::extract::Request;
 use http::header::{self, HeaderName};
@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, Version};
 use crate::extract::IdempotencyKey;
 use crate::problem::{Problem, Result};
 
-/// Headers that say one thing. What comes twice is refused: a proxy may have read the other one.
+/// Headers that say one thing. We refuse one that comes twice: a proxy may have read the other value.
 const SINGLE: [HeaderName; 4] = [
     header::HOST,
     header::AUTHORIZATION,
@@ -17,7 +17,7 @@ const SINGLE: [HeaderName; 4] = [
     HeaderName::from_static(IdempotencyKey::HEADER),
 ];
 
-/// 400 or 415 for a request that is not to be read further.
+/// 400 or 415 for a request that we do not read any further.
 pub(super) fn check(request: &Request) -> Result<()> {
     let headers = request.headers();
     if let Some(repeated) = SINGLE.iter().find(|name| is_repeated(headers, name)) {
@@ -32,7 +32,7 @@ fn is_repeated(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().nth(1).is_some()
 }
 
-/// RFC 9112, section 3.2. HTTP/1.0 knows no `Host`.
+/// RFC 9112, section 3.2. HTTP/1.0 has no `Host`.
 fn host(request: &Request) -> Result<()> {
     let refused = |code, title| Err(Problem::new(StatusCode::BAD_REQUEST, code, title));
     match request.headers().get(header::HOST) {
@@ -44,7 +44,7 @@ fn host(request: &Request) -> Result<()> {
     }
 }
 
-/// Bodies are read as they are: one that is compressed would be taken for something else.
+/// We read bodies as they are, so we would misread one that is compressed.
 fn content_encoding(headers: &HeaderMap) -> Result<()> {
     let identity = |value: &str| value.trim().is_empty() || value.trim().eq_ignore_ascii_case("identity");
     let plain = headers

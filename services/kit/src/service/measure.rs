@@ -1,7 +1,7 @@
 //! How long requests take, by method, route and class of status.
 //!
-//! Looking a histogram up by its labels would build the labels for every request; each thread
-//! keeps those it has used.
+//! Looking up a histogram by its labels would build the labels for every request, so each thread keeps the
+//! histograms it has used.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -45,7 +45,7 @@ fn class(status: StatusCode) -> &'static str {
     }
 }
 
-/// Methods can be invented too.
+/// Callers can make up methods, too.
 fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -1,9 +1,9 @@
-//! What every request passes on its way in and every answer on its way out.
+//! What every request passes on its way in, and every answer on its way out.
 //!
-//! One middleware instead of a tower of them: each layer would box its future again, and the
-//! order service answers tens of thousands of requests a second on two cores. In order:
-//! request id and trace → what any request must be → time-outs → panic guard → handler → metrics →
-//! problem form → security headers.
+//! It is one middleware instead of a tower of them: each layer would box its future again, and the order
+//! service answers tens of thousands of requests a second on two cores. In order: request id and trace → what
+//! every request must satisfy → time-outs → panic guard → handler → metrics → problem form → security
+//! headers.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -27,13 +27,13 @@ use crate::request_limits::RequestLimits;
 use crate::telemetry;
 use crate::trace::{self, TRACEPARENT, TraceContext};
 
-/// Bodies larger than this are refused, bytes.
+/// Larger bodies are refused, bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
-/// How much of a refused body is read all the same, bytes, and for how long. A client that is still
+/// How much of a refused body we read all the same, in bytes, and for how long. A client that is still
 /// sending when its connection closes loses the answer with it.
 const REFUSED_BODY_LIMIT: usize = 16 * 1024 * 1024;
 const REFUSED_BODY_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longest request id accepted from a caller, bytes.
+/// Longest request id that we accept from a caller, in bytes.
 const REQUEST_ID_LIMIT: usize = 128;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -45,7 +45,7 @@ pub(super) struct Limits {
     pub request: Duration,
     /// From its head to the end of its body.
     pub body: Duration,
-    /// Of one member and of one address.
+    /// Per member and per address.
     pub rates: Option<RequestLimits>,
 }
 
@@ -57,8 +57,8 @@ pub(super) fn wrap(router: Router, limits: Limits) -> Router {
         .layer(from_fn_with_state(limits, frame))
 }
 
-/// Pages for people, of which nobody waits for an answer: framed by nobody, and what is not there is
-/// answered as everywhere.
+/// Pages for people, without time-outs and limits. Nothing may frame them, and what is not there gets the
+/// same answer as anywhere else.
 pub(super) fn wrap_pages(pages: Router) -> Router {
     pages.layer(from_fn(page))
 }
@@ -113,7 +113,7 @@ async fn frame(State(limits): State<Limits>, mut request: Request, next: Next) -
 }
 
 impl Limits {
-    /// Counts the request where it came from, and gives it what its member is counted with.
+    /// Counts the request by its address, and attaches what its member is counted with.
     fn admit(&self, request: &mut Request) -> Result<()> {
         if let Some(rates) = &self.rates {
             rates.admit(request.headers())?;
@@ -150,7 +150,7 @@ async fn refuse_body(request: Request) -> Response {
     StatusCode::PAYLOAD_TOO_LARGE.into_response()
 }
 
-/// The handler's answer, or one in its place when it panics or takes too long.
+/// The handler's answer, or another in its place if the handler panics or takes too long.
 async fn guarded(limit: Duration, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limit, AssertUnwindSafe(next.run(request)).catch_unwind()).await {
         Ok(Ok(response)) => response,
@@ -175,7 +175,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     };
     headers.get(REQUEST_ID).filter(acceptable).cloned().unwrap_or_else(|| {
         let mut buffer = Uuid::encode_buffer();
-        // Of the thread's own generator: the system's would cost a system call.
+        // From the thread's own generator: the system's would cost a system call.
         let id = Uuid::from_u128(rand::random()).simple().encode_lower(&mut buffer);
         // Hexadecimal digits are always a valid header value.
         HeaderValue::from_str(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
@@ -190,8 +190,7 @@ fn trace_context(headers: &HeaderMap) -> TraceContext {
         .map_or_else(TraceContext::root, TraceContext::child)
 }
 
-/// Errors that axum or a handler answered without a problem body get one; headers such as `Allow`
-/// stay.
+/// Gives a problem body to errors that axum or a handler answered without one. Headers such as `Allow` stay.
 fn as_problem(response: Response) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();

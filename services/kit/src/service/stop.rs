@@ -1,4 +1,4 @@
-//! When a process stops, and waiting for what it is still doing.
+//! When a process stops, and how it waits for what it is still doing.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(super) fn on_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// The first error of a task; pending while all are well, also when all have ended well.
+/// A task's first error. Pending while all are well, even if all have ended well.
 pub(super) async fn first_failure(tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
     while let Some(ended) = tasks.join_next().await {
         ended.context("a task panicked")??;
@@ -31,7 +31,7 @@ pub(super) async fn first_failure(tasks: &mut JoinSet<anyhow::Result<()>>) -> an
     std::future::pending().await
 }
 
-/// Waits until all have ended; an error names what did not in time.
+/// Waits until all have ended. An error names those that did not end in time.
 pub(super) async fn all_ended(
     tasks: &mut JoinSet<anyhow::Result<()>>,
     limit: Duration,

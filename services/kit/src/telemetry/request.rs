@@ -1,8 +1,8 @@
 //! Which request a log line belongs to.
 //!
-//! A `tracing` span would be written down for every request, and nearly no request logs anything. So
-//! the middleware only notes the request for its task, and the few lines that are logged look it up:
-//! they read as if there were a span `request`.
+//! A `tracing` span would be recorded for every request, and nearly no request logs anything. So the
+//! middleware only notes the request for its task, and the few lines that are logged look it up: they read as
+//! if there were a span `request`.
 
 use std::fmt::{self, Write as _};
 
@@ -20,7 +20,7 @@ tokio::task_local! {
     static CURRENT: Request;
 }
 
-/// What is said about a request.
+/// What we log about a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) id: HeaderValue,
@@ -63,7 +63,7 @@ impl<'a> From<&'a Request> for Span<'a> {
     }
 }
 
-/// Lines of `F`, with the request they belong to.
+/// Formats lines like `F`, and adds the request they belong to.
 pub(super) struct InRequest<F> {
     pub(super) lines: F,
     pub(super) json: bool,

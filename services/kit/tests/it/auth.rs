@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::support::auth_config;
 
-/// The member service's part: a key that signs.
+/// The member service's part: a signing key.
 pub(crate) struct Signer {
     id: String,
     key: EncodingKey,
@@ -154,7 +154,7 @@ async fn a_remembered_token_is_not_verified_again_and_still_expires() {
     // Expires within the leeway after about four seconds.
     let token = signer.sign(&with(claims(&[]), "exp", json!(now() - 1)));
     let first = verifier.verify(&token).await.unwrap();
-    // What a verification makes is new each time.
+    // A verification returns a new allocation each time; the same one means that the token was remembered.
     assert!(Arc::ptr_eq(&first, &verifier.verify(&token).await.unwrap()));
 
     tokio::time::sleep(Duration::from_secs(6)).await;

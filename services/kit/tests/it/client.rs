@@ -83,7 +83,7 @@ async fn a_post_without_a_key_is_not_repeated_after_a_time_out_either() {
     let (neighbour, client) = Neighbour::start_for(0, limits).await;
     let error = client.send(Call::post("slow")).await.unwrap_err();
     assert!(matches!(error, CallError::NoAnswer { .. }) && error.may_have_arrived(), "{error}");
-    // Longer than all the pauses between repetitions.
+    // Longer than all the pauses between retries.
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(neighbour.calls(), 1);
 }

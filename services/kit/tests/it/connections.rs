@@ -1,4 +1,4 @@
-//! H4: how long and how many connections may be, seen from their other end.
+//! H4: how long connections may last and how many there may be, seen from the other end.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use crate::service::{Running, service};
 use crate::support::any_port;
 
-/// Before anybody is sent away in vain, and after everybody should have gone.
+/// A limit that a test waits for, and one that it never reaches.
 const SHORT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_mins(5);
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LIMITS: ConnectionLimits =
     ConnectionLimits { at_most: 64, head: LONG, body: LONG, write: LONG, idle: LONG };
 
-/// More than the buffers of two ends of a connection hold.
+/// More than the buffers at both ends of a connection hold.
 const LARGE: usize = 64 * 1024 * 1024;
 
 #[utoipa::path(get, path = "/large", responses((status = 200)))]
@@ -43,7 +43,7 @@ impl Other {
         self.0.write_all(bytes.as_bytes()).await.unwrap();
     }
 
-    /// The first line of an answer of ours, which comes in one piece.
+    /// The first line of our answer, which comes in one piece.
     async fn answer(&mut self) -> String {
         let mut bytes = vec![0; 16 * 1024];
         let read = tokio::time::timeout(PATIENCE, self.0.read(&mut bytes)).await.expect("an answer").unwrap();
@@ -59,7 +59,7 @@ impl Other {
     async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         let read = tokio::time::timeout(PATIENCE, self.0.read_to_end(&mut rest));
-        // Closed while something was on its way, it ends with an error.
+        // A connection that closes while something is on its way ends with an error.
         let _ = read.await.expect("the connection is closed");
         rest
     }
@@ -142,12 +142,12 @@ async fn there_are_so_many_connections_and_idle_ones_go_first_h4() {
     for connection in [&mut idle, &mut other] {
         assert_eq!(connection.ask("/trace").await, "HTTP/1.1 200 OK");
     }
-    // A third one gets a place at once, and the two that said nothing for a while have to connect again.
+    // A third one gets a place at once, and the two that have been silent for a while have to connect again.
     let mut third = Other::connect(port).await;
     assert_eq!(third.ask("/trace").await, "HTTP/1.1 200 OK");
     assert!(idle.rest().await.is_empty());
     assert!(other.rest().await.is_empty());
-    // Two who never say anything are in the way until their time is over.
+    // Two that never say anything are in the way until their time is over.
     let _silent = [Other::connect(port).await, Other::connect(port).await];
     let mut late = Other::connect(port).await;
     assert_eq!(late.ask("/trace").await, "HTTP/1.1 200 OK");

@@ -139,7 +139,7 @@ async fn a_batch_is_tried_again_until_it_is_handled() {
     }));
     let consumer = Running::start(&shop, &recorder);
     eventually("the batch is handled", async || !recorder.numbers().is_empty()).await;
-    // Reading goes on after the pauses.
+    // Reading resumes after the pauses.
     shop.producer().unwrap().send_all("facts", &events("a", 5..8)).await.unwrap();
     eventually("later events are handled", async || recorder.numbers().len() >= 8).await;
     consumer.stop().await;
@@ -213,7 +213,7 @@ async fn a_consumer_that_cannot_handle_gives_partitions_to_one_that_can() {
         all.len() == 40
     })
     .await;
-    // The first forgot what it had read from partitions that were taken from it.
+    // The first forgot what it had read from the partitions that it lost.
     let both: HashSet<_> = stuck.numbers().into_iter().collect();
     assert!(recorder.numbers().iter().all(|n| !both.contains(n)), "handled by both");
     first.stop().await;

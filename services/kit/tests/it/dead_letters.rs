@@ -12,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::support::{create_topic, database, event, events, eventually, raw_messages, send_raw, shop};
 
-/// Counts each event once, by way of the inbox, and cannot handle a three until that is mended.
+/// Counts each event once, by way of the inbox. It cannot handle a three until that is fixed.
 struct Counter {
     pool: PgPool,
     mended: AtomicBool,
@@ -92,7 +92,7 @@ async fn a_letter_that_is_replayed_once_the_cause_is_mended_is_handled_once_and_
     assert!(kept.replayed_at.is_some(), "the letter stays, with its receipt");
     assert!(letters.replay(waiting).await.unwrap().is_empty(), "it does not wait any more");
 
-    // Who insists sends it again, and the inbox takes it for a repetition.
+    // You can still insist: the letter is sent again, and the inbox skips it as a repetition.
     assert_eq!(letters.replay(|_| true).await.unwrap().len(), 1);
     shop.producer().unwrap().send_all("facts", &[event("a", 9)]).await.unwrap();
     eventually("what came behind it is counted", async || counter.counted().await.contains(&9)).await;
@@ -137,7 +137,7 @@ async fn of_many_who_replay_at_once_nobody_sends_what_another_has_sent() {
     until_there_are(20, &letters).await;
     drop(consumer);
 
-    // Whoever was overtaken by another is told so.
+    // A replay that another one has overtaken is told so.
     let replays = (0..4).map(|_| letters.replay(|letter| letter.replayed_at.is_none()));
     let replays = futures::future::join_all(replays).await;
     assert!(replays.iter().any(Result::is_ok), "{replays:?}");

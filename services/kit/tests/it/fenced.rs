@@ -1,4 +1,4 @@
-//! Of several publishers with one name only the newest is heard.
+//! Of several publishers with one name, only the newest is heard.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ async fn a_publisher_that_was_replaced_cannot_write_old_events_behind_new_ones()
     create_topic(&shop, "products", 1).await;
     let first = FencedProducer::take_over(&shop, "publisher").await.unwrap();
     first.send_all("products", &[event("mug", 1)]).await.unwrap();
-    // The first falls asleep with the second event in its hands; another takes over.
+    // The first falls asleep with the second event in its hands, and another one takes over.
     let second = FencedProducer::take_over(&shop, "publisher").await.unwrap();
     second.send_all("products", &[event("mug", 2), event("mug", 3)]).await.unwrap();
     first.send_all("products", &[event("mug", 2)]).await.unwrap_err();

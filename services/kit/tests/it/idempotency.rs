@@ -25,7 +25,7 @@ impl Caller {
         Self { pool, owner: Uuid::now_v7(), pause: Duration::ZERO }
     }
 
-    /// One whose requests are long enough to be met by others.
+    /// One whose requests take long enough for others to meet them.
     async fn slow() -> Self {
         Self { pause: Duration::from_secs(3), ..Self::new().await }
     }

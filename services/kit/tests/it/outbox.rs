@@ -15,7 +15,7 @@ use crate::support::{
     Raw, Recorder, create_topic, database, event, events, eventually, raw_messages, raw_until, shop, shop_on,
 };
 
-/// Events to be sent.
+/// Events still to be sent.
 async fn depth(pool: &PgPool) -> i64 {
     let unsent = "SELECT count(*) FROM outbox WHERE position >= (SELECT before FROM outbox_sent)";
     sqlx::query_scalar(unsent).fetch_one(pool).await.unwrap()
@@ -26,7 +26,7 @@ async fn rows(pool: &PgPool) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(pool).await.unwrap()
 }
 
-/// A publisher that runs until it is stopped, of what `readers` read.
+/// A publisher for these `readers` that runs until it is stopped.
 fn publish(
     shop: &KafkaConfig,
     pool: &PgPool,
@@ -92,7 +92,7 @@ async fn of_two_publishers_one_works_and_the_other_takes_over() {
     let start = || publish(&shop, &pool, &[]);
     let first = start();
     put_committed(&pool, "orders", &events("a", 0..200)).await;
-    // It is the first that works: of two that start together either may.
+    // This makes sure that the first one works: of two that start together, either may.
     eventually("the first works", async || depth(&pool).await == 0).await;
     let second = start();
     put_committed(&pool, "orders", &events("a", 200..300)).await;
@@ -105,7 +105,7 @@ async fn of_two_publishers_one_works_and_the_other_takes_over() {
     second.1.await.unwrap().unwrap();
     put_committed(&pool, "orders", &events("a", 600..601)).await;
     let (stop, task) = start();
-    // Each begins with what nobody may have read, and none while another one sends.
+    // Each begins with what may still be unread, and sends nothing while another one does.
     let each = [0..300, 0..600, 0..601].map(Vec::from_iter).concat();
     assert_eq!(numbers(&raw_messages(&shop, "orders", each.len()).await), each);
     stop.cancel();
@@ -138,7 +138,7 @@ async fn events_survive_the_loss_of_the_broker_and_first_come_in_order() {
     stop.cancel();
     task.await.unwrap().unwrap();
 
-    // It begins anew after a failure, so some come more than once.
+    // The publisher starts over after a failure, so some events come more than once.
     let (mut seen, mut first_seen) = (HashSet::new(), Vec::new());
     raw_until(&shop, "orders", |messages| {
         if let Some(message) = messages.last() {
@@ -161,7 +161,7 @@ async fn what_brokers_lose_before_it_was_read_is_sent_again() {
     put_committed(&pool, "orders", &events("a", 0..20)).await;
     let (stop, task) = publish(&shop, &pool, &["worker"]);
     eventually("all is sent", async || depth(&pool).await == 0).await;
-    // Longer than what was read would be kept.
+    // Longer than we keep what was read.
     tokio::time::sleep(Duration::from_secs(13)).await;
     assert_eq!(rows(&pool).await, 20, "nobody has read it");
 
@@ -193,7 +193,7 @@ async fn an_event_that_becomes_visible_after_later_ones_is_sent_too() {
     assert_eq!(numbers(&raw_messages(&shop, "orders", 3).await), [0, 3, 1]);
     assert!(depth(&pool).await > 0, "one may be under way");
 
-    // Longer than anybody looks for it: it is found by counting.
+    // Longer than we look for it, so only counting finds it.
     tokio::time::sleep(Duration::from_secs(12)).await;
     late.commit().await.unwrap();
     let all = raw_until(&shop, "orders", |messages| numbers(messages).contains(&2)).await;
@@ -275,7 +275,7 @@ async fn ids_and_answers_beyond_their_time_are_forgotten() {
         .await
         .unwrap()
     };
-    // Today and the days before it, up to the day that is a moment too old.
+    // Today and the days before it, up to the day that is just too old.
     eventually("the old ones are gone", async || left().await == (30, 7)).await;
     stop.cancel();
     task.await.unwrap().unwrap();

@@ -14,10 +14,10 @@ use tokio::time::timeout;
 
 use crate::support::{database, eventually};
 
-/// Longer than it takes to reach a database that may be used.
+/// Longer than it takes to reach a database that we may use.
 const REFUSED: Duration = Duration::from_secs(3);
 
-/// As a process of this shop reaches the database.
+/// How a process of this shop reaches the database.
 fn of_shop(database: &PgPool, shop: Option<&str>) -> DatabaseConfig {
     let database_url = database.connect_options().to_url_lossy().into();
     DatabaseConfig { database_url, database_max_connections: 2, shop_id: shop.map(str::to_owned) }
@@ -31,7 +31,7 @@ async fn is_let_in(config: &DatabaseConfig) -> bool {
 async fn k11_a_database_belongs_to_the_first_shop_and_one_without_a_name_claims_nothing() {
     let database = database().await;
     assert!(is_let_in(&of_shop(&database, None)).await);
-    // As a shop of the version before has left it: without a claim.
+    // As a shop of the previous version has left it: without a claim.
     for shop in ["mart/first", "mart/first"] {
         assert!(is_let_in(&of_shop(&database, Some(shop))).await, "{shop}");
     }

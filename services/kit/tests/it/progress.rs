@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{Recorder, create_topic, event, events, eventually, shop};
 
-/// Looks several times: what stands still from one look to the next is read.
+/// Looks several times: what stays the same from one look to the next is read.
 async fn at_rest(progress: &GroupProgress) -> i64 {
     let ends = progress.ends().await.unwrap();
     let mut behind = 0;
@@ -21,7 +21,7 @@ async fn at_rest(progress: &GroupProgress) -> i64 {
     behind
 }
 
-/// Lets a worker read until it has so many.
+/// Lets a worker read until it has `count` messages.
 async fn read(shop: &KafkaConfig, count: usize) {
     let (worker, stop) = (Arc::new(Recorder::willing()), CancellationToken::new());
     let handler: Arc<dyn Handler> = worker.clone();
@@ -55,8 +55,8 @@ async fn what_is_left_of_transactions_is_nothing_to_wait_for_and_a_message_is() 
     assert_eq!(at_rest(&progress).await, 0);
 }
 
-/// A consumer that reads what is committed sees nothing behind the beginning of an open transaction: that there are
-/// messages must be seen all the same.
+/// A consumer that reads only committed messages sees nothing behind the beginning of an open transaction. We
+/// must still notice that there are messages.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_behind_an_open_transaction_are_waited_for() {
     let shop = shop().await;

@@ -84,7 +84,7 @@ async fn k22_who_follows_a_topic_warns_of_nothing_while_all_is_well() {
     let lines = log.clone();
     let subscriber =
         tracing_subscriber::fmt().with_max_level(Level::WARN).with_writer(move || lines.clone()).finish();
-    // Of this thread, on which the reader runs too.
+    // For this thread, on which the reader runs too.
     let _logging = tracing::subscriber::set_default(subscriber);
     let (recorder, stop) = (Arc::new(Recorder::willing()), CancellationToken::new());
     let task = tokio::spawn({

@@ -1,4 +1,4 @@
-//! A topic that is deleted and made again, which librdkafka by itself does not survive.
+//! A topic that is deleted and recreated, which librdkafka does not survive by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::support::{Recorder, create_topic, events, eventually, shop, shop_on};
 
 type Willing = Recorder<fn(&[Delivery]) -> Option<HandleError>>;
 
-/// Both ways of reading, of the topic `facts`.
+/// Both ways of reading the topic `facts`.
 struct Readers {
     worker: Arc<Willing>,
     follower: Arc<Willing>,
@@ -36,7 +36,7 @@ impl Readers {
         Self { worker, follower, stop, tasks: [consuming, following] }
     }
 
-    /// Waits until both have been given all of `numbers`.
+    /// Waits until both have received all of `numbers`.
     async fn have(&self, numbers: std::ops::Range<u32>) {
         for (who, recorder) in [("the worker", &self.worker), ("the follower", &self.follower)] {
             eventually(&format!("{who} has {numbers:?}"), async || {
@@ -77,7 +77,7 @@ async fn brokers_that_come_back_empty_after_they_were_restarted_are_read_from_on
     let readers = Readers::start(&shop);
     readers.have(0..10).await;
 
-    // The leader epoch of each partition grows, and the readers get to know it.
+    // The leader epoch of each partition grows, and the readers learn about it.
     tokio::task::block_in_place(|| kafka.restart().unwrap());
     send(&shop, 10..20).await;
     readers.have(10..20).await;

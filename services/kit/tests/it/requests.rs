@@ -1,4 +1,4 @@
-//! What any request must be and how many there may be, and what every answer says to browsers.
+//! What every request must satisfy, how many there may be, and what every answer tells browsers.
 
 use axum::extract::FromRef;
 use rocketmart_kit::auth::{Member, Role, Verifier};
@@ -13,7 +13,7 @@ use crate::auth::{Signer, claims, verifier};
 use crate::service::{Running, service};
 use crate::support::any_port;
 
-/// The whole answer to a request as it is, on a connection of its own.
+/// Sends a request as it is, on a connection of its own, and returns the whole answer.
 async fn raw(address: std::net::SocketAddr, request: &str) -> String {
     let mut connection = TcpStream::connect(address).await.unwrap();
     connection.write_all(request.as_bytes()).await.unwrap();
@@ -74,7 +74,7 @@ async fn one_address_cannot_send_more_than_its_part_h9() {
     assert_eq!(refused[0].headers()["retry-after"], "1");
     assert_eq!(refused[0].headers()["content-type"], "application/problem+json");
     assert_eq!(from("192.0.2.2").await.status(), 200);
-    // Whoever comes without a proxy is not known by an address.
+    // Without a proxy in between, we do not know a caller by its address.
     let direct = http.get(format!("http://{}/trace", running.bound.api)).send().await.unwrap();
     assert_eq!(direct.status(), 200);
     running.stop().await.unwrap();
@@ -111,7 +111,7 @@ async fn one_member_cannot_send_more_than_their_part_nor_use_up_another_s_h9() {
         request.send().await.unwrap().status().as_u16()
     };
     let (ada, grace) = (claims(&[Role::Buyer]), claims(&[Role::Buyer]));
-    // Somebody else's signature under Grace's name counts for nobody.
+    // A token in Grace's name with somebody else's signature counts for nobody.
     let forged = Signer::new("one").sign(&grace);
     for _ in 0..60 {
         assert_eq!(by(&forged).await, 401);

@@ -31,7 +31,7 @@ struct After {
 }
 
 impl Published {
-    /// A cursor says how much was read; one beyond the end is nobody's.
+    /// A cursor says how much was read. One beyond the end is not one of ours.
     fn page(&self, after: Option<String>) -> Result<axum::Json<RevocationPage>, StatusCode> {
         if self.away.load(Ordering::SeqCst) {
             return Err(StatusCode::SERVICE_UNAVAILABLE);
@@ -70,7 +70,7 @@ impl Published {
     }
 }
 
-/// A token, and the session it is of.
+/// A token and its session.
 fn token(signer: &Signer) -> (String, Uuid) {
     let claims = claims(&[]);
     let session = claims["sid"].as_str().unwrap().parse().unwrap();

@@ -1,4 +1,4 @@
-//! Kafka as in production: over TLS, with a log-in.
+//! Kafka as in production: over TLS, with a login.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,5 +1,5 @@
-//! What several of these tests need: a shop of their own on the shared servers, a handler that
-//! remembers, and waiting for something to become true.
+//! What several of these tests need: a shop of their own on the shared servers, a handler that remembers, and
+//! a way to wait until something becomes true.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -62,7 +62,7 @@ pub(crate) fn events(key: &str, numbers: std::ops::Range<u32>) -> Vec<Event> {
     numbers.map(|n| event(key, n)).collect()
 }
 
-/// Remembers what it was given; `refuse` may turn a batch down first.
+/// Remembers what it received; `refuse` may turn a batch down first.
 pub(crate) struct Recorder<F> {
     handled: Mutex<Vec<Delivery>>,
     refuse: F,
@@ -130,7 +130,7 @@ pub(crate) async fn raw_messages(shop: &KafkaConfig, topic: &str, count: usize) 
     raw_until(shop, topic, |messages| messages.len() >= count).await
 }
 
-/// The first messages of a topic that are `enough`, read without the kit.
+/// The first messages of a topic, until they are `enough`, read without the kit.
 pub(crate) async fn raw_until(
     shop: &KafkaConfig,
     topic: &str,
@@ -164,7 +164,7 @@ pub(crate) async fn raw_until(
     messages
 }
 
-/// Writes a message that is no event of ours.
+/// Writes a message that is not one of our events.
 pub(crate) async fn send_raw(shop: &KafkaConfig, topic: &str, key: &str, payload: &str) {
     let producer: FutureProducer =
         ClientConfig::new().set("bootstrap.servers", &shop.kafka_brokers).create().unwrap();

@@ -1,13 +1,13 @@
-//! The lanes of `rocketmart-stock`, the same file, on [shuttle]'s locks, atomics and tasks: shuttle decides at
-//! each of them who goes on, so that a test sees interleavings that two cores show once in a year, and can
-//! repeat the one that was wrong.
+//! The lanes of `rocketmart-stock`, from the same file, on [shuttle]'s locks, atomics and tasks. At each of
+//! them shuttle decides who goes on. So a test sees interleavings that two cores show once a year, and can
+//! repeat the one that went wrong.
 //!
 //! ```text
 //!   callers ──┐                  ┌── one lane: gathers, calls, closes when idle
 //!             ├── lane.rs ───────┤
 //!   a clock ──┘                  └── calls that take turns, fail, or take long
 //! ```
-//! Channels are tokio's own and count as one step each; [`sync`] has the rest.
+//! Channels are tokio's own, and each counts as one step; [`sync`] has the rest.
 
 mod error {
     pub(crate) use rocketmart_stock::StockError;

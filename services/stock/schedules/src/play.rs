@@ -1,4 +1,4 @@
-//! One schedule of callers, calls, failures and a queue that closes, and what has to be true of it.
+//! One schedule of callers, calls, failures and a closing queue, and what has to be true of it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,18 +14,18 @@ use crate::sync::{below, give_way};
 
 const SALE: SaleId = SaleId(Uuid::nil());
 const CALLERS: u32 = 4;
-/// Calls of one queue under way at a time.
+/// How many calls of one queue may be under way at a time.
 const CALLS: usize = 2;
 
-/// A job and what its caller was told.
+/// A job, and what its caller got back.
 type Told = (u32, Result<u32, StockError>);
 
-/// What was asked of Redis, were there one.
+/// What Redis would have been asked.
 #[derive(Default)]
 struct Asked {
     /// Jobs in the order in which they were called.
     jobs: Vec<u32>,
-    /// Those of calls that failed.
+    /// The jobs of calls that failed.
     failed: Vec<u32>,
     under_way: usize,
 }
@@ -33,9 +33,9 @@ struct Asked {
 /// Runs under shuttle, which picks the schedule and every number.
 ///
 /// # Panics
-/// When a promise of the lanes does not hold. Shuttle itself panics if somebody waits for ever.
+/// When a promise of the lanes does not hold. Shuttle itself panics if somebody waits forever.
 pub fn play() {
-    // Of the record nobody is to be held up: its lock is no step of the schedule.
+    // The record must not hold anybody up, so its lock is not a step of the schedule.
     let asked: Arc<Mutex<Asked>> = Arc::default();
     let lanes = Arc::new(lanes(&asked));
     let callers: Vec<JoinHandle<[Told; 2]>> =

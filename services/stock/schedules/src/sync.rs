@@ -1,4 +1,4 @@
-//! What `services/stock/src/sync.rs` is to the real lanes, in the hands of the schedule: also what the time is.
+//! What `services/stock/src/sync.rs` is to the real lanes, but controlled by the schedule, time included.
 
 use std::future::Future;
 use std::time::Duration;
@@ -10,13 +10,13 @@ pub(crate) use shuttle::future::spawn;
 pub(crate) use shuttle::sync::atomic::AtomicUsize;
 pub(crate) use shuttle::sync::{Mutex, MutexGuard};
 
-/// Longest that an idle queue is waited for, in turns of others.
+/// Longest wait for an idle queue, in turns of others.
 const LONGEST: u32 = 16;
 
 #[derive(Debug)]
 pub(crate) struct Elapsed;
 
-/// Time passes while others have a few turns.
+/// Time passes while others take a few turns.
 pub(crate) async fn timeout<F: Future>(_: Duration, work: F) -> Result<F::Output, Elapsed> {
     tokio::select! {
         biased;
@@ -25,7 +25,7 @@ pub(crate) async fn timeout<F: Future>(_: Duration, work: F) -> Result<F::Output
     }
 }
 
-/// A moment from which on anything between nothing and far too long passes.
+/// A moment after which anything between no time and far too much of it has passed.
 pub(crate) struct Instant;
 
 impl Instant {

@@ -11,7 +11,7 @@ const SALE: SaleId = SaleId(Uuid::nil());
 const CROWD: usize = 20;
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// Lanes whose calls wait for a permit of `gate` and answer each job with its batch's number.
+/// Lanes whose calls wait for a permit from `gate` and answer each job with the number of its batch.
 fn gated(max_batch: usize, max_waiting: usize) -> (Arc<Lanes<u32, usize>>, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let calls = Arc::new(AtomicUsize::new(0));
@@ -89,7 +89,7 @@ async fn after_a_slow_call_fewer_may_wait_and_after_a_quick_one_as_many_as_ever(
     tokio::time::sleep(Duration::from_millis(450)).await;
     gate.add_permits(1);
     first.await.unwrap().unwrap();
-    // Of two calls with two jobs each, four pass within the longest wait; one call is under way meanwhile.
+    // Two calls of two jobs each: four jobs pass within the longest wait. Meanwhile one call is under way.
     let under_way = submit(&lanes);
     settle().await;
     let waiting: Vec<_> = (0..16).map(|_| submit(&lanes)).collect();
@@ -142,7 +142,7 @@ async fn an_error_reaches_every_caller_of_the_batch() {
     }
 }
 
-/// Small numbers out of a seed.
+/// Small numbers from a seed.
 struct Chance(u64);
 
 impl Chance {
@@ -160,8 +160,8 @@ async fn give_way(times: u64) {
     }
 }
 
-/// One schedule: who comes when, who gives up when, how long calls take, which of them fail, and
-/// whether the queue closes in between, all picked by `seed` on one thread and a paused clock.
+/// One schedule: who comes when, who gives up when, how long calls take, which of them fail, and whether the
+/// queue closes in between. `seed` picks all of it, on one thread and a paused clock.
 async fn play(seed: u64) {
     let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let called: Arc<Mutex<Vec<u64>>> = Arc::default();

@@ -1,4 +1,4 @@
-//! Asking the servers how they keep what they are told.
+//! Asks the servers how they keep what they accept.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::error::StockError;
 use super::{Result, Stock};
 
 impl Stock {
-    /// How each server that answers, of those that decide, keeps what it was told.
+    /// How each server that decides, and answers, keeps what it accepted.
     pub async fn durability(&self) -> Result<Vec<Durability>> {
         let mut asked = JoinSet::new();
         for (server, connection) in self.route.all().await? {
@@ -29,7 +29,7 @@ impl Stock {
         if told.is_empty() { outcome.map(|()| told) } else { Ok(told) }
     }
 
-    /// [`StockError::Unsafe`] if one of them is set to lose what it accepts.
+    /// [`StockError::Unsafe`] if one of them is set so that it may lose what it accepts.
     pub async fn ensure_safe(&self) -> Result<()> {
         if any_settings_will_do() {
             return Ok(());
@@ -52,7 +52,7 @@ async fn ask(server: String, connection: &Connection) -> Result<Durability> {
     })
 }
 
-/// `None` when the server refuses to say: managed ones forbid `CONFIG`, or do not know it.
+/// `None` when the server refuses to say: managed ones forbid `CONFIG`, or do not have it.
 async fn told<T: FromRedisValue>(connection: &Connection, question: &redis::Cmd) -> Result<Option<T>> {
     match connection.query(question).await {
         Ok(answer) => Ok(Some(answer)),

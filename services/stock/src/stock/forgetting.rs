@@ -1,4 +1,4 @@
-//! Forgetting old orders of the standing stock, which has no end and is never purged.
+//! Forgets old orders of the standing stock, which has no end and is never purged.
 
 use crate::id::{OrderId, SaleId};
 use crate::keys;
@@ -13,8 +13,8 @@ type Page = (u64, Vec<(String, String)>);
 const FORGET: Function = Function::new("rocketmart_forget");
 
 impl Stock {
-    /// A page of all idempotency keys that a sale has accepted, each with its order: start with cursor 0,
-    /// stop when 0 comes back. One that existed throughout is seen at least once, perhaps twice.
+    /// A page of all idempotency keys that a sale has accepted, each with its order. Start with cursor 0, and
+    /// stop when 0 comes back. A key that existed throughout is seen at least once, perhaps twice.
     pub async fn scan_keys(
         &self,
         sale: SaleId,
@@ -33,8 +33,8 @@ impl Stock {
         Ok((next, accepted.collect::<Result<_>>()?))
     }
 
-    /// Forgets those of these orders that are decided; how many. Their counters stay as they are. The
-    /// same key makes another order from then on. In a sale that ends nothing is forgotten.
+    /// Forgets those of `orders` that are decided, and returns how many. Their counters stay as they are.
+    /// From then on the same key makes another order. Does nothing for a sale that has an end.
     pub async fn forget(&self, sale: SaleId, orders: &[AcceptedKey]) -> Result<usize> {
         if orders.is_empty() {
             return Ok(0);

@@ -11,8 +11,8 @@
 //!   restore.rs       restore                              what a sale that was lost is rebuilt by
 //!   forgetting.rs    scan keys, forget                    what the standing stock outgrows
 //! ```
-//! Each method is one function call and one answer per wish, in order. All of them may be repeated:
-//! a repetition changes nothing and says so.
+//! Each method is one function call, with one answer per wish, in order. You may repeat any of them: a
+//! repetition changes nothing and says so.
 
 mod durability;
 mod events;
@@ -43,25 +43,25 @@ use crate::{keys, library};
 
 type Result<T, E = StockError> = std::result::Result<T, E>;
 
-/// Long enough to sit out a disk that is slow to sync for a moment: a late answer is worth more to a
-/// buyer than an unknown outcome.
+/// Long enough to sit out a disk that is slow to sync for a moment: a late answer is worth more to a buyer
+/// than an unknown outcome.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Cheap to clone; all clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Stock {
     route: Route,
-    /// What the coalescer believes to be sold out; whatever this client puts back clears it.
+    /// What the coalescer believes to be sold out. Whatever this client puts back clears it.
     pub(crate) sold_out: SoldOutMarks,
 }
 
 impl Stock {
-    /// Prepares a client of the Redis at `url`; it connects on first use, and again whenever needed.
+    /// Prepares a client of the Redis at `url`. It connects on first use, and again whenever needed.
     pub fn connect(url: &str) -> Result<Self> {
         Self::with_response_timeout(url, RESPONSE_TIMEOUT)
     }
 
-    /// The same with another limit on how long an answer may take than 5 s.
+    /// The same, but an answer may take up to `limit` instead of 5 s.
     pub fn with_response_timeout(url: &str, limit: Duration) -> Result<Self> {
         Self::prepare(&Server::Url(url.to_owned(), Trusted::Public), None, limit)
     }
@@ -71,8 +71,9 @@ impl Stock {
         Self::prepare(server, None, RESPONSE_TIMEOUT)
     }
 
-    /// The same for a shop that wants it to itself: a Redis that is nobody's becomes this shop's, and nothing is
-    /// asked of one that is another's. `shop` is the same for the whole life of the shop, and no other shop's.
+    /// The same for a shop that wants the Redis to itself. A Redis that nobody owns becomes this shop's, and
+    /// one that another shop owns is not asked for anything. `shop` is the same for the whole life of the
+    /// shop, and belongs to no other.
     pub fn of_shop(server: &Server, shop: &str) -> Result<Self> {
         Self::prepare(server, Some(Owner::new(shop)?), RESPONSE_TIMEOUT)
     }
@@ -81,8 +82,8 @@ impl Stock {
         Ok(Self { route: Route::new(server, owner, limit)?, sold_out: SoldOutMarks::default() })
     }
 
-    /// Loads the function library if Redis has none or an older one. Every new connection and every
-    /// call that finds it missing do this by themselves.
+    /// Loads the function library if Redis has none or an older one. Every new connection does this by
+    /// itself, and so does every call that finds it missing.
     pub async fn ensure_functions(&self) -> Result<()> {
         for (_, connection) in self.route.all().await? {
             connection.ensure_library().await?;
@@ -90,8 +91,8 @@ impl Stock {
         Ok(())
     }
 
-    /// Answers when Redis does; of a cluster, when one of its masters does: others sell on while one is away. One
-    /// that belongs to another shop speaks for the whole cluster.
+    /// Answers when Redis does. For a cluster, one master is enough: the others sell on while one is down. A
+    /// master that belongs to another shop speaks for the whole cluster.
     pub async fn ping(&self) -> Result<()> {
         let mut asked = JoinSet::new();
         let connections = self.route.all().await?;
@@ -132,7 +133,7 @@ impl Stock {
         call_over(&connection, function, keys, arguments).await
     }
 
-    /// Sends a command that reads of one sale.
+    /// Sends a command that reads something of one sale.
     async fn query<T: FromRedisValue>(&self, sale: SaleId, command: &Cmd) -> Result<T> {
         self.route.to(&keys::SALE_HASH.of(sale)).await?.query(command).await
     }
@@ -170,7 +171,6 @@ async fn send<T: FromRedisValue>(connection: &Connection, function: Function, co
     if function.writes { connection.query_writing(command).await } else { connection.query(command).await }
 }
 
-/// A function of the library.
 #[derive(Debug, Clone, Copy)]
 struct Function {
     name: &'static str,
@@ -187,8 +187,8 @@ impl Function {
     }
 }
 
-/// The arguments of a function, all of them texts, one after the other in one piece of memory: a call
-/// has thousands of them.
+/// The arguments of a function, all as text, one after the other in one piece of memory: a call has thousands
+/// of them.
 #[derive(Debug, Default)]
 struct Arguments {
     texts: String,
@@ -203,7 +203,7 @@ impl Arguments {
     }
 
     fn push(&mut self, value: impl Display) {
-        // Writing into memory does not fail.
+        // Writing to memory does not fail.
         let _ = write!(self.texts, "{value}");
         self.ends.push(self.texts.len());
     }
@@ -217,7 +217,7 @@ impl Arguments {
         self.push_text(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
     }
 
-    /// An absent value is the empty text.
+    /// An absent value becomes the empty text.
     fn push_optional(&mut self, value: Option<impl Display>) {
         match value {
             Some(value) => self.push(value),
@@ -225,7 +225,7 @@ impl Arguments {
         }
     }
 
-    /// What a sale is sold by, in the order in which the functions read it; its items follow.
+    /// The terms of a sale, in the order in which the functions read them. Its items follow.
     fn push_terms(&mut self, spec: &SaleSpec) {
         self.push_text(&spec.name);
         self.push_text(&spec.currency);
@@ -250,7 +250,7 @@ impl Arguments {
     }
 }
 
-/// A trace context that is safe to write into an event as it is: `00-<32 hex>-<16 hex>-<2 hex>`.
+/// A trace context that is safe to copy into an event: `00-<32 hex>-<16 hex>-<2 hex>`.
 fn well_formed_trace(traceparent: Option<&str>) -> Option<&str> {
     let well_formed = |text: &&str| {
         text.len() == 55

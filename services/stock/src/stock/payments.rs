@@ -1,5 +1,5 @@
-//! Paying for a reservation, in one step or two. The deadline is checked by Redis' clock, whether
-//! or not the expirer has come by.
+//! Paying for a reservation, in one step or two. Redis checks the deadline by its own clock, whether or not
+//! the expirer has come by.
 
 use crate::id::{BuyerId, OrderId, SaleId};
 use crate::reply::{Reply, unexpected};
@@ -11,7 +11,7 @@ const PREPARE: Function = Function::new("rocketmart_prepare_payment");
 const SUBMIT: Function = Function::new("rocketmart_submit_payments");
 
 impl Stock {
-    /// Keeps how the buyer wants to pay; a later preparation replaces an earlier one.
+    /// Keeps how the buyer wants to pay. A later call replaces an earlier one.
     pub async fn prepare_payment(
         &self,
         sale: SaleId,
@@ -26,8 +26,8 @@ impl Stock {
         read_outcomes(&mut reply, sale, 1)?.pop().ok_or_else(|| unexpected("an outcome", "nothing"))
     }
 
-    /// Submits payments in one atomic step: one outcome per wish, in order. Every wish must be for
-    /// `sale`; another sale's order is [`PaymentOutcome::Unknown`].
+    /// Submits payments in one atomic step: one outcome per wish, in order. Every wish must be for `sale`;
+    /// another sale's order is [`PaymentOutcome::Unknown`].
     pub async fn submit_payments(
         &self,
         sale: SaleId,

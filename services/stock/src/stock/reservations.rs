@@ -1,4 +1,4 @@
-//! Reserving, and looking at what is reserved.
+//! Reserves, and shows what is reserved.
 
 use crate::id::{OrderId, SaleId};
 use crate::keys;
@@ -13,8 +13,8 @@ type Page = (u64, Vec<(String, String)>);
 const RESERVE: Function = Function::new("rocketmart_reserve");
 
 impl Stock {
-    /// Decides the wishes in their order, in one atomic step: one outcome per wish. A wish that
-    /// breaks its own rules is answered [`ReserveOutcome::Invalid`] and spoils nobody else's.
+    /// Decides the wishes in order, in one atomic step: one outcome per wish. A wish that breaks its own
+    /// rules gets [`ReserveOutcome::Invalid`] and spoils nobody else's.
     pub async fn reserve(&self, sale: SaleId, wishes: &[Reserve]) -> Result<Vec<ReserveOutcome>> {
         let flaws: Vec<_> = wishes.iter().map(|wish| wish.flaw(sale)).collect();
         let sound: Vec<_> =
@@ -62,8 +62,8 @@ impl Stock {
         record.map(|record| parse_record(sale, order, &currency.unwrap_or_default(), &record)).transpose()
     }
 
-    /// A page of all reservations of a sale: start with cursor 0, stop when 0 comes back. One that
-    /// existed throughout is seen at least once, perhaps twice.
+    /// A page of all reservations of a sale. Start with cursor 0, and stop when 0 comes back. A reservation
+    /// that existed throughout is seen at least once, perhaps twice.
     pub async fn scan_reservations(
         &self,
         sale: SaleId,
@@ -87,8 +87,8 @@ impl Stock {
         Ok((next, reservations))
     }
 
-    /// Which of these wishes' idempotency keys Redis knows, or may have known: all of them if it has lost its
-    /// keys. Reads only: no function, no write.
+    /// Which of these wishes' idempotency keys Redis knows or may have known; that is all of them if it has
+    /// lost its keys. It only reads: no function, no write.
     pub(crate) async fn known_keys(&self, sale: SaleId, wishes: &[Reserve]) -> Result<Vec<bool>> {
         let mut command = redis::cmd("HMGET");
         command.arg(keys::IDEMPOTENCY.of(sale));

@@ -1,7 +1,7 @@
-//! Rebuilding a sale from what SQL has of it.
+//! Rebuilds a sale from what SQL has of it.
 //!
-//! Beside the sale's own keys, page by page, and swapped in at the end: until then Redis does not know
-//! the sale, so nothing is sold, confirmed or expired from half of it.
+//! It builds page by page, beside the sale's own keys, and swaps the result in at the end. Until then Redis
+//! does not know the sale, so nothing is sold, confirmed or expired based on half of it.
 
 use std::collections::HashMap;
 
@@ -15,12 +15,12 @@ use super::{Arguments, Function, Result, Stock};
 const BEGIN: Function = Function::new("rocketmart_restore_begin");
 const PAGE: Function = Function::new("rocketmart_restore_page");
 const SWAP: Function = Function::new("rocketmart_restore_swap");
-/// Reservations written in one call: few enough that other sales hardly wait for it.
+/// How many reservations one call writes: few enough that other sales hardly wait for it.
 const AT_ONCE: usize = 500;
 
 impl Stock {
-    /// Forgets what Redis has left of a sale and makes it anew. Cut short, it is begun again with a higher
-    /// incarnation.
+    /// Forgets what Redis has left of a sale and builds it anew. If it is cut short, start again with a
+    /// higher incarnation.
     pub async fn restore(&self, restore: &Restore) -> Result<RestoreOutcome> {
         let sale = restore.spec.id;
         let keys = keys::all_and_beside(sale);
@@ -39,7 +39,7 @@ impl Stock {
         if let Some(refused) = outcome {
             return Ok(refused);
         }
-        // Listed before it exists: a sale with a stream is never overlooked.
+        // We list the sale before it exists, so that nobody ever overlooks a sale with a stream.
         self.query_sales::<i64>(redis::cmd("SADD").arg(keys::SALES).arg(sale.to_string())).await?;
         let outcome = read(self.call_on(SWAP, &keys, swap(restore)).await?)?;
         self.sold_out.clear(sale);
@@ -47,7 +47,7 @@ impl Stock {
     }
 }
 
-/// `None`: the step was made.
+/// `None` means that the step succeeded.
 fn read(mut reply: Reply) -> Result<Option<RestoreOutcome>> {
     reply.outcome(|name, rest| {
         Ok(Some(match name {
@@ -94,7 +94,7 @@ fn push(arguments: &mut Arguments, Remembered { reservation, wish }: &Remembered
     arguments.push_optional(runs.then_some(reservation.pay_by_ms));
 }
 
-/// The record of a reservation; its format is described in `functions.lua`.
+/// Packs a reservation into a record, in the format that `functions.lua` describes.
 fn record(reservation: &Reservation) -> String {
     let state = match reservation.state {
         ReservationState::Reserved if reservation.payment_prepared => "prepared",

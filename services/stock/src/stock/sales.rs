@@ -1,4 +1,4 @@
-//! Putting sales into Redis, watching them, and taking them out again.
+//! Puts sales into Redis, watches them, and takes them out again.
 
 use crate::error::StockError;
 use crate::id::SaleId;
@@ -17,13 +17,13 @@ const PURGE: Function = Function::new("rocketmart_purge");
 const COUNTERS: Function = Function::reading("rocketmart_counters");
 
 impl Stock {
-    /// Loads a sale, or adds to one that is loaded. A new sale is suspended until [`Self::set_state`]
-    /// makes it ready. Counters of a loaded sale are never overwritten, only raised by added units.
+    /// Loads a sale, or adds to one that is loaded. A new sale is suspended until [`Self::set_state`] makes
+    /// it ready. Counters of a loaded sale are never overwritten, only raised by the added units.
     ///
-    /// For the standing stock (no end) a load may name some SKUs only, change prices and limits, and
-    /// take units off sale that nobody holds or bought.
+    /// For the standing stock (no end), a load may name only some SKUs, change prices and limits, and take
+    /// units off sale that nobody holds or has bought.
     ///
-    /// Nothing is loaded into a Redis that is set to lose it.
+    /// It loads nothing into a Redis that is set so that it may lose it.
     pub async fn load(&self, spec: &SaleSpec) -> Result<LoadOutcome> {
         let conflicts = spec.conflicts();
         if !conflicts.is_empty() {
@@ -33,7 +33,7 @@ impl Stock {
         let mut arguments = Arguments::default().with(spec.fence);
         arguments.push_terms(spec);
         spec.items.iter().for_each(|item| arguments.push_item(item));
-        // Listed before it exists: a sale with a stream is never overlooked.
+        // We list the sale before it exists, so that nobody ever overlooks a sale with a stream.
         self.query_sales::<i64>(redis::cmd("SADD").arg(keys::SALES).arg(spec.id.to_string())).await?;
         let mut reply = self.call::<Reply>(LOAD, spec.id, arguments).await?;
         let outcome = reply.outcome(|name, rest| {
@@ -64,13 +64,13 @@ impl Stock {
         })
     }
 
-    /// All counters of a sale in one atomic reading; `None` if it is not loaded.
+    /// All counters of a sale in one atomic read; `None` if it is not loaded.
     pub async fn counters(&self, sale: SaleId) -> Result<Option<SaleCounters>> {
         self.read_counters(sale, Arguments::default()).await
     }
 
-    /// The same with the counters of those of `skus` only that the sale has; all of them if `skus` is
-    /// empty. The standing stock has more SKUs than one reading should hold Redis up for.
+    /// The same, but only with the counters of those `skus` that the sale has; all of them if `skus` is
+    /// empty. The standing stock has more SKUs than one read should make Redis wait for.
     pub async fn counters_of<'a>(
         &self,
         sale: SaleId,
@@ -116,7 +116,7 @@ impl Stock {
         Ok(Some(counters))
     }
 
-    /// Forgets a closed sale whose reservations are all decided and whose events are all carried on.
+    /// Forgets a closed sale once all its reservations are decided and all its events are carried on.
     pub async fn purge(&self, sale: SaleId, fence: u64) -> Result<PurgeOutcome> {
         let mut reply = self.call::<Reply>(PURGE, sale, Arguments::default().with(exact(fence)?)).await?;
         let outcome = reply.outcome(|name, rest| {
@@ -137,12 +137,12 @@ impl Stock {
         Ok(outcome)
     }
 
-    /// Lists a sale again that the list has lost.
+    /// Puts a sale back on the list if the list has lost it.
     pub async fn enlist(&self, sale: SaleId) -> Result<()> {
         self.query_sales::<i64>(redis::cmd("SADD").arg(keys::SALES).arg(sale.to_string())).await.map(|_| ())
     }
 
-    /// Ids of all sales that have, or are about to have, a stream. In a cluster one master has the list, and
+    /// The ids of all sales that have a stream, or are about to. In a cluster one master has the list, and
     /// may have lost it while the others still have their sales.
     pub async fn sales(&self) -> Result<Vec<SaleId>> {
         let members = redis::cmd("SMEMBERS").arg(keys::SALES).take();

@@ -1,5 +1,5 @@
-//! Deciding reservations for good: sold, or given back. The first decision wins, and all later ones
-//! are told what it was.
+//! Decides reservations for good: sold, or given back. The first decision wins, and all later calls learn
+//! what it was.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ const RELEASE: Function = Function::new("rocketmart_release");
 const EXPIRE: Function = Function::new("rocketmart_expire");
 
 impl Stock {
-    /// Turns reserved units into sold ones for orders whose payment succeeded. Appends no event: the
-    /// caller writes the outcome to SQL.
+    /// Turns reserved units into sold ones for orders whose payment succeeded. Appends no event: the caller
+    /// writes the outcome to SQL.
     pub async fn confirm(&self, sale: SaleId, orders: &[OrderId]) -> Result<Vec<ConfirmOutcome>> {
         let mut arguments = Arguments::default();
         for order in orders {
@@ -34,8 +34,8 @@ impl Stock {
         })
     }
 
-    /// Tells of payments that came to nothing, each by the number it has for its order. Units stay held while
-    /// there is time to pay for them in another way. Appends no event: the caller writes the outcome to SQL.
+    /// Reports payments that failed, each by its number within the order. The units stay held while there is
+    /// time to pay for them in another way. Appends no event: the caller writes the outcome to SQL.
     pub async fn decline_payments(
         &self,
         sale: SaleId,
@@ -63,8 +63,8 @@ impl Stock {
         Ok(outcomes)
     }
 
-    /// Gives units back. `Cancelled` and `Expired` append an event, `PaymentFailed` does not: the
-    /// caller writes that to SQL. `Expired` is refused before the deadline or once submitted.
+    /// Gives units back. `Cancelled` and `Expired` append an event; `PaymentFailed` does not, because the
+    /// caller writes that to SQL. `Expired` is refused before the deadline, and once a payment was submitted.
     pub async fn release(
         &self,
         sale: SaleId,
@@ -73,16 +73,16 @@ impl Stock {
         self.give_back(sale, orders.iter().map(|&(order, reason)| (order, None, reason))).await
     }
 
-    /// A buyer's own cancel; another buyer's order is [`ReleaseOutcome::Unknown`].
+    /// A buyer's own cancellation. Another buyer's order is [`ReleaseOutcome::Unknown`].
     pub async fn cancel(&self, sale: SaleId, order: OrderId, buyer: BuyerId) -> Result<ReleaseOutcome> {
         let order = (order, Some(buyer), ReleaseReason::Cancelled);
         let mut outcomes = self.give_back(sale, std::iter::once(order)).await?;
         outcomes.pop().ok_or_else(|| unexpected("an outcome", "nothing"))
     }
 
-    /// Looks at up to `limit` reservations whose deadline has passed by Redis' clock and releases
-    /// them. One whose payment is under way is left alone until `grace` after its deadline: that is
-    /// the time a slow provider gets to answer for a charge made before it.
+    /// Looks at up to `limit` reservations whose deadline has passed by Redis' clock, and releases them. One
+    /// whose payment is under way is left alone until `grace` after its deadline: that is how long a slow
+    /// provider may take to answer for a charge made before it.
     pub async fn expire(&self, sale: SaleId, limit: usize, grace: Duration) -> Result<Expired> {
         let arguments = Arguments::default().with(sale).with(limit).with(grace.as_millis());
         let mut reply = self.call::<Reply>(EXPIRE, sale, arguments).await?;

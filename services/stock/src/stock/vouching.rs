@@ -1,8 +1,8 @@
-//! Whether Redis still has all it ever told.
+//! Whether Redis still has everything that it ever told anybody.
 //!
-//! Redis decides nothing about a sale that nobody has vouched for since it began to run: it may be an
-//! older copy of itself. Whoever vouches says how often the sale was rebuilt and which stream entry
-//! left Redis last, as SQL knows; Redis compares that with what it holds.
+//! After a restart, Redis decides nothing about a sale until somebody vouches for it: it may be an older copy
+//! of itself. Whoever vouches says how often the sale was rebuilt, and which stream entry was the last to
+//! leave Redis, as far as SQL knows. Redis compares that with what it holds.
 
 use std::collections::BTreeSet;
 
@@ -20,9 +20,9 @@ const VOUCH: Function = Function::new("rocketmart_vouch");
 const REVOKE: Function = Function::new("rocketmart_revoke");
 
 impl Stock {
-    /// The name of this run of Redis and its functions: another one means that sales have to be
-    /// vouched for. Of a cluster, the names of the runs of those masters that answer. A Redis that belongs to
-    /// another shop does not.
+    /// The name of this run of Redis and its functions. Another name means that sales need somebody to vouch
+    /// for them. For a cluster, the names of the runs of all masters that answer. A Redis that belongs to
+    /// another shop does not answer.
     pub async fn session(&self) -> Result<BTreeSet<String>> {
         let mut asked = JoinSet::new();
         for (node, connection) in self.route.all().await? {
@@ -46,9 +46,10 @@ impl Stock {
     }
 
     /// Lets Redis decide about the sale if it has all of it: it was rebuilt `incarnation` times, and the
-    /// entry at `left` has left Redis. May be repeated; a sale vouched for already is compared again.
+    /// entry at `left` has left Redis. You may repeat this; a sale that somebody has vouched for is compared
+    /// again.
     ///
-    /// A Redis that is set to lose what it accepts is not vouched for.
+    /// It does not vouch for a Redis that is set so that it may lose what it accepts.
     pub async fn vouch(&self, sale: SaleId, incarnation: i32, left: StreamPosition) -> Result<VouchOutcome> {
         self.ensure_safe().await?;
         let arguments = Arguments::default().with(incarnation).with(left.ms).with(left.sequence);
@@ -62,13 +63,13 @@ impl Stock {
         })
     }
 
-    /// Stops every decision about the sale until it is vouched for again.
+    /// Stops every decision about the sale until somebody vouches for it again.
     pub async fn revoke(&self, sale: SaleId) -> Result<()> {
         let mut reply = self.call::<Reply>(REVOKE, sale, Arguments::default()).await?;
         reply.outcome(|name, _| Ok((name == "revoked").then_some(())))
     }
 
-    /// The clock of the Redis that decides about the sale, Unix milliseconds.
+    /// The clock of the Redis that decides about the sale, in Unix milliseconds.
     pub async fn now_ms(&self, sale: SaleId) -> Result<i64> {
         let (seconds, micros): (i64, i64) = self.query(sale, &redis::cmd("TIME")).await?;
         Ok(seconds * 1_000 + micros / 1_000)

@@ -1,5 +1,5 @@
-//! Random histories, of a sale with a window and of standing stock, played to the real engine and to the
-//! model: every answer, all counters, the events and the reservations at the end must be the same.
+//! Plays random histories, of a sale with a window and of standing stock, to the real engine and to the
+//! model. Every answer, all counters, and the events and reservations at the end must be the same.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::support::{CUP, Sale, TEA, fingerprint, item, now_ms, spec};
 
 const BUYERS: u128 = 4;
 const MAX_STEPS: usize = 60;
-/// A grace that is not over for deadlines of this century.
+/// A grace that is not over for any deadline of this century.
 const CENTURY: Duration = Duration::from_hours(100 * 365 * 24);
 
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ enum Step {
     LetDeadlinePass(Target),
     SetState(SaleState),
     AddUnits(bool, u32),
-    /// Standing stock alone: the seller changes how many there are, and the price.
+    /// Standing stock only: the seller changes the price and how many there are.
     FollowCatalog(bool, u32, i64),
     RestartRedis,
 }
@@ -47,7 +47,7 @@ struct Wish {
     reuses_order: Option<Index>,
 }
 
-/// One of the orders so far (or one nobody has seen), asked for by its buyer or by somebody else.
+/// One of the orders so far (or one that nobody has seen), requested by its buyer or by somebody else.
 #[derive(Debug, Clone)]
 struct Target {
     order: Index,
@@ -308,7 +308,7 @@ fn the_engine_answers_as_the_model_does_whatever_happens() {
         if standing {
             spec.closes_at_ms = None;
         }
-        // One Redis for all cases, another sale for each.
+        // All cases share one Redis, and each has a sale of its own.
         let mut pair = Pair { sale: sale.take().unwrap(), model: Model::new(spec.clone()), orders_made: 0 };
         pair.sale.spec = spec;
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(async {

@@ -21,7 +21,7 @@ fn client(cluster: &RedisCluster, min_replicas: usize) -> Stock {
     Stock::connect_to(&Server::Cluster(nodes(cluster, min_replicas))).unwrap()
 }
 
-/// A sale of ten teas that is open.
+/// An open sale of ten teas.
 async fn open_sale(stock: &Stock) -> SaleSpec {
     let spec = spec(vec![item(TEA, 10, None)]);
     assert_eq!(stock.load(&spec).await, Ok(LoadOutcome::Loaded));
@@ -44,7 +44,7 @@ fn wish_of(sale: &SaleSpec) -> Reserve {
 #[tokio::test]
 async fn sales_live_on_all_masters_and_each_from_its_load_to_its_end() {
     let cluster = RedisCluster::start(0).unwrap();
-    // A user who may do no more than is needed.
+    // A user who may do no more than necessary.
     let rules = [">secret", "~rm:*", "+@all", "-@admin", "-@dangerous"];
     cluster.admit("shop", &[&rules[..], &["+info", "+cluster|nodes", "+cluster|slots"]].concat()).unwrap();
     let nodes = ClusterNodes {
@@ -96,11 +96,11 @@ async fn a_lost_master_is_replaced_and_the_other_sales_go_on() {
     }
     assert_ne!(stock.session().await.unwrap(), session, "there is something to look at");
     assert_eq!(stock.get(first.id, made.order).await, Ok(Some(made)), "what was answered is there");
-    // It has no replica left, so it answers for nothing that it would do.
+    // It has no replica left, so it cannot promise anything.
     let wish = wish_of(&first);
     let alone = stock.reserve(first.id, std::slice::from_ref(&wish)).await;
     assert!(matches!(&alone, Err(StockError::Unknown(_))), "{alone:?}");
-    // And it is not believed before the sale was rebuilt.
+    // Nor do we believe it before the sale was rebuilt.
     let bold = client(&cluster, 0);
     let decided = bold.reserve(first.id, &[wish]).await.unwrap().remove(0);
     assert_eq!(decided, ReserveOutcome::Suspended);

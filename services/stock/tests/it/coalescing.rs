@@ -1,4 +1,4 @@
-//! Many buyers at once, through several replicas: the books balance and nobody gets too much.
+//! Many buyers at once, through several replicas: the books balance, and nobody gets too much.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -16,9 +16,8 @@ const UNITS: u32 = 300;
 const BUYERS: u128 = 400;
 const LIMIT: u32 = 1;
 
-/// Each buyer asks for more than the limit, repeats every request through another replica, and some
-/// cancel, so that there is something to have for those who hold enough already. Meanwhile nothing may
-/// ever be oversold.
+/// Each buyer asks for more than the limit and repeats every request through another replica. Some cancel, so
+/// that something comes back for those who already hold enough. Meanwhile nothing may ever be oversold.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rush_through_several_replicas_sells_exactly_what_there_is() {
     let sale = Sale::of(vec![item(TEA, UNITS, Some(LIMIT))]).await;
@@ -84,7 +83,7 @@ async fn a_rush_through_several_replicas_sells_exactly_what_there_is() {
     assert!(!watcher.is_finished(), "the books never failed to balance");
     watcher.abort();
 
-    // Cancelled units that came back after the last buyer had asked are still there.
+    // Units that were cancelled after the last buyer had asked are still there.
     let (remaining, reserved, sold) = sale.tea().await;
     assert_eq!((reserved as usize, sold), (kept, 0));
     assert_eq!(remaining + reserved, UNITS);
@@ -163,7 +162,7 @@ async fn every_unit_given_back_in_a_rush_is_sold_to_somebody_else() {
     for number in 0..200 {
         let (coalescer, stock, id) = (coalescer.clone(), elsewhere.clone(), sale.id());
         let wish = sale.wish(a_buyer(), "key", &[(TEA, 1)]);
-        // Nine of ten take what they can get and give it back; 20 wait for a unit and pay.
+        // Nine out of ten take what they can get and give it back; 20 wait for a unit and pay.
         let stays = number >= 180;
         buyers.spawn(async move {
             loop {

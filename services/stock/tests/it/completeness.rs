@@ -1,5 +1,5 @@
-//! Redis that loses single keys of a sale, as it does when it evicts them (S7): nothing is decided on what is
-//! left, and the sale that is rebuilt keeps its limits and its keys.
+//! A Redis that loses single keys of a sale, as it does when it evicts them (S7). It decides nothing based on
+//! what is left, and the rebuilt sale keeps its limits and its keys.
 
 use redis::aio::MultiplexedConnection;
 use rocketmart_stock::{
@@ -21,7 +21,7 @@ async fn lose(sale: &Sale, name: &str) {
     assert_eq!(gone, 1, "the sale has its {name}");
 }
 
-/// As a sale is that was loaded by a version that knew of no anchors.
+/// Makes the sale look as if a version without anchors had loaded it.
 async fn without_anchors(sale: &Sale) -> MultiplexedConnection {
     let mut connection = sale.connection().await;
     for name in ["sale", "stock", "held", "keys", "reservations"] {

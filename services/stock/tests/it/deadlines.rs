@@ -1,4 +1,4 @@
-//! Deadlines: who wins when a payment and its deadline meet, and what a submitted payment is granted.
+//! Deadlines: who wins when a payment meets its deadline, and how much time a submitted payment gets.
 
 use std::time::Duration;
 
@@ -139,7 +139,7 @@ async fn p4_a_declined_payment_leaves_the_units_with_their_buyer_until_the_deadl
         assert_eq!(declined(number).await, Ok(vec![DeclineOutcome::Held]));
         assert_eq!(sale.tea().await, (9, 1, 0));
     }
-    // Told again while the third is under way, the second is no news.
+    // The second, reported again while the third is under way, changes nothing.
     let paid = sale.stock.submit_payment(&payment).await;
     assert!(
         matches!(&paid, Ok(PaymentOutcome::Submitted(third)) if third.declined_payments == 2),

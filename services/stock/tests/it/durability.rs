@@ -31,7 +31,7 @@ async fn what_was_acknowledged_survives_killing_redis_under_load() {
             while !stop.load(Ordering::Relaxed) {
                 let wish = crate::support::wish(id, a_buyer(), "key", &[(TEA, 1)]);
                 match coalescer.reserve(wish.clone()).await {
-                    // Suspended until somebody has vouched for what came back.
+                    // Suspended until somebody vouches for what came back.
                     Ok(ReserveOutcome::Suspended) | Err(StockError::Unavailable(_)) => {
                         tokio::time::sleep(Duration::from_millis(5)).await;
                     }
@@ -65,7 +65,7 @@ async fn what_was_acknowledged_survives_killing_redis_under_load() {
     for order in &acknowledged {
         assert!(sale.stock.get(sale.id(), *order).await.unwrap().is_some(), "{order} is lost");
     }
-    // The same key again decides what was unknown, one way or the other, once.
+    // The same key again decides what was unknown, one way or the other, and only once.
     for wish in &unknown {
         let decided = sale.decide(wish).await;
         assert!(matches!(decided, ReserveOutcome::Reserved(_) | ReserveOutcome::Duplicate(_)), "{decided:?}");
@@ -107,7 +107,7 @@ async fn a_redis_that_is_not_there_is_unavailable_and_not_unknown() {
     let fresh = sale.another_replica();
     let refused = fresh.reserve(sale.id(), std::slice::from_ref(&wish)).await;
     assert!(matches!(refused, Err(StockError::Unavailable(_))), "{refused:?}");
-    // The old connection may find out only by using it; from then on it is known.
+    // The old connection may only find out when it is used; from then on it knows.
     let _ = sale.stock.ping().await;
     let refused = sale.stock.reserve(sale.id(), std::slice::from_ref(&wish)).await;
     assert!(matches!(refused, Err(StockError::Unavailable(_))), "{refused:?}");
@@ -140,7 +140,7 @@ async fn a_lost_function_library_comes_back_by_itself() {
     let sale = Sale::of_tea(10).await;
     let reservation = sale.reserve_tea(a_buyer()).await;
     let _: () = redis::cmd("FUNCTION").arg("FLUSH").query_async(&mut sale.connection().await).await.unwrap();
-    // It does not know any more that somebody vouched for the sale.
+    // It no longer knows that somebody vouched for the sale.
     let refused = sale.stock.confirm(sale.id(), &[reservation.order]).await;
     assert_eq!(refused, Err(StockError::Unvouched));
     sale.vouch().await;

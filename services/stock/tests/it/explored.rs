@@ -1,12 +1,12 @@
-//! Every history there can be, for 2 units and 3 buyers, one of whom may try twice.
+//! Every possible history of 2 units and 3 buyers, one of whom may try twice.
 //!
-//! An explicit-state model of the whole way of an order: Redis decides, its stream is delivered (at
-//! least once, in order per order), order-worker follows in SQL, the provider is charged, its outcome
-//! comes back, and any process may die between any two steps. All reachable states are visited, and I1
-//! to I6 are asserted in each of them; where nothing can happen any more, everything has to be final
-//! (I3) and Redis and SQL have to agree (I7).
+//! This is an explicit-state model of an order's whole way. Redis decides, its stream is delivered (at least
+//! once, and in order within an order), order-worker follows in SQL, the provider is charged, its outcome
+//! comes back, and any process may die between any two steps. The test visits all reachable states and
+//! asserts I1 to I6 in each of them. Where nothing more can happen, everything has to be final (I3), and
+//! Redis and SQL have to agree (I7).
 //!
-//! The decisions of the model's Redis are not taken on trust: paths through the graph are walked again
+//! We do not take the decisions of the model's Redis on trust: the test walks paths through the graph again,
 //! on the real functions in a real Redis.
 
 mod walker;
@@ -21,12 +21,12 @@ use walker::Walker;
 use way::{Action, InRedis, InSql, Order, Payment, State, after, possible};
 
 const UNITS: usize = 2;
-/// Orders by buyer: the last is a second attempt of buyer 0, under a key of its own.
+/// Orders by buyer. The last is a second attempt of buyer 0, under a key of its own.
 const BUYER_OF: [usize; 4] = [0, 1, 2, 0];
-/// Paths that are walked on the real Redis.
+/// How many paths are walked on the real Redis.
 const WALKED: usize = 120;
 
-/// I1, I2, I4 and I5 in any state; I3 and I7 where nothing can happen any more.
+/// I1, I2, I4 and I5 in any state; I3 and I7 where nothing more can happen.
 fn assert_sound(state: &State, is_last: bool) {
     let redis = |wanted: fn(InRedis) -> bool| state.iter().filter(|order| wanted(order.redis)).count();
     let sold = redis(|found| found == InRedis::Confirmed);
@@ -78,7 +78,7 @@ fn explored() -> HashMap<State, Option<(State, Action)>> {
 #[test]
 fn no_history_of_two_units_and_three_buyers_breaks_an_invariant() {
     let reached = explored();
-    // Fewer would mean that something has become unreachable, and was not looked at.
+    // Fewer would mean that something became unreachable, and that we did not look at it.
     assert!(reached.len() > 50_000, "{} states", reached.len());
     let seen = |wanted: fn(&Order) -> bool| reached.keys().flatten().any(wanted);
     assert!(seen(|order| order.payment == Payment::Refunded), "a late success is refunded");
@@ -90,7 +90,7 @@ fn no_history_of_two_units_and_three_buyers_breaks_an_invariant() {
 async fn the_functions_in_redis_decide_along_these_histories_as_the_model_does() {
     let reached = explored();
     let mut ends: Vec<&State> = reached.keys().filter(|state| possible(state).len() <= 2).collect();
-    // The map's order is random from run to run, so other paths are walked each time.
+    // The map's order is random from run to run, so we walk other paths each time.
     ends.truncate(WALKED);
     let mut sale = Sale::of_tea(1).await;
     for end in ends {

@@ -1,5 +1,5 @@
-//! A replica becomes the master: it is found, it is not believed before the sale was rebuilt, and nothing
-//! counts as made that it may not have.
+//! A replica becomes the master. We find it, do not believe it before the sale was rebuilt, and count nothing
+//! as made that it may not have.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use rocketmart_stock::{
 
 use crate::support::{TEA, a_buyer, expect_reserved, item, now_ms, spec, wish};
 
-/// A client that finds the master by Sentinel, one of which is not there.
+/// A client that finds the master through Sentinels, one of which is not there.
 fn client(group: &RedisGroup, min_replicas: usize) -> Stock {
     let mut sentinels = group.sentinels();
     sentinels.insert(0, "127.0.0.1:9".to_owned());
@@ -29,7 +29,7 @@ fn client(group: &RedisGroup, min_replicas: usize) -> Stock {
     Stock::connect_to(&Server::Sentinel(server)).unwrap()
 }
 
-/// Waits longer for answers than a usual one: a replica that has just come acknowledges once a second.
+/// Waits longer than usual for answers: a replica that has just come up acknowledges once a second.
 async fn connection(redis: &Redis) -> MultiplexedConnection {
     let patient = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(10)));
     let client = redis::Client::open(redis.url()).unwrap();
@@ -41,7 +41,7 @@ async fn promote(redis: &Redis) {
     let _: () = command.arg("NO").arg("ONE").query_async(&mut connection(redis).await).await.unwrap();
 }
 
-/// A sale of ten teas that is open.
+/// An open sale of ten teas.
 async fn open_sale(stock: &Stock) -> rocketmart_stock::SaleSpec {
     let spec = spec(vec![item(TEA, 10, None)]);
     assert_eq!(stock.load(&spec).await, Ok(LoadOutcome::Loaded));
@@ -101,13 +101,14 @@ async fn a_replica_made_the_master_is_not_vouched_for_even_when_nothing_seems_to
     let [master, replica] = &group.servers[..] else { panic!() };
     let stock = Stock::connect(&master.url()).unwrap();
     let spec = open_sale(&stock).await;
-    // WAIT is for what its own connection has seen written: a new one that has done nothing waits for nothing.
+    // WAIT counts what its own connection has written: on a new one that has done nothing, it waits for
+    // nothing.
     let mut written = redis::pipe();
     written.cmd("SET").arg("written").arg("after the sale").ignore().cmd("WAIT").arg(1).arg(5_000);
     let written: (i32,) = written.query_async(&mut connection(master).await).await.unwrap();
     assert_eq!(written, (1,));
     promote(replica).await;
-    // Sold, and told to the buyer, by the old master alone.
+    // Only the old master has sold this and told the buyer.
     let lost = wish(spec.id, a_buyer(), "key", &[(TEA, 1)]);
     let lost = expect_reserved(stock.reserve(spec.id, &[lost]).await.unwrap().remove(0));
 
@@ -124,7 +125,7 @@ async fn a_replica_made_the_master_is_not_vouched_for_even_when_nothing_seems_to
     };
     assert_eq!(stock.restore(&restore).await, Ok(RestoreOutcome::Restored));
     assert_eq!(stock.vouch(spec.id, 1, StreamPosition::default()).await, Ok(VouchOutcome::Vouched));
-    // Once is enough: other reasons to look again are none to rebuild again.
+    // Once is enough: if we look again for other reasons, we need not rebuild again.
     let _: () =
         redis::cmd("FUNCTION").arg("FLUSH").query_async(&mut connection(replica).await).await.unwrap();
     assert_eq!(stock.vouch(spec.id, 1, StreamPosition::default()).await, Ok(VouchOutcome::Vouched));

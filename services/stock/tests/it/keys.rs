@@ -13,7 +13,7 @@ async fn a_repeated_key_finds_its_order_although_the_sale_is_marked_as_sold_out(
     let sale = Sale::of_tea(1).await;
     let limits = CoalescerLimits { sold_out_for: Duration::from_hours(1), ..CoalescerLimits::default() };
     let coalescer = Coalescer::new(sale.stock.clone(), limits);
-    // The last unit goes through another replica, whose answer is lost.
+    // The last unit goes through another replica, and its answer is lost.
     let wish = sale.wish(a_buyer(), "key", &[(TEA, 1)]);
     let lost = sale.another_replica().reserve(sale.id(), std::slice::from_ref(&wish)).await.unwrap();
     assert_eq!(coalescer.reserve(sale.wish(a_buyer(), "key", &[(TEA, 1)])).await, Ok(sold_out()));
@@ -36,7 +36,7 @@ async fn a_call_retried_with_the_same_key_sells_once() {
     assert_eq!(again, vec![ReserveOutcome::Duplicate(first.clone()); 2]);
     assert_eq!(sale.tea().await, (8, 2, 0));
 
-    // Whatever has become of the order meanwhile, the key stays its own.
+    // Whatever has become of the order since, the key stays its own.
     sale.stock.cancel(sale.id(), first.order, first.buyer).await.unwrap();
     sale.set_state(SaleState::Closed).await;
     let ReserveOutcome::Duplicate(cancelled) = sale.decide(&wish).await else { panic!() };

@@ -1,5 +1,5 @@
-//! Putting a sale on, changing it while it is open, and taking it off, by operators that may be two
-//! at once.
+//! Putting a sale on, changing it while it is open, and taking it off, by operators of which two may act at
+//! once.
 
 use rocketmart_stock::{
     CurrentPrice, ItemSpec, LoadOutcome, PurgeOutcome, ReleaseReason, ReserveOutcome, SaleId, SaleSpec,
@@ -268,7 +268,7 @@ async fn standing_stock_forgets_decided_orders_and_counts_on() {
     assert_eq!(stock.get(id, bought.order).await.unwrap(), None);
     assert_eq!(stock.get(id, held.order).await.unwrap(), Some(held.clone()));
     assert!(matches!(reserve("held").await, ReserveOutcome::Duplicate(same) if same == held));
-    // One is held and none is remembered: the limit of three leaves two.
+    // One is held and none is remembered, so the limit of three leaves two.
     for key in ["bought", "more"] {
         expect_reserved(reserve(key).await);
     }

@@ -1,5 +1,5 @@
-//! The engine as one would write it on a blackboard: a list of reservations, and every figure
-//! computed from it anew. Slow, obvious, and the judge of the real one.
+//! The engine as you would write it on a blackboard: a list of reservations, and every figure computed from
+//! it each time. It is slow and obvious, and the judge of the real one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,9 +18,9 @@ pub(crate) struct Model {
     pub(crate) reservations: BTreeMap<OrderId, Reservation>,
     /// Buyer and key: order and request hash.
     keys: BTreeMap<(BuyerId, String), (OrderId, String)>,
-    /// Being paid for past their deadline: looked at again when the grace is over.
+    /// Orders with a payment under way past their deadline. They are looked at again when the grace is over.
     in_grace: BTreeSet<OrderId>,
-    /// Event types and orders, in the order they must be appended.
+    /// Event types and orders, in the order in which they must be appended.
     pub(crate) events: Vec<(&'static str, OrderId)>,
 }
 
@@ -64,7 +64,7 @@ impl Model {
         self.reservations.values().filter(|reservation| is_outstanding(reservation.state)).count() as u64
     }
 
-    /// Standing stock: other units and another price from now on, unless buyers have more than that.
+    /// Standing stock: changes units and price from now on, unless buyers have more than that.
     pub(crate) fn follow_catalog(&mut self, sku: &str, units: u32, price: i64) -> LoadOutcome {
         let Some(at) = self.spec.items.iter().position(|item| item.sku == sku) else {
             return LoadOutcome::AlreadyLoaded;
@@ -91,7 +91,7 @@ impl Model {
             .sum()
     }
 
-    /// `now_ms` is what Redis said the time was.
+    /// `now_ms` is the time that Redis gave.
     pub(crate) fn reserve(&mut self, now_ms: i64, wish: &Reserve) -> ReserveOutcome {
         let invalid =
             |field: &str, rule: &str| ReserveOutcome::Invalid { field: field.into(), rule: rule.into() };
@@ -285,7 +285,7 @@ impl Model {
         }
     }
 
-    /// A grace is either over for all deadlines of the past, or for none.
+    /// A grace is either over for all past deadlines, or for none.
     pub(crate) fn expire(&mut self, limit: usize, grace: Duration) -> Expired {
         // All past deadlines are the same moment here, so the order ids decide.
         let due: Vec<(OrderId, ReservationState)> = self

@@ -45,7 +45,7 @@ async fn k11_a_redis_belongs_to_the_first_shop_that_reaches_it_whatever_happens_
     let _: () = redis::cmd("FLUSHALL").query_async(&mut connection(&redis).await).await.unwrap();
     assert_eq!(second.ping().await, no, "without a key");
     assert_eq!(first.load(&sale).await, Ok(LoadOutcome::Loaded));
-    // A shop that was deleted and made again, of the same name.
+    // A shop that was deleted and created again under the same name.
     assert_eq!(of_shop(&redis, "mart/first").counters(sale.id).await.unwrap().unwrap().items.len(), 1);
 }
 

@@ -1,5 +1,5 @@
-//! What others get wrong: one test for each mistake found in the code of public flash-sale projects,
-//! as far as it concerns stock, and for each promise the engine makes to one buyer.
+//! What others get wrong: one test for each bug found in the code of public flash-sale projects, as far as it
+//! concerns stock, and one for each promise that the engine makes to a buyer.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn no_amount_raises_the_stock() {
         matches!(sale.decide(&zero).await, ReserveOutcome::Invalid { field, .. } if field == "lines.quantity")
     );
 
-    // The type has no negative quantities; whoever calls the function itself is refused as well.
+    // The types have no negative quantities, but whoever calls the function directly is refused as well.
     let mut connection = sale.connection().await;
     for quantity in ["-5", "0", "1.5", "nan", "", "1e400", "five"] {
         let mut call = redis::cmd("FCALL");

@@ -1,4 +1,4 @@
-//! A sale that Redis lost, rebuilt from what was remembered of it.
+//! A sale that Redis lost, rebuilt from what SQL remembers of it.
 
 use std::collections::BTreeMap;
 
@@ -113,7 +113,7 @@ async fn of_two_who_rebuild_redis_follows_the_higher_incarnation_and_fence() {
     stale.spec.fence -= 1;
     assert_eq!(sale.stock.restore(&stale).await, Ok(RestoreOutcome::StaleFence { seen: sale.spec.fence }));
     assert_eq!(sale.stock.restore(&restore(&sale, 2, remembered)).await, Ok(RestoreOutcome::Restored));
-    // One that was frozen before it began must not forget what the other has rebuilt.
+    // An attempt that froze before it began must not forget what the other has rebuilt.
     for incarnation in [1, 2] {
         let outcome = sale.stock.restore(&restore(&sale, incarnation, vec![])).await;
         assert_eq!(outcome, Ok(RestoreOutcome::Superseded));

@@ -16,7 +16,7 @@ pub(crate) const CUP: &str = "cup";
 pub(crate) const GRACE: Duration = Duration::from_hours(1);
 pub(crate) const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// A sale that is open, with an hour to pay.
+/// An open sale, with an hour to pay.
 pub(crate) struct Sale {
     pub(crate) redis: Redis,
     pub(crate) stock: Stock,
@@ -24,7 +24,7 @@ pub(crate) struct Sale {
 }
 
 impl Sale {
-    /// Of tea alone, without a limit per buyer.
+    /// With tea only, and no limit per buyer.
     pub(crate) async fn of_tea(units: u32) -> Self {
         Self::of(vec![item(TEA, units, None)]).await
     }
@@ -47,13 +47,13 @@ impl Sale {
         assert_eq!(self.stock.set_state(self.id(), self.spec.fence, state).await, Ok(SetStateOutcome::Set));
     }
 
-    /// Vouches for the sale as it was never rebuilt and nothing has left it.
+    /// Vouches for the sale: it was never rebuilt, and nothing has left it.
     pub(crate) async fn vouch(&self) {
         let vouched = self.stock.vouch(self.id(), 0, StreamPosition::default()).await;
         assert_eq!(vouched, Ok(VouchOutcome::Vouched));
     }
 
-    /// A client as another replica has it: nothing shared but Redis.
+    /// A client like another replica's: it shares nothing but Redis.
     pub(crate) fn another_replica(&self) -> Stock {
         patient(&self.redis)
     }
@@ -66,12 +66,12 @@ impl Sale {
         self.stock.reserve(self.id(), std::slice::from_ref(wish)).await.unwrap().remove(0)
     }
 
-    /// Lets deadlines pass, with an hour of grace for payments under way; how many were released.
+    /// Lets deadlines pass, with an hour of grace for payments under way, and returns how many were released.
     pub(crate) async fn expire(&self, limit: usize) -> usize {
         self.stock.expire(self.id(), limit, GRACE).await.unwrap().released
     }
 
-    /// Reserves one unit of tea, under a key of its own.
+    /// Reserves one unit of tea under a fresh key.
     pub(crate) async fn reserve_tea(&self, buyer: BuyerId) -> Reservation {
         let key = Uuid::new_v4().to_string();
         expect_reserved(self.decide(&self.wish(buyer, &key, &[(TEA, 1)])).await)
@@ -100,7 +100,7 @@ impl Sale {
         (tea.remaining, tea.reserved, tea.sold)
     }
 
-    /// A connection of the test's own, for what no client of the engine does.
+    /// The test's own connection, for what no client of the engine does.
     pub(crate) async fn connection(&self) -> MultiplexedConnection {
         let config =
             redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
@@ -108,7 +108,7 @@ impl Sale {
         client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
     }
 
-    /// Moves a reservation's deadline into the past, instead of waiting for it.
+    /// Moves a reservation's deadline into the past instead of waiting for it.
     pub(crate) async fn let_deadline_pass(&self, reservation: &Reservation) {
         let mut connection = self.connection().await;
         let [order, past] = [reservation.order.to_string(), "1000000000001".to_owned()];
@@ -133,7 +133,7 @@ impl Sale {
     }
 }
 
-/// A client that sits out a disk busy with other things; tests of time-outs bring their own.
+/// A client that sits out a busy disk. Tests of time-outs bring their own.
 fn patient(redis: &Redis) -> Stock {
     Stock::with_response_timeout(&redis.url(), Duration::from_secs(30)).unwrap()
 }
@@ -145,7 +145,7 @@ pub(crate) fn item(sku: &str, units: u32, per_buyer_limit: Option<u32>) -> ItemS
     ItemSpec { sku: sku.to_owned(), units, price: 1_000, per_buyer_limit }
 }
 
-/// Open since a minute, for an hour.
+/// Open for a minute already, and for another hour.
 pub(crate) fn spec(items: Vec<ItemSpec>) -> SaleSpec {
     SaleSpec {
         id: SaleId(Uuid::new_v4()),
@@ -172,7 +172,7 @@ pub(crate) fn wish(sale: SaleId, buyer: BuyerId, key: &str, lines: &[(&str, u32)
     }
 }
 
-/// The same for the same lines, and short.
+/// Short, and the same for the same lines.
 pub(crate) fn fingerprint(lines: &[Line]) -> String {
     let line = |line: &Line| format!("{}:{}:{:?};", line.sku, line.quantity, line.agreed_price);
     lines.iter().map(line).collect()
@@ -194,7 +194,7 @@ pub(crate) fn expect_reserved(outcome: ReserveOutcome) -> Reservation {
     }
 }
 
-/// What is said of a sale of tea once there is none.
+/// The answer for a sale of tea that has none left.
 pub(crate) fn sold_out() -> ReserveOutcome {
     ReserveOutcome::SoldOut { sku: TEA.to_owned(), remaining: 0 }
 }

@@ -1,4 +1,4 @@
-//! A Redis that began to run anew decides nothing until somebody has looked that it lost nothing.
+//! After a restart, Redis decides nothing until somebody has checked that it lost nothing.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! The connection, and the one place that knows how statements are sent.
+//! The connection, and the one place that knows how to send statements.
 //!
-//! Plain reads and writes ask a quorum of the local datacenter and may be repeated by the driver.
-//! Conditional writes (lightweight transactions) are sent by [`super::conditional`] alone.
+//! Plain reads and writes ask a quorum of the local datacenter, and the driver may repeat them. Only
+//! [`super::conditional`] sends conditional writes (lightweight transactions).
 
 use futures::TryStreamExt;
 use scylla::client::caching_session::{CachingSession, CachingSessionBuilder};
@@ -12,28 +12,28 @@ use scylla::statement::unprepared::Statement;
 
 use crate::store::{Result, StoreError};
 
-/// Prepared statements kept; more than there are.
+/// How many prepared statements we keep; more than there are.
 const STATEMENTS: usize = 128;
 
-/// The cluster, with the keyspace in use. [`CassandraConfig::connect`](super::CassandraConfig::connect) brings its
-/// schema up to date before anybody else gets it.
+/// The cluster, with its keyspace in use. [`CassandraConfig::connect`](super::CassandraConfig::connect)
+/// brings its schema up to date before anybody else gets it.
 pub struct Cluster {
     pub(super) session: CachingSession,
 }
 
 impl Cluster {
-    /// Over a session that has its keyspace in use.
+    /// Expects a session with its keyspace in use.
     pub(super) fn new(session: Session) -> Self {
         Self { session: CachingSessionBuilder::new(session).max_capacity(STATEMENTS).build() }
     }
 
-    /// Rows as a quorum has them.
+    /// Reads rows as a quorum has them.
     pub(super) async fn read<R: OwnedRow>(&self, query: &str, values: impl SerializeRow) -> Result<Vec<R>> {
         self.rows(statement(query), values).await
     }
 
-    /// Rows after every conditional write that was begun before: one that was left half-way is
-    /// finished first, or can never happen any more.
+    /// Reads rows after every conditional write that began earlier: one that was left half-way is finished
+    /// first, or can never happen any more.
     pub(super) async fn read_settled<R: OwnedRow>(
         &self,
         query: &str,
@@ -61,7 +61,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// A write that says the same however often it is made.
+    /// A write that says the same thing however often we repeat it.
     pub(super) async fn write(&self, query: &str, values: impl SerializeRow) -> Result<()> {
         self.session.execute_unpaged(statement(query), values).await?;
         Ok(())
@@ -80,7 +80,7 @@ fn statement(query: &str) -> Statement {
     statement
 }
 
-/// A row that borrows nothing from the answer it came in.
+/// A row that borrows nothing from the answer that it came in.
 pub(super) trait OwnedRow:
     for<'frame, 'metadata> scylla::deserialize::row::DeserializeRow<'frame, 'metadata>
 {

@@ -1,10 +1,10 @@
 //! Conditional writes, and what becomes of one whose answer never came.
 //!
-//! A time-out of a lightweight transaction says nothing: it may have happened, it may still happen,
-//! it may never. Reading the row (even with SERIAL) cannot settle that while a coordinator may only
-//! be about to begin. Sending the same write again does: either it happens now, and the earlier one
-//! finds its condition broken, or it is refused by a row that can be looked at. So every conditional
-//! write here is one whose repetition does no harm: its condition names what it replaces.
+//! A time-out of a lightweight transaction says nothing: it may have happened, may still happen, or may never
+//! happen. Reading the row (even with SERIAL) cannot settle that, because a coordinator may only be about to
+//! begin. Sending the same write again does settle it. Either it happens now, and the earlier one finds its
+//! condition broken; or it is refused by a row that we can look at. So every conditional write here can be
+//! repeated without harm: its condition names what it replaces.
 
 use std::time::Duration;
 
@@ -23,9 +23,9 @@ use super::cluster::Cluster;
 use crate::store::error::is_refused_statement;
 use crate::store::{Result, StoreError};
 
-/// How long a write is sent again before the caller is told that its outcome is unknown.
+/// How long we keep sending a write before we tell the caller that its outcome is unknown.
 const PERSISTENCE: Duration = Duration::from_secs(7);
-/// Pause before a repetition, milliseconds; drawn, so that contenders part.
+/// Pause before a repetition, in milliseconds. It is random, so that contenders drift apart.
 const PAUSE_MS: std::ops::Range<u64> = 20..120;
 
 /// What a conditional write came to.
@@ -51,7 +51,7 @@ impl Cluster {
         until_decided(|| self.session.execute_unpaged(statement.clone(), &values)).await
     }
 
-    /// Several conditional writes of one partition of one table: all or none.
+    /// Several conditional writes to one partition of one table: all or none.
     pub(super) async fn all_conditionally(
         &self,
         queries: &[&str],
@@ -95,7 +95,7 @@ where
     }
 }
 
-/// The first column of every answer, `[applied]`; what follows differs by outcome.
+/// The first column of every answer is `[applied]`; what follows depends on the outcome.
 fn is_applied(result: QueryResult) -> Result<bool> {
     let rows = result.into_rows_result().map_err(StoreError::unreadable)?;
     let first: Row = rows.first_row().map_err(StoreError::unreadable)?;

@@ -37,7 +37,7 @@ impl fmt::Debug for CassandraConfig {
 }
 
 impl CassandraConfig {
-    /// Names go into statements as they are, so they are narrow.
+    /// Names go into statements as they are, so only a narrow alphabet is allowed.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!(
             !self.cassandra_contact_points.is_empty(),

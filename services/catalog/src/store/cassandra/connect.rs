@@ -20,15 +20,15 @@ use super::cluster::Cluster;
 use super::config::CassandraConfig;
 use super::{migrations, owner};
 
-/// Longest one attempt of a statement may take; a request has ten seconds in all.
+/// Longest one attempt of a statement may take. A request has ten seconds in all.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a keyspace may take to be there after it was made.
+/// How long a new keyspace may take to appear.
 const KEYSPACE_LIMIT: Duration = Duration::from_secs(10);
 const KEYSPACE_PAUSE: Duration = Duration::from_millis(100);
 
 impl CassandraConfig {
-    /// Connects and brings the schema up to date, waiting until enough nodes answer and the keyspace is the
-    /// shop's, if one is named.
+    /// Connects and brings the schema up to date. Waits until enough nodes answer and, if a shop is named,
+    /// until the keyspace is that shop's.
     pub async fn connect(&self, shop: Option<&str>) -> anyhow::Result<Cluster> {
         self.check()?;
         wait_for("cassandra", |_| true, || self.try_to_connect(shop)).await
@@ -48,7 +48,7 @@ impl CassandraConfig {
         Ok(cluster)
     }
 
-    /// What another replica is about to make can be listed already and not be there yet.
+    /// A keyspace that another replica is about to create can be listed already and not be there yet.
     async fn use_keyspace(&self, session: &Session) -> anyhow::Result<()> {
         let deadline = Instant::now() + KEYSPACE_LIMIT;
         while let Err(error) = session.use_keyspace(&self.cassandra_keyspace, false).await {

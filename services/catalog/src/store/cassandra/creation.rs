@@ -1,12 +1,12 @@
-//! A new product and the answer to its request, once per `Idempotency-Key`, in steps that can be cut
-//! off anywhere.
+//! A new product and the answer to its request, once per `Idempotency-Key`, in steps that may be cut short
+//! anywhere.
 //!
 //! ```text
 //!  key + product ──▶ note, list entries ──▶ product with its event ──▶ answer
 //! ```
 //!
-//! The first step decides which product the key stands for; from there on whoever repeats the request
-//! finds the product it made or makes, and can go on where the first was cut off, since no step does
+//! The first step decides which product the key stands for. From there on, whoever repeats the request finds
+//! the product that it has made or is making, and can continue where the first was cut short: no step does
 //! harm when it is repeated.
 
 use axum::response::Response;
@@ -26,7 +26,7 @@ use crate::domain::{self, Content, Product};
 use crate::events;
 use crate::store::{Answer, Once, Result, StoreError, refusal};
 
-/// After this a request without an answer is no longer running: a request takes ten seconds at most.
+/// After this, a request without an answer is no longer running: a request takes ten seconds at most.
 const LEASE: time::Duration = time::Duration::seconds(15);
 const ATTEMPTS: usize = 3;
 
@@ -93,17 +93,17 @@ pub(super) async fn create(
         Ok(()) => {
             let (kept, response) = KeptAnswer::of(answer(*product, Ok(()))?).await?;
             if let Err(error) = keep(cluster, &once, started_at, &kept).await {
-                // The product is there; a repetition finds it and answers the same.
+                // The product is there. A repetition finds it and gives the same answer.
                 tracing::warn!(%error, "the answer to a creation was not stored");
             }
             Ok(response)
         }
-        // Not done, and never will be by itself: the key may be used again.
+        // It did not happen, and it never will by itself: the key may be used again.
         Err(error @ StoreError::Unavailable(_)) => {
             forget(cluster, &once, started_at).await;
             Err(refusal(error))
         }
-        // Perhaps done: a repetition goes on from here.
+        // It may have happened: a repetition continues from here.
         Err(error) => Err(refusal(error)),
     }
 }
@@ -130,7 +130,7 @@ async fn begin(cluster: &Cluster, product: Product, once: &Once) -> Result<Begun
                 (once.owner, &once.key.0),
             )
             .await?;
-        // It may be gone again: then this request is the first.
+        // It may be gone again; then this request is the first.
         let Some(row) = rows.into_iter().next() else { continue };
         let (Some(hash), Some(begun_at)) = (row.request_hash, row.started_at) else { continue };
         if hash != once.request_hash {
@@ -142,7 +142,7 @@ async fn begin(cluster: &Cluster, product: Product, once: &Once) -> Result<Begun
         }
         let found: Draft = serde_json::from_str(row.product.as_deref().unwrap_or_default())
             .map_err(StoreError::unreadable)?;
-        // After a time-out that was none.
+        // The write timed out but had happened after all.
         if first == Verdict::RefusedAfterDoubt && found.id == product.id {
             return Ok(Begun::Mine { product: Box::new(product), started_at: begun_at });
         }
@@ -164,7 +164,7 @@ async fn begin(cluster: &Cluster, product: Product, once: &Once) -> Result<Begun
     Ok(Begun::Running)
 }
 
-/// Everything but the answer. A product that is there already was made by an attempt before.
+/// Everything but the answer. If the product is there already, an earlier attempt made it.
 async fn make(cluster: &Cluster, product: &Product) -> Result<()> {
     match rows::find_settled(cluster, product.id).await? {
         Kept::Live(_) | Kept::Deleted => return Ok(()),

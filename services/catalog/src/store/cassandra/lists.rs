@@ -1,8 +1,8 @@
-//! Lists, newest first, each read where it is written: no filtering, no OFFSET.
+//! Lists, newest first. Each is read where it is written: no filtering, no OFFSET.
 //!
-//! An entry of a list is no more than an id; whether the product belongs into the list is read from
-//! the product. An entry is written before what makes it true and removed after it has become
-//! untrue, with the product's version as its timestamp: late writes of older versions have no effect.
+//! A list entry is no more than an id; whether the product belongs in the list is read from the product. We
+//! write an entry before what makes it true, and remove it after it has become untrue. The product's version
+//! is its timestamp, so late writes of older versions have no effect.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -11,9 +11,9 @@ use super::cluster::Cluster;
 use crate::domain::{Product, State};
 use crate::store::Result;
 
-/// A list's key and how it is read.
+/// A list's key, and how to read the list.
 pub(super) enum Walk {
-    /// The months there are, newest first, from the one to go on in.
+    /// The months that exist, newest first, starting with the one to go on in.
     Published {
         months: Vec<i32>,
     },
@@ -28,7 +28,7 @@ impl Walk {
         Ok(Self::Published { months: rows.into_iter().map(|(month,)| month).collect() })
     }
 
-    /// Up to `count` ids after `after`. The list ends with an answer that is empty.
+    /// Up to `count` ids after `after`. The list ends with an empty answer.
     pub(super) async fn ids(
         &mut self,
         cluster: &Cluster,
@@ -63,14 +63,14 @@ impl Walk {
     }
 }
 
-/// Cassandra orders by the version of a UUID first, so this is greater than all of version 7.
+/// Cassandra orders UUIDs by their version first, so this is greater than any of version 7.
 const GREATEST: Uuid = Uuid::max();
 
 fn ids(rows: Vec<(Uuid,)>) -> Vec<Uuid> {
     rows.into_iter().map(|(id,)| id).collect()
 }
 
-/// Before a version is written: entries without which it could not be found.
+/// Before a version is written: adds the entries without which nobody could find it.
 pub(super) async fn enter(cluster: &Cluster, product: &Product) -> Result<()> {
     if product.version == 1 {
         cluster
@@ -93,7 +93,7 @@ pub(super) async fn enter(cluster: &Cluster, product: &Product) -> Result<()> {
     Ok(())
 }
 
-/// After a version was written: entries that lead to nothing any more.
+/// After a version was written: removes entries that no longer lead anywhere.
 pub(super) async fn leave_published(cluster: &Cluster, id: Uuid, version: i64) -> Result<()> {
     cluster
         .write(

@@ -1,11 +1,10 @@
 //! Likes and wishes.
 //!
-//! A member's marks are one partition: the list in the order of marking, and for each mark a row that
-//! says since when it is there. Both rows change together. A like is also counted where it belongs to
-//! the product, in shards by member: a shard's count and the member in it change together, so a like
-//! is counted once, whatever is repeated. The member's own list decides; the count is made to follow
-//! it, and looked at again afterwards, so that of a like and an unlike at the same time the last one
-//! is also the one that is counted.
+//! A member's marks are one partition: the list in the order of marking, and for each mark a row that says
+//! since when it exists. Both rows change together. A like is also counted with the product, in shards by
+//! member. A shard's count and the member in it change together, so a like is counted once, whatever is
+//! repeated. The member's own list decides; we make the count follow it, and then look again. So if a like
+//! and an unlike come at the same time, the count ends up with the last one, too.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use time::OffsetDateTime;
@@ -14,12 +13,12 @@ use uuid::Uuid;
 use super::cluster::Cluster;
 use crate::store::{MarkKind, MarkPlace, Result, StoreError};
 
-/// Shards of one product's likes. Reading a product reads them all.
+/// How many shards one product's likes have. Reading a product reads them all.
 const SHARDS: u8 = 4;
 const ATTEMPTS: usize = 20;
-/// Counts read at the same time.
+/// How many counts we read at the same time.
 const AT_ONCE: usize = 16;
-/// Where the rows lie that say since when a mark is there.
+/// The position of the rows that say since when a mark exists.
 const EPOCH: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
 pub(super) async fn add(
@@ -58,7 +57,7 @@ pub(super) async fn remove(cluster: &Cluster, kind: MarkKind, member: Uuid, prod
     if kind == MarkKind::Like { count(cluster, member, product_id).await } else { Ok(()) }
 }
 
-/// Since when the mark is there, if it is.
+/// Since when the mark exists, if it does.
 async fn since(
     cluster: &Cluster,
     kind: MarkKind,

@@ -1,10 +1,10 @@
-//! The schema, brought up to date by any number of replicas at once.
+//! The schema. Any number of replicas may bring it up to date at once.
 //!
-//! Cassandra has no transactions for its schema, and two nodes that make the same table at the same
-//! time may end up with two. So one replica works at a time: it holds a row that expires by itself
-//! (should the replica die) and that every other waits for. The two tables this needs first have
-//! fixed ids, which makes two of them the same one. Statements repeat harmlessly (`IF NOT EXISTS`),
-//! so a migration that was cut off is simply run again.
+//! Cassandra has no transactions for its schema, and two nodes that create the same table at the same time
+//! may end up with two. So one replica works at a time. It holds a row that every other replica waits for,
+//! and that expires by itself in case the replica dies. The two tables that this needs first have fixed ids,
+//! so two of them are the same one. Statements can be repeated without harm (`IF NOT EXISTS`), so a migration
+//! that was cut short is simply run again.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::cluster::Cluster;
 use super::config::CassandraConfig;
 
-/// Only ever appended to; a file that was released is never edited.
+/// Append only; never edit a file that was released.
 const MIGRATIONS: [(i32, &str); 2] = [
     (1, include_str!("../../../migrations/cassandra/0001_catalog.cql")),
     (2, include_str!("../../../migrations/cassandra/0002_claims_and_counts.cql")),
@@ -27,13 +27,13 @@ const MIGRATIONS: [(i32, &str); 2] = [
 const LOCK_TABLE: &str = "migration_lock (name text PRIMARY KEY, holder uuid)";
 const LOG_TABLE: &str = "migrations (number int PRIMARY KEY, checksum text, applied_at timestamp)";
 
-/// Seconds after which the lock of a replica that died is free.
+/// Seconds after which the lock of a dead replica is free.
 const LOCK_SECONDS: i32 = 60;
 const WAIT: Duration = Duration::from_millis(250);
 /// Schema changes take longer than other statements.
 const SCHEMA_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Makes the keyspace unless it is there; whoever made it before decided its replication.
+/// Creates the keyspace unless it is there. Whoever created it first has decided its replication.
 pub(super) async fn make_keyspace(session: &Session, config: &CassandraConfig) -> anyhow::Result<()> {
     let keyspace = &config.cassandra_keyspace;
     let found = session
@@ -84,19 +84,19 @@ pub(super) async fn run(cluster: &Cluster) -> anyhow::Result<()> {
     done
 }
 
-/// Makes a table that migrations do not make, however many do so at once.
+/// Creates a table that is not part of the migrations, however many do so at once.
 pub(super) async fn make_table(cluster: &Cluster, table: &str) -> anyhow::Result<()> {
     let id = table_id(cluster, table);
     change(cluster, &format!("CREATE TABLE IF NOT EXISTS {table} WITH ID = {id}")).await
 }
 
-/// The same for every replica, another in every keyspace: ids are unique in a cluster.
+/// The same for every replica, and different in every keyspace: ids are unique in a cluster.
 fn table_id(cluster: &Cluster, table: &str) -> Uuid {
     let keyspace = cluster.session.get_session().get_keyspace().unwrap_or_default();
     Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("rocketmart {keyspace} {table}").as_bytes())
 }
 
-/// Whether every migration was applied, with the content it has here.
+/// Whether every migration was applied, with the content that it has here.
 async fn is_up_to_date(cluster: &Cluster) -> anyhow::Result<bool> {
     let applied: Vec<(i32, String)> = cluster.read("SELECT number, checksum FROM migrations", ()).await?;
     for (number, text) in MIGRATIONS {
@@ -138,7 +138,7 @@ async fn apply_missing(cluster: &Cluster, me: Uuid) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One change of the schema; returns when all nodes have it.
+/// Makes one change to the schema, and returns once all nodes have it.
 async fn change(cluster: &Cluster, statement: &str) -> anyhow::Result<()> {
     cluster.session.get_session().query_unpaged(schema_statement(statement), ()).await?;
     Ok(())

@@ -7,10 +7,10 @@
 //!                                                  └ pending  notes ──▶ publisher ──▶ topic `products`
 //! ```
 //!
-//! A product and the events about it are one row, changed by one conditional write. Everything else
-//! is arranged around that write so that a crash at any point leaves only what does no harm: a list
-//! entry or a note for a change that did not happen, a claim on a SKU that nobody holds. The decision
-//! and its crash points are in docs/adr/0004.
+//! A product and the events about it are one row, and one conditional write changes it. Everything else is
+//! arranged around that write, so that a crash at any point leaves only what does no harm: a list entry or a
+//! note for a change that did not happen, or a claim on a SKU that nobody holds. docs/adr/0004 has the
+//! decision and its crash points.
 
 mod cluster;
 mod conditional;
@@ -53,10 +53,10 @@ use super::{
 use crate::domain::{Product, State};
 use crate::events;
 
-/// Attempts to write a version while its SKUs are contested (a fence refuses, the version is still
-/// the same).
+/// How often we try to write a version while its SKUs are contested (a fence refuses, and the version is
+/// still the same).
 const ATTEMPTS: usize = 5;
-/// Products read at the same time.
+/// How many products we read at the same time.
 const AT_ONCE: usize = 16;
 
 pub struct CassandraStore {
@@ -73,7 +73,7 @@ impl CassandraStore {
         self.cluster.ready().await
     }
 
-    /// Publishes what changed until `stop`; of all replicas one works at a time.
+    /// Publishes changes until `stop`. Of all replicas, one works at a time.
     pub(crate) async fn publish_loop(
         self: Arc<Self>,
         kafka: KafkaConfig,
@@ -82,7 +82,7 @@ impl CassandraStore {
         publisher::publish_loop(Arc::clone(&self.cluster), kafka, stop).await
     }
 
-    /// Whole products in the order of the ids; those that are no longer there are left out.
+    /// Whole products in the order of the ids; those that no longer exist are left out.
     async fn read_all(&self, ids: &[Uuid]) -> Result<Vec<Product>> {
         let found: Vec<Option<Live>> = stream::iter(ids.iter().copied())
             .map(async |id| Ok::<_, StoreError>(rows::find(&self.cluster, id).await?.live()))
@@ -92,7 +92,7 @@ impl CassandraStore {
         Ok(found.into_iter().flatten().map(|live| live.product).collect())
     }
 
-    /// Puts in how many members like each.
+    /// Adds how many members like each.
     async fn with_likes(&self, mut products: Vec<Product>) -> Result<Vec<Product>> {
         let ids: Vec<Uuid> = products.iter().map(|product| product.id).collect();
         for (product, likes) in products.iter_mut().zip(marks::likes_of(&self.cluster, &ids).await?) {
@@ -101,13 +101,13 @@ impl CassandraStore {
         Ok(products)
     }
 
-    /// The product as it is stored, at the version a change was made for.
+    /// The stored product, if it still has the version that a change was made for.
     async fn at_version(&self, id: Uuid, version: i64) -> Result<Live> {
         let live = rows::find(&self.cluster, id).await?.live().ok_or(StoreError::Unknown)?;
         if live.product.version == version { Ok(live) } else { Err(StoreError::VersionConflict) }
     }
 
-    /// One attempt to write `product` in the place of `before`; false when only the fence refused.
+    /// One attempt to replace `before` with `product`; false if only the fence refused.
     async fn try_replace(&self, before: &Live, product: &Product) -> Result<bool> {
         let (cluster, id) = (&*self.cluster, product.id);
         let (old, new): (HashSet<&str>, HashSet<&str>) =
@@ -116,7 +116,7 @@ impl CassandraStore {
         let dropped = skus::claims_of(cluster, id, owned(old.difference(&new).collect())).await?;
         let wanted = match (product.state, before.product.state) {
             (State::Published, State::Published) => owned(new.difference(&old).collect()),
-            // What was withdrawn may have lost its claims, and claims all of them anew.
+            // A withdrawn product may have lost its claims, so it claims all of them again.
             (State::Published, State::Draft | State::Withdrawn) => owned(new.iter().collect()),
             (State::Draft | State::Withdrawn, _) => Vec::new(),
         };
@@ -142,7 +142,7 @@ impl CassandraStore {
                 Ok(true)
             }
             Kept::Live(live) if live.product.version == before.product.version => Ok(false),
-            // A later version may stand on ours.
+            // A later version may have been built on ours.
             Kept::Live(live)
                 if verdict == Verdict::RefusedAfterDoubt && live.product.version > product.version =>
             {
@@ -160,7 +160,7 @@ impl CassandraStore {
     }
 }
 
-/// The product with the numbers of claims it made just now; others it has keep theirs.
+/// The product with the numbers of the claims that it has just made. Its other claims keep theirs.
 fn with_claims(product: &Product, claimed: &[Claim]) -> Product {
     let mut product = product.clone();
     for variant in &mut product.content.variants {
@@ -222,7 +222,7 @@ impl ProductStore for CassandraStore {
             let verdict = rows::delete(&self.cluster, &before, &event).await?;
             let is_gone = verdict.is_applied()
                 || match rows::find_settled(&self.cluster, id).await? {
-                    // Whoever deleted it: that is what was asked for.
+                    // Whoever deleted it: that is what the caller wanted.
                     Kept::Deleted => verdict == Verdict::RefusedAfterDoubt,
                     _ => false,
                 };
@@ -292,7 +292,7 @@ impl ProductStore for CassandraStore {
                         let product = Some(live.product).filter(Product::is_published);
                         listed.push(Mark { place, product });
                     }
-                    // Marks go with their product; this one had not heard of it yet.
+                    // Marks disappear with their product; this one had not heard of it yet.
                     _ => marks::remove(&self.cluster, kind, member, place.product_id).await?,
                 }
             }

@@ -1,5 +1,5 @@
-//! A change of a product that is made once per `Idempotency-Key`: the key and its answer lie in the row of the
-//! product and are written with its new version, so there is neither without the other.
+//! A change of a product that is made once per `Idempotency-Key`. The key and its answer are part of the
+//! product's row and are written with its new version, so neither exists without the other.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::domain::Product;
 use crate::events;
 use crate::store::{Changed, Once, Result, Step, StoreError, refusal};
 
-/// Attempts while others change the product.
+/// How often we try while others change the product.
 const ATTEMPTS: usize = 10;
 
 /// A change that was made. Its answer is JSON.
@@ -52,8 +52,8 @@ pub(super) async fn change(
     for _ in 0..ATTEMPTS {
         let before = rows::find_settled(cluster, id).await.map_err(refusal)?.live();
         let before = before.ok_or_else(|| refusal(StoreError::Unknown))?;
-        // After the product: what was made before it was read is found here, and what is made from then on moves
-        // its version, so that the write below fails.
+        // We look after reading the product: what was made before we read it is found here, and what is made
+        // from then on changes its version, so that the write below fails.
         if let Some(made) = find(cluster, id, &once.key.0).await.map_err(refusal)? {
             return made.replay(&once.request_hash);
         }

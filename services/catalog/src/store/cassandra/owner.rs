@@ -1,13 +1,13 @@
-//! Whose keyspace it is: the first shop's that reaches it, as with a database (docs/adr/0032).
+//! Which shop owns a keyspace: the first that reaches it, as with a database (docs/adr/0032).
 //!
-//! The claim is one row, written by a conditional write: of two shops at once one gets the keyspace.
-//! `TRUNCATE rocketmart_shop` gives it away.
+//! The claim is one row, and a conditional write creates it: if two shops try at once, one gets the keyspace.
+//! `TRUNCATE rocketmart_shop` gives it up.
 
 use super::{cluster::Cluster, migrations};
 
 const TABLE: &str = "rocketmart_shop (claim text PRIMARY KEY, shop text)";
 
-/// Makes the keyspace this shop's if it is nobody's, and refuses it if it is another's.
+/// Claims the keyspace for this shop if nobody owns it; fails if another shop does.
 pub(super) async fn claim(cluster: &Cluster, shop: &str) -> anyhow::Result<()> {
     migrations::make_table(cluster, TABLE).await?;
     let mut owner = owner(cluster).await?;
@@ -24,7 +24,7 @@ pub(super) async fn claim(cluster: &Cluster, shop: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whose it is, if anybody's; a claim that was left half-way is settled by asking.
+/// The owner, if there is one. The read settles a claim that was left half-way.
 async fn owner(cluster: &Cluster) -> anyhow::Result<Option<String>> {
     let query = "SELECT shop FROM rocketmart_shop WHERE claim = 'keyspace'";
     let rows: Vec<(Option<String>,)> = cluster.read_settled(query, ()).await?;

@@ -1,8 +1,8 @@
-//! An event on its way: as it lies in a product's row, and the note that tells the publisher where
-//! to look.
+//! An event on its way: as it is kept in a product's row, and the note that tells the publisher where to
+//! look.
 //!
-//! Notes are written *before* the product, so there is no event without one. A note whose product
-//! never changes costs the publisher a look.
+//! We write notes *before* the product, so there is no event without one. If a note's product never changes,
+//! it costs the publisher a look.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(super) struct PendingEvent {
     time: OffsetDateTime,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     traceparent: Option<String>,
-    /// None: a tombstone.
+    /// `None` means a tombstone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<Box<RawValue>>,
 }
@@ -53,7 +53,7 @@ impl PendingEvent {
         serde_json::from_str(json).map_err(StoreError::unreadable)
     }
 
-    /// The event again, of the product it lay with.
+    /// Rebuilds the event of the product in whose row it was kept.
     pub(super) fn into_event(self, product_id: Uuid) -> Event {
         Event {
             id: self.id,
@@ -86,7 +86,7 @@ impl Note {
         Ok(note)
     }
 
-    /// Writes it again when the change took so long that the publisher may have looked in vain.
+    /// Writes it again if the change took so long that the publisher may have looked in vain.
     pub(super) async fn renew_if_late(self, cluster: &Cluster) -> Result<()> {
         if domain::now() - self.marked_at > LANDING / 2 {
             Self::leave(cluster, self.product_id, self.version).await?;

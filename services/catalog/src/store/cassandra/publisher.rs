@@ -1,19 +1,18 @@
-//! From the rows of products to the topic `products`: every event, in the order of versions.
+//! From the rows of products to the topic `products`: every event, in the order of the versions.
 //!
 //! ```text
 //!  notes since `settled_until` ──▶ rows (settled) ──▶ one Kafka transaction ──▶ events leave their rows
 //! ```
 //!
-//! One replica publishes at a time, the one whose row in `leases` lives. That row only avoids double
-//! work: what keeps a replica that was believed dead from writing old events behind new ones is the
-//! brokers, which accept the newest publisher alone ([`FencedProducer`]). An event leaves its row after
-//! the brokers have it; a crash in between sends it again, and all later ones of its product after it.
+//! One replica publishes at a time, the one whose row in `leases` is alive. That row only avoids double work.
+//! What keeps a replica that was believed dead from writing old events behind new ones is the brokers, which
+//! accept only the newest publisher ([`FencedProducer`]). An event leaves its row after the brokers have it.
+//! After a crash in between it is sent again, and all later events of its product after it.
 //!
-//! A note counts as settled when its product has that version (or a later one) and no event left, or
-//! when it is so old that the change it announces cannot happen any more. `settled_until` is behind
-//! every note that is not settled, and outlives the publisher. Should a change still have happened
-//! later than that, its event lies in its row until the product changes again or the daily sweep
-//! through all products finds it.
+//! A note counts as settled when its product has that version (or a later one) and no event left, or when it
+//! is so old that the change it announces can no longer happen. `settled_until` stays behind every note that
+//! is not settled, and outlives the publisher. Should a change happen even later than that, its event stays
+//! in its row until the product changes again, or until the daily sweep through all products finds it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -45,14 +44,14 @@ const RENEW_AFTER: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_millis(100);
 const STANDBY: Duration = Duration::from_secs(1);
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
-/// Products looked at together.
+/// How many products we look at together.
 const BATCH: usize = 500;
 const AT_ONCE: usize = 16;
 const SWEEP_INTERVAL: time::Duration = time::Duration::days(1);
 
-/// Publishes until `stop`; of all processes that call it one works at a time.
+/// Publishes until `stop`. Of all the processes that call it, one works at a time.
 ///
-/// Failures of Cassandra and of Kafka are logged and outlasted.
+/// It logs failures of Cassandra and of Kafka, and outlasts them.
 pub(super) async fn publish_loop(
     cluster: Arc<Cluster>,
     kafka: KafkaConfig,
@@ -77,7 +76,7 @@ pub(super) async fn publish_loop(
     Ok(())
 }
 
-/// Publishes while the lease is ours; returns when another has it, or at `stop`.
+/// Publishes while the lease is ours. Returns when another replica has it, or at `stop`.
 async fn publish_as_leader(
     cluster: &Cluster,
     kafka: &KafkaConfig,
@@ -114,7 +113,6 @@ async fn publish_as_leader(
     Ok(())
 }
 
-/// Takes or keeps the lease.
 async fn acquire(cluster: &Cluster, me: Uuid) -> Result<bool> {
     let kept = cluster
         .conditionally(
@@ -134,7 +132,7 @@ async fn acquire(cluster: &Cluster, me: Uuid) -> Result<bool> {
     Ok(taken.is_applied())
 }
 
-/// How far the publishers have come, all of them together.
+/// How far all the publishers together have come.
 struct Progress {
     settled_until: OffsetDateTime,
     swept_at: Option<OffsetDateTime>,
@@ -145,7 +143,7 @@ impl Progress {
         let rows: Vec<(Option<OffsetDateTime>, Option<OffsetDateTime>)> =
             cluster.read("SELECT settled_until, swept_at FROM progress WHERE name = ?", (NAME,)).await?;
         let (settled_until, swept_at) = rows.into_iter().next().unwrap_or_default();
-        // Without progress there is a sweep, which finds what is older.
+        // Without stored progress there is a sweep, which finds what is older.
         Ok(Self { settled_until: settled_until.unwrap_or_else(|| domain::now() - LANDING), swept_at })
     }
 
@@ -167,7 +165,7 @@ struct Publisher<'a> {
     progress: Progress,
 }
 
-/// What of a product's row concerns the publisher.
+/// The part of a product's row that the publisher needs.
 #[derive(DeserializeRow)]
 struct PendingRow {
     id: Uuid,
@@ -177,7 +175,7 @@ struct PendingRow {
 }
 
 impl Publisher<'_> {
-    /// Publishes what the notes lead to; how many events there were.
+    /// Publishes what the notes lead to, and returns how many events there were.
     async fn publish_new(&mut self) -> anyhow::Result<usize> {
         let now = domain::now();
         let mut notes = Vec::new();
@@ -207,7 +205,8 @@ impl Publisher<'_> {
         Ok(published)
     }
 
-    /// Publishes what lies in the rows of these products; their versions, and how many events.
+    /// Publishes the events in the rows of these products. Returns the products' versions and how many events
+    /// there were.
     async fn publish(&self, ids: Vec<Uuid>) -> anyhow::Result<(HashMap<Uuid, i64>, usize)> {
         let rows: Vec<Vec<PendingRow>> = stream::iter(ids)
             .map(|id| {
@@ -233,7 +232,7 @@ impl Publisher<'_> {
         Ok((versions, events.len()))
     }
 
-    /// Takes out of the row what was published.
+    /// Removes from the row what was published.
     async fn clear(&self, row: &PendingRow) -> Result<()> {
         let Some(pending) = row.pending.as_ref().filter(|pending| !pending.is_empty()) else { return Ok(()) };
         let versions: HashSet<i64> = pending.keys().copied().collect();

@@ -1,8 +1,8 @@
-//! Every product once more, for a topic that has lost what it held.
+//! Publishes every product once more, for a topic that has lost what it held.
 //!
-//! The event is put beside the version it is about, and a note after it: a note that came first might be
-//! looked at, and be settled, before there is an event. Should this process die in between, all of it is
-//! done again, since the topic is still without its mark.
+//! We put the event beside the version that it is about, and write a note after it: if the note came first,
+//! the publisher might look at it, and settle it, before there is an event. Should this process die in
+//! between, all of it is done again, since the topic still lacks its mark.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use super::rows;
 use crate::events;
 use crate::store::Result;
 
-/// Attempts while others change the product.
+/// How often we try while others change the product.
 const ATTEMPTS: usize = 5;
 
 pub(super) async fn tell_all(cluster: &Cluster) -> Result<u64> {

@@ -1,8 +1,8 @@
 //! The row of a product, and the writes that move it from version to version.
 //!
-//! Every write is conditional on the version and the fence it saw, and brings its event along in the
-//! same row. Changing the fence makes writes fail that were begun before: that is how [`super::skus`]
-//! knows that a product will not come to hold a SKU after all.
+//! Every write is conditional on the version and the fence that it saw, and brings its event along in the
+//! same row. A new fence makes writes that began earlier fail: that is how [`super::skus`] knows that a
+//! product will not come to hold a SKU after all.
 
 use std::collections::BTreeMap;
 
@@ -17,12 +17,12 @@ use super::pending::PendingEvent;
 use crate::domain::{Content, Product, State, Variant};
 use crate::store::{Result, StoreError};
 
-/// Seconds a deleted product is remembered: longer than a repetition of its creation can come.
+/// How long we remember a deleted product, in seconds: longer than a repetition of its creation can take.
 pub(super) const GRAVE_SECONDS: i32 = 8 * 24 * 3600;
-/// Seconds an answer stays to be repeated.
+/// How long we keep an answer for repetitions, in seconds.
 pub(super) const ANSWER_SECONDS: i32 = 7 * 24 * 3600;
 const DELETED: &str = "deleted";
-/// Of a product that was never made and never will be.
+/// The state of a product that was never made and never will be.
 const VOID: &str = "void";
 
 const SELECT: &str = "SELECT id, version, state, seller_id, content, supply, created_at, updated_at, write_id, fence \
@@ -42,13 +42,13 @@ struct ProductRow {
     fence: Option<Uuid>,
 }
 
-/// What there is under an id.
+/// What exists under an id.
 #[derive(Clone, Debug)]
 pub(super) enum Kept {
     Nothing,
-    /// Shown to nobody any more; terminal.
+    /// Nobody sees it any more; final.
     Deleted,
-    /// Fenced before it was made; terminal.
+    /// Fenced before it was made; final.
     Void,
     Live(Box<Live>),
 }
@@ -67,7 +67,7 @@ impl Live {
         self.product.state != State::Draft && self.product.skus().any(|listed| listed == sku)
     }
 
-    /// The same, and not for another product of this seller to take over.
+    /// The same, but not if another product of this seller may take it over.
     pub(super) fn keeps_from(&self, seller_id: Uuid, sku: &str) -> bool {
         self.holds(sku) && (self.product.is_published() || self.product.seller_id != seller_id)
     }
@@ -127,7 +127,7 @@ pub(super) async fn find_settled(cluster: &Cluster, id: Uuid) -> Result<Kept> {
     kept(cluster.read_settled(SELECT, (id,)).await?)
 }
 
-/// Makes the first version, unless there is anything under its id.
+/// Makes the first version, unless something exists under its id.
 pub(super) async fn make(cluster: &Cluster, product: &Product, event: &PendingEvent) -> Result<Verdict> {
     let (content, supply) = (json(&product.content)?, supply(&product.content)?);
     cluster
@@ -151,7 +151,7 @@ pub(super) async fn make(cluster: &Cluster, product: &Product, event: &PendingEv
         .await
 }
 
-/// Puts the next version in the place of `before`.
+/// Replaces `before` with the next version.
 pub(super) async fn replace(
     cluster: &Cluster,
     before: &Live,
@@ -181,7 +181,7 @@ pub(super) async fn replace(
         .await
 }
 
-/// The same, and notes beside it by which key, with what answer.
+/// The same, and notes beside it the key and the answer.
 pub(super) async fn replace_once(
     cluster: &Cluster,
     before: &Live,
@@ -217,7 +217,7 @@ pub(super) async fn replace_once(
         .await
 }
 
-/// Puts an event about the version as it is beside it.
+/// Puts an event about the current version beside it.
 pub(super) async fn announce(cluster: &Cluster, live: &Live, event: &PendingEvent) -> Result<Verdict> {
     let (id, version) = (live.product.id, live.product.version);
     cluster
@@ -228,7 +228,7 @@ pub(super) async fn announce(cluster: &Cluster, live: &Live, event: &PendingEven
         .await
 }
 
-/// Leaves of `before` only that it is gone, and the event that says so.
+/// Keeps of `before` only that it is gone, and the event that says so.
 pub(super) async fn delete(cluster: &Cluster, before: &Live, event: &PendingEvent) -> Result<Verdict> {
     let version = before.product.version + 1;
     cluster
@@ -240,7 +240,7 @@ pub(super) async fn delete(cluster: &Cluster, before: &Live, event: &PendingEven
         .await
 }
 
-/// Makes every write of this product fail that was begun before. False: it is not as it was seen.
+/// Makes every write of this product that began earlier fail. False: it is no longer as it was seen.
 pub(super) async fn fence(cluster: &Cluster, id: Uuid, seen: &Kept) -> Result<bool> {
     let fence = Uuid::new_v4();
     let verdict = match seen {
@@ -261,7 +261,7 @@ pub(super) async fn fence(cluster: &Cluster, id: Uuid, seen: &Kept) -> Result<bo
                 .await?
         }
     };
-    // A refusal after doubt may be our own doing; the caller looks again all the same.
+    // A refusal after doubt may be our own doing. The caller looks again in any case.
     Ok(verdict.is_applied())
 }
 
@@ -277,7 +277,8 @@ pub(super) async fn bury(cluster: &Cluster, id: Uuid, version: i64) -> Result<()
     Ok(())
 }
 
-/// What only the shop knows of a variant. Beside the content, which a process of the version before reads as well.
+/// What only the shop knows about a variant. It is kept beside the content, because a process of the previous
+/// version reads that as well.
 #[derive(Serialize, Deserialize)]
 struct Supply {
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,16 +1,18 @@
-//! One published product per SKU in the whole shop, though no write spans two rows.
+//! One published product per SKU in the whole shop, although no write spans two rows.
 //!
-//! A writer first *claims* a SKU for its product, then writes the product as published. What must hold: whenever
-//! a published product lists a SKU, the claim on it is that product's. A withdrawn product keeps its claims against
-//! other sellers; another product of its own seller may take them over. A draft has none.
+//! A writer first *claims* a SKU for its product, and then writes the product as published. The invariant:
+//! whenever a published product lists a SKU, the claim on it is that product's. A withdrawn product keeps its
+//! claims against other sellers, but another product of its own seller may take them over. A draft has none.
 //!
-//! A claim whose product does not hold the SKU is one of three: its write is still to come, was given up half-way,
-//! or it is left over from a version before. Time alone cannot tell these apart, so whoever wants to end such a
-//! claim first *fences* the product as it was seen without the SKU: a write that is still to come then fails, and
-//! only after that the claim is taken over or given up, if it is still the same claim. A product claiming again for
-//! itself makes a new claim, so the two cannot be confused.
+//! If the product does not hold the claimed SKU, there are three possibilities: its write is still to come,
+//! it was given up half-way, or the claim is left over from an earlier version. Time alone cannot tell these
+//! apart. So whoever wants to end such a claim first *fences* the product, as it was seen without the SKU: a
+//! write that is still to come then fails. Only after that is the claim taken over or given up, if it is
+//! still the same one. A product that claims again for itself makes a new claim, so nobody can confuse the
+//! two.
 //!
-//! The row of a SKU stays when it is given up, with nobody's id: the numbers of its claims only ever grow.
+//! The row of a SKU stays when the SKU is given up, with nobody's id: the numbers of its claims only ever
+//! grow.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use scylla::DeserializeRow;
@@ -22,14 +24,14 @@ use super::rows::{self, Kept};
 use crate::domain;
 use crate::store::{Result, StoreError};
 
-/// A claim this young is taken to be of a write under way, and not interfered with.
+/// We assume that a write is under way for a claim this young, and leave it alone.
 const LEASE: time::Duration = time::Duration::seconds(30);
-/// Attempts on one SKU while others keep changing it.
+/// How often we try one SKU while others keep changing it.
 const ATTEMPTS: usize = 5;
-/// SKUs claimed at the same time.
+/// How many SKUs we claim at the same time.
 const AT_ONCE: usize = 16;
 
-/// In the place of a product's id in the row of a SKU that was given up.
+/// Replaces a product's id in the row of a SKU that was given up.
 const NOBODY: Uuid = Uuid::nil();
 
 #[derive(DeserializeRow)]
@@ -44,12 +46,12 @@ struct ClaimRow {
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub(super) sku: String,
-    /// Of two claims on a SKU the later has the greater.
+    /// Of two claims on a SKU, the later has the greater number.
     pub(super) number: i64,
     claim: Uuid,
 }
 
-/// A claim and whose it is.
+/// A claim and its owner.
 struct Found {
     claim: Claim,
     owner: Uuid,
@@ -92,13 +94,13 @@ pub(super) async fn claim_all(
     }
 }
 
-/// Not all could be claimed; these were.
+/// We could not claim all of them, only these.
 pub(super) struct Failed {
     pub(super) made: Vec<Claim>,
     pub(super) error: StoreError,
 }
 
-/// Claims one SKU; `None` when another product has it.
+/// Claims one SKU; `None` if another product has it.
 async fn claim(cluster: &Cluster, claimant: Claimant, sku: &str) -> Result<Option<Claim>> {
     let Claimant { product_id, seller_id } = claimant;
     let id = Uuid::new_v4();
@@ -140,11 +142,11 @@ async fn claim(cluster: &Cluster, claimant: Claimant, sku: &str) -> Result<Optio
             return Ok(Some(mine));
         }
     }
-    // So contested that somebody else will have it in the end.
+    // So contested that somebody else will end up with it.
     Ok(None)
 }
 
-/// The number of a claim that comes after this one: the time in microseconds, wherever clocks agree.
+/// The number of the next claim: the time in microseconds, wherever clocks agree.
 fn number_after(before: i64) -> i64 {
     let now = i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX);
     now.max(before + 1)
@@ -160,7 +162,7 @@ async fn find(cluster: &Cluster, sku: &str) -> Result<Option<Found>> {
     }))
 }
 
-/// The claims of a product on these SKUs, as they are now.
+/// A product's current claims on these SKUs.
 pub(super) async fn claims_of(cluster: &Cluster, product_id: Uuid, skus: Vec<String>) -> Result<Vec<Claim>> {
     stream::iter(skus)
         .map(async |sku| {
@@ -173,9 +175,9 @@ pub(super) async fn claims_of(cluster: &Cluster, product_id: Uuid, skus: Vec<Str
         .await
 }
 
-/// Gives up those of a product's claims whose SKU it does not hold, so that others can have them.
+/// Gives up those claims of a product whose SKU it does not hold, so that others can have them.
 ///
-/// Without this they would be taken over all the same, only later: an error is no more than logged.
+/// Without this others would take them over anyway, only later. So we only log an error.
 pub(super) async fn release(cluster: &Cluster, product_id: Uuid, claims: Vec<Claim>) {
     if claims.is_empty() {
         return;
@@ -187,7 +189,7 @@ pub(super) async fn release(cluster: &Cluster, product_id: Uuid, claims: Vec<Cla
 
 /// Says that no write of these claims is under way any more: whoever may take them over need not wait.
 ///
-/// Without this it takes [`LEASE`]: an error is no more than logged.
+/// Without this they would wait for [`LEASE`]. So we only log an error.
 pub(super) async fn settle(cluster: &Cluster, product_id: Uuid, skus: Vec<String>) {
     let settled = async {
         for claim in claims_of(cluster, product_id, skus).await? {

@@ -1,10 +1,9 @@
 //! Products in PostgreSQL.
 //!
-//! Their variants and who holds which SKU are written by [`skus`].
+//! [`skus`] writes their variants and who holds which SKU.
 //!
-//! The row of a product is locked by its own conditional UPDATE or DELETE, so the events of one
-//! product enter the outbox in the order of its versions. Lists walk an index from where the page
-//! before ended.
+//! A product's own conditional UPDATE or DELETE locks its row, so the events of one product enter the outbox
+//! in the order of its versions. Lists walk an index from where the previous page ended.
 
 mod skus;
 
@@ -26,11 +25,11 @@ use super::{
 use crate::domain::{Content, Product, State};
 use crate::events;
 
-/// Under which stored answers to creations are kept.
+/// The route under which answers to creations are stored.
 const CREATION: &str = "POST /api/v1/products";
-/// Under which stored answers to changes are kept, with the product's id.
+/// The route under which answers to changes are stored, with the product's id.
 const CHANGE: &str = "POST /api/v1/products/{id}/stock-adjustments";
-/// Products told again in one transaction, and locked by it.
+/// How many products one transaction publishes again, and locks.
 const TOLD_AT_ONCE: i64 = 500;
 
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -172,8 +171,8 @@ impl ProductStore for PostgresStore {
         let (mut told, mut after) = (0, Uuid::nil());
         loop {
             let mut tx = self.pool.begin().await?;
-            // Locked first and read then: a statement that waits for a lock sees the row as it has become, and
-            // the variants as they were.
+            // Lock first, then read: a statement that waits for a lock sees the row as it has become, but the
+            // variants as they were.
             let ids: Vec<Uuid> = sqlx::query_scalar(
                 "SELECT id FROM products WHERE id > $1 ORDER BY id LIMIT $2 FOR NO KEY UPDATE",
             )
@@ -223,7 +222,7 @@ impl ProductStore for PostgresStore {
 
     async fn mark(&self, kind: MarkKind, member: Uuid, product_id: Uuid, at: OffsetDateTime) -> Result<()> {
         let mut tx = self.pool.begin().await?;
-        // The lock keeps the product from being deleted under the mark; readers are not held up.
+        // The lock keeps the product from being deleted under the mark; it does not hold up readers.
         let is_published: Option<bool> =
             sqlx::query_scalar("SELECT state = 'published' FROM products WHERE id = $1 FOR NO KEY UPDATE")
                 .bind(product_id)
@@ -250,7 +249,7 @@ impl ProductStore for PostgresStore {
 
     async fn unmark(&self, kind: MarkKind, member: Uuid, product_id: Uuid) -> Result<()> {
         let mut tx = self.pool.begin().await?;
-        // The product first, as everywhere, so that no two transactions wait for each other.
+        // The product first, as everywhere, so that no two transactions deadlock.
         sqlx::query("SELECT 1 FROM products WHERE id = $1 FOR NO KEY UPDATE")
             .bind(product_id)
             .execute(&mut *tx)
@@ -326,16 +325,16 @@ async fn insert(tx: &mut PgConnection, product: &Product) -> Result<()> {
     announce(tx, events::changed(product)).await
 }
 
-/// The product as it is, until the transaction ends.
+/// The current product, locked until the transaction ends.
 async fn lock(tx: &mut PgConnection, id: Uuid) -> Result<Product> {
-    // Locked first and read then: see `tell_all`.
+    // Lock first, then read: see `tell_all`.
     sqlx::query("SELECT FROM products WHERE id = $1 FOR UPDATE").bind(id).execute(&mut *tx).await?;
     let row: Option<ProductRow> =
         sqlx::query_as(select_products!("WHERE p.id = $1")).bind(id).fetch_optional(tx).await?;
     Ok(Product::try_from(row.ok_or(StoreError::Unknown)?)?)
 }
 
-/// Replaces the version before `product`'s, with its event.
+/// Replaces the version before `product`'s, and stores its event.
 async fn replace(tx: &mut PgConnection, product: &Product) -> Result<()> {
     skus::lock_holders(tx, product).await?;
     let content = &product.content;
@@ -365,7 +364,7 @@ async fn replace(tx: &mut PgConnection, product: &Product) -> Result<()> {
     Ok(())
 }
 
-/// Why a conditional write met no row.
+/// Why a conditional write found no row.
 async fn missing_or_changed(tx: &mut PgConnection, id: Uuid) -> Result<StoreError> {
     let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM products WHERE id = $1)")
         .bind(id)

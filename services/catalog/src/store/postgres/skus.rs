@@ -6,7 +6,7 @@
 //! | published | the rows | the rows |
 //! | withdrawn | set aside | the rows it still has: another product of the same seller may take them |
 //!
-//! Rows are locked in the order of their SKUs, and products in the order of their ids before them, so that whoever
+//! Rows are locked in the order of their SKUs, and before them products in the order of their ids. So whoever
 //! wants what others have waits and does not deadlock.
 
 use sqlx::PgConnection;
@@ -24,7 +24,7 @@ macro_rules! yields {
     };
 }
 
-/// Locks the product and those that hold SKUs it wants, before anything is written.
+/// Locks the product, and those that hold SKUs it wants, before anything is written.
 pub(super) async fn lock_holders(tx: &mut PgConnection, product: &Product) -> Result<()> {
     if !product.is_published() {
         return Ok(());
@@ -60,14 +60,15 @@ pub(super) async fn write(tx: &mut PgConnection, product: &mut Product) -> Resul
     }
 }
 
-/// Takes the SKUs for the product; those another product has are reported, all of them.
+/// Claims the SKUs for the product. Reports all of those that another product has.
 async fn claim(tx: &mut PgConnection, product: &mut Product) -> Result<()> {
     make_room(tx, product).await?;
     let variants = &product.content.variants;
     let mut order: Vec<usize> = (0..variants.len()).collect();
     order.sort_by_key(|&i| &variants[i].sku);
     let in_order = || order.iter().map(|&i| &variants[i]);
-    // A product that comes back has claimed anew: order has to follow it and not one that had the SKU meanwhile.
+    // A product that comes back has claimed again: order has to follow it, and not one that had the SKU in
+    // between.
     let claimed: Vec<(String, i64)> = sqlx::query_as(
         "INSERT INTO variants (sku, product_id, place, price, quantity, options, counted_in) \
          SELECT sku, $1, place, price, quantity, options, counted_in \
@@ -107,7 +108,7 @@ async fn claim(tx: &mut PgConnection, product: &mut Product) -> Result<()> {
     Ok(())
 }
 
-/// Takes away the claims that have to yield to this product. Whoever loses some keeps its variants.
+/// Removes the claims that have to yield to this product. A product that loses some keeps its variants.
 async fn make_room(tx: &mut PgConnection, product: &Product) -> Result<()> {
     let skus: Vec<&str> = product.skus().collect();
     let holders: Vec<Uuid> = sqlx::query_scalar(concat!(
@@ -141,7 +142,7 @@ async fn make_room(tx: &mut PgConnection, product: &Product) -> Result<()> {
     Ok(())
 }
 
-/// Whether the product was no published one before: this version has to claim.
+/// Whether the product was not published before: then this version has to claim.
 async fn was_set_aside(tx: &mut PgConnection, id: Uuid) -> Result<bool> {
     Ok(sqlx::query_scalar("SELECT set_aside IS NOT NULL FROM products WHERE id = $1")
         .bind(id)
@@ -149,7 +150,7 @@ async fn was_set_aside(tx: &mut PgConnection, id: Uuid) -> Result<bool> {
         .await?)
 }
 
-/// Gives up the SKUs that the product does not list any more; a draft gives up all.
+/// Gives up the SKUs that the product no longer lists; a draft gives up all of them.
 async fn give_up_others(tx: &mut PgConnection, product: &Product) -> Result<()> {
     let kept: Vec<&str> = if product.state == State::Draft { Vec::new() } else { product.skus().collect() };
     sqlx::query("DELETE FROM variants WHERE product_id = $1 AND NOT sku = ANY($2)")
@@ -160,7 +161,7 @@ async fn give_up_others(tx: &mut PgConnection, product: &Product) -> Result<()> 
     Ok(())
 }
 
-/// Notes which of its claims a withdrawn product still has.
+/// Notes which claims a withdrawn product still has.
 async fn keep_claims(tx: &mut PgConnection, product: &mut Product) -> Result<()> {
     let claimed: Vec<(String, i64)> = sqlx::query_as("SELECT sku, claim FROM variants WHERE product_id = $1")
         .bind(product.id)
@@ -176,7 +177,7 @@ fn note_claims(product: &mut Product, claimed: &[(String, i64)]) {
     }
 }
 
-/// Keeps the variants in the row of the product.
+/// Keeps the variants in the product's row.
 pub(super) async fn set_aside(tx: &mut PgConnection, product: &Product) -> Result<()> {
     let variants: Vec<StoredVariant> = product.content.variants.iter().map(StoredVariant::from).collect();
     sqlx::query("UPDATE products SET set_aside = $2, set_aside_version = version WHERE id = $1")
@@ -187,7 +188,7 @@ pub(super) async fn set_aside(tx: &mut PgConnection, product: &Product) -> Resul
     Ok(())
 }
 
-/// The variants of a row, in their order.
+/// The variants of a row, in order.
 pub(super) fn variants(stored: Vec<StoredVariant>) -> Vec<Variant> {
     stored.into_iter().map(Variant::from).collect()
 }

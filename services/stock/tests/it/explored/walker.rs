@@ -13,7 +13,7 @@ use super::way::{Action, InRedis, Payment, State};
 use super::{BUYER_OF, UNITS};
 use crate::support::{Sale, TEA, wish};
 
-/// Longer than a walk: the model does not let a submitted payment expire.
+/// Longer than a walk: in the model, a submitted payment never expires.
 const GRACE: Duration = Duration::from_hours(1);
 
 pub(super) struct Walker<'a> {
@@ -30,7 +30,7 @@ impl Walker<'_> {
         self.reservations[&at].order
     }
 
-    /// Does in Redis what `action` is, and compares the answers.
+    /// Does `action` in Redis, and compares the answers.
     pub(super) async fn step(&mut self, before: &State, action: Action) {
         let (stock, id) = (&self.sale.stock, self.sale.id());
         match action {
@@ -39,7 +39,7 @@ impl Walker<'_> {
                 let found = self.sale.decide(&wanted).await;
                 let ReserveOutcome::Reserved(reservation) = found else { panic!("{found:?}") };
                 self.reservations.insert(at, reservation);
-                // I6: the same key gives the same order, another body is an error.
+                // I6: the same key gives the same order, and another body is an error.
                 let again = self.sale.decide(&wanted).await;
                 assert!(
                     matches!(&again, ReserveOutcome::Duplicate(same) if same.order == self.order(at)),
@@ -94,7 +94,6 @@ impl Walker<'_> {
         }
     }
 
-    /// Compares the counters.
     pub(super) async fn compare(&self, state: &State, path: &[(State, Action, State)]) {
         let count = |wanted: fn(InRedis) -> bool| state.iter().filter(|order| wanted(order.redis)).count();
         let sold = count(|found| found == InRedis::Confirmed);

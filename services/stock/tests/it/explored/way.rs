@@ -1,5 +1,5 @@
-//! The way of an order as a model: where it stands in Redis, in SQL and at the provider, and what can
-//! happen to it next.
+//! An order's way as a model: where it stands in Redis, in SQL and at the provider, and what can happen to it
+//! next.
 
 use super::{BUYER_OF, UNITS};
 
@@ -27,10 +27,10 @@ pub(super) enum Payment {
     None,
     /// order-worker has asked for the money.
     Requested,
-    /// The outcome is on its way; a charge is at the provider.
+    /// The outcome is on its way; the provider has charged.
     Succeeded,
     Declined,
-    /// order-worker has heard.
+    /// order-worker has heard the outcome.
     Settled {
         charged: bool,
     },
@@ -45,13 +45,13 @@ pub(super) enum Event {
     Released,
 }
 
-/// One order everywhere.
+/// One order, everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Order {
     pub(super) redis: InRedis,
     pub(super) sql: InSql,
     pub(super) payment: Payment,
-    /// What Redis has told about it, and how much of that SQL has committed.
+    /// What Redis has said about it, and how much of that SQL has committed.
     pub(super) stream: [Option<Event>; 3],
     pub(super) committed: u8,
 }
@@ -65,11 +65,11 @@ pub(super) enum Action {
     Cancel(usize),
     DeadlinePasses(usize),
     Expire,
-    /// SQL commits the next event of an order.
+    /// SQL commits an order's next event.
     Deliver(usize),
     Charge(usize),
     Decline(usize),
-    /// order-worker asks Redis about a payment's outcome, and dies before it writes SQL.
+    /// order-worker asks Redis about a payment's outcome, and dies before it writes to SQL.
     AskAndDie(usize),
     /// The same, and it lives.
     Settle(usize),
@@ -101,7 +101,7 @@ impl Order {
         }
     }
 
-    /// Redis' answer to a success: whichever decision was first stands.
+    /// Redis' answer to a successful payment: whichever decision came first stands.
     pub(super) fn confirm(&mut self) -> bool {
         if self.redis.is_outstanding() {
             self.redis = InRedis::Confirmed;
@@ -176,7 +176,7 @@ pub(super) fn possible(state: &State) -> Vec<Action> {
             }
         }
         if order.redis == InRedis::Submitted {
-            // The API refuses this, a race with it may not.
+            // The API refuses this, but a race with it may not.
             actions.push(Action::Cancel(at));
         }
         if usize::from(order.committed) < order.stream.iter().flatten().count() {
