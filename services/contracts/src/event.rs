@@ -24,9 +24,10 @@ mod product;
 mod reservation;
 mod stock_level;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 pub use self::{
     delivery::{CancelRefused, ReturnState, ReturnUpdated, ShipmentState, ShipmentUpdated},
@@ -50,6 +51,13 @@ pub trait Payload: Serialize + DeserializeOwned + ToSchema {
     const KEY: &'static str;
     /// Who writes it.
     const PRODUCER: Component;
+}
+
+/// The order that an event is about: all that some receivers need of it. Reasons and states that are yet to come
+/// do not stop them.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+pub struct OfOrder {
+    pub order_id: Uuid,
 }
 
 const ORDER_ID: &str = "order id";

@@ -2,7 +2,8 @@
 
 use rocketmart_contracts::component::Component;
 use rocketmart_contracts::event::{
-    CancelRefused, CancelRequested, OrderPaid, OrderReleased, ReturnRequested, ReturnUpdated, ShipmentUpdated,
+    CancelRefused, CancelRequested, OfOrder, OrderPaid, OrderReleased, ReturnRequested, ReturnUpdated,
+    ShipmentUpdated,
 };
 pub(crate) use rocketmart_contracts::topic::DELIVERIES;
 use rocketmart_kit::event::Event;
@@ -30,7 +31,7 @@ pub fn read() -> Vec<Read> {
     let worker = Component::DeliveryWorker;
     vec![
         Read::of::<OrderPaid>(worker),
-        Read::of::<OrderReleased>(worker),
+        Read::part_of::<OrderReleased, OfOrder>(worker),
         Read::of::<CancelRequested>(worker),
         Read::of::<ReturnRequested>(worker),
     ]

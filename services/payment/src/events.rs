@@ -2,8 +2,8 @@
 
 use rocketmart_contracts::component::Component;
 use rocketmart_contracts::event::{
-    OrderReleased, PaymentFailed, PaymentRefundFailed, PaymentRefunded, PaymentRequested, PaymentSucceeded,
-    RefundRequested,
+    OfOrder, OrderReleased, PaymentFailed, PaymentRefundFailed, PaymentRefunded, PaymentRequested,
+    PaymentSucceeded, RefundRequested,
 };
 pub(crate) use rocketmart_contracts::topic::PAYMENTS;
 use rocketmart_kit::event::Event;
@@ -29,7 +29,7 @@ pub fn read() -> Vec<Read> {
     let worker = Component::PaymentWorker;
     vec![
         Read::of::<PaymentRequested>(worker),
-        Read::of::<OrderReleased>(worker),
+        Read::part_of::<OrderReleased, OfOrder>(worker),
         Read::of::<RefundRequested>(worker),
     ]
 }

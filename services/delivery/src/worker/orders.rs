@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
-use rocketmart_contracts::event::{CancelRequested, OrderPaid, OrderReleased, Payload as _, ReturnRequested};
+use rocketmart_contracts::event::{
+    CancelRequested, OfOrder, OrderPaid, OrderReleased, Payload as _, ReturnRequested,
+};
 use rocketmart_kit::event::{Event, Inbound};
 use rocketmart_kit::kafka::{Delivery, HandleError, Handler};
 use rocketmart_kit::outbox;
@@ -88,7 +90,7 @@ fn read(event: &Event) -> anyhow::Result<Option<Told>> {
             let lines = parcel(order.lines.iter().map(|line| (line.sku.as_str(), line.quantity)))?;
             Some(Told::Paid(ToShip { order, lines }))
         }
-        OrderReleased::TYPE => Some(Told::Released(event.parse::<OrderReleased>()?.order_id)),
+        OrderReleased::TYPE => Some(Told::Released(event.parse::<OfOrder>()?.order_id)),
         CancelRequested::TYPE => Some(Told::CancelRequested(event.inbound()?)),
         ReturnRequested::TYPE => {
             let request: Inbound<ReturnRequested> = event.inbound()?;

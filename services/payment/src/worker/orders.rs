@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use async_trait::async_trait;
-use rocketmart_contracts::event::{OrderReleased, Payload as _, PaymentRequested, RefundRequested};
+use rocketmart_contracts::event::{OfOrder, OrderReleased, Payload as _, PaymentRequested, RefundRequested};
 use rocketmart_kit::event::{Event, Inbound};
 use rocketmart_kit::kafka::{Delivery, HandleError, Handler};
 use rocketmart_kit::outbox;
@@ -112,7 +112,7 @@ fn read(event: &Event) -> anyhow::Result<Option<Asked>> {
             ensure!(request.attempt() > 0, "attempt must be 1 or more: {}", request.attempt());
             Some(Asked::Payment(request))
         }
-        OrderReleased::TYPE => Some(Asked::Release(event.parse::<OrderReleased>()?.order_id)),
+        OrderReleased::TYPE => Some(Asked::Release(event.parse::<OfOrder>()?.order_id)),
         RefundRequested::TYPE => {
             let request: Inbound<RefundRequested> = event.inbound()?;
             check_money(request.amount, &request.currency)?;
