@@ -14,8 +14,8 @@ use crate::store::{orders, standing};
 /// How many keys one call looks at.
 const PAGE: usize = 500;
 
-/// Forgets orders made before `then`, and returns how many. Until then a buyer may repeat a purchase under
-/// its key.
+/// Forgets orders made before `then`, and returns how many. Until an order is forgotten, a buyer may repeat
+/// the request with its key.
 pub async fn forget(pool: &PgPool, stock: &Stock, then: OffsetDateTime) -> anyhow::Result<usize> {
     let mut forgotten = 0;
     for sale in standing::loaded(pool).await?.into_iter().map(SaleId) {

@@ -214,8 +214,8 @@ fn holds(held: Option<&SaleCounters>, sku: &str, on_shelf: &OnShelf) -> bool {
 fn spec(currency: &str, offered: &Offered, fence: i64, items: &BTreeMap<&str, OnShelf>) -> SaleSpec {
     let items = items.iter().map(|(sku, on_shelf)| ItemSpec {
         sku: (*sku).to_owned(),
-        // If there are more units than can be counted, the total value makes Redis refuse them; they are
-        // not truncated.
+        // A number too large for `u32` saturates. Redis then refuses it for its total value, instead of
+        // selling a truncated number.
         units: u32::try_from(on_shelf.preloaded).unwrap_or(u32::MAX),
         price: on_shelf.price,
         per_buyer_limit: None,
