@@ -2,8 +2,8 @@
 //! `stock-levels`.
 //!
 //! About once a second we look through the books and report what has changed since the last report: one
-//! level per SKU, however many orders there were in between. So an order's path gets no longer, and the
-//! load does not grow with sales. The time to look grows with the number of SKUs; looking may take a
+//! level per SKU, however many orders there were in between. So this adds nothing to an order's path, and
+//! the load does not grow with sales. The time to look grows with the number of SKUs; looking may take a
 //! twentieth of all time and no more. We send levels first and note them afterwards. If we are cut short in
 //! between, we send them again with a higher version.
 
@@ -20,8 +20,7 @@ use crate::events::types;
 use crate::store::levels;
 
 const SOURCE: &str = "/rocketmart/order-worker";
-/// The name of the mark on the topic, which is kept like a consumer group. A topic without it has lost what
-/// it held.
+/// The consumer group whose commit marks the topic. A topic without the mark has lost what it held.
 const MARK: &str = "stock-levels-told";
 const PERIOD: Duration = Duration::from_secs(1);
 const MARK_PERIOD: Duration = Duration::from_secs(10);

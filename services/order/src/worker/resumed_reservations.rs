@@ -32,7 +32,7 @@ pub(super) async fn run(worker: Arc<Worker>, stop: CancellationToken) -> anyhow:
 }
 
 impl Worker {
-    /// Books once the deferred reservations whose units have come.
+    /// One pass: books the deferred reservations whose units have come.
     pub async fn book_deferred_reservations(&self) -> anyhow::Result<()> {
         waiting::forget_booked(&self.pool).await?;
         let mut after = i64::MIN;
