@@ -270,8 +270,8 @@ async fn a_sale_that_is_whole_is_not_rebuilt_and_one_never_loaded_cannot_be() {
     let buyer = shop.buyer();
     eventually("it sells again", async || buyer.purchase(sale, 1, "k").await.0 == 201).await;
     assert_eq!(shop.backing.number("SELECT count(*) FROM sales WHERE doubt IS NOT NULL").await, 0);
-    // A Redis that comes back without what it had told is a loss: here, it had told of a moment later than
-    // its stream ends.
+    // A Redis that comes back without what it had told has lost something: here, one entry past the end of
+    // its stream.
     let counters = shop.backing.stock.counters(SaleId(sale)).await.unwrap().unwrap();
     let end: StreamPosition = counters.last_event_id.parse().unwrap();
     let more = StreamPosition { sequence: end.sequence + 1, ..end };
