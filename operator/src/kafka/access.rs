@@ -31,7 +31,7 @@ struct LogIn {
 }
 
 impl Access {
-    /// Without TLS and without a login.
+    /// Without TLS and without a log-in.
     pub fn open(brokers: &str) -> Self {
         Self { brokers: brokers.to_owned(), tls: None, log_in: None }
     }

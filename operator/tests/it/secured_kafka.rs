@@ -1,4 +1,4 @@
-//! A Shop whose Kafka requires TLS and a login.
+//! A Shop whose Kafka requires TLS and a log-in.
 
 use std::time::Duration;
 

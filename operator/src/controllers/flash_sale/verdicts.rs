@@ -3,7 +3,7 @@
 //! | condition | true | false | unknown |
 //! |---|---|---|---|
 //! | `Ready` | loaded, verified, sells in its window by itself | not yet, not now, no more, or something is wrong | |
-//! | `Open` | buyers can buy now | they cannot | who could tell does not answer |
+//! | `Open` | buyers can buy now | they cannot | whoever could tell does not answer |
 //! | `Preloaded` | what was loaded read back equal | it did not, or not yet | |
 //! | `Reconciled` | the books were compared and agree | they differ | |
 //! | `Rebuilt` | Redis had lost the sale | | |

@@ -1,10 +1,10 @@
 //! `PUT /internal/v1/sales/{id}`: allots units to a sale, loads them into Redis, and reads them back.
 //!
-//! 1. Redis is asked for its clock and what it holds; if it is away nothing is promised.
-//! 2. One SQL transaction checks every rule and allots the units out of the standing stock; those that
-//!    are on offer there come off their shelf first, in Redis and in SQL.
-//! 3. Redis is loaded with totals, not with differences: loading twice loads once.
-//! 4. Redis is read back. Only a sale that reads back equal becomes ready.
+//! 1. We ask Redis for its clock and for what it holds. If Redis is away, we promise nothing.
+//! 2. One SQL transaction checks every rule and allots the units out of the standing stock. Units that are
+//!    on offer there come off their shelf first, in Redis and in SQL.
+//! 3. We load Redis with totals, not with differences: loading twice loads once.
+//! 4. We read Redis back. Only a sale that reads back equal becomes ready.
 //!
 //! If it is cut short anywhere, the same PUT continues from there. A sale that Redis lost after it was
 //! loaded is not loaded again: units sold since would be sold a second time. It is rebuilt instead.

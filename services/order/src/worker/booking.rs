@@ -14,8 +14,8 @@
 //! Two kinds of events are deferred, each to its own table and with what follows them:
 //!
 //! - reservations whose units are not there yet ([`deferred_reservations`](super::deferred_reservations));
-//! - payments for a sale that Redis is not believed about ([`deferred_payments`](super::deferred_payments)), and
-//!   what is told of an order that is not known yet, or not known to be paid.
+//! - payments for a sale about which we do not trust Redis ([`deferred_payments`](super::deferred_payments)), and
+//!   news of an order that is not known yet, or not known to be paid.
 //!
 //! After a rebuild of the sale, two kinds of news are out of date. Verdicts that were asked for before are
 //! asked for again. Stream entries that came too late for the rebuild are void.
