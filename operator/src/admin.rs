@@ -1,7 +1,7 @@
 //! Probes and metrics of the operator.
 //!
-//! `/healthz` says that the process turns; `/readyz` names the gates that are still closed. A standby
-//! is ready too: it is ready to take over.
+//! `/healthz` says that the process is alive. `/readyz` names the gates that are still closed. A standby is
+//! ready too: it is ready to take over.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::telemetry;
 
-/// What has to be in place before the operator calls itself ready.
+/// What has to be in place before the operator reports itself ready.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Gate {
     /// The API server answered.
     ApiServer,
-    /// Leading, or known that another replica leads.
+    /// This replica leads, or knows that another one does.
     Election,
-    /// Not asked to stop.
+    /// Nobody has asked the process to stop.
     Running,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Gate {
     }
 }
 
-/// The gates that are open and those that are not.
+/// Which gates are open and which are not.
 #[derive(Clone, Debug)]
 pub struct Readiness {
     closed: Arc<watch::Sender<BTreeSet<Gate>>>,

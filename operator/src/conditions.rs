@@ -1,19 +1,19 @@
-//! Conditions in a status: set by value, with the time of the last change kept.
+//! Conditions in a status. A verdict sets the value; the time of the last change is kept.
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
 };
 
-/// The reason of a condition that holds as it should, when there is nothing more to say.
+/// The reason of a condition that is as it should be, when there is nothing more to say.
 pub const AS_EXPECTED: &str = "AsExpected";
 
-/// A condition as it should stand from now on.
+/// A condition as it should read from now on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Verdict {
     pub kind: &'static str,
     pub status: bool,
-    /// Who could tell does not answer; `status` says nothing then.
+    /// Whoever could tell does not answer; `status` then means nothing.
     pub unknown: bool,
     pub reason: String,
     pub message: String,
@@ -21,7 +21,7 @@ pub struct Verdict {
 
 impl Verdict {
     pub fn new(kind: &'static str, status: bool, reason: &str, message: impl Into<String>) -> Self {
-        // Messages name what other systems said; the status has to stay small.
+        // Messages quote other systems, and the status has to stay small.
         let message = message.into().chars().take(2_000).collect();
         Self { kind, status, unknown: false, reason: reason.to_owned(), message }
     }
@@ -30,7 +30,7 @@ impl Verdict {
         Self { unknown: true, ..Self::new(kind, false, reason, message) }
     }
 
-    /// As a condition has it.
+    /// The status as Kubernetes spells it in a condition.
     pub fn word(&self) -> &'static str {
         match (self.unknown, self.status) {
             (true, _) => "Unknown",
@@ -40,8 +40,8 @@ impl Verdict {
     }
 }
 
-/// The conditions after these verdicts. A condition whose status stays keeps its transition time, so
-/// that nothing is written while nothing changes.
+/// Applies these verdicts to the conditions. A condition whose status stays the same keeps its transition
+/// time, so nothing is written while nothing changes.
 pub fn merge(old: &[Condition], verdicts: &[Verdict], generation: Option<i64>) -> Vec<Condition> {
     let mut conditions = old.to_vec();
     for verdict in verdicts {

@@ -28,7 +28,7 @@ impl Context {
         Self { client, config, fence, kafka: kafka::Clusters::default(), recorder }
     }
 
-    /// The objects this operator is responsible for: of one namespace or of all.
+    /// The objects this operator is responsible for, in one namespace or in all.
     pub fn watched<K>(&self) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope>,
@@ -40,7 +40,7 @@ impl Context {
         }
     }
 
-    /// The same, to watch a kind that the cluster may not have: until it has, nothing is heard of it.
+    /// The same, for watching a kind that the cluster may not have. The watch stays silent until it does.
     pub fn watched_once_installed<K>(&self) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope>,
@@ -62,14 +62,14 @@ impl Context {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    /// Tells people about something that happened to an object. An Event that cannot be written is only
-    /// logged: the state stands in the object's status.
+    /// Tells people in an Event about something that happened to an object. An Event that cannot be written
+    /// is only logged: the object's status holds the state.
     pub async fn tell(&self, about: &ObjectReference, type_: EventType, reason: &str, note: String) {
         self.tell_of(about, None, type_, reason, note).await;
     }
 
-    /// The same about an object and another one that it concerns. Events are counted together that differ in
-    /// nothing but their note, so one that is about a part of a whole has to name the part.
+    /// The same, about an object and a second one that it concerns. Kubernetes counts Events together when
+    /// only their note differs, so an Event about a part of a whole has to name the part.
     pub async fn tell_of(
         &self,
         about: &ObjectReference,

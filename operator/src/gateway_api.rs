@@ -1,8 +1,8 @@
 //! The Gateway API's `HTTPRoute`, as far as a shop needs it.
 //!
-//! The kind is not Kubernetes' own: a cluster may be without it, and may get it while the operator runs.
-//! So a watch of it waits until it is there, instead of failing again and again together with the watches
-//! beside it.
+//! The kind is not part of Kubernetes itself. A cluster may lack it, and may get it while the operator
+//! runs. So a watch of it waits until the kind is there, instead of failing again and again and dragging
+//! the watches beside it along.
 
 use std::time::Duration;
 
@@ -86,11 +86,11 @@ pub struct ParentStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// How often a cluster is asked whether it has the kind by now.
+/// How often to ask a cluster whether it has the kind by now.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// A client for watching a kind that the cluster may not have: it waits for an answer other than 404.
-/// For reads alone, which carry no body.
+/// A client for watching a kind that the cluster may not have: it waits until the answer is something other
+/// than 404. It is for reads alone, which carry no body.
 pub(crate) fn patient(client: &Client) -> Client {
     let namespace = client.default_namespace().to_owned();
     let client = client.clone();

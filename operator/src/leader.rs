@@ -1,10 +1,10 @@
-//! Leader election over a Lease, and the fencing token that goes with it.
+//! Leader election over a Lease, and the fencing token that comes with it.
 //!
 //! Every write of the Lease carries the resource version that was read, so two replicas can never both
-//! believe that they took it over. Whether another replica's lease has run out is judged by how long
-//! this replica has seen no change, never by comparing clocks. A leader that cannot renew in time gives
-//! up *before* others may take over; one that was frozen meanwhile may still send a request it had
-//! prepared, which is why commands that move stock carry a [`Fence`].
+//! believe that they took it over. A replica decides that another's lease has run out by how long it has
+//! itself seen no change, never by comparing clocks. A leader that cannot renew in time gives up *before*
+//! others may take over. A leader that was frozen meanwhile may still send a request it had prepared. That
+//! is why commands that move stock carry a [`Fence`].
 
 use std::{
     sync::{
@@ -26,13 +26,13 @@ use kube::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Generations of one object that one term of leadership can tell apart.
+/// How many generations of one object a single term of leadership can tell apart.
 const GENERATIONS_PER_TERM: i64 = 1_000_000;
 
 /// The current term of leadership, as a number that never decreases over the life of the cluster.
 ///
-/// It counts the transitions of the Lease. A Lease that was deleted starts again at the minutes since
-/// 1970, which is larger than any count of transitions it had.
+/// It counts the transitions of the Lease. A deleted Lease starts again at the minutes since 1970, which is
+/// more than any number of transitions it has had.
 #[derive(Clone, Debug, Default)]
 pub struct Fence {
     term: Arc<AtomicI64>,
@@ -46,9 +46,8 @@ impl Fence {
         fence
     }
 
-    /// The token for commands made from this generation of an object's spec. It grows with the
-    /// generation within a term and with every term; it fits a double exactly (Redis' Lua counts in
-    /// doubles).
+    /// The token for commands made from this generation of an object's spec. It grows with the generation
+    /// within a term, and with every term. It fits a double exactly (Redis' Lua counts in doubles).
     pub fn token(&self, generation: i64) -> i64 {
         self.term.load(Ordering::Relaxed) * GENERATIONS_PER_TERM
             + generation.clamp(0, GENERATIONS_PER_TERM - 1)
@@ -74,7 +73,7 @@ pub enum ElectionError {
 }
 
 impl Election {
-    /// `duration` is how long a leader may be silent before it is replaced.
+    /// `duration` is how long a leader may be silent before another replaces it.
     pub fn new(client: Client, namespace: &str, name: &str, identity: &str, duration: Duration) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
@@ -84,7 +83,7 @@ impl Election {
         }
     }
 
-    /// Waits until this replica leads. `seen` is called when the state of the Lease is known.
+    /// Waits until this replica leads. Calls `seen` once the state of the Lease is known.
     pub async fn lead(&self, seen: impl Fn()) -> Leadership {
         let mut rival = Rival::default();
         loop {
@@ -103,7 +102,7 @@ impl Election {
         }
     }
 
-    /// Creates the Lease, or takes it over when it is free, ours, or its holder has been silent.
+    /// Creates the Lease, or takes it over when it is free, is ours, or its holder has gone silent.
     async fn try_acquire(&self, rival: &mut Rival) -> Result<Option<Lease>, ElectionError> {
         let now = MicroTime(Timestamp::now());
         let Some(mut lease) = self.read().await? else {
@@ -142,7 +141,7 @@ impl Election {
             .map_err(|source| ElectionError::Read { lease: self.name.clone(), source })
     }
 
-    /// A write that lost against another one is no error: the other replica leads.
+    /// Losing the write to another replica is not an error: that replica leads.
     fn written(&self, result: kube::Result<Lease>) -> Result<Option<Lease>, ElectionError> {
         match result {
             Ok(lease) => Ok(Some(lease)),
@@ -166,7 +165,7 @@ impl Election {
     }
 }
 
-/// What was last seen of another replica's Lease, and since when it has not changed.
+/// What we last saw of another replica's Lease, and since when it has not changed.
 #[derive(Default)]
 struct Rival {
     seen: Option<(Option<String>, Instant)>,
@@ -189,12 +188,12 @@ fn transitions(lease: &Lease) -> i32 {
     lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or_default()
 }
 
-/// The Lease is ours, as long as [`Leadership::keep`] runs.
+/// The Lease is ours as long as [`Leadership::keep`] runs.
 #[derive(Debug)]
 pub struct Leadership {
     election: Election,
     lease: Lease,
-    /// Before the request was sent: others count from when it was carried out.
+    /// Taken before the request was sent: others count from when it was carried out.
     renewed: Instant,
 }
 
@@ -204,7 +203,7 @@ impl Leadership {
         fence.term.fetch_max(i64::from(transitions(&self.lease)), Ordering::Relaxed);
     }
 
-    /// Renews until `stop`, then gives the Lease back; answers false when it was lost instead.
+    /// Renews until `stop` and then gives the Lease back. Returns false when the Lease was lost instead.
     pub async fn keep(mut self, stop: CancellationToken) -> bool {
         loop {
             tokio::select! {
@@ -219,7 +218,8 @@ impl Leadership {
             match tokio::time::timeout(left, self.renew()).await {
                 Ok(Ok(true)) => self.renewed = asked,
                 Ok(Ok(false)) => return false,
-                // An answer that comes at once, if only a refusal, comes before any time-out.
+                // Any answer that comes at once, even a refusal, leaves time to try again before the
+                // deadline.
                 Ok(Err(error)) if !left.is_zero() => tracing::warn!(%error, "cannot renew the lease"),
                 Ok(Err(_)) | Err(_) => {
                     tracing::error!(lease = self.election.name, "the lease was not renewed in time");
@@ -239,7 +239,7 @@ impl Leadership {
             self.lease = renewed;
             return Ok(true);
         }
-        // Somebody wrote it. A note on the metadata changes nothing; another holder does.
+        // Somebody wrote the Lease. A note on its metadata changes nothing; another holder does.
         let Some(current) = self.election.read().await? else { return Ok(false) };
         let ours = current.spec.as_ref().is_some_and(|spec| {
             spec.holder_identity.as_deref() == Some(&self.election.identity)

@@ -10,9 +10,9 @@
 //!   Kafka lag ─────► autoscaler ──► replicas of workers, never below the sale's floor
 //! ```
 //!
-//! Two replicas run; the one that holds the Lease ([`leader`]) runs the controllers, the other waits.
-//! Since a lease alone does not keep a paused leader from acting later, every command that moves stock
-//! carries a fencing token made from the Lease. [`admin`] answers probes and metrics on both.
+//! Two replicas run. The one that holds the Lease ([`leader`]) runs the controllers; the other waits. A
+//! lease alone does not keep a paused leader from acting later, so every command that moves stock carries a
+//! fencing token made from the Lease. [`admin`] serves probes and metrics on both.
 
 pub mod admin;
 pub mod autoscaler;
@@ -31,5 +31,5 @@ pub use config::Config;
 pub use context::Context;
 pub use run::run;
 
-/// Name of the operator as field manager, in events and in labels.
+/// The operator's name as a field manager, in Events and in labels.
 pub const OPERATOR: &str = "rocketmart-operator";

@@ -1,11 +1,11 @@
-//! The operator's requests to the API server: counted, and not too many at a time.
+//! The operator's requests to the API server: counted, and only so many at a time.
 //!
 //! ```text
 //!   controllers, autoscaler ──► at most IN_FLIGHT at a time ──► counted ──► API server
 //!   election ───────────────────────────────────────────────► counted ──┘
 //! ```
 //! Reconciles run side by side without a common limit, so that one that waits for a slow shop holds up no
-//! other; what they ask of the API server has this one. A renewal of the Lease waits behind nobody.
+//! other. Their requests to the API server share this limit. A renewal of the Lease waits for nobody.
 
 use axum::http::{Method, Request, Uri};
 use kube::{
@@ -16,7 +16,7 @@ use tower::{limit::ConcurrencyLimitLayer, util::MapRequestLayer};
 
 use crate::telemetry::API_REQUESTS;
 
-/// A watch counts until its answer has begun.
+/// A watch counts until its answer begins.
 const IN_FLIGHT: usize = 32;
 
 /// For the controllers.

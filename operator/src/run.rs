@@ -1,5 +1,5 @@
-//! The life of an operator process: probes first, then the election, then the controllers, until it is
-//! asked to stop or loses the Lease.
+//! The life of an operator process. First come the probes, then the election, then the controllers, until
+//! somebody asks the process to stop or it loses the Lease.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,9 +16,9 @@ use crate::{
     requests, telemetry,
 };
 
-/// How long reconciles that are under way may take once the process is asked to stop.
+/// How long running reconciles may take once the process is asked to stop.
 const DRAIN_TIME: Duration = Duration::from_secs(20);
-/// How often an API server that does not answer is asked again.
+/// How often to ask an API server again that does not answer.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM, SIGINT, or the loss of the Lease (an error: the process starts afresh).
@@ -69,7 +69,7 @@ async fn operate(config: Config, readiness: &Readiness, stop: &CancellationToken
         () = stop.cancelled() => {
             readiness.close(Gate::Running);
             stop_controllers.cancel();
-            // The Lease is kept until the last reconcile is through.
+            // We keep the Lease until the last reconcile has finished.
             if tokio::time::timeout(DRAIN_TIME, &mut controllers).await.is_err() {
                 tracing::warn!("reconciles did not end in time");
                 controllers.abort();
@@ -86,8 +86,8 @@ async fn operate(config: Config, readiness: &Readiness, stop: &CancellationToken
     }
 }
 
-/// Waits for an API server that is away, rather than ending: the pauses between a container's restarts grow
-/// to minutes, and would go on after it is back.
+/// Waits for an API server that is away instead of exiting. The pauses between a container's restarts grow
+/// to minutes, and would go on after the API server is back.
 async fn until_answered(client: &Client) {
     loop {
         match client.apiserver_version().await {
@@ -101,7 +101,7 @@ async fn until_answered(client: &Client) {
     }
 }
 
-/// Cancelled by SIGTERM or SIGINT.
+/// SIGTERM or SIGINT cancels it.
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     let mut terminate = unix::signal(unix::SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = unix::signal(unix::SignalKind::interrupt()).context("listening for SIGINT")?;

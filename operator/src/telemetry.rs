@@ -1,7 +1,7 @@
 //! Log lines and metrics.
 //!
-//! `kube`'s controllers run each reconcile inside a span that names the object, so every line of a
-//! reconcile says which object it is about.
+//! kube's controllers run each reconcile inside a span that names the object, so every line of a reconcile
+//! says which object it is about.
 
 pub mod of_objects;
 
@@ -13,15 +13,15 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitEx
 
 use crate::config::LogFormat;
 
-/// Time of reconciles, in seconds, by `controller`.
+/// Duration of reconciles, in seconds, by `controller`.
 pub const RECONCILE_SECONDS: &str = "rocketmart_operator_reconcile_seconds";
 /// Reconciles that failed, by `controller` and `error` (the kind of error).
 pub const RECONCILE_ERRORS: &str = "rocketmart_operator_reconcile_errors_total";
 /// Writes to the API server, by `kind` and `verb`.
 pub const WRITES: &str = "rocketmart_operator_writes_total";
-/// Requests to the API server, by `verb` and `resource`; the election's are among them.
+/// Requests to the API server, by `verb` and `resource`, including the election's.
 pub const API_REQUESTS: &str = "rocketmart_operator_api_requests_total";
-/// Objects that wait for their turn to be reconciled, by `controller`.
+/// Objects that wait for their turn, by `controller`.
 pub const QUEUE: &str = "rocketmart_operator_queue_length";
 /// 1 on the replica that leads.
 pub const LEADER: &str = "rocketmart_operator_leader";
@@ -30,22 +30,23 @@ pub const LEADER: &str = "rocketmart_operator_leader";
 pub const DESIRED_REPLICAS: &str = "rocketmart_operator_desired_replicas";
 /// Replicas that are ready, of autoscaled components.
 pub const READY_REPLICAS: &str = "rocketmart_operator_ready_replicas";
-/// Messages that the consumer group of an autoscaled component is behind.
+/// How many messages the consumer group of an autoscaled component is behind.
 pub const LAG: &str = "rocketmart_operator_lag_messages";
 
-/// Units of a sale that are nowhere or counted twice, by `namespace` and `sale`; 0 unless a book is wrong.
+/// Units of a sale that are nowhere or counted twice, by `namespace` and `sale`. It is 0 unless a book is
+/// wrong.
 pub const DRIFT: &str = "rocketmart_operator_invariant_drift_units";
-/// Differences between Redis and PostgreSQL that the order service tells of a sale.
+/// Differences between Redis and PostgreSQL that the order service reports for a sale.
 pub const DIFFERENCES: &str = "rocketmart_operator_sale_differences";
 /// Deleted sales that were let go without settling; their units stay allotted.
 pub const GIVEN_UP: &str = "rocketmart_operator_sales_given_up_total";
-/// 1 for a gate of readiness that is open, by `gate`.
+/// 1 for each open readiness gate, by `gate`.
 pub const GATE: &str = "rocketmart_operator_ready_gate";
 
-/// Under the name that every Prometheus client gives it.
+/// The name that every Prometheus client uses.
 const RESIDENT_MEMORY: &str = "process_resident_memory_bytes";
 
-/// Starts logging (`RUST_LOG` selects, by default everything from `info`) and recording metrics.
+/// Starts logging (`RUST_LOG` selects what; by default everything from `info` up) and recording metrics.
 pub fn init(format: LogFormat) -> anyhow::Result<PrometheusHandle> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
@@ -72,12 +73,12 @@ pub fn init(format: LogFormat) -> anyhow::Result<PrometheusHandle> {
     metrics::describe_gauge!(LAG, "Messages that a consumer group is behind");
     metrics::describe_gauge!(DESIRED_REPLICAS, "Replicas that the autoscaler decided on");
     metrics::describe_gauge!(READY_REPLICAS, "Replicas that are ready");
-    // An alert sees the first one as well.
+    // The counter starts at zero, so an alert sees the first increment too.
     metrics::counter!(GIVEN_UP).increment(0);
     Ok(metrics)
 }
 
-/// The metrics as Prometheus reads them, with how much memory the process holds now.
+/// The metrics in Prometheus' format, with the memory that the process holds now.
 pub fn render(metrics: &PrometheusHandle) -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     if let Some(bytes) = resident_bytes(&status) {
@@ -91,8 +92,8 @@ fn resident_bytes(status: &str) -> Option<f64> {
     line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok().map(|kib| kib * 1024.0)
 }
 
-/// Folds observed times into buckets now and then, so that they do not pile up while nobody asks for
-/// metrics. Never ends.
+/// Folds observed times into buckets now and then, so they do not pile up while nobody asks for metrics.
+/// Never ends.
 pub async fn keep_up(metrics: PrometheusHandle) {
     loop {
         tokio::time::sleep(Duration::from_secs(5)).await;

@@ -1,10 +1,11 @@
-//! How many replicas a worker should have: a pure function of what was observed and the configuration.
+//! How many replicas a worker should have. This is a pure function of the observations and the
+//! configuration.
 //!
 //! ```text
 //! lag, rates → wish → partitions → fallback? → stabilization → policies → sale's floor → min, max → pause
 //! ```
 //!
-//! Each stage that changes the number names itself, so that the status can say why.
+//! Each stage that changes the number names itself, so the status can say why.
 
 mod memory;
 mod pause;
@@ -16,18 +17,18 @@ pub use pause::Pause;
 
 use super::lag::Partition;
 
-/// Without a threshold and without a drain time, KEDA's default.
+/// Used when neither a threshold nor a drain time is set. It is KEDA's default.
 const DEFAULT_LAG_THRESHOLD: i64 = 10;
-/// Shrinking waits this long unless told otherwise, so that a pause between bursts costs nothing.
+/// How long shrinking waits unless configured otherwise, so that a pause between bursts costs nothing.
 const DEFAULT_DOWN_WINDOW_SECONDS: i64 = 60;
 
-/// What holds now, besides the group.
+/// The current situation, apart from the group's lag.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation {
     pub now_ms: i64,
-    /// Replicas the Deployment asks for.
+    /// Replicas that the Deployment asks for.
     pub current: i32,
-    /// Replicas below which a sale under way does not let the shop go.
+    /// While a sale is under way the shop does not go below this many replicas.
     pub floor: i32,
     /// A sale is loading, open or draining: nothing shrinks.
     pub sale_under_way: bool,
@@ -66,7 +67,7 @@ pub fn decide(memory: &mut Memory, config: &Autoscaling, situation: Situation) -
 
     stabilize(memory, config, situation, &mut decision);
     obey_policies(memory, config, situation, &mut decision);
-    // Where nobody runs, no partitions are shared out.
+    // A group without members has no partitions to share out.
     if memory.is_settling() && situation.current > 0 && decision.replicas > situation.current {
         decision.at_most(situation.current, "Rebalancing");
     }
@@ -80,7 +81,7 @@ pub fn decide(memory: &mut Memory, config: &Autoscaling, situation: Situation) -
     decision
 }
 
-/// A person's word counts more than everything else.
+/// What a person asked for overrides everything else.
 fn hold(situation: Situation, decision: &mut Decision) {
     let Pause { replicas, scale_in, scale_out } = situation.pause;
     if scale_in || replicas.is_some() {
@@ -105,7 +106,7 @@ impl Decision {
     }
 }
 
-/// The number that the lag alone asks for.
+/// The number that the lag alone calls for.
 fn wish(memory: &mut Memory, config: &Autoscaling, situation: Situation) -> Decision {
     let Some(look) = memory.looks.back().filter(|_| memory.failures == 0) else {
         return without_kafka(memory, config, situation);
@@ -168,9 +169,9 @@ fn for_lag(lag: i64, arrivals: f64, rate: Option<f64>, config: &Autoscaling, cur
     (replicas, format!("a lag of {lag} at {threshold} per replica"))
 }
 
-/// Between none and one: only a lag above the activation threshold starts the first replica, and the
-/// last goes only after the cool-down. All lag counts here, what stands still as well: nobody moves it who does not
-/// run.
+/// Scales between zero and one. Only a lag above the activation threshold starts the first replica, and the
+/// last one goes only after the cool-down. All lag counts here, stuck partitions included: they stand still
+/// because nobody is running.
 fn start_or_stop(
     memory: &mut Memory,
     config: &Autoscaling,
@@ -195,7 +196,8 @@ fn start_or_stop(
     }
 }
 
-/// Kafka cannot be asked: the replicas stay, or the fallback applies. Never fewer because of silence.
+/// Kafka does not answer. The replicas stay as they are, or the fallback applies. Silence is never a reason
+/// to shrink.
 fn without_kafka(memory: &Memory, config: &Autoscaling, situation: Situation) -> Decision {
     let current = situation.current;
     let applies = config.fallback.filter(|fallback| memory.failures >= fallback.failure_threshold);
@@ -216,7 +218,7 @@ fn without_kafka(memory: &Memory, config: &Autoscaling, situation: Situation) ->
     }
 }
 
-/// Growing takes the lowest wish of its window, shrinking the highest of its own.
+/// Growing uses the lowest wish within its window, shrinking the highest within its own.
 fn stabilize(memory: &Memory, config: &Autoscaling, situation: Situation, decision: &mut Decision) {
     let within = |seconds: i64| {
         let from = situation.now_ms - seconds * 1_000;
@@ -234,7 +236,7 @@ fn stabilize(memory: &Memory, config: &Autoscaling, situation: Situation, decisi
     }
 }
 
-/// How much may change in each period; of several policies the one that allows most holds.
+/// Limits the change per period. When there are several policies, the most permissive one wins.
 fn obey_policies(memory: &Memory, config: &Autoscaling, situation: Situation, decision: &mut Decision) {
     let current = situation.current;
     let size_before = |policy: &ScalingPolicy| {

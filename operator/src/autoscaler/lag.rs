@@ -17,10 +17,10 @@ use rdkafka::{
 use super::markers::Markers;
 use crate::kafka::{Access, trouble::Trouble};
 
-/// Longest wait for one answer of a broker.
+/// Longest wait for one answer from a broker.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A partition was not among what a broker answered.
+/// A broker's answer did not mention the partition.
 const NO_ANSWER: RDKafkaErrorCode = RDKafkaErrorCode::UnknownPartition;
 
 /// Offsets by topic and partition.
@@ -31,24 +31,25 @@ type Ends = HashMap<(String, i32), i64>;
 pub struct Partition {
     pub topic: String,
     pub number: i32,
-    /// Next message the group will handle; `None` when it has never committed.
+    /// Next message that the group will handle; `None` when it has never committed.
     pub committed: Option<i64>,
     /// First message still in the log.
     pub low: i64,
     /// One past the last message.
     pub high: i64,
-    /// What is left is no message: markers of transactions, or what was given up with one.
+    /// No messages are left, only markers of transactions or what an aborted transaction wrote.
     pub only_markers: bool,
 }
 
 impl Partition {
-    /// Where the group goes on. One that has never committed begins where the log does, as our consumers do; so
-    /// does one whose commit is older than the log.
+    /// Where the group continues. A group that has never committed starts at the beginning of the log, as
+    /// our consumers do. So does a group whose commit is older than the log.
     pub fn next(&self) -> i64 {
         self.committed.unwrap_or(self.low).max(self.low)
     }
 
-    /// Messages to handle. A commit beyond the end of the log (a topic made anew) counts as nothing.
+    /// Messages still to handle. A commit beyond the end of the log (somebody recreated the topic) counts
+    /// as none.
     pub fn lag(&self) -> i64 {
         if self.only_markers { 0 } else { (self.high - self.next()).max(0) }
     }
@@ -66,7 +67,7 @@ pub fn is_counted(limitation: &str, number: i32) -> bool {
     limitation == "all" || limitation.split(',').any(within)
 }
 
-/// A look at the group's offsets; the connection is not a member of the group.
+/// Reads the group's offsets. The connection is not a member of the group.
 #[derive(Clone)]
 pub struct Observer {
     consumer: Arc<BaseConsumer<Trouble>>,
@@ -80,7 +81,7 @@ impl Observer {
             .client()
             .set("group.id", group)
             .set("enable.auto.commit", "false")
-            // Now and then it looks for one message behind where the group stands, see `markers`.
+            // Now and then the observer reads one message past the group's position, see `markers`.
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             .set("queued.min.messages", "1")
@@ -90,8 +91,8 @@ impl Observer {
         Ok(Self { consumer: Arc::new(consumer), topics, markers: Arc::default() })
     }
 
-    /// All partitions of all topics, in as many requests as there are brokers and topics, however many
-    /// partitions there are. Blocking.
+    /// Looks at all partitions of all topics. The number of requests depends on how many brokers and topics
+    /// there are, and not on how many partitions. Blocking.
     pub fn look(&self) -> Result<Vec<Partition>, KafkaError> {
         let mut wanted = TopicPartitionList::new();
         for topic in &self.topics {
@@ -103,7 +104,7 @@ impl Observer {
         if wanted.count() == 0 {
             return Ok(Vec::new());
         }
-        // In this order: what arrives meanwhile is lag, and never less than none.
+        // The order matters: messages that arrive in between count as lag, so the lag is never negative.
         let committed = self.consumer.committed_offsets(wanted.clone(), TIMEOUT)?;
         let (lows, highs) = (self.ends(&wanted, Offset::Beginning)?, self.ends(&wanted, Offset::End)?);
         let mut partitions: Vec<_> = committed
@@ -127,8 +128,8 @@ impl Observer {
         Ok(partitions)
     }
 
-    /// Where each partition begins or ends, one request to each broker. The protocol asks for both as for
-    /// the offsets at two times that do not exist.
+    /// Where each partition begins or ends, with one request per broker. In the protocol both are offsets
+    /// at a special time that does not exist.
     fn ends(&self, partitions: &TopicPartitionList, end: Offset) -> Result<Ends, KafkaError> {
         let mut wanted = partitions.clone();
         wanted.set_all_offsets(end)?;

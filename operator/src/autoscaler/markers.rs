@@ -1,12 +1,13 @@
-//! Whether there is any message between where a group stands and where a log ends.
+//! Whether any message lies between a group's position and the end of a log.
 //!
-//! A transaction ends with a marker. It takes an offset as a message does, is handed to no consumer, and so a group
-//! never commits past the last one: at rest each partition that is written in transactions ends one beyond what was
-//! committed, and so does one whose last messages belong to a transaction that was given up. That is no lag.
+//! A transaction ends with a marker. The marker takes up an offset like a message, but no consumer ever
+//! receives it, so a group never commits past the last one. At rest, each partition that is written in
+//! transactions ends one beyond the commit. A partition that ends with an aborted transaction looks the
+//! same. Neither is lag.
 //!
-//! Only the log can tell. A partition that stands still from one look to the next, with something left, is read
-//! from where the group stands: the first message or the end of the log tells, once for each place and end. One
-//! that moves is not read, for what is left there is mostly messages.
+//! Only the log can tell. When a partition stands still from one look to the next and something is left, we
+//! read it from the group's position. The first message, or the end of the log, gives the answer, once for
+//! each position and end. We do not read a partition that moves: most of what is left there is messages.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,10 +23,10 @@ use rdkafka::{
 use super::lag::Partition;
 use crate::kafka::trouble::Trouble;
 
-/// Longest time that partitions of one topic are read for.
+/// Longest time to spend reading the partitions of one topic.
 const READING: Duration = Duration::from_secs(2);
 
-/// What is known of partitions that have something left.
+/// What is known about partitions that have something left.
 #[derive(Debug, Default)]
 pub(super) struct Markers {
     standing: HashMap<(String, i32), Standing>,
@@ -36,12 +37,12 @@ pub(super) struct Markers {
 struct Standing {
     from: i64,
     high: i64,
-    /// Whether there is a message between, once the log was read.
+    /// Whether there is a message in between, once the log was read.
     message: Option<bool>,
 }
 
 impl Markers {
-    /// Notes in each partition whether nothing but markers is left of it. Blocking.
+    /// Notes for each partition whether only markers are left in it. Blocking.
     pub(super) fn note(
         &mut self,
         reader: &BaseConsumer<Trouble>,
@@ -73,8 +74,8 @@ impl Markers {
     }
 }
 
-/// Whether a message comes before the end of each partition, reading from these offsets; nothing of those that did
-/// not tell in time.
+/// Whether a message comes before the end of each partition, reading from these offsets. Partitions that
+/// did not answer in time are left out.
 fn read(
     reader: &BaseConsumer<Trouble>,
     topic: &str,
@@ -91,7 +92,7 @@ fn read(
         match reader.poll(left) {
             Some(Ok(message)) => _ = found.insert(message.partition(), true),
             Some(Err(KafkaError::PartitionEOF(number))) => _ = found.entry(number).or_insert(false),
-            // A broker is away for a moment; whoever asks for the lag hears of that.
+            // A broker is away for a moment. Whoever asks for the lag hears about that.
             Some(Err(_)) | None if left.is_zero() => break,
             Some(Err(_)) | None => {}
         }

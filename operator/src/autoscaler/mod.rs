@@ -1,10 +1,10 @@
-//! The autoscaler: replicas of workers by the lag of their consumer groups, and by the sale's clock.
+//! The autoscaler sets the replicas of workers by the lag of their consumer groups and by the sale's clock.
 //!
-//! Every autoscaled component is looked at when its polling interval is over, each by itself, so that a
-//! broker that does not answer holds up only its own: [`lag`] asks Kafka, [`decide`] decides, purely, and the Deployment's number of replicas is applied under a field manager
-//! of its own, so that the Shop controller leaves it alone. The last decision and its reason stand in the
-//! Shop's status. Shops, sales and Deployments come from watches: a quiet minute costs the API server
-//! nothing.
+//! It looks at every autoscaled component once per polling interval. Each look runs by itself, so a broker
+//! that does not answer holds up only its own components. [`lag`] asks Kafka, and [`decide`] decides,
+//! purely. The result is applied to the Deployment under its own field manager, so that the Shop controller
+//! leaves it alone. The Shop's status shows the last decision and its reason. Shops, sales and Deployments
+//! come from watches: a quiet minute costs the API server nothing.
 
 pub mod decide;
 pub mod lag;
@@ -52,10 +52,10 @@ use crate::{
 /// Owner of the field `spec.replicas` of autoscaled Deployments.
 pub const FIELD_MANAGER: &str = "rocketmart-autoscaler";
 const TICK: Duration = Duration::from_millis(500);
-/// A decision whose replicas stay the same is written to the status this often at the most.
+/// A decision that leaves the replicas as they are is written to the status at most this often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a component's consumer group reads; docs/contracts.md, "Events".
+/// The topics that a component's consumer group reads; docs/contracts.md, "Events".
 const fn topics(component: Component) -> &'static [&'static str] {
     match component {
         Component::OrderWorker => &["reservations", "payments", "deliveries", "products"],
@@ -64,7 +64,7 @@ const fn topics(component: Component) -> &'static [&'static str] {
     }
 }
 
-/// A component of a shop that is scaled by lag.
+/// A component of a shop that scales by lag.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Target {
     namespace: String,
@@ -73,14 +73,14 @@ struct Target {
 }
 
 impl Target {
-    /// Names the Shop in every line, in the same words as the controllers.
+    /// Names the Shop in every log line, in the same words as the controllers.
     fn span(&self) -> Span {
         let shop = ObjectRef::<Shop>::new(&self.shop).within(&self.namespace);
         tracing::info_span!("scaling", "object.ref" = %shop, component = %self.component)
     }
 }
 
-/// What is kept about a target between looks.
+/// What we keep about a target between looks.
 struct Scaled {
     access: Access,
     observer: Observer,
@@ -90,12 +90,12 @@ struct Scaled {
     last_scale: Option<Time>,
 }
 
-/// A Shop or FlashSale that cannot be read is left out; its controller names it.
+/// Leaves out a Shop or FlashSale that cannot be read; its controller reports it.
 struct Watched {
     shops: Store<DeserializeGuard<Shop>>,
     sales: Store<DeserializeGuard<FlashSale>>,
     deployments: Store<Deployment>,
-    /// Of the user's.
+    /// The user's own autoscalers.
     autoscalers: Store<HorizontalPodAutoscaler>,
 }
 
@@ -120,7 +120,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-/// Drives a watch; its trouble is told and retried by itself.
+/// Drives a watch. It logs the watch's errors; the watch retries by itself.
 async fn keep<T>(watch: impl futures::Stream<Item = Result<T, watcher::Error>>) {
     let mut watch = std::pin::pin!(watch);
     while let Some(event) = watch.next().await {
@@ -132,7 +132,7 @@ async fn keep<T>(watch: impl futures::Stream<Item = Result<T, watcher::Error>>) 
 
 async fn scale(context: &Context, watched: &Watched) {
     let mut scaled: HashMap<Target, Scaled> = HashMap::new();
-    // Those that are being looked at are not in `scaled` meanwhile.
+    // Targets that are being looked at are not in `scaled` meanwhile.
     let mut looks = FuturesUnordered::new();
     let mut looked_at: HashSet<Target> = HashSet::new();
     let mut ticks = tokio::time::interval(TICK);
@@ -173,7 +173,7 @@ async fn scale(context: &Context, watched: &Watched) {
 /// Autoscaled components with their configuration.
 type Targets = HashMap<Target, Autoscaling>;
 
-/// All components with autoscaling, of shops that run; but those that the user scales by other means.
+/// All autoscaled components of running shops, except those that the user scales by other means.
 fn wanted(watched: &Watched) -> Targets {
     let mut wanted = HashMap::new();
     for shop in watched.shops.state() {
@@ -193,7 +193,7 @@ fn wanted(watched: &Watched) -> Targets {
     wanted
 }
 
-/// Whether a `HorizontalPodAutoscaler` has the component: two owners of one number would fight.
+/// Whether a `HorizontalPodAutoscaler` controls the component. Two owners of one number would fight.
 fn is_scaled_by_user(watched: &Watched, target: &Target) -> bool {
     let deployment = names::of_component(&target.shop, target.component);
     watched.autoscalers.state().iter().any(|autoscaler| {
@@ -201,7 +201,7 @@ fn is_scaled_by_user(watched: &Watched, target: &Target) -> bool {
     })
 }
 
-/// Nothing until the Shop controller has found out how the shop's Kafka is reached.
+/// Answers `None` until the Shop controller has found out how to reach the shop's Kafka.
 fn watch_group(context: &Context, watched: &Watched, target: &Target) -> Option<Scaled> {
     let access = context.kafka.access_of(&target.namespace, &target.shop)?;
     let prefix = names::topic_prefix(&target.namespace, &target.shop);
@@ -222,7 +222,7 @@ fn watch_group(context: &Context, watched: &Watched, target: &Target) -> Option<
     }
 }
 
-/// One look, one decision, and what follows from it.
+/// Makes one look and one decision, and acts on it.
 async fn one(
     context: &Context,
     watched: &Watched,
@@ -317,12 +317,13 @@ fn record(target: &Target, decision: &Decision, ready: i32) {
     }
 }
 
-/// Each component has a manager of its own in the status: an apply takes back what its manager had set elsewhere.
+/// Each component has its own manager in the status, because an apply takes back what its manager had set
+/// elsewhere.
 fn status_manager(component: Component) -> String {
     format!("{FIELD_MANAGER}-{component}")
 }
 
-/// The decision in the Shop's status: at once when the replicas change, otherwise at a bounded rate.
+/// Writes the decision to the Shop's status: at once when the replicas change, otherwise at a bounded rate.
 async fn report(context: &Context, target: &Target, state: &mut Scaled, decision: Decision) {
     let fresh = state.written.as_ref().is_some_and(|(at, last)| {
         *last == decision || (last.replicas == decision.replicas && at.elapsed() < STATUS_INTERVAL)

@@ -1,7 +1,8 @@
-//! Decisions in a Shop's status that outlive the autoscaler's memory, and those that outlive their reason.
+//! Decisions in a Shop's status that outlive the autoscaler's memory, and decisions that outlive their
+//! reason.
 //!
-//! What was decided last stands in the status. A new process takes from there when a component was scaled last;
-//! and a decision about a component that nobody asks to be scaled any more is taken out.
+//! The status holds the last decision. A new process reads there when a component last scaled. It also
+//! removes decisions about components that nobody wants to autoscale any more.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -22,12 +23,12 @@ use tracing::Instrument;
 use super::{Target, Watched, is_scaled_by_user, status_manager};
 use crate::{Context, telemetry};
 
-/// How often the statuses are looked through.
+/// How often to look through the statuses.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How long it may take until a decision that was taken out is seen to be gone; then it is tried again.
+/// How long a removed decision may take to disappear from view; then we try again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// When the component was scaled last, as an earlier process has left it.
+/// When the component last scaled, according to what an earlier process wrote.
 pub(super) fn last_scale(watched: &Watched, target: &Target) -> Option<Time> {
     let reference = ObjectRef::<DeserializeGuard<Shop>>::new(&target.shop).within(&target.namespace);
     let shop = watched.shops.get(&reference)?;
@@ -36,7 +37,7 @@ pub(super) fn last_scale(watched: &Watched, target: &Target) -> Option<Time> {
     own.autoscaling.as_ref()?.last_scale_time.clone()
 }
 
-/// Goes on for ever.
+/// Never ends.
 pub(super) async fn take_out(context: &Context, watched: &Watched) {
     let mut taken_out: HashMap<Target, Instant> = HashMap::new();
     loop {
@@ -53,7 +54,7 @@ pub(super) async fn take_out(context: &Context, watched: &Watched) {
     }
 }
 
-/// Components of a shop with a decision that nobody asks for.
+/// Components of a shop that still have a decision although nobody asks for one.
 fn retired(watched: &Watched, shop: &Shop) -> Vec<Target> {
     let with_decision = |status: &ComponentStatus| {
         status.autoscaling.as_ref()?;
@@ -72,7 +73,7 @@ fn retired(watched: &Watched, shop: &Shop) -> Vec<Target> {
     targets.filter(|target| !is_asked_for(target)).collect()
 }
 
-/// What its manager does not apply any more, and nobody else has, goes.
+/// An empty apply removes what this manager no longer sets and nobody else owns.
 async fn forget(context: &Context, target: &Target) {
     let patch = json!({
         "apiVersion": Shop::api_version(&()),

@@ -1,11 +1,11 @@
 //! What every reconcile is wrapped in, and what wakes it.
 //!
-//! An object that cannot be read is named and left alone ([`unreadable`]), so that it never stops the watch of
-//! the others. Time and failures are measured; an object that failed is tried again after a pause that grows
-//! with each failure in a row.
+//! An object that cannot be read is reported and left alone ([`unreadable`]), so it never stops the watch
+//! for the others. The frame measures time and failures. It retries a failed object after a pause that
+//! grows with each failure in a row.
 //!
-//! A controller is woken by what people declare, not by a status: it writes that itself, and would look again
-//! at once after each look that wrote something.
+//! What people declare wakes a controller; a status does not. The controller writes the status itself, so
+//! each look that wrote something would trigger another.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -35,17 +35,17 @@ use crate::{Context, telemetry};
 
 const WATCH_PAUSE: Duration = Duration::from_millis(500);
 
-/// An object as it comes from the watch.
+/// An object as the watch delivers it.
 pub(super) type Guarded<K> = DeserializeGuard<K>;
 
-/// An error whose kind is worth a label of a metric.
+/// An error whose kind serves as a metric label.
 pub(super) trait Kind: std::error::Error {
     fn kind(&self) -> &'static str;
 }
 
 /// The frame of one controller.
 pub(super) struct Frame<K: Resource<DynamicType = ()>> {
-    /// For metrics.
+    /// The name for metrics.
     controller: &'static str,
     /// Failures in a row, by object.
     failures: Mutex<HashMap<ObjectRef<Guarded<K>>, u32>>,
@@ -59,7 +59,7 @@ where
         Self { controller, failures: Mutex::default() }
     }
 
-    /// Runs one reconcile of an object that can be read.
+    /// Runs one reconcile of an object if it can be read.
     pub(super) async fn run<E>(
         &self,
         object: &Guarded<K>,
@@ -68,7 +68,7 @@ where
     ) -> Result<Action, E> {
         let started = Instant::now();
         let outcome = match &object.0 {
-            // Boxed: what a reconcile holds is large, and there is one per object.
+            // Boxed: a reconcile holds a lot, and there is one per object.
             Ok(valid) => Box::pin(reconcile(valid)).await,
             Err(invalid) => Ok(unreadable::tell::<K>(invalid, context).await),
         };
@@ -94,10 +94,11 @@ where
     }
 }
 
-/// The objects of a kind, and those among them whose controller is to look at them: because of a change of
-/// their spec or of an annotation, because they are being deleted, or because they can be read again.
+/// All objects of a kind, and a stream of those that the controller has to look at. An object is in the
+/// stream when its spec or an annotation changed, when it is being deleted, or when it has become readable
+/// again.
 ///
-/// `gone` is told of each object that is gone.
+/// `gone` hears of each object that is gone.
 pub(super) fn watch<K>(
     api: Api<Guarded<K>>,
     gone: impl Fn(&ObjectRef<Guarded<K>>) + Send + 'static,
@@ -129,10 +130,10 @@ fn can_be_read<K>(object: &Guarded<K>) -> Option<u64> {
     Some(u64::from(object.0.is_ok()))
 }
 
-/// Which objects there are, by their watch.
+/// Which objects exist, according to their watch.
 struct Known<K: Resource<DynamicType = ()>> {
     now: HashSet<ObjectRef<K>>,
-    /// Those of a list that is not through yet.
+    /// The objects of a list that is not complete yet.
     listed: HashSet<ObjectRef<K>>,
 }
 
@@ -143,7 +144,7 @@ impl<K: Resource<DynamicType = ()>> Default for Known<K> {
 }
 
 impl<K: Resource<DynamicType = ()>> Known<K> {
-    /// Those that are gone with this event.
+    /// The objects that are gone with this event.
     fn follow(&mut self, event: &watcher::Event<K>) -> Vec<ObjectRef<K>> {
         match event {
             watcher::Event::Apply(object) => _ = self.now.insert(ObjectRef::from_obj(object)),
@@ -165,7 +166,7 @@ impl<K: Resource<DynamicType = ()>> Known<K> {
 
 /// Ends when `stop` comes before the watched objects were listed, and never otherwise.
 ///
-/// No reconcile runs before that; but kube's graceful shutdown waits for the list, which nobody asks for any
+/// No reconcile runs before that. But kube's graceful shutdown waits for the list, which nobody needs any
 /// more.
 pub(super) async fn stopped_too_early<K>(listed: Store<Guarded<K>>, stop: CancellationToken)
 where
@@ -178,11 +179,11 @@ where
     }
 }
 
-/// Pauses after a watch has failed.
+/// The pauses after a failed watch.
 ///
-/// kube counts the failures of all watches of a controller together. When an API server restarts each of them
-/// fails once, and with kube's own pauses, which double up to half a minute, a controller of ten kinds would
-/// hear of nothing for minutes.
+/// kube counts the failures of all of a controller's watches together. When an API server restarts, each of
+/// them fails once. kube's own pauses double up to half a minute, so a controller of ten kinds would hear
+/// nothing for minutes.
 pub(super) struct WatchBackoff;
 
 impl Iterator for WatchBackoff {
@@ -197,8 +198,8 @@ impl Backoff for WatchBackoff {
     fn reset(&mut self) {}
 }
 
-/// Pause before an object that failed `attempts` times in a row is tried again: 1, 2, 4 … 60 seconds,
-/// each with up to a quarter more, so that many objects do not come back at the same moment.
+/// The pause before retrying an object that failed `attempts` times in a row: 1, 2, 4 … 60 seconds, each
+/// with up to a quarter more, so that many objects do not come back at the same moment.
 pub(super) fn retry_delay(attempts: u32) -> Duration {
     let base = Duration::from_secs(1 << attempts.min(6)).min(Duration::from_mins(1));
     base + base.mul_f64(rand::random::<f64>() / 4.0)

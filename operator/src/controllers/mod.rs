@@ -1,4 +1,4 @@
-//! The controllers, each a watch of one kind with its reconcile.
+//! The controllers: each watches one kind and reconciles it.
 
 pub mod flash_sale;
 mod frame;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Context, autoscaler};
 
-/// Runs all controllers and the autoscaler until `stop`, then until the reconciles under way are through.
+/// Runs all controllers and the autoscaler until `stop`, then until the running reconciles have finished.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     tokio::join!(
         shop::run(context.clone(), stop.clone()),

@@ -1,8 +1,9 @@
-//! Objects that the API server has and the operator cannot read: stored before a rule of today, or under the
-//! rules of another version.
+//! Objects that the API server has and the operator cannot read. They were stored before a rule existed, or
+//! under the rules of another version.
 //!
-//! They are left alone, and say so themselves: the condition `Ready` names the field. It is written when it
-//! changes and told once, in the log and in an Event, however often the object is looked at.
+//! The operator leaves them alone and lets their status say so: the condition `Ready` names the field. We
+//! write it when it changes, and report it once in the log and in an Event, however often we look at the
+//! object.
 
 use std::time::Duration;
 
@@ -24,12 +25,12 @@ use crate::{
 
 const READY: &str = "Ready";
 const MALFORMED: &str = "Malformed";
-/// When the API server would not take the condition, it is tried again after this time.
+/// When the API server rejects the condition, we retry after this time.
 const RETRY: Duration = Duration::from_mins(1);
-/// Of what is told: the rest of a longer sentence repeats the object.
+/// How much of the message we report: the rest of a longer one repeats the object.
 const LONGEST: usize = 500;
 
-/// Tells people of an object that cannot be read, unless its status says so already.
+/// Reports an object that cannot be read, unless its status already says so.
 pub(super) async fn tell<K>(invalid: &InvalidObject, context: &Context) -> Action
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned,
@@ -55,7 +56,7 @@ where
 {
     let object = api.get(name).await?;
     let Some(because) = why::<K>(&object) else {
-        // Somebody has mended it meanwhile; the watch says so.
+        // Somebody has repaired it meanwhile; the watch will say so.
         return Ok(());
     };
     let kind = K::kind(&());
@@ -74,7 +75,7 @@ where
         "metadata": { "name": name },
         "status": { "conditions": conditions },
     });
-    // Under a name of its own: an apply takes back what its manager had set elsewhere in the status.
+    // Under its own manager name: an apply takes back what its manager had set elsewhere in the status.
     let params = PatchParams::apply(&format!("{OPERATOR}-unreadable")).force();
     metrics::counter!(telemetry::WRITES, "kind" => kind.to_string(), "verb" => "status").increment(1);
     api.patch_status(name, &params, &Patch::Apply(&patch)).await?;
@@ -84,7 +85,7 @@ where
     Ok(())
 }
 
-/// The field that cannot be read, and why; `None` if the whole object can.
+/// The field that cannot be read, and why; `None` if the whole object can be read.
 fn why<K: DeserializeOwned>(object: &DynamicObject) -> Option<String> {
     let whole: Value = serde_json::to_value(object).ok()?;
     let error = serde_path_to_error::deserialize::<_, K>(whole).err()?;

@@ -1,4 +1,4 @@
-//! How a cluster is reached: what a Shop says of it, with the values of its Secrets.
+//! How to reach a cluster: what a Shop says about it, with the values of its Secrets.
 
 use std::fmt;
 
@@ -31,12 +31,12 @@ struct LogIn {
 }
 
 impl Access {
-    /// Without TLS, and nobody logs in.
+    /// Without TLS and without a log-in.
     pub fn open(brokers: &str) -> Self {
         Self { brokers: brokers.to_owned(), tls: None, log_in: None }
     }
 
-    /// The one that a Shop declares; `None` if a value is missing. `secret` gives Secrets by name.
+    /// The access that a Shop declares; `None` if a value is missing. `secret` looks Secrets up by name.
     pub fn of<'a>(kafka: &Kafka, secret: impl Fn(&str) -> Option<&'a Secret>) -> Option<Self> {
         let value = |name: &str, key: &str| {
             let value = secret(name)?.data.as_ref()?.get(key)?;
@@ -66,7 +66,7 @@ impl Access {
         &self.brokers
     }
 
-    /// What every client has in common.
+    /// The settings that all clients share.
     pub(crate) fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.brokers).set("client.id", crate::OPERATOR);
@@ -90,7 +90,7 @@ impl Access {
     }
 }
 
-/// The password stays out of logs.
+/// Keeps the password out of the logs.
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Access").field("brokers", &self.brokers).finish_non_exhaustive()

@@ -1,9 +1,9 @@
-//! Kafka, seen by the operator: topics, and one connection per cluster.
+//! Kafka as the operator sees it: topics, and one connection per cluster.
 //!
-//! librdkafka connects in the background and blocks while it asks; everything here runs on blocking
-//! threads with a limit of time, so that a cluster that does not answer holds up only its own shops. Shops
-//! of one cluster share what it answers: its topics are asked for once for all that want to know at that
-//! time, and one that does not answer is left alone for a moment.
+//! librdkafka connects in the background and blocks while it asks. So everything here runs on blocking
+//! threads with a time limit, and a cluster that does not answer holds up only its own shops. Shops on the
+//! same cluster share its answers: one request for its topics serves everybody who wants to know at that
+//! time, and a cluster that does not answer is left alone for a moment.
 
 mod access;
 pub(crate) mod trouble;
@@ -26,16 +26,16 @@ use rdkafka::{
 pub use self::access::{Access, PASSWORD, USER};
 use self::trouble::Trouble;
 
-/// Longest wait for an answer of a broker.
+/// Longest wait for an answer from a broker.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// So long one answer serves all shops of a cluster.
+/// How long one answer serves all shops of a cluster.
 const FRESH: Duration = Duration::from_secs(1);
-/// So long a cluster that did not answer is not asked again.
+/// How long we leave a cluster alone after it did not answer.
 const LEFT_ALONE: Duration = Duration::from_secs(3);
 
-/// The connections of all shops. The Shop controller, which reads the Secrets, says how each shop's
-/// cluster is reached; the autoscaler follows.
+/// The connections of all shops. The Shop controller reads the Secrets and says how to reach each shop's
+/// cluster; the autoscaler follows.
 #[derive(Clone, Default)]
 pub struct Clusters {
     state: Arc<Mutex<State>>,
@@ -49,7 +49,7 @@ struct State {
 }
 
 impl Clusters {
-    /// The connection to a shop's cluster; opened on first use, and kept while a shop uses it.
+    /// The connection to a shop's cluster. It opens on first use and stays while a shop uses it.
     pub fn of_shop(&self, namespace: &str, shop: &str, access: &Access) -> Result<Cluster, Error> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let before = state.shops.insert((namespace.to_owned(), shop.to_owned()), access.clone());
@@ -68,7 +68,7 @@ impl Clusters {
         Ok(cluster)
     }
 
-    /// How a shop's cluster is reached, once that is known.
+    /// How to reach a shop's cluster, once that is known.
     pub fn access_of(&self, namespace: &str, shop: &str) -> Option<Access> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.shops.get(&(namespace.to_owned(), shop.to_owned())).cloned()
@@ -79,10 +79,10 @@ impl Clusters {
 #[derive(Clone)]
 pub struct Cluster {
     access: Access,
-    /// Member of no group; it asks, and is told what is the matter.
+    /// Belongs to no group. It asks, and hears what is wrong.
     client: Arc<BaseConsumer<Trouble>>,
     trouble: Trouble,
-    /// Held while it is asked, so that others wait for that answer.
+    /// Locked while we ask, so that others wait for that answer.
     asked: Arc<tokio::sync::Mutex<Option<Asked>>>,
 }
 
@@ -92,7 +92,7 @@ type Partitions = BTreeMap<String, i32>;
 /// What a cluster answered, and when.
 struct Asked {
     at: Instant,
-    /// Or why there was none.
+    /// The answer, or why there was none.
     answer: Result<Arc<Partitions>, String>,
 }
 
@@ -109,12 +109,12 @@ pub struct Topic {
     pub partitions: i32,
     pub replication_factor: i32,
     pub compacted: bool,
-    /// How long messages are kept, if not as long as the broker keeps any.
+    /// How long messages are kept, if the broker's default does not apply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_ms: Option<i64>,
 }
 
-/// Kafka could not be asked, or refused.
+/// Kafka did not answer, or refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("kafka.brokers `{brokers}` cannot be used: {source}")]
@@ -130,7 +130,7 @@ pub enum Error {
 }
 
 impl Cluster {
-    /// It connects in the background.
+    /// Connects in the background.
     pub fn connect(access: &Access) -> Result<Self, Error> {
         let trouble = Trouble::default();
         let client = access.client().create_with_context(trouble.clone());
@@ -167,8 +167,8 @@ impl Cluster {
         answer.map_err(|why| self.unreachable(why))
     }
 
-    /// Makes topics that are missing and adds partitions that are; never takes anything away. Answers
-    /// the names of topics that were made or grown.
+    /// Creates missing topics and adds missing partitions, and never removes anything. Returns the names of
+    /// the topics that were created or grew.
     pub async fn ensure(
         &self,
         topics: &[Topic],
@@ -221,7 +221,7 @@ impl Cluster {
         Error::Unreachable { brokers: self.access.brokers().to_owned(), why }
     }
 
-    /// What the client was told beside the error, or the error.
+    /// What the client heard besides the error; otherwise the error itself.
     async fn why(&self, error: KafkaError) -> String {
         let (trouble, client) = (self.trouble.clone(), self.client.clone());
         let heard = tokio::task::spawn_blocking(move || trouble.hear(&client)).await;
@@ -231,7 +231,7 @@ impl Cluster {
 
 fn new_topic<'a>(topic: &'a Topic, retention_ms: Option<&'a str>) -> NewTopic<'a> {
     let new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(topic.replication_factor));
-    // With three copies, a message is acknowledged when two have it.
+    // With three replicas, a message is acknowledged when two of them have it.
     let new = if topic.replication_factor >= 3 { new.set("min.insync.replicas", "2") } else { new };
     let new = if topic.compacted { new.set("cleanup.policy", "compact") } else { new };
     match retention_ms {

@@ -1,4 +1,4 @@
-//! Why brokers do not answer: librdkafka's requests only time out, and it tells the reason beside them.
+//! Why brokers do not answer. librdkafka's requests only time out; it reports the reason separately.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -11,18 +11,18 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-/// How long to listen for one event, and for how many at the most.
+/// How long to listen for one event, and for how many events at most.
 const HEARING: Duration = Duration::from_millis(200);
 const MANY: usize = 20;
 
-/// What a client was last told; clones share it.
+/// What a client last heard; clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Trouble {
     last: Arc<Mutex<Option<String>>>,
 }
 
 impl Trouble {
-    /// Hears what the client was told since, and answers the last of it. Blocking.
+    /// Listens for what the client has heard since, and returns the latest of it. Blocking.
     pub(super) fn hear(&self, client: &BaseConsumer<Self>) -> Option<String> {
         (0..MANY).find(|_| client.poll(HEARING).is_none());
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -31,10 +31,11 @@ impl Trouble {
 
 impl ClientContext for Trouble {
     fn error(&self, error: KafkaError, reason: &str) {
-        // That all are down follows from what was told of each broker; the end of a log is no trouble.
+        // "All brokers down" follows from what we heard about each broker, and the end of a log is not
+        // trouble.
         let known = [RDKafkaErrorCode::AllBrokersDown, RDKafkaErrorCode::PartitionEOF];
         if error.rdkafka_error_code().is_none_or(|code| !known.contains(&code)) {
-            // The rest are times and counts, which would make another message of the same each time.
+            // The rest is times and counts, which would make the same message look new each time.
             let why = reason.split(" (after ").next().unwrap_or(reason).to_owned();
             *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
         }

@@ -1,7 +1,7 @@
-//! Gauges of single objects, which go when their object goes.
+//! Gauges of single objects. They go when their object goes.
 //!
-//! The recorder of the process keeps a gauge for as long as it lives, and an alert on a sale that was deleted
-//! would never end. So these are kept here, and rendered beside the others.
+//! The process' recorder keeps a gauge for its whole life, so an alert on a deleted sale would never end.
+//! That is why we keep these gauges here and render them beside the others.
 
 use std::{
     collections::BTreeMap,
@@ -16,12 +16,12 @@ type Sale = (String, String);
 
 static SALES: Mutex<BTreeMap<Sale, Books>> = Mutex::new(BTreeMap::new());
 
-/// What is amiss with the books of a sale.
+/// What is wrong with a sale's books.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Books {
     /// Units that are nowhere or counted twice.
     pub drift: i64,
-    /// Differences between Redis and PostgreSQL that the order service tells.
+    /// Differences between Redis and PostgreSQL that the order service reports.
     pub differences: usize,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn render() -> String {
     let gauge = |name: &str, help: &str, value: &dyn Fn(&Books) -> String| {
         let mut text = format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
         for ((namespace, sale), books) in &sales {
-            // Names of objects have no character that would have to be escaped.
+            // Object names have no character that would need escaping.
             _ = writeln!(text, "{name}{{namespace=\"{namespace}\",sale=\"{sale}\"}} {}", value(books));
         }
         text

@@ -1,4 +1,4 @@
-//! What the autoscaler writes into a Shop's status, and what goes from there again.
+//! What the autoscaler writes into a Shop's status, and what it removes again.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl Everything {
     }
 }
 
-/// What was decided about the order-worker.
+/// The decision about the order-worker.
 fn decided(shop: &Shop) -> Option<&AutoscalingStatus> {
     let status = shop.status.as_ref()?;
     status.components.iter().find(|component| component.name == "order-worker")?.autoscaling.as_ref()

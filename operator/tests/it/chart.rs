@@ -1,4 +1,5 @@
-//! The charts: accepted by Helm's own checks and by the API server, and the operator's documented as it is.
+//! The charts: Helm's own checks and the API server accept them, and the operator's values are documented
+//! as they are.
 
 use std::{
     path::{Path, PathBuf},
@@ -133,7 +134,7 @@ fn every_pod_of_the_backing_services_is_as_restricted_as_their_namespace_asks() 
     }
 }
 
-/// Whether the API server would take an object, in this namespace unless it names another.
+/// Whether the API server would accept an object. It uses this namespace unless the object names another.
 fn accepts(namespace: &str, object: &Value) -> anyhow::Result<String> {
     let name = object["metadata"]["name"].as_str().unwrap();
     let kind = object["kind"].as_str().unwrap();
@@ -178,7 +179,7 @@ fn the_prometheus_operators_own_definitions_accept_what_the_chart_makes_for_it()
         for object in &mut theirs {
             let accepted = accepts(OPERATOR_NAMESPACE, object);
             assert!(accepted.is_ok(), "{more:?} {}: {accepted:?}", object["kind"]);
-            // They would have told us.
+            // Otherwise they would have reported it.
             object["spec"]["surprise"] = json!(1);
             assert!(accepts(OPERATOR_NAMESPACE, object).is_err(), "{}", object["kind"]);
         }
@@ -203,7 +204,8 @@ fn every_alert_asks_for_metrics_that_there_are() {
     }
 }
 
-/// Every text of the chart's values, and the names of the release and its namespace, may look like something else.
+/// K14: every text in the chart's values, and the names of the release and its namespace, may look like
+/// something else to YAML.
 #[test]
 fn k14_a_text_that_yaml_would_read_as_something_else_stays_a_text() {
     let shape = |text: &str| -> Vec<Value> {
@@ -243,13 +245,13 @@ fn k14_a_text_that_yaml_would_read_as_something_else_stays_a_text() {
             environment.as_array().unwrap().iter().find(|it| it["name"] == "WATCH_NAMESPACE").unwrap();
         assert_eq!(watched["value"], odd);
     }
-    // None at all is all namespaces.
+    // None given means all namespaces.
     assert!(
         objects(&template(&["watchNamespace=null"])).iter().any(|object| object["kind"] == "ClusterRole")
     );
 }
 
-/// The object with the type of each value instead of the value.
+/// The object, with the type of each value in place of the value.
 fn types(object: &Value) -> Value {
     match object {
         Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), types(value))).collect(),
@@ -282,7 +284,7 @@ fn every_value_is_in_the_readme_and_in_the_schema() {
     collect(&values, "", &mut leaves);
     assert!(leaves.len() > 15, "{leaves:?}");
     for leaf in leaves {
-        // `resources` and the like are Kubernetes' own.
+        // `resources` and the like have Kubernetes' own fields.
         let top = leaf.split('.').next().unwrap();
         let documented = if top == "resources" { top } else { &leaf };
         assert!(readme.contains(&format!("`{documented}`")), "{documented} is not in the README");

@@ -1,4 +1,4 @@
-//! What an operator made for a shop, so that two shops can be compared.
+//! What an operator created for a shop, in a form in which two shops can be compared.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 
-/// Everything an operator made for the shop, without what differs from one shop to the other.
+/// Everything that an operator created for the shop, without what differs from one shop to another.
 pub async fn children(cluster: &Cluster) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     collect::<ConfigMap>(cluster, &mut found).await;
@@ -41,7 +41,7 @@ where
         let mut value: Value = serde_json::from_str(&text).unwrap();
         value["metadata"] = json!({ "labels": value["metadata"]["labels"] });
         value.as_object_mut().unwrap().remove("status");
-        // Digests of keys that are random.
+        // These are digests of random keys.
         if let Some(pod) = value.pointer_mut("/spec/template/metadata") {
             pod["annotations"].take();
         }

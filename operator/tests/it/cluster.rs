@@ -1,4 +1,4 @@
-//! One API server per test process, a namespace per test.
+//! One API server per test process, one namespace per test.
 
 use std::{path::PathBuf, process::Command, sync::OnceLock, time::Duration};
 
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 pub const OPERATOR_NAMESPACE: &str = "rocketmart-system";
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The API server with the definitions and the chart's rights.
+/// The API server, with the definitions installed and the chart's rights granted.
 pub fn server() -> &'static ApiServer {
     static SERVER: OnceLock<ApiServer> = OnceLock::new();
     SERVER.get_or_init(|| {
@@ -44,14 +44,14 @@ fn chart() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../charts/rocketmart")
 }
 
-/// The definitions of the chart, on an API server that may have older ones.
+/// Installs the chart's definitions on an API server that may have older ones.
 pub fn install_definitions(server: &ApiServer) {
     let crds = chart().join("crds").display().to_string();
     server.kubectl(&["apply", "--server-side", "--force-conflicts", "--filename", &crds]).unwrap();
     server.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
 }
 
-/// A namespace of its own for one test.
+/// A test's own namespace.
 pub struct Cluster {
     pub client: Client,
     pub namespace: String,
@@ -81,7 +81,7 @@ impl Cluster {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Server-side apply as a person.
+    /// Applies an object server-side, as a person would.
     pub async fn apply(&self, object: Value) -> kube::Result<()> {
         let kind = object["kind"].as_str().unwrap().to_owned();
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
@@ -120,14 +120,14 @@ impl Cluster {
         .unwrap();
     }
 
-    /// A namespace on an API server that nobody else uses, so that it may be stopped.
+    /// A namespace on an API server that nobody else uses, so that the test may stop it.
     pub async fn with_a_server_of_its_own(namespace: &str) -> (Self, ApiServer) {
         Self::with_definitions_of_its_own(namespace, install_definitions).await
     }
 
-    /// The same, where `install` says which definitions the API server has.
+    /// The same, where `install` decides which definitions the API server has.
     pub async fn with_definitions_of_its_own(namespace: &str, install: fn(&ApiServer)) -> (Self, ApiServer) {
-        // The shared one installs the provider of TLS.
+        // The shared server installs the TLS provider.
         let start = move || {
             server();
             let own = ApiServer::start().unwrap();
@@ -167,7 +167,7 @@ impl Cluster {
         panic!("the shop never {what}: {}", serde_json::to_string_pretty(&last).unwrap());
     }
 
-    /// What the Deployment controller and the kubelet would do in the end.
+    /// Does what the Deployment controller and the kubelet would do in the end.
     pub async fn let_deployments_be_ready(&self) {
         let api = self.api::<Deployment>();
         for deployment in api.list(&ListParams::default()).await.unwrap() {
@@ -185,7 +185,7 @@ impl Cluster {
     }
 }
 
-/// A client of an administrator.
+/// A client with an administrator's rights.
 async fn client() -> Client {
     Client::try_from(client_config().await).unwrap()
 }

@@ -1,8 +1,8 @@
-//! One operator after the other, each cut off at one of its first writes (after Sieve's crash sweep).
+//! A series of operators, each cut off at one of its first writes (after Sieve's crash sweep).
 //!
-//! A life of its own for each cut would take minutes. Here one life takes all of them: each operator goes on
-//! from what the last one left. Lives that begin elsewhere in the pattern meet the same write from its other
-//! side.
+//! A separate life for each cut would take minutes. Here one life takes all the cuts: each operator
+//! continues from what the last one left. A life that begins elsewhere in the pattern meets the same write
+//! from its other side.
 
 use std::{iter, pin::pin};
 
@@ -11,8 +11,8 @@ use crate::{
     scissors::{Scissors, Side},
 };
 
-/// Where one operator after the other is cut off. Three writes are the most that the next operator would
-/// begin anew: its own term in the status, the close-out, and the status that tells of it.
+/// Where each operator in turn is cut off. The next operator repeats three writes at most: its own term in
+/// the status, the close-out, and the status that reports it.
 const PATTERN: [(usize, Side); 6] = [
     (0, Side::Before),
     (0, Side::After),
@@ -21,11 +21,11 @@ const PATTERN: [(usize, Side); 6] = [
     (2, Side::Before),
     (2, Side::After),
 ];
-/// More than a sale or a shop takes. The operator after these is not cut.
+/// More crashes than a sale or a shop needs. The operator after these is not cut off.
 pub const MOST_CRASHES: usize = 150;
 
-/// Runs one operator after the other until `end`, the first of them cut off at `PATTERN[begin]`. Answers
-/// how many crashed.
+/// Runs a series of operators until `end`, cutting the first one off at `PATTERN[begin]`. Returns how many
+/// crashed.
 pub async fn crashing(
     begin: usize,
     start: impl AsyncFn(Scissors, i64) -> Operator,

@@ -1,9 +1,9 @@
-//! A sweep over the definition of a sale, made from its schema: odd values for each field, one at a time, and
-//! several at once at random. What the API server takes leads within a minute to a status, with at most three
-//! writes, and a deletion that ends; what it refuses names the field. That of a Shop is in
+//! A sweep over the definition of a sale, made from its schema. It tries odd values for each field, one at
+//! a time, and several at once at random. What the API server accepts gets a status within a minute, takes
+//! at most three writes, and can be deleted. What it refuses names the field. The sweep for a Shop is in
 //! [`shop_sweep`](crate::shop_sweep).
 //!
-//! Short in the tier `operator`; `CRD_SWEEP=500` tries so many random combinations.
+//! Short in the tier `operator`; `CRD_SWEEP=500` tries that many random combinations.
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +31,7 @@ use crate::{
 
 /// Requests.
 pub const AT_ONCE: usize = 16;
-/// Random combinations, when nothing else is said.
+/// How many random combinations to try by default.
 const COMBINATIONS: usize = 40;
 /// A finalizer, the phase in which stock is loaded, and what came of it.
 const MOST_WRITES: usize = 3;
@@ -40,7 +40,7 @@ fn sales(cluster: &Cluster) -> Api<DynamicObject> {
     Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &ApiResource::erase::<FlashSale>(&()))
 }
 
-/// Versions of each object by its uid, as its watch tells them; the first is its creation.
+/// The versions of each object by its uid, as its watch reports them; the first is its creation.
 pub fn count_versions(api: Api<DynamicObject>) -> Arc<Mutex<BTreeMap<String, usize>>> {
     let versions: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
     let counted = versions.clone();
@@ -55,12 +55,12 @@ pub fn count_versions(api: Api<DynamicObject>) -> Arc<Mutex<BTreeMap<String, usi
     versions
 }
 
-/// How many combinations are asked for, if any number is.
+/// How many combinations somebody asked for, if any.
 pub fn asked_for() -> Option<usize> {
     std::env::var("CRD_SWEEP").ok()?.parse().ok()
 }
 
-/// What is tried together: each alone, then some at random.
+/// What to try together: first each value alone, then some at random.
 pub fn rounds(all: Vec<Try>, combinations: usize) -> Vec<Vec<Try>> {
     let mut dice = Dice(15);
     let together: Vec<Vec<Try>> = (0..combinations)
@@ -69,11 +69,11 @@ pub fn rounds(all: Vec<Try>, combinations: usize) -> Vec<Vec<Try>> {
     all.into_iter().map(|alone| vec![alone]).chain(together).collect()
 }
 
-/// The object with these changes, as far as there still is a place for each.
+/// The object with these changes, as far as each still has a place.
 pub fn with(changes: &[Try], plain: &Value) -> Value {
     let mut object = plain.clone();
     for change in changes {
-        // Another change may have taken its parent away.
+        // Another change may have removed its parent.
         let (parent, _) = change.pointer.rsplit_once('/').unwrap();
         if object.pointer(parent).is_some_and(|parent| parent.is_object() || parent.is_array()) {
             change.put_into(&mut object);
@@ -82,7 +82,7 @@ pub fn with(changes: &[Try], plain: &Value) -> Value {
     object
 }
 
-/// Whether its status says how it is.
+/// Whether the object's status says how it is.
 pub fn has_a_status(object: &DynamicObject) -> bool {
     let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
     conditions.iter().any(|condition| condition["type"] == "Ready")
@@ -129,7 +129,7 @@ async fn every_sale_that_the_api_server_takes_gets_a_status_and_goes_and_every_o
         all.iter().all(has_a_status)
     })
     .await;
-    // Long enough for one that spins.
+    // Long enough to catch an operator that keeps writing.
     tokio::time::sleep(Duration::from_secs(8)).await;
     let written = versions.lock().unwrap().clone();
     for (name, (uid, changes)) in &taken {
@@ -155,7 +155,7 @@ async fn every_sale_that_the_api_server_takes_gets_a_status_and_goes_and_every_o
 }
 
 /// Whether a refusal names a field that was changed, in words that are not CEL's own. A whole number with a
-/// decimal point never gets as far as a rule of ours; the API server says what it expected.
+/// decimal point never reaches a rule of ours; the API server says what it expected.
 pub fn is_told(message: &str, changes: &[Try]) -> bool {
     let names_a_field = changes.iter().any(|change| message.contains(change.field()));
     let is_a_float = message.contains("expected int, got float64");

@@ -1,6 +1,6 @@
-//! Dice for sequences that are random and the same every time.
+//! Dice for sequences that are random and yet the same every time.
 
-/// A generator of its own: the sequences stay the same whatever a library does.
+/// Our own generator: the sequences stay the same whatever a library does.
 pub struct Dice(pub u64);
 
 impl Dice {

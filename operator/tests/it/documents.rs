@@ -1,4 +1,4 @@
-//! What documents tell people to type is run by a test, and names objects that there are (K16).
+//! A test runs what the documents tell people to type, and checks that it names existing objects (K16).
 
 use std::{
     collections::BTreeSet,
@@ -16,11 +16,11 @@ use rocketmart_harness::{
 use rocketmart_operator::controllers::shop::names;
 use serde_json::Value;
 
-/// What becomes of the commands of a block.
+/// What happens to the commands of a block.
 enum Typed {
-    /// A test runs them as they are written: its file and its name.
+    /// A test runs them as written. The fields are the test's file and its name.
     By(&'static str, &'static str),
-    /// Why none does.
+    /// No test runs them, for this reason.
     Nobody(&'static str),
 }
 
@@ -43,8 +43,8 @@ const TROUBLE: Typed =
 const LETTERS: Typed =
     By("e2e/shop/tests/deployed/trouble.rs", "k16_dead_letters_are_listed_by_the_commands_of_the_document");
 
-/// Every block of shell in every document, by its document and its first line. An empty line stands for all
-/// of a document.
+/// Every shell block in every document, by its document and its first line. An empty line stands for the
+/// whole document.
 const BLOCKS: &[(&str, &str, Typed)] = &[
     ("README.md", "cargo xtask demo   #", Nobody("the first is the tier `e2e`, the second runs all tests")),
     ("README.md", "cargo xtask kubectl -- -n rocket-mart", Nobody("removes the node that tests run on")),
@@ -57,7 +57,7 @@ const BLOCKS: &[(&str, &str, Typed)] = &[
     ("charts/rocketmart/README.md", "kubectl apply --server-side", DEFINITIONS),
     ("charts/rocketmart/templates/NOTES.txt", "kubectl apply --server-side", DEFINITIONS),
     ("charts/rocketmart/templates/NOTES.txt", "kubectl delete flashsales", CHARTS),
-    // But for `replay`, which e2e/shop/tests/shop/dead_letters.rs asks of processes.
+    // All but `replay`, which e2e/shop/tests/shop/dead_letters.rs tries on processes.
     ("docs/dead-letters.md", "kubectl", LETTERS),
     ("docs/operations.md", "kubectl -n rocket-mart get pods", TROUBLE),
     ("docs/restore.md", "kubectl -n backing exec", RESTORED),
@@ -72,7 +72,7 @@ fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Paths below the checkout, and their texts.
+/// Paths below the checkout, with their texts.
 fn documents() -> Vec<(String, String)> {
     let root = checkout();
     let mut paths = vec![
@@ -93,7 +93,7 @@ fn documents() -> Vec<(String, String)> {
     paths.into_iter().map(|path| (path.clone(), text(&path))).collect()
 }
 
-/// The commands in a document that begin with `program`, each on one line.
+/// The commands in a document that begin with `program`, one per line.
 fn commands(text: &str, program: &str) -> Vec<String> {
     let text = text.replace("\\\n", " ");
     let begins = format!("{program} ");
@@ -101,7 +101,7 @@ fn commands(text: &str, program: &str) -> Vec<String> {
     parts.filter(|part| part.starts_with(&begins)).map(str::to_owned).collect()
 }
 
-/// Deployments of the charts as they are installed by the README.
+/// Deployments of the charts, installed as the README says.
 fn installed() -> Vec<Value> {
     let mut all = Vec::new();
     for chart in ["rocketmart", "backing-services"] {
@@ -116,14 +116,14 @@ fn installed() -> Vec<Value> {
     all
 }
 
-/// Names of those, and of the Deployments of a shop `SHOP`.
+/// The names of those, and of the Deployments of a shop named `SHOP`.
 fn deployments() -> BTreeSet<String> {
     let theirs = installed();
     let theirs = theirs.iter().map(|object| object["metadata"]["name"].as_str().unwrap().to_owned());
     Component::ALL.iter().map(|component| names::of_component("SHOP", *component)).chain(theirs).collect()
 }
 
-/// Labels of pods: of a shop `SHOP`, and of what the charts install.
+/// Labels of pods: those of a shop named `SHOP`, and those of what the charts install.
 fn labels() -> BTreeSet<(String, String)> {
     let mut labels: BTreeSet<_> = names::shop_labels("SHOP").into_iter().collect();
     for object in installed() {
@@ -215,7 +215,7 @@ fn k16_a_forge_runs_the_two_commands_and_the_section_on_kind_as_the_readme_has_t
     let ci = fs::read_to_string(checkout().join(".ci/run")).unwrap();
     assert_eq!(ci.lines().next_back(), Some("cargo xtask test"), "CI here runs the same");
 
-    // The other block of the section is run by a test.
+    // A test runs the other block of the section.
     let section = readme.iter().filter(|block| block.section == "With Docker, or on any other cluster");
     let by_nobody = |block: &&Block| {
         BLOCKS.iter().any(|(path, line, typed)| {
@@ -227,7 +227,7 @@ fn k16_a_forge_runs_the_two_commands_and_the_section_on_kind_as_the_readme_has_t
     assert_eq!((kind.len(), kind), (2, wanted));
 }
 
-/// An API server for whoever types commands in the checkout.
+/// An API server for somebody who types commands in the checkout.
 struct Typing {
     server: ApiServer,
 }
@@ -237,7 +237,8 @@ impl Typing {
         Self { server: ApiServer::start().unwrap() }
     }
 
-    /// Runs commands until one fails. There is no kubelet, so nothing that is waited for becomes ready.
+    /// Runs commands until one fails. There is no kubelet, so nothing that a command waits for becomes
+    /// ready.
     fn run(&self, commands: &str) -> String {
         let (kubernetes, helm) = (prepare::kubernetes_binaries().unwrap(), prepare::helm().unwrap());
         let path = format!("{}:{}", kubernetes.display(), helm.parent().unwrap().display());
@@ -280,7 +281,7 @@ fn k16_a_cluster_is_filled_and_emptied_by_hand_as_the_readme_says() {
     assert_eq!(typing.names("shops -n rocket-mart"), "shop.rocketmart.dev/rocket-mart\n");
     assert_eq!(typing.names("deployments -n rocketmart-system"), "deployment.apps/rocketmart-operator\n");
     assert!(typing.names("statefulsets -n backing").contains("/postgres\n"));
-    // What the chart says next, each on a line with what it is for.
+    // What the chart suggests next: one command per line, with its purpose.
     let notes = fs::read_to_string(checkout().join("charts/rocketmart/templates/NOTES.txt")).unwrap();
     let commands = notes.lines().filter_map(|line| line.split_once(':')).map(|(_, command)| command.trim());
     let commands: Vec<_> = commands.filter(|command| command.starts_with("kubectl ")).collect();

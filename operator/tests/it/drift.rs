@@ -1,4 +1,4 @@
-//! What was changed by hand, told apart from what the API server writes in other words (K3).
+//! Tells what somebody changed by hand from what the API server only writes in other words (K3).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     shop::ready,
 };
 
-/// How often each object was told to have been set back.
+/// How often the operator reported that it had set each object back.
 async fn repairs(cluster: &Cluster) -> BTreeMap<String, i32> {
     let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap();
     let repairs = events.iter().filter(|event| event.reason.as_deref() == Some("DriftRepaired"));
@@ -58,7 +58,7 @@ async fn k3_what_the_api_server_writes_in_other_words_was_not_changed_by_hand() 
         limits["memory"].0 == "1Gi"
     })
     .await;
-    // Somebody adds a variable of their own; nobody but them can take it away.
+    // Somebody adds a variable of their own. Nobody but them can remove it.
     let own = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "rocket-search" },
         "spec": { "template": { "spec": { "containers": [

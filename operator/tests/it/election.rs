@@ -51,7 +51,7 @@ async fn a_leader_that_falls_silent_is_replaced_and_learns_that_it_was() {
     let (first, second) = (Fence::default(), Fence::default());
     let frozen = election(&cluster, "one").lead(|| ()).await;
     frozen.raise(&first);
-    // It does not renew, as if its process was stopped.
+    // It does not renew, as if its process were stopped.
     let next = election(&cluster, "two").lead(|| ()).await;
     next.raise(&second);
     assert!(first.token(999) < second.token(0));

@@ -1,4 +1,4 @@
-//! Kubernetes' own garbage collector, of a test whose children are to go with their owner.
+//! Kubernetes' own garbage collector, for a test whose children should go with their owner.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -18,7 +18,7 @@ pub struct GarbageCollector {
 }
 
 impl GarbageCollector {
-    /// Knows the kinds that the API server has by now.
+    /// It knows the kinds that the API server has by now.
     pub fn start(server: &ApiServer) -> Self {
         let log = process::scratch("garbage").unwrap().join("kube-controller-manager.log");
         let port = ports::free_port().unwrap();
@@ -26,7 +26,7 @@ impl GarbageCollector {
             ("kubeconfig", server.kubeconfig().display().to_string()),
             ("controllers", "garbage-collector-controller".to_owned()),
             ("leader-elect", "false".to_owned()),
-            // Thousands of objects are to go; as it comes, it would ask 20 times a second.
+            // It has thousands of objects to delete. By default it would send 20 requests a second.
             ("kube-api-qps", "500".to_owned()),
             ("kube-api-burst", "500".to_owned()),
             ("bind-address", "127.0.0.1".to_owned()),

@@ -1,5 +1,5 @@
-//! A Shop behind Gateways: the real `HTTPRoute` of the Gateway API, with the test in the place of the
-//! Gateways' controller.
+//! A Shop behind Gateways, with the Gateway API's real `HTTPRoute`. The test plays the Gateways'
+//! controller.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn behind(gateway: &str) -> Value {
     shop
 }
 
-/// What the controller of the Gateway `public` says of the route as it is now.
+/// What the controller of the Gateway `public` says about the route as it is now.
 async fn gateway_says(cluster: &Cluster, accepted: &str) {
     let routes: Api<HttpRoute> = cluster.api();
     let route = routes.get("rocket").await.unwrap();
@@ -68,13 +68,13 @@ async fn a_shop_moves_from_its_ingress_to_a_gateway_and_back() {
     cluster.let_deployments_be_ready().await;
     cluster.shop_that("got ready", |shop| condition(shop, "Ready", "True").is_some()).await;
 
-    // The cluster is without the kind: that is said, and the Ingress stays.
+    // The cluster lacks the kind. The shop says so, and the Ingress stays.
     cluster.apply(behind("public").await).await.unwrap();
     let stuck = cluster.shop_that("named the missing kind", |shop| not_ready(shop, "has no HTTPRoute")).await;
     assert!(condition(&stuck, "Degraded", "True").unwrap().contains("install the Gateway API's CRDs"));
     assert!(ingress(&cluster).await.is_some());
 
-    // The kind is installed while the operator runs.
+    // Somebody installs the kind while the operator runs.
     tokio::task::spawn_blocking(|| {
         let definition = prepare::http_route_definition().unwrap().display().to_string();
         server().kubectl(&["apply", "--server-side", "--filename", &definition]).unwrap();
@@ -106,7 +106,7 @@ async fn a_shop_moves_from_its_ingress_to_a_gateway_and_back() {
     until("the Ingress is gone", async || ingress(&cluster).await.is_none()).await;
     operator.stop().await;
 
-    // An operator that starts afresh writes nothing, and watches the route.
+    // A newly started operator writes nothing, and watches the route.
     let operator = cluster.operator().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(operator.writes(), 0);

@@ -1,5 +1,5 @@
-//! Commands of a leader that was replaced while they were on their way: they reach the order service after
-//! the next leader's, and change nothing.
+//! A leader is replaced while its commands are under way. They reach the order service after the next
+//! leader's commands, and change nothing.
 
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +18,7 @@ use crate::{
     proxy::{self, Asked},
 };
 
-/// The way of one leader to the order service, on which one command is held up.
+/// One leader's way to the order service, on which one command is held up.
 struct Way {
     target: String,
     http: reqwest::Client,
@@ -27,7 +27,7 @@ struct Way {
 }
 
 impl Way {
-    /// Answers the URL as well.
+    /// Returns the URL as well.
     async fn holding(market: &Market, is_held: fn(&Method, &str) -> bool) -> (Arc<Self>, String) {
         let way = Arc::new(Self {
             target: market.service.api.clone(),
@@ -43,7 +43,7 @@ impl Way {
         eventually("the command is on its way", async || self.held.lock().unwrap().is_some()).await;
     }
 
-    /// The command arrives after all; how it is answered.
+    /// Lets the command arrive after all, and returns the answer.
     async fn arrives(&self, market: &Market) -> (u16, Value) {
         let held = self.held.lock().unwrap().take().unwrap();
         let body = serde_json::from_slice(&held.body).unwrap();
@@ -74,7 +74,7 @@ async fn a_command_of_an_old_leader_that_arrives_after_the_new_ones_is_refused()
     load.until_held().await;
     first.crash().await;
 
-    // The next one loads the same generation of the sale; only the term tells the two loads apart.
+    // The next leader loads the same generation of the sale. Only the term tells the two loads apart.
     let (suspend, url) = Way::holding(&market, |_, path| path.ends_with("/suspend")).await;
     let second = market.cluster.sales_operator(&url, 2).await;
     market.until(Phase::Open).await;

@@ -62,7 +62,7 @@ async fn a_group_is_seen_with_all_its_partitions_and_a_deleted_one_as_if_it_had_
 
     let topics = vec![busy.clone(), empty.clone()];
     let observer = Observer::new(&Access::open(&brokers), &group, topics).unwrap();
-    // A broker learns of new topics a moment after the controller made them.
+    // A broker learns about new topics a moment after the controller created them.
     eventually("both topics are seen", async || look(&observer).await.len() == 4).await;
     let of = |topic: &str, number, committed, high| Partition {
         topic: topic.to_owned(),
@@ -113,7 +113,7 @@ async fn k4_what_transactions_leave_behind_is_no_lag_and_a_message_behind_it_is(
     let lag = async || look(&observer).await.iter().map(Partition::lag).collect::<Vec<_>>();
     eventually("all of them are there", async || lag().await.iter().sum::<i64>() == 22).await;
 
-    // Each was handled, up to and without the marker.
+    // The group handled each message, up to the marker and not past it.
     let ends: Vec<_> = look(&observer).await.iter().map(|partition| partition.high).collect();
     for (number, end) in (0..).zip(&ends) {
         commit(&brokers, &group, &topic, number, end - 1);

@@ -1,4 +1,4 @@
-//! The log of an operator process: each line about an object says which one.
+//! The log of an operator process: each line about an object names the object.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Patch, PatchParams};
@@ -12,7 +12,7 @@ use crate::{
     process::OperatorProcess,
 };
 
-/// Who speaks in the course of a reconcile, or of a look of the autoscaler.
+/// The modules that log during a reconcile, or during a look of the autoscaler.
 const ABOUT_OBJECTS: [&str; 3] =
     ["rocketmart_operator::controllers", "rocketmart_operator::context", "rocketmart_operator::autoscaler"];
 
@@ -35,8 +35,8 @@ async fn every_line_about_an_object_names_its_kind_its_namespace_and_its_name() 
         deployments.get_opt("rocket-order-worker").await.unwrap().is_some()
     })
     .await;
-    // The autoscaler has something to say as well. What a person asks for is its business alone: a larger
-    // minimum may be followed by the Shop's controller first.
+    // The autoscaler has something to say as well. We ask for something that concerns it alone: the Shop's
+    // controller might be the first to follow a larger minimum.
     let asked =
         json!({ "metadata": { "annotations": { "autoscaling.rocketmart.dev/paused-replicas": "3" } } });
     deployments.patch("rocket-order-worker", &PatchParams::default(), &Patch::Merge(&asked)).await.unwrap();

@@ -1,4 +1,4 @@
-//! A shop that is open for sales: its objects in the API server, and its order service running.
+//! A shop that is open for sales: its objects in the API server, and a running order service.
 
 use k8s_openapi::api::events::v1::Event;
 use kube::{ResourceExt, api::ListParams};
@@ -14,7 +14,7 @@ use crate::{
 
 pub struct Market {
     pub cluster: Cluster,
-    /// API, relay and worker; a hundred mugs are in its standing stock.
+    /// API, relay and worker; the standing stock has a hundred mugs.
     pub service: order_service::Shop,
 }
 
@@ -23,7 +23,7 @@ impl Market {
         Self::around(order_service::Shop::open(), namespace).await
     }
 
-    /// Around an order service of the test's choice.
+    /// Builds a market around an order service of the test's choice.
     pub async fn around(service: impl Future<Output = order_service::Shop>, namespace: &str) -> Self {
         let (cluster, service) = tokio::join!(Cluster::new(namespace), service);
         cluster.apply(shop("nowhere:9092")).await.unwrap();
@@ -48,24 +48,24 @@ impl Market {
         self.cluster.api::<FlashSale>().get("launch").await.unwrap()
     }
 
-    /// The id under which the order service knows the sale.
+    /// The id by which the order service knows the sale.
     pub async fn id(&self) -> Uuid {
         self.get().await.uid().unwrap().parse().unwrap()
     }
 
-    /// How the order service says that the sale stands.
+    /// How the order service says the sale stands.
     pub async fn standing(&self) -> (u16, Value) {
         self.service.operator().get(&format!("/internal/v1/sales/{}", self.id().await)).await
     }
 
-    /// Reasons of all Events about the sale.
+    /// The reasons of all Events about the sale.
     pub async fn events(&self) -> Vec<String> {
         let events = self.cluster.api::<Event>().list(&ListParams::default()).await.unwrap();
         events.iter().filter_map(|event| event.reason.clone()).collect()
     }
 }
 
-/// The Secret that the Shop controller would have made.
+/// Applies the Secret that the Shop controller would have created.
 pub async fn apply_token(cluster: &Cluster) {
     let token = json!({
         "apiVersion": "v1",
@@ -76,7 +76,7 @@ pub async fn apply_token(cluster: &Cluster) {
     cluster.apply(token).await.unwrap();
 }
 
-/// A sale named `launch` of mugs, one per buyer, five seconds to pay.
+/// A sale of mugs named `launch`: one per buyer, five seconds to pay.
 pub fn launch(opens_in: i64, open_for: i64, units: i64) -> Value {
     json!({
         "apiVersion": "rocketmart.dev/v1alpha1",
@@ -98,7 +98,7 @@ pub fn phase(sale: &FlashSale) -> Option<Phase> {
     sale.status.as_ref().and_then(|status| status.phase)
 }
 
-/// The phases that the sale went through.
+/// The phases that the sale has gone through.
 pub fn phases(sale: &FlashSale) -> Vec<Phase> {
     sale.status.iter().flat_map(|status| &status.phase_times).map(|entered| entered.phase).collect()
 }

@@ -3,17 +3,17 @@
 use rocketmart_crds::manifest;
 use serde_json::{Map, Value, json};
 
-/// A value to try, and where in the object it goes.
+/// A value to try, and where it goes in the object.
 #[derive(Clone, Debug)]
 pub struct Try {
     /// JSON pointer of the field.
     pub pointer: String,
-    /// `None` takes the field away.
+    /// `None` removes the field.
     pub value: Option<Value>,
 }
 
 impl Try {
-    /// The name of the field, as a refusal has to say it.
+    /// The name of the field, as a refusal has to spell it.
     pub fn field(&self) -> &str {
         self.pointer.rsplit('/').find(|part| part.parse::<usize>().is_err()).unwrap()
     }
@@ -29,7 +29,7 @@ impl Try {
     }
 }
 
-/// All of them for the fields below `spec`, whose parents are in the `plain` object.
+/// Every odd value for the fields below `spec` whose parents are in the `plain` object.
 pub fn tries(kind: &str, plain: &Value) -> Vec<Try> {
     let definitions = manifest::definitions();
     let definition = definitions.iter().find(|definition| definition.spec.names.kind == kind).unwrap();
@@ -44,7 +44,7 @@ fn below(schema: &Value, pointer: &str, plain: &Value, tries: &mut Vec<Try>) {
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         of_field(field, &format!("{pointer}/{name}"), plain, tries);
     }
-    // A map: what stands under the keys that the plain object has.
+    // A map: use the keys that the plain object has.
     let of_keys = &schema["additionalProperties"];
     for key in plain.pointer(pointer).and_then(Value::as_object).into_iter().flat_map(Map::keys) {
         if of_keys.is_object() {
@@ -155,7 +155,7 @@ fn numbers(field: &Value) -> Vec<Value> {
 
 fn maps() -> Vec<Value> {
     let of = |key: &str, value: Value| Value::Object(Map::from_iter([(key.to_owned(), value)]));
-    // The API server tells of each in a header; more than a hundred headers are more than its client reads.
+    // The API server reports each in a header, and its client reads a hundred headers at most.
     let many: Map<String, Value> = (0..50).map(|number| (format!("key-{number}"), json!(1))).collect();
     vec![
         of("", json!(1)),

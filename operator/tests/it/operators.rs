@@ -1,4 +1,4 @@
-//! Operators of a test's namespace: with the rights of the chart, and with something in their way.
+//! Operators in a test's namespace, with the chart's rights and with something in their way.
 
 use std::sync::{
     Arc,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:rocketmart-system:rocketmart-operator";
-/// For operators that look after Shops alone.
+/// For operators that handle Shops alone.
 const NO_ORDER_SERVICE: &str = "http://nowhere";
 
 pub struct Operator {
@@ -30,22 +30,22 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Looks after Shops alone.
+    /// An operator that handles Shops alone.
     fn of_shops(context: Arc<Context>) -> Self {
         let stop = CancellationToken::new();
         let task = tokio::spawn(controllers::shop::run(context, stop.clone()));
         Self { stop, task, writes: Arc::default() }
     }
 
-    /// Looks after `FlashSales` alone.
+    /// An operator that handles `FlashSales` alone.
     fn of_sales(context: Arc<Context>) -> Self {
         let stop = CancellationToken::new();
         let task = tokio::spawn(controllers::flash_sale::run(context, stop.clone()));
         Self { stop, task, writes: Arc::default() }
     }
 
-    /// Requests so far that were not reads, whether or not they changed anything. Of [`Cluster::operator`]
-    /// and [`Cluster::sales_operator`].
+    /// How many requests so far were not reads, whether or not they changed anything. Only
+    /// [`Cluster::operator`] and [`Cluster::sales_operator`] count them.
     pub fn writes(&self) -> usize {
         self.writes.load(Ordering::Relaxed)
     }
@@ -55,7 +55,7 @@ impl Operator {
         self.task.await.unwrap();
     }
 
-    /// Ends it in the middle of whatever it does, as a crash would.
+    /// Cuts it off in the middle of its work, as a crash would.
     pub async fn crash(self) {
         self.task.abort();
         assert!(self.task.await.is_err_and(|error| error.is_cancelled()));
@@ -63,54 +63,54 @@ impl Operator {
 }
 
 impl Cluster {
-    /// One that looks after Shops and counts what it writes.
+    /// An operator that handles Shops and counts its writes.
     pub async fn operator(&self) -> Operator {
         let (client, writes) = counting_client().await;
         Operator { writes, ..Operator::of_shops(self.context(client, NO_ORDER_SERVICE, 1)) }
     }
 
-    /// One that looks after Shops, cut off when the scissors say so.
+    /// An operator for Shops that stops when the scissors cut.
     pub async fn shop_operator_cut_by(&self, scissors: &Scissors) -> Operator {
         let client = ClientBuilder::try_from(chart_rights().await).unwrap().with_layer(scissors).build();
         Operator::of_shops(self.context(client, NO_ORDER_SERVICE, 1))
     }
 
-    /// One that looks after Shops through an API server that makes trouble.
+    /// An operator for Shops whose API server makes trouble.
     pub async fn shop_operator_through(&self, trouble: &Trouble) -> Operator {
         let client = ClientBuilder::try_from(chart_rights().await).unwrap().with_layer(trouble).build();
         Operator::of_shops(self.context(client, NO_ORDER_SERVICE, 1))
     }
 
-    /// One that looks after Shops and whose watches can be cut.
+    /// An operator for Shops whose watches can be cut.
     pub async fn shop_operator_on(&self, wire: &Wire) -> Operator {
         let client = ClientBuilder::try_from(chart_rights().await).unwrap().with_layer(wire).build();
         Operator::of_shops(self.context(client, NO_ORDER_SERVICE, 1))
     }
 
-    /// One that looks after Shops and may do everything.
+    /// An operator for Shops with every right.
     pub fn operator_as_administrator(&self) -> Operator {
         Operator::of_shops(self.context(self.client.clone(), NO_ORDER_SERVICE, 1))
     }
 
-    /// One that looks after `FlashSales` in term 1 and may do everything.
+    /// An operator for `FlashSales` in term 1, with every right.
     pub fn sales_operator_as_administrator(&self, order_url: &str) -> Operator {
         Operator::of_sales(self.context(self.client.clone(), order_url, 1))
     }
 
-    /// One that looks after `FlashSales` in this term of leadership and counts what it writes; the order
-    /// service is at `order_url`.
+    /// An operator for `FlashSales` in this term of leadership that counts its writes. The order service is
+    /// at `order_url`.
     pub async fn sales_operator(&self, order_url: &str, term: i64) -> Operator {
         let (client, writes) = counting_client().await;
         Operator { writes, ..Operator::of_sales(self.context(client, order_url, term)) }
     }
 
-    /// The same, cut off when the scissors say so.
+    /// The same, but it stops when the scissors cut.
     pub async fn sales_operator_cut_by(&self, scissors: &Scissors, order_url: &str, term: i64) -> Operator {
         let client = ClientBuilder::try_from(chart_rights().await).unwrap().with_layer(scissors).build();
         Operator::of_sales(self.context(client, order_url, term))
     }
 
-    /// The same in term 1, through an API server that makes trouble.
+    /// The same in term 1, with an API server that makes trouble.
     pub async fn sales_operator_through(&self, trouble: &Trouble, order_url: &str) -> Operator {
         let client = ClientBuilder::try_from(chart_rights().await).unwrap().with_layer(trouble).build();
         Operator::of_sales(self.context(client, order_url, 1))
@@ -122,13 +122,13 @@ impl Cluster {
         Operator::of_sales(self.context(client, order_url, 1))
     }
 
-    /// The same in term 1, with settings as on its command line.
+    /// The same in term 1, with command-line settings.
     pub async fn sales_operator_with(&self, order_url: &str, settings: &[&str]) -> Operator {
         let client = ClientBuilder::try_from(chart_rights().await).unwrap().build();
         Operator::of_sales(self.context_with(client, order_url, 1, settings))
     }
 
-    /// What an operator of this namespace works with.
+    /// The context of an operator in this namespace.
     pub fn context(&self, client: Client, order_url: &str, term: i64) -> Arc<Context> {
         self.context_with(client, order_url, term, &[])
     }
@@ -140,13 +140,13 @@ impl Cluster {
     }
 }
 
-/// With the rights of the chart; counts requests that are not reads.
+/// A client with the chart's rights that counts requests other than reads.
 async fn counting_client() -> (Client, Arc<AtomicUsize>) {
     let writes = Arc::new(AtomicUsize::new(0));
     let counted = writes.clone();
     let count = tower::util::MapRequestLayer::new(move |request: http::Request<Body>| {
         if request.method() != http::Method::GET {
-            // Shown when a test expected others.
+            // The output helps when a test expected other writes.
             println!("writes: {} {}", request.method(), request.uri());
             counted.fetch_add(1, Ordering::Relaxed);
         }

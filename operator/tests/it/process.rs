@@ -1,4 +1,4 @@
-//! The operator as the chart runs it, a process of its own: how it starts, waits, leads, and ends.
+//! The operator as the chart runs it, in its own process: how it starts, waits, leads and ends.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use crate::{
     order_service::eventually,
 };
 
-/// Long enough for a lease of three seconds to run out, or for an orderly end.
+/// Long enough for a three-second lease to run out, or for an orderly end.
 const END_LIMIT: Duration = Duration::from_secs(20);
 
 pub struct OperatorProcess {
@@ -29,7 +29,7 @@ pub struct OperatorProcess {
     log: Log,
 }
 
-/// The end of it is told with the reason of a test that fails; nobody finds it afterwards.
+/// A failing test prints the end of the log, because nobody finds the file afterwards.
 struct Log(PathBuf);
 
 impl Drop for Log {
@@ -41,8 +41,8 @@ impl Drop for Log {
 }
 
 impl OperatorProcess {
-    /// Starts one with a lease of three seconds, the Lease being in `namespace`; `settings` are added to
-    /// its environment.
+    /// Starts an operator with a three-second lease. The Lease is in `namespace`; `settings` are added to
+    /// the environment.
     pub fn start(kubeconfig: &Path, namespace: &str, name: &str, settings: &[(&str, &str)]) -> Self {
         let listen = format!("127.0.0.1:{}", ports::free_port().unwrap());
         let mut environment: BTreeMap<&str, String> = BTreeMap::from([
@@ -78,13 +78,13 @@ impl OperatorProcess {
         self.process.signal(name).unwrap();
     }
 
-    /// Waits for its end; whether it was an orderly one.
+    /// Waits for the process to end, and returns whether it ended in order.
     pub async fn ends_well(mut self) -> bool {
         let ended = tokio::task::spawn_blocking(move || self.process.wait_for(END_LIMIT));
         ended.await.unwrap().unwrap().expect("the process goes on").success()
     }
 
-    /// Status and text of a probe; `None` while it does not listen.
+    /// Status and text of a probe; `None` while the process does not listen.
     async fn probe(&self, path: &str) -> Option<(u16, String)> {
         let answer = reqwest::get(format!("{}{path}", self.admin)).await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))
@@ -129,12 +129,12 @@ async fn a_process_outlives_an_api_server_that_is_away_and_looks_after_one_names
     let there = here.beside("there").await;
     let brokers = brokers().await;
     for cluster in [&here, &there] {
-        // Its Secrets are missing, which is told.
+        // Its Secrets are missing, and the operator says so.
         cluster.apply(shop(&brokers)).await.unwrap();
     }
     let kubeconfig = server.kubeconfig();
 
-    // Started while there is no API server: it waits, says for what, and is not restarted for that.
+    // It starts while there is no API server. It waits, says what for, and needs no restart.
     let server = stopped(server).await;
     let one = OperatorProcess::start(&kubeconfig, "here", "one", &[("WATCH_NAMESPACE", "here")]);
     one.until_ready_says(503, "waiting for: api-server, election").await;
@@ -144,10 +144,10 @@ async fn a_process_outlives_an_api_server_that_is_away_and_looks_after_one_names
     eventually("its shop is looked after", async || is_seen(&here).await).await;
     assert!(!is_seen(&there).await, "looked after a namespace that is none of its business");
 
-    // The API server goes away for longer than the lease: a leader ends rather than acts on old rights.
+    // The API server goes away for longer than the lease. A leader ends rather than act on old rights.
     let server = stopped(server).await;
     assert!(!one.ends_well().await, "leads although nobody could know");
-    // As a kubelet would.
+    // As a kubelet would restart it.
     let two = OperatorProcess::start(&kubeconfig, "here", "two", &[]);
     two.until_ready_says(503, "waiting for: api-server, election").await;
     let server = started(server).await;

@@ -1,4 +1,4 @@
-//! What stands between an operator and an order service.
+//! A proxy between an operator and an order service.
 
 use axum::{
     Router,
@@ -8,16 +8,16 @@ use axum::{
     response::Response,
 };
 
-/// A request that was read to its end.
+/// A request whose body was read to the end.
 pub struct Asked {
     pub method: Method,
-    /// With its query.
+    /// Includes the query.
     pub path: String,
     headers: HeaderMap,
     pub body: Vec<u8>,
 }
 
-/// Serves on loopback as long as the test runs; answers the URL.
+/// Serves on loopback as long as the test runs. Returns the URL.
 pub async fn serve(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -33,7 +33,7 @@ impl Asked {
         Self { method: parts.method, path, headers: parts.headers, body }
     }
 
-    /// Asks the same at `target`.
+    /// Sends the same request to `target`.
     pub async fn pass_on(self, http: &reqwest::Client, target: &str) -> reqwest::Result<Response> {
         let request = http.request(self.method, format!("{target}{}", self.path)).headers(self.headers);
         let answer = request.body(self.body).send().await?;

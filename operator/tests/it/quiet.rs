@@ -1,4 +1,4 @@
-//! A sale that stands in front of an obstacle says so once, and is quiet until something changes (K1).
+//! An obstructed sale says so once, and then stays quiet until something changes (K1).
 
 use std::{
     sync::Arc,
@@ -32,7 +32,7 @@ fn reason(sale: &FlashSale) -> Option<&str> {
     conditions.find(|it| it.type_ == "Ready" && it.status == "False").map(|it| it.reason.as_str())
 }
 
-/// Nobody writes the sale, its `Ready` stays false for this reason, and one Event has told it.
+/// Nobody writes the sale, its `Ready` stays false for this reason, and a single Event has reported it.
 pub async fn is_quiet(market: &Market, why: &str) {
     eventually(&format!("{why} is told"), async || market.events().await.iter().any(|told| told == why))
         .await;
@@ -58,7 +58,7 @@ async fn a_sale_of_an_unknown_sku_whose_time_has_come_is_refused_once() {
     sale["spec"]["items"][0]["sku"] = json!("NO-SUCH-SKU");
     sale["spec"]["preloadLeadSeconds"] = json!(3_600);
     market.apply(&sale).await.unwrap();
-    // From the first look on: nothing was ever all right.
+    // From the first look on; the sale was never in order before.
     loop {
         let seen = market.get().await;
         if seen.status.is_some() {

@@ -1,5 +1,5 @@
-//! What a component says it is missing reaches the Shop: whose its Redis or its database is, of two shops on one
-//! (K11), and which setting of Redis may lose what it accepted (S7).
+//! The Shop repeats what a component says it lacks: which of two shops on the same Redis or database owns
+//! it (K11), and which setting of Redis could lose accepted data (S7).
 
 use std::net::SocketAddr;
 
@@ -23,7 +23,8 @@ fn waits_for(what: &str) -> impl Fn(&Shop) -> bool {
     move |shop| condition(shop, "Ready", "False").is_some_and(|why| why.contains(what))
 }
 
-/// A shop whose only pod is an order-relay with these stores; waits until the shop says what the relay does.
+/// Sets up a shop whose only pod is an order-relay with these stores, and waits until the shop says what
+/// the relay says.
 async fn shop_says(
     cluster: &Cluster,
     backing: &Backing,
@@ -49,7 +50,7 @@ async fn shop_says(
     operator.stop().await;
 }
 
-/// The kubelet's part: the relay's pod runs, and is not ready.
+/// Plays the kubelet: the relay's pod runs, and is not ready.
 async fn run_pod(cluster: &Cluster, port: u16) {
     let template =
         cluster.api::<Deployment>().get("rocket-order-relay").await.unwrap().spec.unwrap().template;

@@ -1,5 +1,5 @@
-//! Random changes of a Shop, good and bad, in random order (after Acto): whatever came before, the objects
-//! are those of the last good spec, and a bad spec is refused or named and then recovered from.
+//! Random changes of a Shop, good and bad, in random order (after Acto). Whatever came before, the objects
+//! are those of the last good spec. A bad spec is refused or reported, and the shop then recovers from it.
 
 use kube::Api;
 use rocketmart_crds::Shop;
@@ -32,7 +32,7 @@ fn change(spec: &mut Value, dice: &mut Dice) {
     }
 }
 
-/// Makes the spec a bad one: some are refused by the API server, some only by the operator.
+/// Makes the spec bad. The API server refuses some of these, and only the operator refuses the rest.
 fn spoil(spec: &mut Value, dice: &mut Dice) {
     match dice.below(5) {
         0 => spec["spec"]["redis"] = json!({}),
@@ -51,7 +51,7 @@ async fn settle(cluster: &Cluster) {
         let shop = api.get("rocket").await.unwrap();
         let seen = shop.status.as_ref().and_then(|status| status.observed_generation);
         let settled = condition(&shop, "Progressing", "False").is_some();
-        // A component that was declared with no replicas is all that may be wrong.
+        // The only thing that may be wrong is a component declared with no replicas.
         let stopped =
             condition(&shop, "Ready", "False").is_some_and(|why| why.starts_with("declared with 0 replicas"));
         if seen == generation && settled && (stopped || condition(&shop, "Ready", "True").is_some()) {
@@ -90,7 +90,7 @@ async fn random_changes_end_where_the_last_good_spec_alone_leads() {
                 change(&mut good, &mut dice);
                 wandering.apply(good.clone()).await.unwrap();
             }
-            // Sometimes the next change comes before the last is through.
+            // Sometimes the next change comes before the last one has taken effect.
             tokio::time::sleep(std::time::Duration::from_millis([0, 50, 600][dice.below(3)])).await;
         }
         assert!(bad > 0, "seed {seed} spoils nothing");

@@ -1,8 +1,9 @@
-//! Random changes of a FlashSale, good and bad, in random order (after Acto): whatever came before, the sale
-//! stands where the last good spec alone leads, and what is refused has changed nothing.
+//! Random changes of a FlashSale, good and bad, in random order (after Acto). Whatever came before, the
+//! sale ends up where the last good spec alone leads, and a refused change has changed nothing.
 //!
-//! A sequence begins before the stock is loaded and goes on while the sale is open or paused. Some changes are
-//! refused by the API server, some only by the order service; of these the sale says so until it is set back.
+//! A sequence begins before the stock is loaded and continues while the sale is open or paused. The API
+//! server refuses some changes. Only the order service refuses others; the sale then says so until the
+//! change is undone.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::{
 };
 
 const STEPS: usize = 14;
-/// Of each SKU in the standing stock.
+/// Units of each SKU in the standing stock.
 const SUPPLY: i64 = 1_000;
 
 /// How a sale ends after its changes.
@@ -29,7 +30,7 @@ enum End {
     Deleted,
 }
 
-/// A sale of a SKU of its own.
+/// A sale with its own SKU.
 struct Life<'a> {
     cluster: Cluster,
     service: &'a order_service::Shop,
@@ -46,7 +47,7 @@ impl<'a> Life<'a> {
         Self { cluster, service, sku }
     }
 
-    /// Applies the spec with the SKU of this life.
+    /// Applies the spec with this life's SKU.
     async fn apply(&self, sale: &Value) -> kube::Result<()> {
         let mut sale = sale.clone();
         if let Some(item) = sale["spec"]["items"].get_mut(0) {
@@ -59,7 +60,7 @@ impl<'a> Life<'a> {
         self.cluster.api::<FlashSale>().get("launch").await.unwrap()
     }
 
-    /// How the order service says that it stands; `Null` until it has heard of it.
+    /// How the order service says the sale stands; `Null` until it has heard of it.
     async fn standing(&self, id: &str) -> Value {
         let (status, answer) = self.service.operator().get(&format!("/internal/v1/sales/{id}")).await;
         if status == 200 { answer } else { Value::Null }
@@ -74,7 +75,7 @@ impl<'a> Life<'a> {
             .unwrap()
     }
 
-    /// Waits until the sale is loaded on the terms of its spec, and sells or pauses as that says.
+    /// Waits until the sale is loaded on its spec's terms, and sells or pauses as the spec says.
     async fn is_in_force(&self) {
         eventually(&format!("{} is in force", self.sku), async || {
             let sale = self.get().await;
@@ -94,7 +95,7 @@ impl<'a> Life<'a> {
         .await;
     }
 
-    /// The API server refuses this, so it is as if it had never been tried.
+    /// The API server refuses this, so it is as if nobody had ever tried.
     async fn is_refused(&self, spoiled: &Value) {
         let before = self.get().await;
         let answer = self.apply(spoiled).await;
@@ -103,8 +104,8 @@ impl<'a> Life<'a> {
         assert_eq!((after.metadata.generation, after.spec), (before.metadata.generation, before.spec));
     }
 
-    /// More units than there are: the API server cannot know. Nothing is allotted, the sale says so, and
-    /// recovers when it is set back.
+    /// Asks for more units than there are, which the API server cannot know. Nothing is allotted, the sale
+    /// says so, and it recovers when the number is set back.
     async fn is_too_greedy(&self, good: &Value) {
         self.is_in_force().await;
         let stock = self.stock().await;
@@ -121,8 +122,7 @@ impl<'a> Life<'a> {
         self.is_in_force().await;
     }
 
-    /// What the API server and the order service say of the sale, without what differs from one life to the
-    /// other.
+    /// What the API server and the order service say about the sale, without what differs between lives.
     async fn outcome(&self, id: &str) -> Value {
         let sale = self.cluster.api::<FlashSale>().get_opt("launch").await.unwrap();
         let seen = sale.map(|sale| {
@@ -134,7 +134,7 @@ impl<'a> Life<'a> {
                 "conditions": verdicts.collect::<Vec<_>>(), "report": report,
             })
         });
-        // Redis keeps a sale that is over for a while only.
+        // Redis keeps a finished sale only for a while.
         let standing = self.standing(id).await;
         let books = ["state", "ledger", "opens_at_ms", "closes_at_ms"].map(|field| &standing[field]);
         let outcome = json!({ "seen": seen, "books": books, "stock": self.stock().await });
@@ -166,14 +166,14 @@ fn change(sale: &mut Value, dice: &mut Dice, step: usize) {
             let units = spec["items"][0]["units"].as_i64().unwrap();
             spec["items"][0]["units"] = json!(units + [1, 5, 20][dice.below(3)]);
         }
-        // Later with every step.
+        // Each step moves it later.
         2 => spec["closesAt"] = json!(from_now(3_600 * (2 + i64::try_from(step).unwrap()))),
         3 => spec["suspend"] = json!(dice.below(2) == 0),
         _ => spec["preScale"] = json!({ "order-worker": 1 + dice.below(4) }),
     }
 }
 
-/// Makes the sale one that is refused in every phase, or only once its stock is loaded.
+/// Changes the sale to one that is refused in every phase, or only once its stock is loaded.
 fn spoil(sale: &mut Value, dice: &mut Dice, loaded: bool) {
     let spec = &mut sale["spec"];
     match dice.below(if loaded { 14 } else { 6 }) {
@@ -203,7 +203,7 @@ fn is_as_declared(sale: &FlashSale, phase: Phase) -> bool {
     conditions.any(|it| it.type_ == "Ready" && it.reason == phase.to_string())
 }
 
-/// Whether no term can be taken back any more; between these phases it is the operator's turn.
+/// Whether the terms can no longer be taken back. Between these phases it is the operator's turn.
 fn is_loaded(sale: &FlashSale) -> bool {
     matches!(
         phase(sale),
@@ -232,7 +232,7 @@ async fn wander(service: &order_service::Shop, seed: u64, end: End) {
                 wandering.apply(&good).await.unwrap();
             }
         }
-        // Sometimes the next change comes before the last is through.
+        // Sometimes the next change comes before the last one has taken effect.
         tokio::time::sleep(Duration::from_millis([0, 50, 600][dice.below(3)])).await;
     }
     assert!(bad > 0, "seed {seed} spoils nothing");

@@ -1,4 +1,4 @@
-//! Removing everything, as README.md says and in the wrong order, on the real API server (K12).
+//! Removing everything, both as README.md says and in the wrong order, on the real API server (K12).
 
 use kube::{ResourceExt, api::DeleteParams};
 use rocketmart_crds::{FlashSale, Phase};
@@ -70,7 +70,7 @@ async fn what_has_ended_or_was_never_loaded_can_be_deleted_when_no_operator_runs
     drop(server);
 }
 
-/// The commands of the section in README.md.
+/// The commands in README.md's section.
 fn documented() -> Vec<String> {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
     let section = readme.split("## Uninstalling").nth(1).unwrap().split("\n## ").next().unwrap();
@@ -103,7 +103,7 @@ async fn the_documented_way_of_removing_everything_works_with_a_sale_that_is_ope
                 server = given_back;
                 said.unwrap();
             }
-            // There are no Deployments here that could run one.
+            // No Deployment here could run one.
             "helm" => operator.take().expect("uninstalled once").stop().await,
             other => panic!("{other} in {command}"),
         }

@@ -1,4 +1,4 @@
-//! The API server's verdict on bad objects is the one of the rules' unit tests.
+//! The API server's verdict on bad objects matches the rules' unit tests.
 
 use serde_json::{Value, json};
 
@@ -111,7 +111,7 @@ async fn an_open_sale_loses_neither_units_nor_time_nor_its_price() {
         .unwrap();
 }
 
-/// K19: `t` and `z` are refused in a sentence of ours alone.
+/// K19: only a sentence of ours refuses `t` and `z`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_time_in_small_letters_is_refused_by_our_rule_and_not_from_inside_cel() {
     let cluster = Cluster::new("small-letters").await;
@@ -120,7 +120,7 @@ async fn a_time_in_small_letters_is_refused_by_our_rule_and_not_from_inside_cel(
         assert!(error.contains("with capital T and Z"), "{error}");
         assert!(!error.contains("cannot parse") && !error.contains("evaluating"), "{error}");
     }
-    // Written in another way it is the same moment, also for a sale that is loaded.
+    // Written another way it is still the same moment, also for a loaded sale.
     cluster.apply(sale()).await.unwrap();
     in_phase(&cluster, "Open").await;
     cluster.apply(with(sale(), "/spec/opensAt", json!("2030-01-01T19:00:00.000+09:00"))).await.unwrap();
@@ -226,7 +226,7 @@ async fn bad_shops_are_refused_with_a_reason() {
 async fn the_examples_are_accepted() {
     for (namespace, files) in [
         ("examples", &["shop.yaml", "flash-sale.yaml"][..]),
-        // One of the two shops: a store is not changed.
+        // One of the two shops: a shop cannot change its store.
         ("examples-on-cassandra", &["shop-on-cassandra.yaml"]),
     ] {
         let cluster = Cluster::new(namespace).await;

@@ -25,7 +25,7 @@ async fn a_sale_goes_all_the_way_and_ends_with_balanced_books() {
     market.apply(&launch(5, 600, 3)).await.unwrap();
     market.until(Phase::Open).await;
     let sale = market.id().await;
-    // Three get a unit; one does not pay, and the unit goes to a fourth after the deadline.
+    // Three buyers get a unit. One does not pay, and the unit goes to a fourth after the deadline.
     let leaver = market.service.buyer();
     assert_eq!(leaver.purchase(sale, 1, "k").await.0, 201);
     for _ in 0..2 {
@@ -134,7 +134,7 @@ async fn a_preload_that_does_not_read_back_never_opens() {
     let market = Market::open("not-verified").await;
     market.apply(&launch(4, 600, 5)).await.unwrap();
     let sale = market.id().await;
-    // Something of another hand lies where the sale's stock is to be.
+    // Somebody else's data lies where the sale's stock should go.
     let client = redis::Client::open(market.service.backing.redis.url()).unwrap();
     let mut redis = client.get_multiplexed_async_connection().await.unwrap();
     let stock = format!("rm:{{{sale}}}:stock");
@@ -152,7 +152,7 @@ async fn a_preload_that_does_not_read_back_never_opens() {
             sale_condition(sale, "Ready", "False").is_some_and(|said| said.contains("does not read back"))
         })
         .await;
-    // Its time comes and goes.
+    // Its opening time comes and goes.
     sleep(Duration::from_secs(5)).await;
     let (status, answer) = market.service.buyer().purchase(sale, 1, "k").await;
     assert_ne!(status, 201, "sold from a pre-load that was not verified: {answer}");
@@ -190,7 +190,7 @@ async fn an_open_sale_grows_pauses_and_resumes_and_loses_nothing_it_promised() {
     let closes_at = later.parse::<Timestamp>().unwrap().as_millisecond();
     assert_eq!(counters.closes_at_ms, Some(closes_at));
 
-    // What would break a promise is refused by the API server, in a seller's words.
+    // The API server refuses what would break a promise, in a seller's words.
     let mut less = sale.clone();
     less["spec"]["items"][0]["units"] = json!(8);
     let refused = market.apply(&less).await.unwrap_err().to_string();
@@ -200,7 +200,7 @@ async fn an_open_sale_grows_pauses_and_resumes_and_loses_nothing_it_promised() {
     let refused = market.apply(&dearer).await.unwrap_err().to_string();
     assert!(refused.contains("price can no longer change"), "{refused}");
 
-    // More than there is: told, and the sale goes on.
+    // This asks for more than there is. The sale says so and continues.
     let mut greedy = sale.clone();
     greedy["spec"]["items"][0]["units"] = json!(1_000);
     market.apply(&greedy).await.unwrap();
@@ -212,13 +212,13 @@ async fn an_open_sale_grows_pauses_and_resumes_and_loses_nothing_it_promised() {
         .await;
     assert_eq!(market.service.buyer().purchase(id, 1, "k").await.0, 201, "it goes on selling");
 
-    // A pause is not held up by the refused units.
+    // The refused units do not hold up a pause.
     greedy["spec"]["suspend"] = json!(true);
     market.apply(&greedy).await.unwrap();
     market.until(Phase::Paused).await;
     let waiting = market.service.buyer();
     let code = |answer: &Value| answer["code"].as_str().unwrap_or_default().to_owned();
-    // The phase is told before the command is given.
+    // The phase is reported before the command is sent.
     let mut tries = 0;
     eventually("selling is paused", async || {
         tries += 1;
@@ -277,7 +277,7 @@ async fn two_sales_of_one_sku_at_once_share_its_stock_and_have_books_of_their_ow
         ids.push(open.uid().unwrap().parse().unwrap());
     }
     assert_eq!(market.service.backing.standing().await, [100, 100]);
-    // Nothing is left for a third.
+    // Nothing is left for a third sale.
     market.apply(&named("greedy", 3_600, 1)).await.unwrap();
     market
         .cluster
@@ -285,7 +285,7 @@ async fn two_sales_of_one_sku_at_once_share_its_stock_and_have_books_of_their_ow
             sale_condition(sale, "Ready", "False").is_some_and(|said| said.contains("(within-stock)"))
         })
         .await;
-    // The limit of one per buyer is of each sale.
+    // Each sale has its own limit of one per buyer.
     let buyer = market.service.buyer();
     for id in &ids {
         market.service.buy_and_pay(&buyer, *id).await;
@@ -311,12 +311,12 @@ async fn counters_are_written_at_a_bounded_rate_however_fast_they_change() {
     market.apply(&sale).await.unwrap();
     market.until(Phase::Open).await;
     let id = market.id().await;
-    // Its phase is told in an Event after it was written.
+    // An Event announces the phase after the status was written.
     sleep(Duration::from_secs(1)).await;
     let (before, began) = (operator.writes(), Instant::now());
     for round in 0..40 {
         assert_eq!(market.service.buyer().purchase(id, 1, "k").await.0, 201);
-        // Every touch is looked at, and finds other counters.
+        // The operator looks at every touch, and finds other counters.
         let touch = json!({ "metadata": { "annotations": { "touched": round.to_string() } } });
         let api = market.cluster.api::<FlashSale>();
         api.patch("launch", &PatchParams::default(), &Patch::Merge(&touch)).await.unwrap();
@@ -324,10 +324,10 @@ async fn counters_are_written_at_a_bounded_rate_however_fast_they_change() {
     }
     let (written, seconds) = (operator.writes() - before, began.elapsed().as_secs());
     assert!(written > 0, "nothing was told while units were sold");
-    // One at the start, one in each second that was begun since.
+    // One write at the start, and one in each second that has begun since.
     let most = usize::try_from(seconds).unwrap() + 2;
     assert!(written <= most, "{written} writes in {seconds} s");
-    // What was left out is made up for.
+    // The last write makes up for what was left out.
     market
         .cluster
         .sale_that("launch", "told of all forty", |sale| {

@@ -1,5 +1,5 @@
-//! A FlashSale that is deleted: it settles and goes; or it is let go, because somebody says so or because
-//! its time is over.
+//! A deleted FlashSale settles and goes. Or it is let go, because somebody says so or because its time is
+//! up.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
     order_service::{self, Caller, eventually},
 };
 
-/// The time a deleted sale has in these tests beyond the five seconds to pay.
+/// How long a deleted sale has in these tests beyond the five seconds to pay.
 const SETTLE: &[&str] = &["--settle-seconds", "4"];
 const LET_GO_AFTER: i64 = 5 + 4;
 
@@ -44,7 +44,7 @@ async fn selling_stops(market: &Market, buyer: &Caller) {
     .await;
 }
 
-/// When and why it was told that the sale was deleted without settling.
+/// When and why the operator reported that the sale was deleted without settling.
 async fn not_settled(market: &Market) -> (Timestamp, String) {
     let events = market.cluster.api::<Event>().list(&ListParams::default()).await.unwrap();
     let told = events.into_iter().find(|event| event.reason.as_deref() == Some("NotSettled")).unwrap();
@@ -70,7 +70,7 @@ async fn a_deleted_sale_stops_selling_settles_and_only_then_goes() {
     assert!(open.finalizers().iter().any(|finalizer| finalizer == FINALIZER));
     let id = market.id().await;
     market.service.buy_and_pay(&market.service.buyer(), id).await;
-    // Somebody has a unit and still has time to pay for it.
+    // Somebody holds a unit and still has time to pay for it.
     assert_eq!(market.service.buyer().purchase(id, 1, "k").await.0, 201);
     let api = delete(&market).await;
     selling_stops(&market, &market.service.buyer()).await;
@@ -80,7 +80,7 @@ async fn a_deleted_sale_stops_selling_settles_and_only_then_goes() {
     operator.stop().await;
 }
 
-/// Loads a sale with one operator and leaves it to another that finds nobody at its shop.
+/// Loads a sale with one operator, then leaves it to another one that gets no answer from its shop.
 async fn loaded_and_left_alone(market: &Market, settings: &[&str]) -> Operator {
     let operator = market.operator(1).await;
     market.apply(&launch(2, 600, 5)).await.unwrap();
@@ -107,7 +107,7 @@ async fn an_abandoned_sale_goes_at_once_although_nobody_can_settle_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_sale_that_does_not_drain_is_let_go_when_its_time_is_over() {
-    // Without its relay and its worker nothing expires and nothing is booked.
+    // Without its relay and its worker, nothing expires and nothing is booked.
     let market = Market::around(order_service::Shop::with_api_only(), "never-drained").await;
     let operator = market.cluster.sales_operator_with(&market.service.api, SETTLE).await;
     market.apply(&launch(2, 600, 5)).await.unwrap();
@@ -118,7 +118,7 @@ async fn a_deleted_sale_that_does_not_drain_is_let_go_when_its_time_is_over() {
     let deleted = market.until(Phase::Draining).await.metadata.deletion_timestamp.unwrap().0;
     gone(&api).await;
     let (told, why) = not_settled(&market).await;
-    // The latecomer may have got one as well before selling stopped.
+    // The latecomer may also have got a unit before selling stopped.
     assert!(why.contains("outstanding are reservations (") && !why.contains("reservations (0)"), "{why}");
     assert!(told.as_second() - deleted.as_second() >= LET_GO_AFTER, "deleted {deleted}, let go {told}");
     operator.stop().await;

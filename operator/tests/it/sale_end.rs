@@ -1,4 +1,4 @@
-//! How a FlashSale ends, and that nobody who comes in between loads or settles it twice.
+//! How a FlashSale ends. Whoever interferes on the way, nobody loads or settles it twice.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ async fn closing_early_ends_the_sale_and_returns_what_was_not_sold() {
     let (status, answer) = market.service.buyer().purchase(id, 1, "k").await;
     assert_eq!((status, answer["code"].as_str()), (409, Some("sale-closed")), "{answer}");
 
-    // It is over: nothing changes any more, and deleting it holds nothing up.
+    // It is over: nothing changes any more, and nothing holds up its deletion.
     sale["spec"]["suspend"] = json!(true);
     let refused = market.apply(&sale).await.unwrap_err().to_string();
     assert!(refused.contains("this sale has ended"), "{refused}");
@@ -63,7 +63,7 @@ async fn an_operator_that_is_replaced_in_every_phase_loads_once_and_closes_the_b
     let id = market.id().await;
     assert_eq!(market.service.backing.ledger().await, [5, 5, 0, 0]);
     assert_eq!(market.service.backing.standing().await, [100, 5], "loaded once");
-    // The last one may have crashed between telling that it resumes the sale and resuming it.
+    // The last operator may have crashed after saying that it resumes the sale and before resuming it.
     let operator = market.operator(6).await;
     eventually("it sells", async || market.standing().await.1["state"] == "ready").await;
     market.service.buy_and_pay(&market.service.buyer(), id).await;
@@ -92,7 +92,7 @@ async fn two_operators_at_once_load_once_and_the_older_one_is_refused() {
     market.until(Phase::Open).await;
     assert_eq!(market.service.backing.ledger().await, [5, 5, 0, 0]);
     assert_eq!(market.service.backing.standing().await, [100, 5], "loaded once");
-    // The leader goes on alone, and commands something.
+    // The leader continues alone and sends a command.
     frozen.crash().await;
     sale["spec"]["suspend"] = json!(true);
     market.apply(&sale).await.unwrap();
@@ -100,7 +100,7 @@ async fn two_operators_at_once_load_once_and_the_older_one_is_refused() {
     assert!(market.standing().await.1["fence"].as_i64().unwrap() >= 2_000_000);
     leader.stop().await;
 
-    // The older one thaws, and can change nothing.
+    // The older leader thaws, and can change nothing.
     let thawed = market.operator(1).await;
     sale["spec"]["suspend"] = json!(false);
     market.apply(&sale).await.unwrap();
@@ -133,7 +133,7 @@ async fn books_that_differ_are_listed_beside_the_sale_and_signed_off_once_they_a
     eventually("nobody paid", async || market.service.backing.ledger().await == [30, 30, 0, 0]).await;
     operator.stop().await;
 
-    // Somebody's hand in the books: every order belongs to another buyer.
+    // Somebody tampered with the books: every order belongs to another buyer.
     let pool = &market.service.backing.pool;
     let owners: Vec<(Uuid, Uuid)> = sqlx::query_as("SELECT id, buyer_id FROM orders WHERE sale_id = $1")
         .bind(id)

@@ -1,4 +1,4 @@
-//! Redis loses a sale that is open: it pauses, is rebuilt from PostgreSQL, opens again, and says so.
+//! Redis loses an open sale. The sale pauses, is rebuilt from PostgreSQL, opens again, and says so.
 
 use rocketmart_crds::Phase;
 use rocketmart_stock::SaleId;
@@ -30,7 +30,7 @@ async fn a_sale_that_redis_lost_is_paused_rebuilt_and_opened_again_by_whichever_
     let (_, held) = holder.purchase(id, 1, "k").await;
     market.service.until_booked(held["id"].as_str().unwrap(), "reserved").await;
 
-    // The first one does not know yet that it was replaced, and commands as well.
+    // The first leader does not know yet that it was replaced, and sends commands as well.
     let second = market.operator(2).await;
     flush(&market).await;
     let open = market

@@ -1,8 +1,9 @@
-//! Cuts an operator off in the middle of its work, at a request of choice.
+//! Cuts an operator off in the middle of its work, at a chosen request.
 //!
-//! Every request that may change something is counted, whether it goes to the API server or to the order
-//! service. At the chosen one the operator is cut off: either the request is not sent, or it is carried
-//! out and its answer is lost. Nothing gets through after that; the operator is then as good as crashed.
+//! The scissors count every request that may change something, whether it goes to the API server or to the
+//! order service. At the chosen one they cut the operator off: either the request is not sent, or it is
+//! carried out and its answer is lost. Nothing gets through after that, so the operator is as good as
+//! crashed.
 
 use std::{
     pin::Pin,
@@ -26,7 +27,7 @@ use tower::{BoxError, Layer, Service};
 
 use crate::proxy::{self, Asked};
 
-/// On which side of the request the cut is.
+/// On which side of the request to cut.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Side {
     Before,
@@ -48,12 +49,12 @@ enum Verdict {
 }
 
 impl Scissors {
-    /// Cuts at the request of this number, counted from zero.
+    /// Cuts at the request with this number, counted from zero.
     pub fn at(request: usize, side: Side) -> Self {
         Self { at: request, side, count: Arc::default(), cut: CancellationToken::new() }
     }
 
-    /// Cuts nothing.
+    /// Never cuts.
     pub fn blunt() -> Self {
         Self::at(usize::MAX, Side::Before)
     }
@@ -78,7 +79,7 @@ impl Scissors {
         }
     }
 
-    /// Stands between the operator and the order service at `target`; answers the operator's address.
+    /// Stands between the operator and the order service at `target`. Returns the address for the operator.
     pub async fn proxy(&self, target: &str) -> String {
         let state = (self.clone(), target.to_owned(), reqwest::Client::new());
         proxy::serve(Router::new().fallback(forward).with_state(state)).await

@@ -1,4 +1,4 @@
-//! A Shop whose Kafka wants TLS and a log-in.
+//! A Shop whose Kafka requires TLS and a log-in.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ async fn a_shop_says_why_kafka_does_not_let_it_in_and_runs_once_it_does() {
             condition(shop, "Ready", "False").is_some_and(|why| why.contains("(0 of 1)"))
         })
         .await;
-    // The autoscaler is let in the same way.
+    // The autoscaler gets in the same way.
     let (ca, log_in) = tokio::join!(secret(&cluster, "kafka-ca"), secret(&cluster, "kafka"));
     let access =
         Access::of(&running.spec.kafka, |name| Some(if name == "kafka" { &log_in } else { &ca })).unwrap();
@@ -73,8 +73,8 @@ async fn a_shop_says_why_kafka_does_not_let_it_in_and_runs_once_it_does() {
     operator.stop().await;
 }
 
-/// The partitions that the group works on. A broker that nobody has asked for a group before has no
-/// coordinator for it yet; the autoscaler then asks again at its next look, and so does this.
+/// How many partitions the group works on. A broker that was never asked about a group has no coordinator
+/// for it yet. The autoscaler then asks again at its next look, and so does this.
 fn look(observer: &Observer) -> usize {
     const LOOKS: usize = 60;
     let mut refused = None;

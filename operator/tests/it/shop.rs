@@ -1,4 +1,4 @@
-//! A Shop from declaration to Ready, and what keeps it there.
+//! A Shop, from its declaration to Ready, and what keeps it there.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::cluster::{Cluster, brokers, condition, shop};
 
-/// Kind and name of every child with its resource version, which changes with every write.
+/// Kind and name of every child, with its resource version, which every write changes.
 async fn versions(cluster: &Cluster) -> BTreeMap<String, String> {
     let mut versions = BTreeMap::new();
     collect::<ConfigMap>(cluster, &mut versions).await;
@@ -93,7 +93,7 @@ async fn topics_are_made_with_the_shops_partitions_and_grow_with_it() {
     operator.stop().await;
 }
 
-/// A broker learns of new topics and partitions a moment after the controller made them.
+/// A broker learns about new topics and partitions a moment after the controller created them.
 async fn topics_have(kafka: &Kafka, partitions: i32) {
     let names = ["deliveries", "orders", "payments", "products", "reservations", "stock-levels"];
     let dead_letters = ["order-worker", "payment-worker", "delivery-worker"];
@@ -133,7 +133,7 @@ async fn a_quiet_shop_costs_no_writes() {
     let cluster = Cluster::new("quiet").await;
     let operator = cluster.operator().await;
     ready(&cluster).await;
-    // The Event of having become ready is written after the status.
+    // The Event about becoming ready is written after the status.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (before, writes) = (versions(&cluster).await, operator.writes());
     let status = cluster.api::<Shop>().get("rocket").await.unwrap().status;
@@ -147,7 +147,7 @@ async fn a_quiet_shop_costs_no_writes() {
     assert_eq!(versions(&cluster).await, before);
     assert_eq!(cluster.api::<Shop>().get("rocket").await.unwrap().status, status);
 
-    // Nor does an operator that starts afresh.
+    // A newly started operator writes nothing either.
     operator.stop().await;
     let operator = cluster.operator().await;
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -262,7 +262,7 @@ async fn a_deployment_that_fails_is_named_with_its_reason_until_it_recovers() {
     let cluster = Cluster::new("failing").await;
     let operator = cluster.operator().await;
     ready(&cluster).await;
-    // What the kubelet would say of an image that is not there.
+    // What the kubelet would say about an image that does not exist.
     let deployments = cluster.api::<Deployment>();
     let template = deployments.get("rocket-order").await.unwrap().spec.unwrap().template;
     let mut pod = Pod { spec: template.spec, ..Pod::default() };
@@ -325,7 +325,7 @@ async fn an_object_that_the_api_server_refuses_is_named_and_holds_nothing_else_u
         deployments.list(&ListParams::default()).await.unwrap().iter().map(ResourceExt::name_any).collect();
     assert_eq!(names.len(), 9, "all but one: {names:?}");
 
-    // In a shop that runs, what is refused stays as it was.
+    // In a running shop, what is refused stays as it was.
     ready(&cluster).await;
     cluster.apply(asking_too_much).await.unwrap();
     cluster.shop_that("was degraded again", degraded).await;

@@ -1,14 +1,14 @@
-//! A sweep over the definition of a Shop, made from its schema: odd values for each field, one at a time, and
-//! several at once at random.
+//! A sweep over the definition of a Shop, made from its schema. It tries odd values for each field, one at
+//! a time, and several at once at random.
 //!
 //! ```text
 //!   each value ──► dry run ──► refused: names the field
 //!                     └──────► taken: can be read, and is made, many at a time:
 //!                              a status ──► Deployments ready ──► quiet ──► deleted, with all that it had
 //! ```
-//! On an API server of its own, with Kubernetes' own garbage collector. Short in the tier `operator`, where chance
-//! picks the values that are tried, and those of them that are made; `CRD_SWEEP=500` tries and makes all of them
-//! and so many combinations.
+//! It runs on its own API server, with Kubernetes' own garbage collector. It is short in the tier
+//! `operator`: chance picks which values to try and which of those to create. `CRD_SWEEP=500` tries and
+//! creates all of them, and 500 combinations.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,15 +37,15 @@ use crate::{
     order_service::eventually,
 };
 
-/// Shops there are at a time: each has some fifty objects.
+/// How many Shops exist at a time; each has about fifty objects.
 const BATCH: usize = 20;
-/// Shops that are made, when nothing else is said.
+/// How many Shops to create by default.
 const MADE: usize = BATCH;
-/// Combinations that are tried, when nothing else is said; and of the single values one in so many.
+/// How many combinations to try by default; of the single values, it tries one in this many.
 const COMBINATIONS: usize = 40;
 const ONE_IN: usize = 8;
-/// One as a rule: what is wrong, or which components are waited for. A second look may find another reason, such
-/// as why its Kafka does not answer.
+/// Usually one write: what is wrong, or which components the shop waits for. A second look may find another
+/// reason, such as why its Kafka does not answer.
 const MOST_WRITES: usize = 3;
 /// The status follows the Deployments, which become ready one by one.
 const MOST_FOLLOWING: usize = Component::ALL.len();
@@ -53,7 +53,7 @@ const MOST_FOLLOWING: usize = Component::ALL.len();
 const QUIET: Duration = Duration::from_secs(6);
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A Shop that the API server takes.
+/// A Shop that the API server accepts.
 #[derive(Clone, Debug)]
 struct Taken {
     changes: Vec<Try>,
@@ -81,7 +81,7 @@ async fn every_shop_that_the_api_server_takes_gets_a_status_and_goes_and_every_o
     operator.stop().await;
 }
 
-/// Shops that have all fields between them: what is below a field is tried where a plain one has it.
+/// Shops that together have all fields: what lies below a field is tried where a plain shop has the field.
 fn plain_ones(brokers: &str) -> [Value; 3] {
     let mut plain = shop(brokers);
     let spec = &mut plain["spec"];
@@ -140,14 +140,14 @@ async fn apply_secrets(cluster: &Cluster) {
     cluster.apply(outside).await.unwrap();
 }
 
-/// All kinds that are listed by namespace.
+/// All namespaced kinds that can be listed.
 fn kinds(server: &ApiServer) -> String {
     let names = server.kubectl(&["api-resources", "--namespaced", "--verbs=list", "--output=name"]).unwrap();
     // Events are about objects and outlive them.
     names.lines().filter(|name| !name.starts_with("events")).collect::<Vec<_>>().join(",")
 }
 
-/// Those that are made, by chance.
+/// Picks by chance which Shops to create.
 fn some_of(mut taken: Vec<Taken>) -> Vec<Taken> {
     let mut dice = Dice(15);
     (0..MADE).map(|_| taken.swap_remove(dice.below(taken.len()))).collect()
@@ -162,7 +162,7 @@ struct Sweep {
 }
 
 impl Sweep {
-    /// Those that the API server takes and that are not the same for it as another. Nothing is made.
+    /// The Shops that the API server accepts and does not consider the same as another. Creates nothing.
     async fn try_all(&self, plain_ones: &[Value]) -> Vec<Taken> {
         let combinations = asked_for().unwrap_or(COMBINATIONS) / plain_ones.len();
         let all = plain_ones.iter().flat_map(|plain| {
@@ -220,12 +220,13 @@ impl Sweep {
         }
 
         for (slot, name) in names.iter().enumerate() {
-            // As kubectl does, and as one does who waits for what it owns to be gone.
+            // Deletes as kubectl does, or as somebody does who waits until everything the Shop owns is
+            // gone.
             let way = if slot % 2 == 0 { DeleteParams::background() } else { DeleteParams::foreground() };
             self.api.delete(name, &way).await.unwrap();
         }
         self.until_all("are gone", batch, |_| false).await;
-        // The members outlive their shop, and so does what opens them to one of the same name.
+        // The members outlive their shop. So does the Secret that opens them to a shop of the same name.
         let kept: BTreeSet<String> =
             names.iter().map(|name| format!("secret/{}", names::admin(name))).collect();
         eventually("nothing of them is left", async || {
@@ -235,7 +236,7 @@ impl Sweep {
         .await;
     }
 
-    /// Waits until all that there are look as described.
+    /// Waits until all of them look as described.
     async fn until_all(&self, what: &str, batch: &[Taken], looks: impl Fn(&DynamicObject) -> bool) {
         let limit = Instant::now() + PATIENCE;
         loop {
@@ -251,7 +252,7 @@ impl Sweep {
         }
     }
 
-    /// Waits until nothing has been written to any of them for so long that one that spins would have been.
+    /// Waits without a write to any of them, long enough that an operator that spins would have written.
     async fn until_quiet(&self, batch: &[Taken], uids: &[String]) {
         let limit = Instant::now() + PATIENCE;
         let writes = || uids.iter().map(|uid| self.writes(uid)).collect::<Vec<_>>();
@@ -268,12 +269,12 @@ impl Sweep {
         }
     }
 
-    /// So far; a creation is not one of the operator's.
+    /// How many writes so far; the creation is not one of the operator's.
     fn writes(&self, uid: &str) -> usize {
         self.versions.lock().unwrap().get(uid).copied().unwrap_or_default().saturating_sub(1)
     }
 
-    /// What carries the operator's labels.
+    /// Everything that carries the operator's labels.
     fn left(&self) -> BTreeSet<String> {
         let words = ["get", &self.kinds, "--namespace", &self.cluster.namespace, "--output=name"];
         let words = words.into_iter().chain(["--selector", names::MANAGED]).collect::<Vec<_>>();

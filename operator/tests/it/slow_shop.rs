@@ -1,4 +1,4 @@
-//! A shop whose order service hangs, beside one whose order service is well.
+//! A shop whose order service hangs, beside a shop whose order service is well.
 
 use std::sync::{
     Arc,
@@ -19,18 +19,18 @@ use crate::{
     proxy::{self, Asked},
 };
 
-/// More than could wait one after the other for their time-outs while the test has patience.
+/// So many that, one after another, their time-outs would outlast the test's patience.
 const SLOW_SALES: usize = 40;
 
 struct Doors {
-    /// Requests for the shop that hangs.
+    /// Requests to the shop that hangs.
     hanging: AtomicUsize,
-    /// The order service of the other one.
+    /// The order service of the healthy shop.
     target: String,
     http: reqwest::Client,
 }
 
-/// Leads `/rocket/…` to the real order service and answers nothing for any other shop. Answers its URL.
+/// Leads `/rocket/…` to the real order service and answers nothing for any other shop. Returns its URL.
 async fn doors(target: &str) -> (Arc<Doors>, String) {
     let doors = Arc::new(Doors {
         hanging: AtomicUsize::new(0),

@@ -1,4 +1,4 @@
-//! Objects that the operator did not make, and autoscalers that it did not start: they are left alone.
+//! The operator leaves alone objects that it did not create and autoscalers that it did not start.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn k8_a_shop_called_default_takes_over_nothing_and_says_what_is_in_its_way
     let account: ServiceAccount =
         serde_json::from_value(json!({ "metadata": { "name": "default" } })).unwrap();
     let accounts = cluster.api::<ServiceAccount>();
-    // A controller that does not run here makes it in every namespace.
+    // A controller that does not run here creates it in every namespace.
     accounts.create(&PostParams::default(), &account).await.unwrap();
     let operator = cluster.operator().await;
     cluster.apply_secrets().await;
@@ -45,7 +45,7 @@ async fn k8_a_shop_called_default_takes_over_nothing_and_says_what_is_in_its_way
     assert!(untouched.owner_references().is_empty() && untouched.labels().is_empty(), "{untouched:?}");
     assert!(cluster.api::<Deployment>().list(&ListParams::default()).await.unwrap().items.is_empty());
 
-    // What is in the way goes, and the shop comes.
+    // The obstacle goes, and the shop comes up.
     accounts.delete("default", &DeleteParams::default()).await.unwrap();
     let deployments = cluster.api::<Deployment>();
     eventually("the shop is made", async || {
@@ -94,7 +94,7 @@ async fn k6_the_replicas_of_an_autoscaler_of_the_users_are_left_alone() {
     }))
     .unwrap();
     cluster.api::<HorizontalPodAutoscaler>().create(&PostParams::default(), &autoscaler).await.unwrap();
-    // As the controller of autoscalers does, which does not run here.
+    // As the autoscalers' controller does, which does not run here.
     let deployments = cluster.api::<Deployment>();
     let scale = json!({ "spec": { "replicas": 3 } });
     let by = PatchParams { field_manager: Some("kube-controller-manager".into()), ..PatchParams::default() };
@@ -103,7 +103,7 @@ async fn k6_the_replicas_of_an_autoscaler_of_the_users_are_left_alone() {
     let said = "HorizontalPodAutoscaler rocket-catalog sets the replicas of catalog";
     let told = |shop: &Shop| condition(shop, "Ready", "True").is_some_and(|all| all.contains(said));
     cluster.shop_that("said who scales", told).await;
-    // Neither a look around nor a change of the Deployment sets it back.
+    // Neither a regular look nor a change of the Deployment sets it back.
     let mut changed = shop(&brokers().await);
     changed["spec"]["image"] = json!("rocketmart:2");
     cluster.apply(changed).await.unwrap();
@@ -115,7 +115,7 @@ async fn k6_the_replicas_of_an_autoscaler_of_the_users_are_left_alone() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(catalog().await.replicas, Some(3));
 
-    // When it goes, the Shop counts again.
+    // When it goes, the Shop's number counts again.
     let autoscalers = cluster.api::<HorizontalPodAutoscaler>();
     autoscalers.delete("rocket-catalog", &DeleteParams::default()).await.unwrap();
     let touch = json!({ "metadata": { "annotations": { "touched": "1" } } });

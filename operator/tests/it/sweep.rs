@@ -1,5 +1,5 @@
-//! The operator crashes before and after its writes, all the way through a sale and through the making of a
-//! shop, and everything ends as if nothing had happened.
+//! The operator crashes before and after its writes, all the way through a sale and through the creation of
+//! a shop. Everything ends as if nothing had happened.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
 
 const SKU: &str = "SWEPT";
 
-/// Until the sale is closed; ends it as soon as it is open.
+/// Runs until the sale is closed. Ends the sale as soon as it is open.
 async fn sale_is_closed(cluster: &Cluster, mut sale: Value) {
     let api = cluster.api::<FlashSale>();
     for _ in 0..900 {
@@ -42,7 +42,8 @@ async fn life_of_a_sale(service: &order_service::Shop, begin: usize) {
     let cluster = Cluster::new(&format!("cut-sale-{begin}")).await;
     cluster.apply(shop("nowhere:9092")).await.unwrap();
     apply_token(&cluster).await;
-    // On a busy machine an operator comes seconds late. No phase is short enough to be skipped for that.
+    // On a busy machine an operator comes seconds late. No phase is so short that it would be skipped for
+    // that.
     let mut sale = launch(12, 3_600, 2);
     sale["spec"]["preloadLeadSeconds"] = json!(6);
     sale["spec"]["items"][0]["sku"] = json!(SKU);
@@ -59,7 +60,7 @@ async fn life_of_a_sale(service: &order_service::Shop, begin: usize) {
     let report = status.report.as_ref().unwrap();
     assert_eq!((report.differences_total, report.closed_out_at.is_some()), (0, true), "life {begin}");
     assert_eq!(status.totals.unwrap().preloaded, 2, "life {begin}");
-    // While no operator was there the time to load, or to open, may have come.
+    // While there was no operator, the time to load or to open may have come.
     let entered = status.phase_times.iter().map(|entered| entered.phase);
     let entered: Vec<_> = entered.filter(|phase| !matches!(phase, Phase::Scheduled | Phase::Ready)).collect();
     let expected = [Phase::Preloading, Phase::Open, Phase::Draining, Phase::Closed];
@@ -85,7 +86,7 @@ async fn crashes_all_through_a_sale_change_nothing_in_the_end() {
     assert_eq!(stock, (1_000, 0), "every unit came back once");
 }
 
-/// Until the shop is ready; its Deployments are as soon as they are there.
+/// Runs until the shop is ready. Its Deployments become ready as soon as they exist.
 async fn shop_is_ready(cluster: &Cluster) {
     let api = cluster.api::<Shop>();
     for _ in 0..300 {

@@ -1,5 +1,6 @@
-//! The operator crashes before and after its writes while buyers hold units of a sale that is paused, resumed
-//! and ended: units are where they belong at any time, and everything ends as if nothing had happened.
+//! The operator crashes before and after its writes while buyers hold units of a sale that pauses, resumes
+//! and ends. At every moment the units are where they belong, and everything ends as if nothing had
+//! happened.
 //!
 //! ```text
 //! open ─ one unit sold, two reserved ─▶ paused ─▶ open ─▶ closed early, or deleted
@@ -33,7 +34,7 @@ enum End {
     Deleted,
 }
 
-/// A sale that is open.
+/// An open sale.
 struct Life<'a> {
     cluster: Cluster,
     service: &'a order_service::Shop,
@@ -47,7 +48,7 @@ impl<'a> Life<'a> {
         cluster.apply(shop("nowhere:9092")).await.unwrap();
         apply_token(&cluster).await;
         let mut sale = launch(1, 3_600, UNITS);
-        // Long enough to pay in, however busy the machine.
+        // Long enough to pay, however busy the machine.
         sale["spec"]["paymentDeadlineSeconds"] = json!(10);
         cluster.apply(sale.clone()).await.unwrap();
         let operator = cluster.sales_operator(&service.api, 1).await;
@@ -57,7 +58,7 @@ impl<'a> Life<'a> {
         Self { cluster, service, sale, id }
     }
 
-    /// Changes the spec, and waits until the order service has it that way.
+    /// Changes the spec, and waits until the order service follows.
     async fn change(&self, field: &str, value: bool, state: &str) {
         let mut sale = self.sale.clone();
         sale["spec"][field] = json!(value);
@@ -69,7 +70,7 @@ impl<'a> Life<'a> {
         .await;
     }
 
-    /// Waits, and counts the units all the while.
+    /// Waits, and keeps counting the units.
     async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
         for _ in 0..600 {
             self.units_are_conserved().await;
@@ -81,9 +82,9 @@ impl<'a> Life<'a> {
         panic!("{} never was {what}", self.cluster.namespace);
     }
 
-    /// Every unit that was loaded is somewhere, once; and none was loaded twice.
+    /// Every unit that was loaded is somewhere, exactly once, and nothing was loaded twice.
     async fn units_are_conserved(&self) {
-        // Once the books are closed Redis forgets the sale.
+        // Once the books are closed, Redis forgets the sale.
         let Some(counters) = self.service.backing.stock.counters(SaleId(self.id)).await.unwrap() else {
             return;
         };
@@ -92,11 +93,11 @@ impl<'a> Life<'a> {
         assert_eq!(mug.remaining + mug.reserved + mug.sold, mug.preloaded, "{}", self.cluster.namespace);
     }
 
-    /// The rest of the sale, `held` being paid for while it is paused.
+    /// The rest of the sale. Somebody pays for `held` while the sale is paused.
     async fn goes_on(&self, payer: &Caller, held: Value, end: End) {
         tokio::join!(
             self.change("suspend", true, "suspended"),
-            // Nobody's unit is lost by a pause.
+            // A pause loses nobody's unit.
             self.service.pay(payer, (201, held)),
         );
         self.change("suspend", false, "ready").await;
@@ -118,7 +119,7 @@ impl<'a> Life<'a> {
     async fn outcome(&self) -> Value {
         let sale = self.cluster.api::<FlashSale>().get_opt("launch").await.unwrap();
         let seen = sale.map(|sale| {
-            // While no operator was there the time to load, or to open, may have come.
+            // While there was no operator, the time to load or to open may have come.
             let on_the_way = |phase: &Phase| !matches!(phase, Phase::Scheduled | Phase::Ready);
             let entered: Vec<_> = phases(&sale).into_iter().filter(on_the_way).collect();
             let status = sale.status.unwrap();
@@ -148,7 +149,7 @@ impl<'a> Life<'a> {
     }
 }
 
-/// Answers the outcome. Without a `begin` nobody crashes.
+/// Returns the outcome. Without a `begin`, nobody crashes.
 async fn life(service: &order_service::Shop, begin: Option<usize>, end: End) -> Value {
     let name = begin.map_or_else(|| "calm".to_owned(), |begin| format!("cut-{begin}"));
     let life = Life::begin(service, &format!("{name}-{end:?}").to_lowercase()).await;
@@ -162,11 +163,11 @@ async fn life(service: &order_service::Shop, begin: Option<usize>, end: End) -> 
     if let Some(begin) = begin {
         let start = async |scissors: Scissors, term: i64| {
             let url = scissors.proxy(&service.api).await;
-            // The first term was the one in which it opened.
+            // The sale opened in the first term.
             life.cluster.sales_operator_cut_by(&scissors, &url, term + 1).await
         };
         let crashes = crashing(begin, start, rest).await;
-        // As many as there are writes left: each thing is told once.
+        // As many crashes as there are writes left: everything is reported once.
         assert!((5..MOST_CRASHES).contains(&crashes), "{name} {end:?}: {crashes} crashes");
     } else {
         let operator = life.cluster.sales_operator(&service.api, 2).await;

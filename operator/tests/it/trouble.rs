@@ -27,16 +27,16 @@ use crate::{
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    /// Answered by the API server instead of carrying the request out.
+    /// The API server answers with this instead of carrying the request out.
     Status(u16),
-    /// Carried out, and the answer never arrives.
+    /// The request is carried out, and the answer never arrives.
     LostReply,
 }
 
-/// The API server's own answer, or one made up.
+/// The API server's own answer, or an invented one.
 type Answer = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Faults by the number of the request, counted apart for reads and writes.
+/// Faults by the number of the request; reads and writes are counted separately.
 #[derive(Clone)]
 pub struct Trouble {
     reads: Arc<BTreeMap<usize, Fault>>,
@@ -197,7 +197,7 @@ async fn an_operator_goes_on_when_the_api_server_was_away_for_half_a_minute() {
     })
     .await
     .unwrap();
-    // Something happens that the cut watches did not see; it is noticed all the same.
+    // Something happens that the cut watches did not see; the operator still notices it.
     cluster.apply_secrets().await;
     cluster
         .shop_that("had all its Deployments", |shop| {

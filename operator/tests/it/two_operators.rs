@@ -1,4 +1,4 @@
-//! Two operator processes and one Lease: the leader is frozen past its lease, and thaws.
+//! Two operator processes and one Lease: the leader freezes past its lease, and thaws.
 
 use k8s_openapi::api::coordination::v1::Lease;
 use rocketmart_crds::Phase;

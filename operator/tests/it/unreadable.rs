@@ -1,5 +1,6 @@
-//! Objects that were stored before there were rules, and that nobody can read: each is named, goes when it is
-//! deleted, and blinds nobody to the others (K9, K10). One process runs everything, the autoscaler too.
+//! Objects that were stored before there were rules, and that nobody can read. Each is reported, goes when
+//! it is deleted, and hides none of the others (K9, K10). One process runs everything, including the
+//! autoscaler.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::{
     upgrade::FIRST,
 };
 
-/// The definitions as they were first installed, without any rule.
+/// Installs the definitions as they were at first, without any rule.
 fn install_without_rules(server: &ApiServer) {
     for name in ["flashsales", "shops"] {
         let text = std::fs::read_to_string(format!("{FIRST}/{name}.yaml")).unwrap();
@@ -41,7 +42,7 @@ fn forget_rules(value: &mut Value) {
     }
 }
 
-/// Runs kubectl on the API server of the test.
+/// Runs kubectl on the test's API server.
 async fn kubectl(server: ApiServer, words: String) -> (ApiServer, String) {
     let run = move || {
         let arguments: Vec<&str> = words.split(' ').collect();
@@ -58,7 +59,7 @@ fn sale(name: &str, field: &str, value: &str) -> Value {
     sale
 }
 
-/// Applies an object as a person who knows nothing of its type.
+/// Applies an object like a person who knows nothing about its type.
 async fn store(server: ApiServer, namespace: &str, object: Value) -> ApiServer {
     let file = std::env::temp_dir().join(format!("odd-{}.json", std::process::id()));
     std::fs::write(&file, object.to_string()).unwrap();
@@ -123,7 +124,7 @@ async fn an_object_that_cannot_be_read_is_named_and_blinds_nobody_to_the_others(
         server = given_back;
         assert!(said.contains(reason) && said.contains(field), "{object}: {said}");
     }
-    // Told once, however long it lasts.
+    // It is reported once, however long it lasts.
     tokio::time::sleep(Duration::from_secs(10)).await;
     let log = operator.log();
     assert_eq!(log.matches("cannot be read and is left alone").count(), 3, "{log}");

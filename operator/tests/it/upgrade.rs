@@ -1,7 +1,7 @@
-//! The definitions grow with every version, and what was stored under the first ones stays good.
+//! The definitions grow with every version, and what was stored under the first ones stays valid.
 //!
-//! `first_definitions` holds the definitions as they were first installed. v1alpha1 is additive: since then
-//! fields may have come, but none has gone, changed its type, or become required.
+//! `first_definitions` holds the definitions as they were first installed. v1alpha1 is additive: fields may
+//! have been added since, but none was removed, changed its type, or became required.
 
 use std::{fs, path::Path, process::Command};
 
@@ -19,11 +19,11 @@ use crate::{
 
 pub const FIRST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/first_definitions");
 
-/// What `later` refuses of what `first` accepted.
+/// What `later` refuses although `first` accepted it.
 fn narrowed(first: &Value, later: &Value, path: &str, found: &mut Vec<String>) {
     let words =
         |schema: &Value, field: &str| -> Vec<Value> { schema[field].as_array().cloned().unwrap_or_default() };
-    // A format that is given up takes more than before.
+    // Dropping a format accepts more than before.
     let other_format = first["format"] != later["format"] && !later["format"].is_null();
     if first["type"] != later["type"] || other_format {
         found.push(format!("{path} was {} and is {}", first["type"], later["type"]));
@@ -67,7 +67,7 @@ fn the_definitions_have_only_grown_since_the_first_ones() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Namespace `upgraded` on an API server that has the first definitions.
+/// The namespace `upgraded` on an API server that has the first definitions.
 async fn first_installed() -> (Cluster, ApiServer) {
     Cluster::with_definitions_of_its_own("upgraded", |server| {
         server.kubectl(&["apply", "--server-side", "--filename", FIRST]).unwrap();
@@ -128,7 +128,7 @@ async fn objects_of_the_first_definitions_are_read_and_reconciled_after_the_upgr
     let deployments = cluster.api::<Deployment>().list(&ListParams::default()).await.unwrap();
     assert_eq!(deployments.items.len(), 10);
     cluster.sale_that("launch", "was open", |sale| phase(sale) == Some(Phase::Open)).await;
-    // Under the rules of now.
+    // Under today's rules.
     sale["spec"]["closesAt"] = json!(from_now(7_200));
     cluster.apply(sale).await.unwrap();
     let generation = |sale: &FlashSale| sale.status.as_ref().and_then(|status| status.observed_generation);
@@ -141,7 +141,7 @@ async fn objects_of_the_first_definitions_are_read_and_reconciled_after_the_upgr
     drop(server);
 }
 
-/// The command that documents give for the definitions, as they give it.
+/// The command that a document gives for installing the definitions, exactly as written.
 fn documented(document: &str) -> Vec<String> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document)).unwrap();
     let command = text.lines().map(str::trim).find(|line| line.starts_with("kubectl apply ")).unwrap();

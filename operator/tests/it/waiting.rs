@@ -1,4 +1,4 @@
-//! What `kubectl wait` and `kubectl get` say of a sale, in every phase that people wait in (K2).
+//! What `kubectl wait` and `kubectl get` say about a sale, in every phase that people wait in (K2).
 
 use rocketmart_crds::{FlashSale, Phase};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ async fn kubectl(arguments: Vec<String>) -> Option<String> {
     tokio::task::spawn_blocking(run).await.unwrap()
 }
 
-/// Which of the conditions `kubectl wait` finds met.
+/// Which of the conditions `kubectl wait` considers met.
 async fn met(cluster: &Cluster, name: &str) -> Vec<&'static str> {
     let mut met = Vec::new();
     for condition in ["Ready", "Open", "Reconciled"] {
@@ -59,7 +59,7 @@ async fn a_condition_that_is_met_means_what_it_says() {
     assert_eq!(met(cluster, "launch").await, [""; 0]);
     assert_eq!(row(cluster, "launch").await, ["Scheduled", "False", "Scheduled"]);
 
-    // A refused one does not look like that.
+    // A refused sale does not look like that.
     sale["spec"]["items"][0]["sku"] = json!("NO-SUCH-SKU");
     market.apply(&sale).await.unwrap();
     let refused = |sale: &FlashSale| {

@@ -1,5 +1,5 @@
-//! Watches that are cut by themselves while objects change. Requests of any other kind go through, so nothing
-//! but the watch tells the operator of a change; once it watches again it makes up for what it missed.
+//! Watches are cut, and nothing else, while objects change. Requests of any other kind go through, so only
+//! the watch can tell the operator about a change. Once it watches again, it makes up for what it missed.
 
 use std::{
     pin::Pin,
@@ -24,24 +24,25 @@ use crate::{
     order_service::eventually,
 };
 
-/// What comes of the streams of all watches.
+/// What happens to the streams of all watches.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Cut {
-    /// They end, as the API server lets them do every few minutes.
+    /// They end, as the API server ends them every few minutes.
     Ended,
     /// The connection breaks in the middle of an event.
     Broken,
-    /// They end, and what happened since is forgotten once they are asked for again: `410 Gone`.
+    /// They end, and when they are requested again the server has forgotten what happened since: `410
+    /// Gone`.
     Forgotten,
 }
 
 const CUTS: [Cut; 3] = [Cut::Ended, Cut::Broken, Cut::Forgotten];
 
-/// The way to the API server, on which watches are cut and held up until it is mended.
+/// The way to the API server. It cuts watches and holds them up until it is repaired.
 #[derive(Clone, Debug)]
 pub struct Wire {
     cut: Arc<Sender<Option<Cut>>>,
-    /// Watches that were asked for while it is cut.
+    /// Watches that were requested while it is cut.
     held: Arc<Sender<usize>>,
 }
 
@@ -50,7 +51,7 @@ impl Wire {
         Self { cut: Arc::new(watch::channel(None).0), held: Arc::new(watch::channel(0).0) }
     }
 
-    /// Answers once all of the operator's `watches` are cut and wait.
+    /// Returns once all of the operator's `watches` are cut and waiting.
     async fn cut(&self, cut: Cut, watches: usize) {
         self.cut.send_replace(Some(cut));
         eventually(&format!("{watches} watches are {cut:?}"), async || *self.held.borrow() >= watches).await;
@@ -92,7 +93,7 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
-        // Not sent before it is polled.
+        // The request is not sent before it is polled.
         let answer = self.inner.call(request);
         let wire = self.wire.clone();
         Box::pin(async move {
@@ -133,7 +134,7 @@ where
     Answer::from_stream(events.chain(end))
 }
 
-/// What the API server says of a version that it does not have any more.
+/// What the API server says about a version that it no longer has.
 fn gone() -> String {
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 410,
@@ -163,7 +164,7 @@ async fn a_sale_is_paused_resumed_and_deleted_while_nobody_watches() {
         }
     }
 
-    // A new one, and the end of the other: neither is in the past of the watch that comes after.
+    // A new object, and the end of the other: neither is in the past of the watch that follows.
     wire.cut(Cut::Forgotten, 1).await;
     let sales = market.cluster.api::<FlashSale>();
     sales.delete("launch", &DeleteParams::default()).await.unwrap();
@@ -177,7 +178,7 @@ async fn a_sale_is_paused_resumed_and_deleted_while_nobody_watches() {
     operator.stop().await;
 }
 
-/// Shops, seven kinds of children, sales; routes are of a kind that need not be there.
+/// Shops, seven kinds of children, and sales. Routes are of a kind that need not exist.
 const WATCHES_OF_SHOPS: usize = 9;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,14 +12,14 @@
 //!            operator ──▶ internal API ──────────────┘ (allocate, load, verify, close out)
 //! ```
 //!
-//! A Redis that came back with less than it had is not believed ([`vouch`]), and the internal API rebuilds it
+//! We do not trust a Redis that came back with less than it had ([`vouch`]). The internal API rebuilds it
 //! from PostgreSQL (docs/adr/0005).
 //!
-//! Beside the sales there is ordinary stock, in a cart and checked out: for Redis and the books a sale
-//! without an end, whose shelves the worker fills ([`domain::standing`]).
+//! Besides the sales there is ordinary stock, which buyers put in a cart and check out. For Redis and the
+//! books it is a sale without an end. The worker fills its shelves ([`domain::standing`]).
 //!
-//! Three processes come from this crate: [`api`] (with the internal API), [`relay`] and [`worker`].
-//! What they decide is in [`domain`], which knows neither HTTP nor SQL nor Redis nor Kafka.
+//! Three processes come from this crate: [`api`] (with the internal API), [`relay`] and [`worker`]. Their
+//! decisions are made in [`domain`], which knows neither HTTP nor SQL nor Redis nor Kafka.
 
 pub mod api;
 pub mod domain;
@@ -39,7 +39,8 @@ use std::time::Duration;
 
 pub use stock_config::StockConfig;
 
-/// The tables of this service; every component with PostgreSQL may run them, the first one does.
+/// The tables of this service. Every component with PostgreSQL may run the migrations; whichever comes
+/// first does.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// How ordinary stock is sold.
@@ -61,7 +62,7 @@ pub struct GraceConfig {
 }
 
 impl GraceConfig {
-    /// What the provider may take to answer about a charge that was begun at the last moment.
+    /// How long the provider may take to answer about a charge that began at the last moment.
     const ANSWER_SECONDS: u32 = 60;
 
     /// From the deadline until the units go back on sale.
@@ -69,7 +70,7 @@ impl GraceConfig {
         Duration::from_secs(self.payment_grace_seconds.into())
     }
 
-    /// From the deadline until nothing is charged any more.
+    /// From the deadline until no charge may begin any more.
     pub(crate) fn to_charge(&self) -> Duration {
         Duration::from_secs(self.payment_grace_seconds.saturating_sub(Self::ANSWER_SECONDS).into())
     }

@@ -1,9 +1,9 @@
-//! What the three processes need, as `/readyz` asks for it.
+//! What the three processes need, as `/readyz` checks it.
 //!
 //! The relay and the worker can do nothing while one of their stores is away. The API can: purchases and
-//! payments need Redis alone, orders are read from PostgreSQL alone. Were it unready while only one of the two
-//! is away, the entrance would cut off what goes on with the other, and answer itself instead of the problem
-//! with `Retry-After` that the API has for the rest (docs/adr/0025).
+//! payments need only Redis, and orders can be read from PostgreSQL alone. If the API were unready while
+//! one of the two is away, the entrance would cut off what still works with the other. It would also answer
+//! itself, in place of the API's problem with `Retry-After` (docs/adr/0025).
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use rocketmart_stock::{Stock, StockError};
 use sqlx::PgPool;
 use tokio::time::timeout;
 
-/// How long Redis is waited for by a question that it need not answer.
+/// How long a check waits for Redis when it can do without the answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the relay and the worker need.
@@ -41,13 +41,13 @@ pub(crate) async fn postgresql(pool: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// It answers, and keeps what it accepts.
+/// Redis answers, and keeps what it accepts.
 async fn redis(stock: &Stock) -> anyhow::Result<()> {
     Ok(stock.ensure_safe().await?)
 }
 
-/// Whether Redis, if it answers, keeps what it accepts, and is this shop's. This does not pass by itself, as an
-/// outage does: a shop on such a Redis is not in order, however well it seems to sell.
+/// Whether Redis, if it answers, keeps what it accepts and belongs to this shop. Unlike an outage, a wrong
+/// setting does not pass by itself: a shop on such a Redis is not in order, however well it seems to sell.
 pub(crate) async fn redis_settings(stock: &Stock) -> anyhow::Result<()> {
     match timeout(PATIENCE, stock.ensure_safe()).await {
         Ok(Err(error)) if matches!(error, StockError::Unsafe(_)) || error.is_of_another_shop() => {
@@ -57,7 +57,7 @@ pub(crate) async fn redis_settings(stock: &Stock) -> anyhow::Result<()> {
     }
 }
 
-/// One of them is there to work with.
+/// At least one of the stores is there to work with.
 pub(crate) async fn a_store(pool: &PgPool, stock: &Stock) -> anyhow::Result<()> {
     let redis = async { anyhow::Ok(stock.ping().await?) };
     let found = select_ok([redis.boxed(), postgresql(pool).boxed()]).await;

@@ -1,4 +1,5 @@
-//! The engine's words in this service's: what Redis keeps of an order, read as the domain reads it.
+//! Translates the engine's terms into this service's: reads what Redis keeps of an order as the domain
+//! does.
 
 use rocketmart_stock::{ItemCounters, PricedLine, ReleaseReason, Reservation, ReservationState};
 

@@ -1,5 +1,5 @@
-//! Where the reservations live: one Redis, the master of a group that Sentinels watch over, or the masters of a
-//! cluster.
+//! Where the reservations live: in one Redis, on the master of a group that Sentinels watch over, or on the
+//! masters of a cluster.
 
 use std::path::PathBuf;
 use std::{fmt, fs};
@@ -64,7 +64,7 @@ impl StockConfig {
         Self { redis_url: Some(url.into()), ..Self::default() }
     }
 
-    /// A client of the reservation engine; it connects on first use.
+    /// A client for the reservation engine; it connects on first use.
     pub fn connect(&self) -> anyhow::Result<Stock> {
         let server = self.server()?;
         Ok(match &self.shop_id {
@@ -102,7 +102,7 @@ impl StockConfig {
     }
 }
 
-/// The URL may hold a password, so it stays out of logs.
+/// The URL may hold a password, so keep it out of the logs.
 impl fmt::Debug for StockConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StockConfig")

@@ -1,5 +1,5 @@
-//! The ids of events that come from a sale's stream: `<sale>/<entry>/<index in entry>`. The same event
-//! has the same id however often it is sent.
+//! The ids of events from a sale's stream: `<sale>/<entry>/<index in entry>`. The same event has the same
+//! id however often it is sent.
 
 use std::fmt::Display;
 
@@ -10,7 +10,7 @@ pub(crate) fn of(sale: impl Display, entry: &str, index: usize) -> String {
     format!("{sale}/{entry}/{index}")
 }
 
-/// Where the entry stands that an event came from; `None` for events of other origin.
+/// The position of the entry that an event came from; `None` for events from elsewhere.
 pub(crate) fn position(event_id: &str) -> Option<StreamPosition> {
     event_id.split('/').nth(1)?.parse().ok()
 }

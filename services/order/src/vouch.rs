@@ -1,12 +1,12 @@
-//! Whether Redis is believed.
+//! Whether we trust Redis.
 //!
-//! Redis decides about a sale only after somebody has vouched for it since this Redis began to run.
-//! Every process of this service does, as soon as it notices a new run: it compares what Redis has with
-//! what SQL knows to have left Redis. What is missing there is written down as a doubt, which ends with a
+//! Redis decides about a sale only after somebody has vouched for it since this Redis began to run. Every
+//! process of this service does that as soon as it notices a new run: it compares what Redis has with what,
+//! according to SQL, has left Redis. If something is missing, it records a doubt, and the doubt ends with a
 //! rebuild.
 //!
-//! A Redis that is set to lose what it accepts is not vouched for at all. An administrator may set it like that
-//! while it runs: then it decides nothing more until it is set right.
+//! Nobody vouches for a Redis whose settings allow it to lose what it accepts. An administrator may change
+//! the settings while Redis runs. Then Redis decides nothing more until they are right again.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,20 +20,20 @@ use uuid::Uuid;
 
 use crate::store::trust;
 
-/// How soon a new run of Redis is noticed.
+/// How soon we notice a new run of Redis.
 const PERIOD: Duration = Duration::from_millis(250);
-/// How soon it is noticed that Redis was set otherwise.
+/// How soon we notice that somebody changed Redis' settings.
 const LOOK_AT_SETTINGS: Duration = Duration::from_secs(5);
 const GONE: &str = "Redis does not know the sale any more";
 
-/// What came of a look.
+/// What a look found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// Redis has everything, and decides.
     Vouched,
-    /// It has not, or is not believed for another reason, in words.
+    /// Redis lacks something, or we distrust it for another reason, given in words.
     Doubted(String),
-    /// It need not know the sale.
+    /// Redis need not know the sale.
     NotExpected,
 }
 
@@ -45,7 +45,7 @@ pub(crate) enum Error {
     Stock(#[from] StockError),
 }
 
-/// Compares Redis with SQL and vouches for the sale, or writes down why not.
+/// Compares Redis with SQL and vouches for the sale, or records why not.
 pub(crate) async fn look(pool: &PgPool, stock: &Stock, sale: Uuid) -> Result<Seen, Error> {
     let Some(expected) = trust::expected(pool, sale).await? else { return Ok(Seen::NotExpected) };
     if let Some(doubt) = expected.doubt {
@@ -60,7 +60,7 @@ pub(crate) async fn look(pool: &PgPool, stock: &Stock, sale: Uuid) -> Result<See
     Ok(Seen::Doubted(reason))
 }
 
-/// Writes a doubt down, and stops Redis from deciding.
+/// Records a doubt, and stops Redis from deciding.
 pub(crate) async fn doubt(
     pool: &PgPool,
     stock: &Stock,
@@ -76,7 +76,7 @@ pub(crate) async fn doubt(
     Ok(())
 }
 
-/// Looks at every sale whenever Redis, or a master of a cluster, runs anew, until `stop`.
+/// Looks at every sale whenever Redis, or a master of a cluster, starts a new run, until `stop`.
 pub(crate) async fn keep(pool: PgPool, stock: Stock, stop: CancellationToken) -> anyhow::Result<()> {
     let mut keeper = Keeper { pool, stock, settled: BTreeSet::new(), settings: Settings::Unknown };
     let mut pace = Pace::every(PERIOD, "cannot vouch for the sales");
@@ -87,19 +87,19 @@ pub(crate) async fn keep(pool: PgPool, stock: Stock, stop: CancellationToken) ->
 struct Keeper {
     pool: PgPool,
     stock: Stock,
-    /// The runs in which nothing is to be done: all sales were looked at in them. A master that is away for a
-    /// moment and comes back as it was is none that runs anew.
+    /// The runs that need nothing more, because all sales were looked at in them. A master that is away for
+    /// a moment and comes back unchanged has not started a new run.
     settled: BTreeSet<String>,
     settings: Settings,
 }
 
-/// What is known of the settings of Redis.
+/// What we know about Redis' settings.
 enum Settings {
     Unknown,
     Safe {
         seen: Instant,
     },
-    /// No sale is vouched for any more.
+    /// Nobody vouches for any sale any more.
     Unsafe,
 }
 
@@ -112,7 +112,7 @@ impl Keeper {
         }
         let mut outcome = Ok(());
         for sale in trust::all_expected(&self.pool).await? {
-            // One that cannot be looked at does not hold up the others.
+            // A sale that we cannot look at does not hold up the others.
             if let Err(error) = look(&self.pool, &self.stock, sale).await {
                 outcome = Err(error);
             }
@@ -146,7 +146,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Managed servers keep some of it to themselves: then somebody else has to see to it.
+    /// Managed servers hide some of their settings: then somebody else has to check them.
     async fn say_what_is_not_told(&self) -> Result<(), Error> {
         for told in self.stock.durability().await? {
             let (server, settings) = (&told.server, told.unknown());

@@ -1,17 +1,18 @@
-//! What the autoscaler remembers of a group between its decisions, and what it measures by the way.
+//! What the autoscaler remembers about a group between decisions, and what it measures along the way.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::to_f64;
 use crate::autoscaler::lag::Partition;
 
-/// Rates are measured over this time.
+/// The time over which rates are measured.
 const RATE_WINDOW_MS: i64 = 10_000;
-/// A partition that has lag, and whose offset stands still for this long while somebody works on it, is stuck.
+/// A partition is stuck when it has lag and its offset stands still for this long although somebody works
+/// on it.
 pub(super) const STUCK_MS: i64 = 10_000;
 const REMEMBERED_MS: i64 = 3_600_000;
-/// A group that has changed its size handles nothing while its partitions are shared out anew. It is given
-/// this long to go on before it grows again.
+/// A group that has changed its size handles nothing while it shares out its partitions again. It gets this
+/// long to resume before it may grow further.
 const SETTLING_MS: i64 = 15_000;
 
 /// One look at the group.
@@ -19,40 +20,41 @@ const SETTLING_MS: i64 = 15_000;
 pub struct Look {
     pub at_ms: i64,
     pub partitions: Vec<Partition>,
-    /// Replicas that were ready then.
+    /// Replicas that were ready at that time.
     pub ready: i32,
 }
 
-/// What is remembered between decisions. A new process starts with nothing and so shrinks nothing until
-/// it has seen a whole window.
+/// What is remembered between decisions. A new process starts with nothing, so it shrinks nothing until it
+/// has seen a whole window.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     pub(super) looks: VecDeque<Look>,
-    /// Looks that failed, in a row.
+    /// Looks that failed in a row.
     pub(super) failures: i32,
     pub(super) started_ms: Option<i64>,
-    /// When there was something to do last.
+    /// When there was last something to do.
     pub(super) active_ms: Option<i64>,
     pub(super) wishes: VecDeque<(i64, i32)>,
-    /// Replicas that ran, whenever they changed.
+    /// The number of running replicas, noted at every change.
     pub(super) sizes: VecDeque<(i64, i32)>,
-    /// Where each partition stands, and since when it has stood there with lag and with somebody at work.
+    /// Where each partition stands, and since when it has stood there with lag and with somebody at work on
+    /// it.
     still_since: HashMap<(String, i32), (i64, i64)>,
     pub(super) rate_per_replica: Option<f64>,
     settling: Option<Settling>,
 }
 
-/// A group that has changed its size and has not been seen going on since.
+/// A group that has changed its size and has not been seen to resume since.
 #[derive(Clone, Copy, Debug)]
 struct Settling {
     since_ms: i64,
     size: i32,
-    /// What it had handled when all of it was ready.
+    /// What it had handled by the time all of it was ready.
     handled: Option<i64>,
 }
 
 impl Memory {
-    /// Takes in a look, or that Kafka could not be asked.
+    /// Takes in a look, or the news that Kafka did not answer.
     pub fn remember(&mut self, now_ms: i64, look: Option<Look>) {
         self.started_ms.get_or_insert(now_ms);
         let Some(look) = look else {
@@ -75,7 +77,7 @@ impl Memory {
         }
     }
 
-    /// What one replica handles per second, while there was always something to handle.
+    /// What one replica handles per second, measured while there is always something to handle.
     fn measure_rate(&mut self, look: &Look) {
         let Some(before) = self.looks.back() else { return };
         let handled = committed(look) - committed(before);
@@ -88,7 +90,7 @@ impl Memory {
         }
     }
 
-    /// A group has settled once it is ready in its new size and handles something again.
+    /// A group has settled once it is ready in its new size and handles messages again.
     fn settle(&mut self, look: &Look) {
         let Some(settling) = &mut self.settling else { return };
         match settling.handled {
@@ -98,7 +100,7 @@ impl Memory {
         }
     }
 
-    /// Notes how many replicas were wished for.
+    /// Notes how many replicas were wanted.
     pub(super) fn wished(&mut self, now_ms: i64, replicas: i32) {
         self.wishes.push_back((now_ms, replicas));
         self.wishes.retain(|(at, _)| *at > now_ms - REMEMBERED_MS);
@@ -115,7 +117,7 @@ impl Memory {
         self.settling = self.settling.filter(|settling| now_ms - settling.since_ms < SETTLING_MS);
     }
 
-    /// Whether the group may be sharing out its partitions.
+    /// Whether the group may still be sharing out its partitions.
     pub(super) fn is_settling(&self) -> bool {
         self.settling.is_some()
     }

@@ -1,8 +1,8 @@
-//! Autoscaling held by a person.
+//! Autoscaling that a person has paused.
 
 use std::collections::BTreeMap;
 
-/// What a person asked for, in KEDA's words: annotations of the Deployment.
+/// What a person asked for, in KEDA's terms: annotations of the Deployment.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Pause {
     /// Exactly this many, whatever the lag.
@@ -17,8 +17,8 @@ pub struct Pause {
 pub(super) const ANNOTATION: &str = "autoscaling.rocketmart.dev/";
 
 impl Pause {
-    /// `paused`, `paused-replicas`, `paused-scale-in` and `paused-scale-out`, each behind the prefix
-    /// `autoscaling.rocketmart.dev/`. What cannot be read holds nothing.
+    /// Reads `paused`, `paused-replicas`, `paused-scale-in` and `paused-scale-out`, each behind the prefix
+    /// `autoscaling.rocketmart.dev/`. A value that cannot be read pauses nothing.
     pub fn of(annotations: &BTreeMap<String, String>) -> Self {
         let value = |name: &str| annotations.get(&format!("{ANNOTATION}{name}")).map(String::as_str);
         let is_set = |name: &str| value(name) == Some("true");

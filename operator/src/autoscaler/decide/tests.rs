@@ -1,4 +1,4 @@
-//! KEDA's known troubles, and what ours adds, each as a sequence of looks.
+//! KEDA's known problems, and what we add, each as a sequence of looks.
 
 use serde_json::json;
 
@@ -125,11 +125,11 @@ fn k5_lag_is_persistent_from_when_it_began_and_wakes_a_component_that_stopped() 
         (decision.replicas, decision.lag)
     };
     assert_eq!(at(0, 0, 100, 1, 1), (0, Some(0)));
-    // Idle for an hour; then 15 messages, and nobody is there for another minute.
+    // Idle for an hour. Then 15 messages arrive, and nobody is there for another minute.
     assert_eq!(at(3_600, 0, 100, 0, 0), (0, Some(0)));
     assert_eq!(at(3_601, 15, 100, 0, 0), (2, Some(15)));
     assert_eq!(at(3_660, 15, 100, 0, 2).0, 2);
-    // Somebody is there and nothing moves: more would not help, but the last one stays.
+    // Somebody is there and nothing moves. More would not help, but the last one stays.
     assert_eq!(at(3_661, 15, 100, 2, 2).0, 2);
     assert_eq!(at(3_680, 15, 100, 2, 2), (1, Some(15)));
 }
@@ -223,7 +223,7 @@ fn a_person_holds_autoscaling_with_the_annotations_of_keda() {
     assert_eq!(paused(&[("paused-scale-in", "true")], &much, 2).0, 4);
     assert_eq!(paused(&[("paused-scale-out", "true")], &much, 2), (2, Some("Paused")));
     assert_eq!(paused(&[("paused-scale-out", "true")], &nothing, 2).0, 1);
-    // Beyond the minimum and the partitions too.
+    // The pause also overrides the minimum and the number of partitions.
     assert_eq!(paused(&[("paused-replicas", "0")], &much, 2), (0, Some("Paused")));
     assert_eq!(paused(&[("paused-replicas", "9")], &nothing, 2), (9, Some("Paused")));
     for unreadable in [("paused", "yes"), ("paused-replicas", "-1"), ("paused-replicas", "many")] {
@@ -266,7 +266,7 @@ fn policies_bound_the_change_per_period() {
 fn a_drain_time_follows_from_the_measured_rate() {
     let config = config(json!({"targetDrainSeconds": 10}));
     let mut memory = Memory::default();
-    // One replica handles 100 a second; nothing arrives; 4,000 are left.
+    // One replica handles 100 a second. Nothing arrives. 4,000 are left.
     memory.remember(0, Some(look(0, &[4_100, 0, 0, 0, 0], 0)));
     let mut second = look(1_000, &[4_000, 0, 0, 0, 0], 0);
     second.partitions[0].committed = Some(100);
@@ -304,11 +304,11 @@ fn lag_that_a_rebalance_makes_does_not_scale_the_group_again() {
         (decision.replicas, decision.limited_by)
     };
     assert_eq!(at(0, 20, 100, 1, 1), (2, None));
-    // The second pod starts and joins; nobody handles anything meanwhile, and lag grows.
+    // The second pod starts and joins. Nobody handles anything meanwhile, and the lag grows.
     assert_eq!(at(1, 40, 120, 1, 2), (2, Some("Rebalancing")));
     assert_eq!(at(2, 60, 120, 2, 2), (2, Some("Rebalancing")));
     assert_eq!(at(3, 80, 120, 2, 2), (2, Some("Rebalancing")));
-    // It goes on, and is still behind: now there is a reason.
+    // It resumes and is still behind: now there is a reason.
     assert_eq!(at(4, 60, 140, 2, 2), (6, None));
 }
 

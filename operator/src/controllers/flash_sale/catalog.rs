@@ -1,13 +1,13 @@
-//! What the catalog says against a sale that is not loaded yet.
+//! What the catalog holds against a sale that is not loaded yet.
 //!
-//! The order service checks the same rules when the stock is loaded, a minute before the opening. A
-//! seller wants to know when the sale is declared.
+//! The order service checks the same rules when it loads the stock, a minute before the opening. A seller
+//! wants to know when declaring the sale.
 
 use rocketmart_contracts::internal_api::Skus;
 use rocketmart_crds::FlashSaleSpec;
 
-/// Every rule of the catalog that the sale breaks now, each naming field and rule, in the words the
-/// order service uses when it refuses to load.
+/// Every catalog rule that the sale breaks now. Each message names the field and the rule, in the words
+/// that the order service uses when it refuses to load.
 pub(super) fn broken_rules(spec: &FlashSaleSpec, published: &Skus) -> Vec<String> {
     let mut broken = Vec::new();
     for (index, item) in spec.items.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Step 1: the shop of a sale, the way to its order service, and how the sale stands there.
+//! Step 1: find the sale's shop, the way to its order service, and how the sale stands there.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -20,19 +20,19 @@ pub enum Error {
     Secret { name: String, source: kube::Error },
 }
 
-/// Reason of a sale without a shop.
+/// The reason for a sale without a shop.
 pub(super) const SHOP_NOT_FOUND: &str = "ShopNotFound";
 
-/// What is known beside the spec.
+/// What is known besides the spec.
 pub(super) struct Facts {
     pub(super) api: InternalApi,
-    /// `None`: the shop has never heard of the sale.
+    /// `None` when the shop has never heard of the sale.
     pub(super) observed: Option<SaleStatus>,
-    /// What the catalog says of the SKUs; asked only while the shop has not heard of the sale.
+    /// What the catalog says about the SKUs. We ask only while the shop has not heard of the sale.
     pub(super) catalogue: Option<Skus>,
 }
 
-/// The outer result is the API server's, the inner one the shop's.
+/// The outer result is the API server's, the inner one is the shop's.
 pub(super) async fn dereference(
     sale: &FlashSale,
     uid: &str,
@@ -43,23 +43,23 @@ pub(super) async fn dereference(
     let namespace = sale.namespace().unwrap_or_default();
     let shop = sale.spec.shop.clone();
     if !can_be_a_name(&shop) {
-        // Stored before there was a rule. As part of a path it could mean anything.
+        // This sale was stored before there was a rule. In a path, the name could mean anything.
         doors.remove(&namespace, &shop);
         return Ok(Err((SHOP_NOT_FOUND, format!("spec.shop: there can be no Shop named `{shop}`"))));
     }
     if let Some(api) = doors.known(&namespace, &shop) {
         match ask(sale, uid, api).await {
             Ok(facts) => return Ok(Ok(facts)),
-            // Another token is asked for: look it up at once.
+            // The shop wants another token: look it up at once.
             Err(internal_api::Error::Unexpected(_)) => doors.forget(&namespace, &shop),
-            // Perhaps the shop is gone; the next look will tell.
+            // The shop may be gone; the next look will tell.
             Err(error) => {
                 doors.forget(&namespace, &shop);
                 return Ok(Err(obstacle(&error)));
             }
         }
     }
-    // That there is one is enough; it need not be one that can be read.
+    // It is enough that the Shop exists; we need not be able to read it.
     let found = context
         .namespaced::<Shop>(&namespace)
         .get_metadata_opt(&shop)
@@ -95,7 +95,7 @@ async fn ask(sale: &FlashSale, uid: &str, api: InternalApi) -> Result<Facts, int
     Ok(Facts { api, observed, catalogue })
 }
 
-/// A failed command or look, as reason and message.
+/// A failed command or look, as a reason and a message.
 pub(super) fn obstacle(error: &internal_api::Error) -> Trouble {
     use internal_api::Error;
     let reason = match error {

@@ -1,4 +1,4 @@
-//! Differences that the close-out found, when there are more than a status can list.
+//! The differences that the close-out found, when there are more than a status can list.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use rocketmart_crds::{FlashSale, flash_sale::Difference};
 
 use crate::{Context, OPERATOR, controllers::shop::names, telemetry};
 
-/// Key of the list in the `ConfigMap`: one JSON object a line.
+/// The key of the list in the `ConfigMap`, which holds one JSON object per line.
 const KEY: &str = "differences.jsonl";
-/// A `ConfigMap` holds a MiB, its own fields included.
+/// A `ConfigMap` holds one MiB, its own fields included.
 const LARGEST: usize = 900_000;
 const LONGEST_NAME: usize = 253;
 
-/// Writes the list into a `ConfigMap` that goes with the sale, unless it stands there already. Answers its
-/// name.
+/// Writes the list into a `ConfigMap` that goes with the sale, unless it is already there. Returns the name
+/// of the `ConfigMap`.
 pub(super) async fn publish(
     sale: &FlashSale,
     differences: &[Difference],
@@ -35,7 +35,7 @@ pub(super) async fn publish(
     Ok(name)
 }
 
-/// The longest names have no room for more.
+/// The longest sale names leave no room for a suffix.
 fn name(sale: &FlashSale) -> String {
     let name = format!("{}-differences", sale.name_any());
     if name.len() <= LONGEST_NAME { name } else { format!("{}-differences", sale.uid().unwrap_or_default()) }

@@ -1,11 +1,11 @@
-//! The ways to the order services of all shops, and whose turn it is to take them.
+//! The ways to the order services of all shops, and who may use them next.
 //!
-//! Finding one costs two requests to the API server (is there such a Shop, what is its token), and a sale
-//! under way is looked at every second. So a door that opened is kept and tried first; one that does not
-//! open any more is looked for again.
+//! Finding one costs two requests to the API server (does the Shop exist, and what is its token), and the
+//! controller looks at a running sale every second. So we keep a door that opened and try it first. When it
+//! no longer opens, we look for it again.
 //!
-//! Sales of one shop take turns. A shop that is slow to answer keeps its own sales waiting and nobody
-//! else's: no limit of reconciles is common to all shops.
+//! Sales of one shop take turns. A shop that is slow to answer keeps only its own sales waiting: there is
+//! no common limit of reconciles across shops.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::internal_api::InternalApi;
 use crate::telemetry;
 
-/// Sales of one shop that are reconciled at a time.
+/// Sales of one shop that may be reconciled at the same time.
 const TURNS: usize = 4;
 
 /// Namespace and name.
@@ -39,7 +39,7 @@ impl Default for Entry {
 }
 
 impl Doors {
-    /// Waits until another sale of this shop may be reconciled; it may until the answer is dropped.
+    /// Waits until another sale of this shop may be reconciled. The turn lasts until the permit is dropped.
     pub(super) async fn turn(&self, namespace: &str, shop: &str) -> Option<OwnedSemaphorePermit> {
         let turns = self.lock().entry(name(namespace, shop)).or_default().turns.clone();
         let waiting = Waiting::begin();
@@ -57,14 +57,14 @@ impl Doors {
         self.lock().entry(name(namespace, shop)).or_default().door = Some(door);
     }
 
-    /// Next time it is looked for again.
+    /// Makes the next reconcile look for the door again.
     pub(super) fn forget(&self, namespace: &str, shop: &str) {
         if let Some(entry) = self.lock().get_mut(&name(namespace, shop)) {
             entry.door = None;
         }
     }
 
-    /// There is no such shop.
+    /// The shop does not exist.
     pub(super) fn remove(&self, namespace: &str, shop: &str) {
         self.lock().remove(&name(namespace, shop));
     }
@@ -78,7 +78,7 @@ fn name(namespace: &str, shop: &str) -> ShopName {
     (namespace.to_owned(), shop.to_owned())
 }
 
-/// One more in the queue, until dropped: a reconcile may be dropped in the middle of its waiting.
+/// One more in the queue, until dropped. A reconcile may be dropped while it waits.
 struct Waiting(metrics::Gauge);
 
 impl Waiting {

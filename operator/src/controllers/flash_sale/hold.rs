@@ -1,9 +1,10 @@
-//! The finalizer: a FlashSale stays while its shop may hold units for it, and no longer.
+//! The finalizer keeps a FlashSale while its shop may hold units for it, and no longer.
 //!
-//! It is set before the stock is loaded and taken off once the books are closed, so a sale that was never
-//! loaded, was cancelled, has failed or is closed can be deleted whether or not an operator runs. One that
-//! holds units and is deleted settles first. That has an end: after the time to pay and then some it is let
-//! go, and an Event, the log and a counter say what was left (docs/adr/0031).
+//! We set it before the stock is loaded and remove it once the books are closed. So people can delete a
+//! sale that was never loaded, was cancelled, has failed or is closed, whether or not an operator runs. A
+//! sale that holds units settles before its deletion completes. There is a limit to that: some time after
+//! the payment deadline we let the sale go, and an Event, the log and a counter say what was left
+//! (docs/adr/0031).
 
 use std::time::Duration;
 
@@ -23,9 +24,11 @@ use crate::{Context, telemetry};
 
 /// Keeps a FlashSale until its sale is settled.
 pub const FINALIZER: &str = "rocketmart.dev/settle";
-/// Set to `true` on a FlashSale that is being deleted, it lets go at once, settled or not.
+/// When this annotation is `true` on a FlashSale that is being deleted, the sale goes at once, settled or
+/// not.
 pub const ABANDON: &str = "rocketmart.dev/abandon";
-/// A command to load that was not answered may still arrive for this long; longer than it is waited for.
+/// A load command that got no answer may still arrive within this time. It is longer than we wait for the
+/// answer.
 pub(super) const ON_ITS_WAY: Duration = Duration::from_secs(30);
 
 pub(super) fn is_held(metadata: &ObjectMeta) -> bool {
@@ -36,7 +39,7 @@ pub(super) fn is_abandoned(sale: &FlashSale) -> bool {
     sale.annotations().get(ABANDON).is_some_and(|value| value == "true")
 }
 
-/// Sets the finalizer. A conflict: the sale is not the one that was read any more.
+/// Sets the finalizer. A conflict means that somebody has changed the sale since we read it.
 pub(super) async fn take(progress: &mut Progress<'_>, context: &Context) -> kube::Result<()> {
     let finalizers = others(&progress.metadata).chain([FINALIZER]).map(str::to_owned).collect();
     progress.metadata = write(&progress.metadata, finalizers, context).await?;
@@ -49,7 +52,7 @@ pub(super) async fn release(progress: &mut Progress<'_>, context: &Context) -> R
         let finalizers = others(&progress.metadata).map(str::to_owned).collect();
         match write(&progress.metadata, finalizers, context).await {
             Ok(written) => progress.metadata = written,
-            // Gone already.
+            // It is already gone.
             Err(kube::Error::Api(response)) if response.code == 404 => {}
             Err(error) => return Err(Error::Finalizer(error)),
         }
@@ -61,7 +64,7 @@ fn others(metadata: &ObjectMeta) -> impl Iterator<Item = &str> {
     metadata.finalizers.iter().flatten().map(String::as_str).filter(|finalizer| *finalizer != FINALIZER)
 }
 
-/// Carries the resource version, so that a finalizer somebody else adds meanwhile is not lost.
+/// Sends the resource version, so a finalizer that somebody else adds meanwhile is not lost.
 async fn write(
     metadata: &ObjectMeta,
     finalizers: Vec<String>,
@@ -77,24 +80,24 @@ async fn write(
     Ok(written.metadata)
 }
 
-/// Whether a command to load may still be under way of which the shop has not heard.
+/// Whether a load command may still be under way that the shop has not heard of.
 pub(super) fn may_be_on_its_way(progress: &Progress<'_>, observed: Option<&SaleStatus>) -> bool {
     let since = |at: Timestamp| Duration::try_from(Timestamp::now().duration_since(at)).unwrap_or_default();
     observed.is_none() && progress.last_preload().is_some_and(|at| since(at) < ON_ITS_WAY)
 }
 
-/// Whether a deleted sale has had the time to settle: that to pay, and then some.
+/// Whether a deleted sale has had the time to settle: the payment deadline and a while longer.
 pub(super) fn has_waited_long(sale: &FlashSale, context: &Context) -> bool {
     waited(&sale.metadata) > sale.spec.payment_deadline_seconds + i64::from(context.config.settle_seconds)
 }
 
-/// Seconds since it was deleted.
+/// Seconds since the deletion.
 fn waited(metadata: &ObjectMeta) -> i64 {
     let since = metadata.deletion_timestamp.as_ref();
     since.map_or(0, |since| Timestamp::now().as_second() - since.0.as_second())
 }
 
-/// Lets a deleted sale go with something left of it, and says what.
+/// Lets a deleted sale go although something of it is left, and says what.
 pub(super) async fn give_up(progress: &mut Progress<'_>, left: &str, context: &Context) -> Result<(), Error> {
     let sale = progress.sale();
     tracing::error!(left, uid = sale.metadata.uid, "let go without settling");
@@ -109,7 +112,7 @@ pub(super) async fn give_up(progress: &mut Progress<'_>, left: &str, context: &C
     release(progress, context).await
 }
 
-/// What is left of a sale that does not settle, in words.
+/// Says in words what is left of a sale that does not settle.
 pub(super) fn unsettled(observed: &SaleStatus) -> String {
     let Outstanding { reservations, stream_entries, outbox, payments_pending } = observed.outstanding;
     if observed.outstanding.is_nothing() {
@@ -121,8 +124,8 @@ pub(super) fn unsettled(observed: &SaleStatus) -> String {
     )
 }
 
-/// A sale that cannot be read cannot be settled either: nobody knows its shop. When it is deleted it waits
-/// for somebody to mend it, as long as another would, and is let go.
+/// Nobody can settle a sale that cannot be read, because nobody knows its shop. When it is deleted, it
+/// waits as long as any other for somebody to repair it. Then we let it go.
 pub(super) async fn let_unreadable_go(
     sale: &Guarded,
     invalid: &InvalidObject,

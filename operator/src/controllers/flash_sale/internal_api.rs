@@ -1,7 +1,8 @@
-//! A client of the internal API of a shop's order service: commands that move stock, and how a sale stands.
+//! A client for the internal API of a shop's order service. It sends commands that move stock, and asks how
+//! a sale stands.
 //!
-//! Every command carries a fencing token and can be repeated; an answer that did not arrive is an
-//! unknown outcome, resolved by looking again.
+//! Every command carries a fencing token and can be repeated. A missing answer is an unknown outcome;
+//! looking again resolves it.
 
 mod in_status;
 
@@ -20,7 +21,7 @@ use time::OffsetDateTime;
 
 pub(crate) use in_status::{LISTED, item};
 
-/// Longest wait for an answer. Loading and close-out of a large sale take longest.
+/// Longest wait for an answer. Loading and closing out a large sale take longest.
 const TIMEOUT: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -30,16 +31,16 @@ pub enum Error {
     /// The outcome is unknown.
     #[error("the order service at {url} does not answer: {reason}")]
     Unavailable { url: String, reason: String },
-    /// Rules that the sale breaks, each naming field and rule.
+    /// The rules that the sale breaks, each with its field.
     #[error("{0}")]
     Refused(String),
-    /// Another leader has acted on this sale since.
+    /// Another leader has since acted on this sale.
     #[error("a newer operator commands this sale: {0}")]
     StaleFence(String),
     /// Something is still on its way.
     #[error("the sale is not drained yet")]
     NotDrained,
-    /// The sale cannot be rebuilt before what is on its way has arrived.
+    /// The sale cannot be rebuilt until what is under way has arrived.
     #[error("{0}")]
     InFlight(String),
     #[error("the order service answered something unexpected: {0}")]
@@ -50,7 +51,7 @@ pub enum Error {
 #[derive(Debug)]
 pub enum Answer {
     Status(SaleStatus),
-    /// The close-out, and all differences that were told, of which the report lists the first.
+    /// The close-out report, which lists the first differences, and all the differences we were told of.
     Report(CloseOutReport, Vec<Difference>),
 }
 
@@ -68,12 +69,12 @@ pub fn client() -> reqwest::Result<reqwest::Client> {
 }
 
 impl InternalApi {
-    /// `url` without a path.
+    /// `url` has no path.
     pub fn new(http: reqwest::Client, url: String, token: String) -> Self {
         Self { http, url, token }
     }
 
-    /// How the sale stands; `None` when the shop has never heard of it.
+    /// Asks how the sale stands; `None` when the shop has never heard of it.
     pub async fn look(&self, uid: &str) -> Result<Option<SaleStatus>, Error> {
         let (status, body) = self.send(Method::GET, &api::sale(uid), None::<&()>).await?;
         if status == StatusCode::NOT_FOUND {
@@ -82,7 +83,7 @@ impl InternalApi {
         self.accepted(status, body).and_then(parse).map(Some)
     }
 
-    /// What the catalog has published of the SKUs of a sale.
+    /// Asks what the catalog has published about the SKUs of a sale.
     pub async fn catalogue(&self, sale: &FlashSale) -> Result<Skus, Error> {
         let skus = sale.spec.items.iter().map(|item| ("sku", &item.sku));
         let question = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(skus).finish();
@@ -91,7 +92,7 @@ impl InternalApi {
         self.accepted(status, body).and_then(parse)
     }
 
-    /// Gives a command; repeating one that was carried out changes nothing.
+    /// Sends a command. Repeating one that was carried out changes nothing.
     pub async fn command(
         &self,
         uid: &str,
@@ -120,7 +121,7 @@ impl InternalApi {
     ) -> Result<(StatusCode, Value), Error> {
         let unavailable = |error: reqwest::Error| Error::Unavailable {
             url: self.url.clone(),
-            // The chain of causes says what happened (refused, timed out, no such name).
+            // The chain of causes says what happened (connection refused, timed out, no such name).
             reason: chain(&error),
         };
         let mut request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
@@ -133,7 +134,7 @@ impl InternalApi {
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
 
-    /// The body of a success, or the problem in the words of its `code`.
+    /// The body of a success, or the problem, chosen by its `code`.
     fn accepted(&self, status: StatusCode, body: Value) -> Result<Value, Error> {
         if status.is_success() {
             return Ok(body);
@@ -154,7 +155,7 @@ impl InternalApi {
     }
 }
 
-/// `items[0].sku: is not known to the catalog (known)`, one per rule.
+/// `items[0].sku: is not known to the catalog (known)`, one for each rule.
 fn broken_rules(problem: &Value) -> Option<String> {
     let errors = problem["errors"].as_array().filter(|errors| !errors.is_empty())?;
     let word = |error: &Value, key: &str| error[key].as_str().unwrap_or("?").to_owned();
@@ -197,9 +198,9 @@ fn terms(sale: &FlashSale, fence: i64) -> SaleTerms {
     }
 }
 
-/// To the fraction of a second, which a Kubernetes `Time` is written without.
+/// Exact to the fraction of a second, which a Kubernetes `Time` leaves out.
 fn moment(at: Timestamp) -> OffsetDateTime {
-    // Both count from the year -9999 to 9999.
+    // Both types range from the year -9999 to 9999.
     OffsetDateTime::from_unix_timestamp_nanos(at.as_nanosecond()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 

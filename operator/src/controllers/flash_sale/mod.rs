@@ -1,12 +1,13 @@
 //! The FlashSale controller: from a declared sale to closed books.
 //!
-//! One reconcile: [`dereference`] asks the API server and the shop's order service how things stand;
-//! [`plan`] says, purely, which phase that is and which command comes next; the [`internal_api`] carries the
-//! command out; its answer is the next observation. [`status`] is written before each command and after
-//! the last, so that people see a phase while it lasts. A sale wakes itself at its next deadline.
+//! In one reconcile, [`dereference`] asks the API server and the shop's order service how things stand.
+//! [`plan`] says, purely, which phase that is and which command comes next. The [`internal_api`] carries
+//! the command out, and its answer is the next observation. [`status`] is written before each command and
+//! after the last, so that people see a phase while it lasts. A sale wakes itself at its next deadline.
 //!
-//! Nothing but pauses is remembered between reconciles: cut off anywhere, the next one finds the same next
-//! step, and a step that was carried out already changes nothing. What the controller writes does not wake it.
+//! The controller remembers nothing between reconciles except pauses. Cut it off anywhere, and the next
+//! reconcile finds the same next step. Repeating a step that was already carried out changes nothing. The
+//! controller's own writes do not wake it.
 
 mod catalog;
 mod dereference;
@@ -44,20 +45,20 @@ use self::{
 use super::frame::{self, Frame, Kind};
 use crate::{Context, telemetry::of_objects};
 
-/// Commands of one reconcile at the most; each leads to another state.
+/// The most commands that one reconcile gives; each leads to another state.
 const STEPS: usize = 6;
-/// A sale that stands in front of an obstacle is looked at again after this time; one that is not loaded, more
-/// and more rarely, but soon enough when its time has come.
+/// The first pause before we look again at an obstructed sale. Until a sale is loaded the pauses grow
+/// longer, but we look again soon enough once its time has come.
 const OBSTRUCTED: Duration = Duration::from_secs(2);
 const OBSTRUCTED_DUE: Duration = Duration::from_secs(10);
 const OBSTRUCTED_FAR_OFF: Duration = Duration::from_secs(30);
-/// Books that differ are compared again this often at the least: somebody mends them.
+/// The longest pause before books that differ are compared again: somebody has to fix them first.
 const BOOKS_DIFFER: Duration = Duration::from_mins(1);
 const DEBOUNCE: Duration = Duration::from_millis(50);
-/// No common limit: sales take turns by shop, see [`doors`].
+/// There is no common limit: sales take turns by shop, see [`doors`].
 const UNLIMITED: u16 = 0;
 
-/// A reconcile could not be completed; it is tried again.
+/// Why a reconcile could not finish; it is retried.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("dereferencing: {0}")]
@@ -96,7 +97,7 @@ struct State {
     patience: Patience,
 }
 
-/// Runs until `stop`, then until the reconciles under way are through.
+/// Runs until `stop`, then until the running reconciles have finished.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let http = match internal_api::client() {
         Ok(http) => http,
@@ -133,7 +134,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-/// Nothing is known or measured any more of a sale that is gone.
+/// Forgets everything we know and measure about a sale that is gone.
 fn forgetting(state: Arc<State>) -> impl Fn(&ObjectRef<Guarded>) + Send + 'static {
     move |gone| {
         of_objects::forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
@@ -142,7 +143,7 @@ fn forgetting(state: Arc<State>) -> impl Fn(&ObjectRef<Guarded>) + Send + 'stati
 }
 
 async fn reconcile(sale: Arc<Guarded>, state: Arc<State>) -> Result<Action, Error> {
-    // Not among the time it takes; and nothing large is kept for those that wait.
+    // The measured time does not include this wait, and a waiting sale keeps nothing large in memory.
     let _turn = match &sale.0 {
         Ok(sale) => {
             let namespace = sale.namespace().unwrap_or_default();
@@ -171,7 +172,7 @@ async fn reconcile_sale(sale: &FlashSale, state: &State) -> Result<Action, Error
         return Ok(Action::await_change());
     }
     match pursue(&mut progress, state).await {
-        // Whatever it is that fails, it does not hold a deleted sale for ever.
+        // Whatever it is that fails, it must not hold a deleted sale for ever.
         Err(error) if deleting && hold::has_waited_long(sale, &state.context) => {
             give_up(&mut progress, &error.to_string(), state).await
         }
@@ -179,7 +180,7 @@ async fn reconcile_sale(sale: &FlashSale, state: &State) -> Result<Action, Error
     }
 }
 
-/// Takes the steps that can be taken now.
+/// Takes every step that can be taken now.
 async fn pursue(progress: &mut Progress<'_>, state: &State) -> Result<Action, Error> {
     let (sale, context) = (progress.sale(), &state.context);
     let deleting = sale.metadata.deletion_timestamp.is_some();
@@ -200,7 +201,7 @@ async fn pursue(progress: &mut Progress<'_>, state: &State) -> Result<Action, Er
             progress.observe(observed, fence);
         }
         progress.enter(next.phase);
-        // One that has changed nothing is given again after a pause.
+        // A command that changed nothing is repeated only after a pause.
         let Some(command) = next.command.filter(|command| given != Some((*command, next.phase))) else {
             progress.conclude(next.trouble.as_ref());
             break;
@@ -209,7 +210,7 @@ async fn pursue(progress: &mut Progress<'_>, state: &State) -> Result<Action, Er
         progress.set_out(next.trouble.as_ref());
         match prepare(progress, command, observed.as_ref(), state).await {
             Ok(()) => {}
-            // The spec changed while stock was about to be loaded from it: look at it again.
+            // The spec changed just before stock would have been loaded from it: look again.
             Err(error) if is_conflict(&error) => return Ok(Action::requeue(DEBOUNCE)),
             Err(error) => return Err(Error::Status(error)),
         }
@@ -274,8 +275,8 @@ async fn pursue(progress: &mut Progress<'_>, state: &State) -> Result<Action, Er
     Ok(again.map_or_else(Action::await_change, Action::requeue))
 }
 
-/// What comes before a command: the sale is held while its shop may hold units for it, and people see the
-/// phase while it lasts. What did not change is not written; the outcome will be.
+/// What comes before a command: we hold the sale while its shop may hold units for it, and people see the
+/// phase while it lasts. If the phase did not change we write nothing; the outcome will be written anyway.
 async fn prepare(
     progress: &mut Progress<'_>,
     command: Command,
@@ -311,7 +312,7 @@ fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(response) if response.code == 409)
 }
 
-/// The pause before something that stands in the way is looked at again.
+/// The pause before we look at an obstacle again.
 fn pause(sale: &FlashSale, is_loaded: bool, least: Duration, state: &State) -> Duration {
     if is_loaded {
         return least;
@@ -321,14 +322,14 @@ fn pause(sale: &FlashSale, is_loaded: bool, least: Duration, state: &State) -> D
     state.patience.pause(sale, least, most)
 }
 
-/// Says what stands in the way and comes back. A deleted sale whose shop is gone, or that does not
-/// settle within its time, is let go: nothing could be returned anywhere.
+/// Reports the obstacle and comes back later. We let a deleted sale go when its shop is gone or when it
+/// does not settle in time: there is nowhere to return anything to.
 async fn obstructed(progress: &mut Progress<'_>, obstacle: &Trouble, state: &State) -> Result<Action, Error> {
     let sale = progress.sale();
     let deleting = sale.metadata.deletion_timestamp.is_some();
     let is_loaded = progress.last_preload().is_some();
     if deleting && !is_loaded {
-        // Held by an operator of before; nothing was ever loaded.
+        // An earlier operator set the finalizer; nothing was ever loaded.
         hold::release(progress, &state.context).await?;
         return Ok(Action::await_change());
     }

@@ -1,4 +1,4 @@
-//! How long a sale that stands in front of an obstacle waits before the next look.
+//! How long an obstructed sale waits before the next look.
 
 use std::{
     collections::HashMap,
@@ -9,19 +9,19 @@ use std::{
 use kube::ResourceExt;
 use rocketmart_crds::FlashSale;
 
-/// Looks in vain, by uid.
+/// The fruitless looks of each sale, by uid.
 #[derive(Default)]
 pub(super) struct Patience(Mutex<HashMap<String, InVain>>);
 
-/// Looks in a row that found an obstacle, since the spec was changed last.
+/// How many looks in a row found an obstacle since the spec last changed.
 struct InVain {
     generation: Option<i64>,
     looks: u32,
 }
 
 impl Patience {
-    /// The next pause: twice as long after each look in vain, from `least` to `most`. A change of the spec
-    /// begins anew.
+    /// The next pause: it doubles after each fruitless look, from `least` to `most`. A change of the spec
+    /// starts over.
     pub(super) fn pause(&self, sale: &FlashSale, least: Duration, most: Duration) -> Duration {
         let generation = sale.metadata.generation;
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -34,7 +34,7 @@ impl Patience {
         pause
     }
 
-    /// Nothing stands in the way any more, or the sale is gone.
+    /// The obstacle, or the sale itself, is gone.
     pub(super) fn forget(&self, uid: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }

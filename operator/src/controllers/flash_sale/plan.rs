@@ -1,4 +1,4 @@
-//! What to do next about a sale: a pure function of its spec, how it stands, and the time.
+//! What to do next about a sale: a pure function of its spec, its current state, and the time.
 //!
 //! ```text
 //! Scheduled ─(opensAt − preloadLeadSeconds)→ Preloading ─(verified)→ Ready ─(opensAt)→ Open ⇄ SoldOut
@@ -7,26 +7,27 @@
 //!                                                        └─(drained, books agree)→ Closed
 //! ```
 //!
-//! A sale that Redis lost is `Paused` from wherever it was until it is rebuilt, and goes on there.
+//! When Redis loses a sale, the sale is `Paused` from any phase until it is rebuilt, and then resumes
+//! there.
 //!
-//! The phase follows from what is observed, never from what this process remembers: restarted at any
-//! point, the operator comes to the same next step. Opening needs no step at all; Redis' clock decides.
+//! The phase follows from what we observe, never from what this process remembers: restarted at any point,
+//! the operator arrives at the same next step. Opening needs no step at all; Redis' clock decides.
 
 use std::time::Duration;
 
 use rocketmart_contracts::internal_api::{Command, DifferenceKind, SaleState, SaleStatus};
 use rocketmart_crds::{FlashSaleSpec, Phase};
 
-/// How often a sale under way is looked at; also the rate at which its counters are written.
+/// How often we look at a sale that is under way. Its counters are written at the same rate.
 const POLL: Duration = Duration::from_secs(1);
-/// A sale that was refused is tried again: its SKU may be published meanwhile.
+/// How soon we retry a refused sale: its SKU may be published meanwhile.
 const RETRY: Duration = Duration::from_secs(5);
-/// A sale that waits for its pre-load is looked at this often: the catalog may take back a SKU.
+/// How often we look at a sale that waits for its pre-load: the catalog may withdraw a SKU.
 const RECHECK: Duration = Duration::from_mins(1);
 
-/// Reason of a sale that waits for its rebuild.
+/// The reason for a sale that waits for its rebuild.
 pub(super) const REBUILDING: &str = "Rebuilding";
-/// Reason of a sale whose terms break a rule.
+/// The reason for a sale whose terms break a rule.
 pub(super) const REFUSED: &str = "Refused";
 
 /// The sale as it is.
@@ -37,29 +38,30 @@ pub struct Facts<'a> {
     pub phase: Option<Phase>,
     /// The FlashSale is being deleted.
     pub deleting: bool,
-    /// The status holds a close-out that was signed off.
+    /// The status holds a close-out that says the books agree.
     pub signed_off: bool,
-    /// How the order service says it stands; `None` when it was never loaded.
+    /// How the order service says the sale stands; `None` when it was never loaded.
     pub observed: Option<&'a SaleStatus>,
-    /// Its stock was about to be loaded before.
+    /// The status already says that its stock is being loaded.
     pub was_preloading: bool,
-    /// Rules of the catalog that the sale breaks; only known before it is loaded.
+    /// Catalog rules that the sale breaks; known only before it is loaded.
     pub broken_rules: &'a [String],
-    /// The operator's clock, Unix milliseconds. Only used before a sale is loaded; after that, Redis'.
+    /// The operator's clock, in Unix milliseconds. It counts only until the sale is loaded; after that,
+    /// Redis' clock does.
     pub now_ms: i64,
 }
 
 /// The next step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// The phase from now on; written before the command is given.
+    /// The phase from now on; it is written before the command is sent.
     pub phase: Phase,
     pub command: Option<Command>,
     /// When to look again; `None` waits for a change.
     pub again: Option<Duration>,
-    /// Why the sale is not on its way as declared: reason and message.
+    /// Why the sale is not on course as declared: reason and message.
     pub trouble: Option<(&'static str, String)>,
-    /// Nothing holds the FlashSale any more.
+    /// Nothing needs to hold the FlashSale any more.
     pub let_go: bool,
 }
 
@@ -97,7 +99,7 @@ pub fn plan(facts: Facts<'_>) -> Plan {
     }
 }
 
-/// Until the command to load is given nothing holds the FlashSale: there is nothing to settle.
+/// Nothing holds the FlashSale until the load command is sent: there is nothing to settle.
 fn before_loading(facts: Facts<'_>) -> Plan {
     let waiting = |phase| Plan::phase(phase).letting_go();
     if facts.phase == Some(Phase::Cancelled) || facts.deleting || facts.spec.close_early {
@@ -112,7 +114,7 @@ fn before_loading(facts: Facts<'_>) -> Plan {
     let load_at = preload_at_ms(facts.spec);
     let (is_due, left) = (facts.now_ms >= load_at, until(load_at, facts.now_ms));
     if !facts.broken_rules.is_empty() {
-        // To load it would be refused in the same words.
+        // Loading would be refused in the same words.
         let phase = if is_due { Phase::Failed } else { Phase::Scheduled };
         let pause = if is_due { RETRY } else { left.min(RETRY) };
         return waiting(phase).because(REFUSED, facts.broken_rules.join("; ")).after(pause);
@@ -123,13 +125,13 @@ fn before_loading(facts: Facts<'_>) -> Plan {
     waiting(Phase::Scheduled).after(left.min(RECHECK))
 }
 
-/// When the stock of a sale is to be loaded, Unix milliseconds.
+/// When to load the stock of a sale, in Unix milliseconds.
 pub(super) fn preload_at_ms(spec: &FlashSaleSpec) -> i64 {
     spec.opens_at.0.as_millisecond() - spec.preload_lead_seconds * 1_000
 }
 
-/// A sale whose loading was refused stays failed until it succeeds, instead of going back and forth. One that
-/// never came so far enters the phase in which its terms are held fixed.
+/// A sale whose loading was refused stays failed until loading succeeds, instead of going back and forth. A
+/// sale that never got that far enters the phase in which its terms are fixed.
 fn loading_phase(facts: Facts<'_>) -> Phase {
     let was_refused = facts.phase == Some(Phase::Failed) && facts.was_preloading;
     if was_refused { Phase::Failed } else { Phase::Preloading }
@@ -168,8 +170,8 @@ fn loaded(facts: Facts<'_>, observed: &SaleStatus) -> Plan {
     if !observed.verified {
         return unverified(observed);
     }
-    // Ending, pausing and resuming come before new terms: these may be refused, and must not hold up
-    // those.
+    // Ending, pausing and resuming come before new terms. New terms may be refused, and a refusal must not
+    // hold up the rest.
     let closes_at_ms = facts.spec.closes_at.0.as_millisecond().max(observed.closes_at_ms);
     if observed.now_ms >= closes_at_ms {
         return Plan::phase(Phase::Draining).doing(Command::Close);
@@ -191,7 +193,7 @@ fn loaded(facts: Facts<'_>, observed: &SaleStatus) -> Plan {
     let phase = selling_phase(observed);
     match phase {
         Phase::Ready => Plan::phase(phase).after(until(observed.opens_at_ms, observed.now_ms)),
-        // A sold unit does not come back into a sale, so there is nothing left to wait for.
+        // Sold units never return to a sale, so there is nothing left to wait for.
         Phase::SoldOut if observed.items.iter().all(|item| item.units.sold == item.units.preloaded) => {
             Plan::phase(phase).doing(Command::Close)
         }
@@ -199,8 +201,8 @@ fn loaded(facts: Facts<'_>, observed: &SaleStatus) -> Plan {
     }
 }
 
-/// The command that SQL took note of and Redis did not, when that is all that is amiss: whoever gave it was
-/// cut off, and it has to be given again.
+/// The command that SQL has recorded and Redis has not, if nothing else is wrong. Its sender was cut off,
+/// so it has to be sent again.
 fn cut_short(observed: &SaleStatus) -> Option<Command> {
     let differences = &observed.differences;
     if differences.is_empty() || differences.iter().any(|found| found.kind != DifferenceKind::StateDiffers) {
@@ -215,7 +217,7 @@ fn cut_short(observed: &SaleStatus) -> Option<Command> {
     }
 }
 
-/// Redis was emptied, or came back as it was before: what it sold since is missing.
+/// Redis was emptied, or was restored from an earlier state and has lost what it sold since.
 fn has_lost(observed: &SaleStatus) -> bool {
     observed
         .differences
@@ -267,7 +269,7 @@ fn terms_changed(spec: &FlashSaleSpec, observed: &SaleStatus) -> bool {
 fn draining(observed: &SaleStatus) -> Plan {
     let plan = Plan::phase(Phase::Draining).after(POLL);
     if let Some(command) = cut_short(observed) {
-        // Redis sells on.
+        // Redis keeps selling.
         return plan.doing(command);
     }
     if has_lost(observed) {
@@ -280,14 +282,14 @@ fn closed_out(facts: Facts<'_>) -> Plan {
     if facts.deleting || facts.signed_off {
         Plan::phase(Phase::Closed).letting_go()
     } else {
-        // The status that held the report was never written, so it is asked for again. Until it is there
-        // the sale is not closed: nobody looks at a closed one any more.
+        // The status with the report was never written, so we ask for the report again. The sale is not
+        // closed until it is there: nobody looks at a closed sale any more.
         Plan::phase(Phase::Draining).doing(Command::CloseOut)
     }
 }
 
 fn until(deadline_ms: i64, now_ms: i64) -> Duration {
-    // A moment more, so that the next look is after the deadline and not just before it.
+    // A moment more, so that the next look comes after the deadline and not just before it.
     Duration::from_millis(u64::try_from(deadline_ms - now_ms).unwrap_or_default()) + Duration::from_millis(20)
 }
 

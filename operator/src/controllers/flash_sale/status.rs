@@ -1,4 +1,5 @@
-//! The status of a sale: phase, counters, conditions and the close-out, written when something changed.
+//! The status of a sale: phase, counters, conditions and the close-out. It is written when something has
+//! changed.
 
 use std::{
     collections::HashMap,
@@ -31,12 +32,12 @@ use crate::{
 
 /// A sale can turn between `Open` and `SoldOut` many times.
 const PHASES_LISTED: usize = 60;
-/// Counters alone are written this often at the most, however fast they change.
+/// When only counters changed, the status is written at most this often, however fast they change.
 const COUNTERS_EVERY: Duration = Duration::from_secs(1);
-/// The same for other words about what stands already.
+/// The same for a new wording of something already reported.
 const WORDS_EVERY: Duration = Duration::from_secs(10);
 
-/// When the status of each sale was written last, by uid.
+/// When the status of each sale was last written, by uid.
 #[derive(Default)]
 pub(super) struct Pace(Mutex<HashMap<String, Instant>>);
 
@@ -48,18 +49,18 @@ impl Pace {
 
     fn note(&self, uid: String) {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // What was written long ago holds nothing up.
+        // An old write no longer delays anything.
         written.retain(|_, at| at.elapsed() < WORDS_EVERY);
         written.insert(uid, Instant::now());
     }
 }
 
-/// The status as it becomes in the course of one reconcile.
+/// The status as it develops in the course of one reconcile.
 pub(super) struct Progress<'a> {
     sale: &'a FlashSale,
     written: FlashSaleStatus,
     pub(super) status: FlashSaleStatus,
-    /// Of the sale as it was read, or as it was written last.
+    /// The sale's metadata, as last read or written.
     pub(super) metadata: ObjectMeta,
 }
 
@@ -76,8 +77,8 @@ impl<'a> Progress<'a> {
         self.sale
     }
 
-    /// Enters a phase. A sale that opened or sold out between two looks did so all the same: both are
-    /// facts of Redis' clock and counters.
+    /// Enters a phase. A sale may have opened or sold out between two looks; it still did so, and Redis'
+    /// clock and counters prove both.
     pub(super) fn enter(&mut self, phase: Phase) {
         let now = Time(seconds(Timestamp::now()));
         let selling = matches!(phase, Phase::SoldOut | Phase::Draining);
@@ -94,12 +95,12 @@ impl<'a> Progress<'a> {
         self.status.phase = Some(phase);
         self.status.phase_times.push(PhaseTime { phase, at });
         if self.status.phase_times.len() > PHASES_LISTED {
-            // How it began and how it stands are worth more than a turn in between.
+            // How the sale began and how it stands now are worth more than a turn in between.
             self.status.phase_times.remove(PHASES_LISTED / 2);
         }
     }
 
-    /// The first opening is at the declared time, whenever it was noticed.
+    /// The first opening is at the declared time, no matter when we noticed it.
     fn opened_at(&self, now: Time) -> Time {
         let first = !self.status.phase_times.iter().any(|entered| entered.phase == Phase::Open);
         if first && self.status.phase == Some(Phase::Ready) { self.sale.spec.opens_at.clone() } else { now }
@@ -107,7 +108,7 @@ impl<'a> Progress<'a> {
 
     /// Takes over what the order service reports.
     pub(super) fn observe(&mut self, observed: &SaleStatus, fence: i64) {
-        // While Redis has nothing to say (lost, or purged after the end), the ledger does.
+        // When Redis has nothing to say (it lost the sale, or purged it after the end), the ledger does.
         let items = if observed.items.is_empty() { &observed.ledger } else { &observed.items };
         self.status.items = items.iter().map(internal_api::item).collect();
         let sum = |count: fn(&ItemCount) -> i64| items.iter().map(count).sum();
@@ -126,7 +127,8 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Units that are nowhere, or twice (invariant I1), and differences told by the order service (I7).
+    /// Measures units that are nowhere or counted twice (invariant I1), and the differences that the order
+    /// service reports (I7).
     fn measure(&self, observed: &SaleStatus) {
         let drift = observed.items.iter().chain(&observed.ledger).map(|item| item.units.drift().abs()).sum();
         let books = of_objects::Books { drift, differences: observed.differences.len() };
@@ -138,7 +140,7 @@ impl<'a> Progress<'a> {
         self.status.report = Some(report);
     }
 
-    /// What stands in the way, or that nothing does.
+    /// Records the obstacle, or that there is none.
     pub(super) fn conclude(&mut self, trouble: Option<&Trouble>) {
         self.tell(trouble, None);
         if self.status.phase == Some(Phase::Cancelled) {
@@ -151,8 +153,8 @@ impl<'a> Progress<'a> {
         self.tell(Some(obstacle), Some(obstacle));
     }
 
-    /// Before a command. What was wrong stays said until its outcome is known; to take it back with every
-    /// try would tell people each time that all is well, and then that it is not.
+    /// Before a command, trouble stays reported until the outcome is known. If each try took it back,
+    /// people would hear again and again that all is well, and then that it is not.
     pub(super) fn set_out(&mut self, trouble: Option<&Trouble>) {
         if trouble.is_some() || verdicts::trouble(&self.status.conditions).is_none() {
             self.tell(trouble, None);
@@ -173,22 +175,22 @@ impl<'a> Progress<'a> {
         );
     }
 
-    /// Whether a phase was entered that nobody was told of yet.
+    /// Whether the sale has entered a phase that nobody has been told about yet.
     pub(super) fn has_entered_a_phase(&self) -> bool {
         self.status.phase != self.written.phase
     }
 
-    /// When stock was last about to be loaded; `None`: it never was, so nothing can be allotted.
+    /// When stock was last about to be loaded; `None` means never, so nothing can be allotted.
     pub(super) fn last_preload(&self) -> Option<Timestamp> {
         let entered = self.status.phase_times.iter().rfind(|entered| entered.phase == Phase::Preloading);
         entered.map(|entered| entered.at.0)
     }
 
-    /// Writes the status if it differs from what was written last, and says new phases and troubles in
+    /// Writes the status if it differs from the last write, and announces new phases and troubles in
     /// Events.
     ///
-    /// From the pre-load on the API server holds the terms fixed. So that phase is entered only if the
-    /// sale is still the one that was read: an edit in between is a conflict, and nothing is loaded.
+    /// From the pre-load on, the API server holds the terms fixed. So the sale enters that phase only if it
+    /// is still the one we read. An edit in between is a conflict, and nothing is loaded.
     pub(super) async fn write(&mut self, state: &Controller) -> kube::Result<()> {
         if self.status == self.written {
             return Ok(());
@@ -219,7 +221,7 @@ impl<'a> Progress<'a> {
         Ok(())
     }
 
-    /// How long what differs can wait.
+    /// How long the change can wait.
     fn can_wait(&self) -> Duration {
         let mut before = self.written.clone();
         before.items.clone_from(&self.status.items);

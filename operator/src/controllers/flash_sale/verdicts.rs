@@ -3,13 +3,13 @@
 //! | condition | true | false | unknown |
 //! |---|---|---|---|
 //! | `Ready` | loaded, verified, sells in its window by itself | not yet, not now, no more, or something is wrong | |
-//! | `Open` | buyers can buy now | they cannot | who could tell does not answer |
+//! | `Open` | buyers can buy now | they cannot | whoever could tell does not answer |
 //! | `Preloaded` | what was loaded read back equal | it did not, or not yet | |
 //! | `Reconciled` | the books were compared and agree | they differ | |
 //! | `Rebuilt` | Redis had lost the sale | | |
 //!
-//! The reason of `Ready` and `Open` is the phase, as long as nothing is wrong; any other reason is trouble
-//! (docs/adr/0030).
+//! As long as nothing is wrong, the reason of `Ready` and `Open` is the phase; any other reason means
+//! trouble (docs/adr/0030).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use rocketmart_contracts::internal_api::{Rebuilt, SaleState, SaleStatus};
@@ -35,7 +35,7 @@ pub(super) fn ready(phase: Phase, trouble: Option<&Trouble>, sale: &FlashSale) -
     Verdict::new(READY, stands, &phase.to_string(), next(phase, sale))
 }
 
-/// The trouble that `Ready` tells, if it tells any.
+/// The trouble that `Ready` reports, if any.
 pub(super) fn trouble(told: &[Condition]) -> Option<&Condition> {
     let ready = conditions::find(told, READY)?;
     let is_well = Phase::named(&ready.reason).is_some() || ready.reason == AS_EXPECTED;
@@ -76,12 +76,12 @@ pub(super) fn reconciled(report: &CloseOutReport) -> Verdict {
     }
 }
 
-/// There are no books of a sale that was never loaded.
+/// A sale that was never loaded has no books.
 pub(super) fn nothing_to_reconcile() -> Verdict {
     Verdict::new(RECONCILED, true, "NothingLoaded", "no unit was ever loaded")
 }
 
-/// What came of a rebuild, and what nobody can know any more.
+/// What a rebuild has done, and what nobody can know any more.
 pub(super) fn rebuilt(found: &Rebuilt) -> Verdict {
     let Rebuilt { reason, orders, parked, late_reservations, .. } = found;
     let [rebuilt_at, unknown_from, unknown_until] =
@@ -94,13 +94,13 @@ pub(super) fn rebuilt(found: &Rebuilt) -> Verdict {
     Verdict::new(REBUILT, true, "FromPostgreSQL", message)
 }
 
-/// As the order service tells a time.
+/// A time in the order service's format.
 fn rfc3339(at: OffsetDateTime) -> String {
-    // Years beyond 9999 have no such form.
+    // Years beyond 9999 do not fit this format.
     at.format(&Rfc3339).unwrap_or_else(|_| at.to_string())
 }
 
-/// What a phase means, and what comes next, in a sentence.
+/// Says in a sentence what a phase means and what comes next.
 pub(super) fn next(phase: Phase, sale: &FlashSale) -> String {
     let spec = &sale.spec;
     match phase {
@@ -139,7 +139,7 @@ mod tests {
         .unwrap()
     }
 
-    /// K2: nobody who waits for a condition is told that a sale sells, or will, when it does not.
+    /// K2: nobody who waits for a condition is told that a sale sells, or will sell, when it does not.
     #[test]
     fn each_phase_says_whether_it_sells_and_whether_it_is_ready_to() {
         for (phase, is_ready, is_open) in [

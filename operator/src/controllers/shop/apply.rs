@@ -1,13 +1,13 @@
-//! Step 5: bring what is live to what was built.
+//! Step 5: make what is live match what was built.
 //!
-//! An object is written only when it differs ([`difference`](super::difference)), so a quiet shop costs no writes.
-//! Fields that others added stay. An object that somebody else made is never taken over ([`stranger`](super::stranger)):
-//! it would go with the shop. One that the API server refuses is named in the status, and those beside it are
-//! written all the same.
+//! We write an object only when it differs ([`difference`](super::difference)), so a quiet shop costs no
+//! writes. Fields that others added stay. We never take over an object that somebody else made
+//! ([`stranger`](super::stranger)): it would be deleted with the shop. The status names every object that
+//! the API server refuses; we write the others all the same.
 //!
-//! The order has a reason: what pods need at their start comes before the Deployments, the topics
-//! included; what leads traffic to them comes after. A shop that is moved to a Gateway keeps its Ingress
-//! until the Gateway leads buyers to it.
+//! The order has a reason. What pods need at their start comes before the Deployments, topics included.
+//! What leads traffic to the pods comes after. A shop that moves to a Gateway keeps its Ingress until the
+//! Gateway leads buyers to it.
 
 use std::{collections::BTreeSet, fmt::Debug};
 
@@ -43,12 +43,12 @@ pub enum Error {
     Serialize { kind: String, name: String, source: serde_json::Error },
 }
 
-/// What was done.
+/// What apply did.
 #[derive(Default)]
 pub(super) struct Applied {
     /// The Deployments as they are now.
     pub(super) deployments: Vec<Deployment>,
-    /// Objects that had been changed by hand.
+    /// Objects that somebody had changed by hand and that were set back.
     pub(super) repaired: Vec<ObjectReference>,
     /// Why the topics are not as they should be.
     pub(super) kafka: Option<kafka::Error>,
@@ -56,7 +56,7 @@ pub(super) struct Applied {
     pub(super) route: Option<Stand>,
     /// Objects that this cluster does not accept, or whose kind it does not know.
     pub(super) refused: Vec<Problem>,
-    /// Objects of others that have the names of the shop's. While there is one, nothing is written.
+    /// Other people's objects under the names of the shop's own. While there is one, we write nothing.
     pub(super) strangers: Vec<Problem>,
     /// Names of Services that this cluster does not accept.
     pub(super) unserved: BTreeSet<String>,
@@ -72,7 +72,7 @@ pub(super) async fn apply(
     let strangers = strangers(shop, &children, live, context).await?;
     if !strangers.is_empty() {
         let ours = live.deployments.iter().filter(|deployment| is_of(shop, *deployment)).cloned().collect();
-        // Pods that ran with a stranger's account or configuration would be worse than none.
+        // Pods that run with a stranger's account or configuration would be worse than none.
         return Ok(Applied { strangers, deployments: ours, ..Applied::default() });
     }
     let Children {
@@ -97,8 +97,8 @@ pub(super) async fn apply(
 
     applied.kafka = ensure_topics(shop, &topics, facts, context).await;
     if applied.kafka.is_some() {
-        // A component that starts without its topics might make them by itself, with the broker's
-        // defaults. Those that run already go on.
+        // A component that starts without its topics might create them itself, with the broker's defaults.
+        // Components that already run continue.
         deployments.retain(|new| live.deployments.iter().any(|old| old.name_any() == new.name_any()));
     }
     applied.deployments = writer.bring(deployments, &live.deployments).await?;
@@ -132,8 +132,7 @@ async fn ensure_topics(
     context: &Context,
 ) -> Option<kafka::Error> {
     let ensure = async {
-        // Already asked in the first step; if Kafka did not answer then, it is asked once more, but not
-        // right away.
+        // The first step already asked. If Kafka did not answer then, we ask once more, but not right away.
         let access = kafka_access(&shop.spec, &facts.secrets).ok_or(kafka::Error::NoAccess)?;
         let cluster = context.kafka.of_shop(&shop.namespace, &shop.name, &access)?;
         let existing = match &facts.topics {
@@ -158,8 +157,8 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes the wanted objects of a kind that differ and deletes those of ours that are not wanted.
-    /// Answers the wanted objects as they are now; one that was refused stays as it was.
+    /// Writes the wanted objects of a kind that differ, and deletes those of ours that are not wanted.
+    /// Returns the wanted objects as they are now; a refused one stays as it was.
     async fn bring<K>(&mut self, wanted: Vec<K>, live: &[K]) -> Result<Vec<K>, Error>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -225,8 +224,8 @@ impl Writer<'_> {
     }
 }
 
-/// Whether the same request would be answered the same way until people change something: the Shop, a quota,
-/// a policy of the cluster, or what the operator may do.
+/// Whether the same request would get the same answer until people change something: the Shop, a quota, a
+/// cluster policy, or the operator's rights.
 fn is_refusal(code: u16) -> bool {
     matches!(code, 400 | 403 | 422)
 }

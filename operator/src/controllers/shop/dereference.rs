@@ -1,4 +1,4 @@
-//! Step 1: everything that has to be asked of the API server or of Kafka.
+//! Step 1: ask the API server and Kafka everything that the later steps need.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ pub(super) async fn dereference(shop: &Shop, context: &Context, asker: &Asker) -
     let secrets: Api<Secret> = context.namespaced(&namespace);
     let prefix = names::topic_prefix(&namespace, &name);
 
-    // Kafka is asked with what stands in Secrets.
+    // The connection to Kafka needs values from the Secrets.
     let secrets_then_topics = async {
         let named = read(&secrets, named_secrets(shop)).await?;
         let topics = topics(shop, &named, &prefix, context).await;
@@ -61,8 +61,8 @@ pub(super) async fn dereference(shop: &Shop, context: &Context, asker: &Asker) -
     Ok(Facts { secrets, keys, live, autoscalers, sales: sales?, topics, pods, unready })
 }
 
-/// Of all sales of a namespace, which may be many and large, those that matter to this shop. What is not
-/// kept is let go at once, and few such lists are in memory at a time.
+/// Picks the sales that matter to this shop out of all sales in a namespace, which may be many and large.
+/// The rest is dropped at once, and only a few such lists are in memory at a time.
 async fn raising_a_floor(shop: &str, namespace: &str, context: &Context) -> Result<Vec<FlashSale>, Error> {
     static LISTS: Semaphore = Semaphore::const_new(2);
     let _turn = LISTS.acquire().await;
@@ -159,8 +159,8 @@ async fn live(shop: &str, namespace: &str, context: &Context) -> Result<Live, Er
     })
 }
 
-/// `None` where the cluster has no such kind. The status of a route is another program's; a route that cannot
-/// be read for it is as if there were none.
+/// `None` where the cluster lacks the kind. Another program writes the status of a route. A route that
+/// cannot be read because of it counts as absent.
 async fn list_if_installed<K>(
     api: Api<DeserializeGuard<K>>,
     parameters: &ListParams,

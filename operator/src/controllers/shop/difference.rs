@@ -1,9 +1,9 @@
 //! Whether a live object is what was applied.
 //!
-//! Written is what differs: another value is wanted than was last applied, whose digest stands in an annotation;
-//! or somebody changed one of our fields since. The server does not give every value back as it was sent: it
-//! writes quantities in a form of its own and leaves out what is empty. Those are the same. What others have added
-//! beside ours is theirs: an apply would not take it away.
+//! We write what differs. Either we want another value than we last applied, whose digest is in an
+//! annotation; or somebody has since changed one of our fields. The server does not return every value as
+//! it was sent: it writes quantities in its own form and leaves out what is empty. Those count as equal.
+//! What others have added beside our fields is theirs, and an apply would not remove it.
 
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
@@ -19,13 +19,13 @@ pub(super) enum Difference {
     None,
     /// It does not exist.
     Absent,
-    /// Another value is wanted than was last applied.
+    /// We want another value than we last applied.
     Changed,
-    /// What was last applied is wanted still, but was changed by somebody else.
+    /// We still want what we last applied, but somebody else has changed it.
     Drift,
 }
 
-/// The object with the digest of itself in an annotation.
+/// The object, with its own digest in an annotation.
 pub(super) fn with_digest<K: Serialize>(object: &K) -> serde_json::Result<Value> {
     let mut value = serde_json::to_value(object)?;
     let digest = hex::encode(&Sha256::digest(value.to_string())[..16]);
@@ -44,8 +44,8 @@ pub(super) fn difference<K: Resource + Serialize>(wanted: &Value, live: &K) -> D
     }
 }
 
-/// Whether `live` has everything in `wanted`. Objects may have more fields (defaults, other owners), and so may lists
-/// whose items have owners of their own have more items; other lists may not.
+/// Whether `live` has everything in `wanted`. Objects may have more fields (defaults, other owners). Lists
+/// whose items have separate owners may have more items; other lists may not.
 fn contains(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| {
@@ -56,7 +56,7 @@ fn contains(live: &Value, wanted: &Value) -> bool {
                     Some((_, key)) => contains_items(live, wanted, key),
                     None => contains(live, wanted),
                 },
-                // The server leaves it out.
+                // The server leaves out what is empty.
                 None => is_empty(wanted),
             }
         }),
@@ -69,10 +69,10 @@ fn contains(live: &Value, wanted: &Value) -> bool {
 
 /// Fields whose values are all quantities: the server writes `1024Mi` as `1Gi`.
 const QUANTITIES: [&str; 2] = ["limits", "requests"];
-/// Fields that are one.
+/// Fields that are themselves a quantity.
 const QUANTITY: [&str; 2] = ["divisor", "sizeLimit"];
 
-/// Lists that the server merges item by item, and the field by which it tells items apart.
+/// Lists that the server merges item by item, with the field that identifies an item.
 const KEYED: [(&str, &str); 8] = [
     ("containers", "name"),
     ("env", "name"),
@@ -88,7 +88,7 @@ fn contains_items(live: &Value, wanted: &Value, key: &str) -> bool {
     let (Some(here), Some(asked)) = (live.as_array(), wanted.as_array()) else {
         return contains(live, wanted);
     };
-    // Other kinds have lists of the same name without such a field.
+    // Other kinds have lists of the same name without that field.
     if asked.iter().chain(here).any(|item| item[key].is_null()) {
         return contains(live, wanted);
     }
@@ -107,11 +107,11 @@ fn are_equal(live: &Value, wanted: &Value) -> bool {
     }
 }
 
-/// Whether a value is as good as none, so that it may be left out.
+/// Whether a value counts as absent, so that the server may leave it out.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
-        // What holds without them may be the opposite.
+        // Without them, the opposite may hold.
         Value::Bool(_) | Value::Number(_) => false,
         Value::String(value) => value.is_empty(),
         Value::Array(values) => values.is_empty(),

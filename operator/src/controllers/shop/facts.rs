@@ -1,4 +1,4 @@
-//! What the first step finds out and the later ones go by.
+//! What the first step finds out and the later steps rely on.
 
 use std::collections::BTreeMap;
 
@@ -14,22 +14,22 @@ use rocketmart_crds::{FlashSale, ShopSpec};
 use super::readiness::Reasons;
 use crate::{gateway_api::HttpRoute, kafka};
 
-/// What is known beside the spec.
+/// What is known besides the spec.
 pub(super) struct Facts {
-    /// The Secrets that the spec names; `None` for one that does not exist.
+    /// The Secrets that the spec names; `None` for a Secret that does not exist.
     pub(super) secrets: BTreeMap<String, Option<Secret>>,
-    /// The Secrets that the operator generates, as far as they exist.
+    /// The generated Secrets that exist so far.
     pub(super) keys: BTreeMap<String, Secret>,
     pub(super) live: Live,
-    /// Autoscalers of the user's in the namespace.
+    /// The user's own autoscalers in the namespace.
     pub(super) autoscalers: Vec<HorizontalPodAutoscaler>,
-    /// The shop's sales that raise a floor of replicas now.
+    /// The shop's sales that now raise a floor of replicas.
     pub(super) sales: Vec<FlashSale>,
-    /// Topics of the shop with their partitions.
+    /// The shop's topics and their partitions.
     pub(super) topics: Result<BTreeMap<String, i32>, kafka::Error>,
-    /// Pods of the shop, if one of its Deployments is not ready: they tell why.
+    /// The shop's pods, if one of its Deployments is not ready: they tell why.
     pub(super) pods: Vec<Pod>,
-    /// What those say that run and are not ready.
+    /// What the running pods that are not ready say.
     pub(super) unready: Reasons,
 }
 
@@ -47,7 +47,7 @@ pub struct Live {
     pub(super) services: Vec<Service>,
 }
 
-/// How the shop's Kafka is reached, if the Secrets have all of it.
+/// How to reach the shop's Kafka, if the Secrets hold every value for it.
 pub(super) fn kafka_access(
     spec: &ShopSpec,
     secrets: &BTreeMap<String, Option<Secret>>,

@@ -1,9 +1,11 @@
-//! Step 3: the Secrets that exist once per shop: the key that signs tokens, the tokens of the side
-//! door and of the internal doors, the first administrator's password.
+//! Step 3: make the Secrets that exist once per shop: the key that signs tokens, the token of the order
+//! service's internal API, the token that the services use among themselves, and the first administrator's
+//! password.
 //!
-//! They are made when missing and never changed: a new signing key would log everybody out. To rotate
-//! one, delete its Secret; the pods that use it are rolled. They go with the shop, but for the
-//! administrator's, which stays as the members do: it is what opens them to a shop of the same name.
+//! We create a Secret when it is missing and never change it: a new signing key would log everybody out. To
+//! rotate one, delete its Secret; the pods that use it are rolled. The Secrets go with the shop, except the
+//! administrator's. That one stays because the members do: it lets a later shop of the same name open their
+//! data.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +50,7 @@ pub(super) async fn ensure(
         let secret = generate(shop, &wanted)?;
         metrics::counter!(telemetry::WRITES, "kind" => "Secret", "verb" => "create").increment(1);
         let api = context.namespaced::<Secret>(&shop.namespace);
-        // `create` and not `apply`: of two operators at once, one makes the key and the other fails
+        // `create` and not `apply`: when two operators run at once, one creates the key; the other fails
         // and looks again.
         let created = api
             .create(
@@ -91,7 +93,7 @@ fn generate(shop: &ValidatedShop, name: &str) -> Result<Secret, Error> {
     })
 }
 
-/// Whether a Secret is of use only as long as its shop is there.
+/// Whether a Secret is useless once its shop is gone.
 fn goes_with(shop: &ValidatedShop, name: &str) -> bool {
     name != names::admin(&shop.name)
 }
@@ -102,7 +104,7 @@ fn random<const N: usize>() -> Result<[u8; N], Error> {
     Ok(bytes)
 }
 
-/// An Ed25519 private key is any 32 random bytes; RFC 8410 wraps them in PKCS#8.
+/// An Ed25519 private key is any 32 random bytes. RFC 8410 wraps them in PKCS#8.
 fn ed25519_pem(seed: &[u8; 32]) -> String {
     const PKCS8_PREFIX: [u8; 16] =
         [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];

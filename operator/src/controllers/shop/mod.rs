@@ -1,7 +1,7 @@
 //! The Shop controller: from a declared shop to running services.
 //!
-//! One reconcile goes through steps, each in its own file, and nothing flows back. What they hand on lies below
-//! them: the [`facts`], the [`ValidatedShop`], and each [`problem`] that was found on the way.
+//! A reconcile goes through six steps, each in its own file, and nothing flows back. The steps pass on the
+//! [`facts`], the [`ValidatedShop`], and each [`problem`] found on the way.
 //!
 //! 1. [`dereference`] gathers what the API server and Kafka know: the Secrets that the spec names, the
 //!    live children, the sales under way, the topics;
@@ -13,7 +13,7 @@
 //!    orphans;
 //! 6. [`status`] reports.
 //!
-//! A shop with problems keeps running as it was: nothing of an invalid spec is applied.
+//! A shop with problems keeps running as it was: we apply nothing from an invalid spec.
 
 mod apply;
 pub mod build;
@@ -58,16 +58,17 @@ pub use self::validated_shop::ValidatedShop;
 use super::frame::{self, Frame, Kind};
 use crate::{Context, gateway_api::HttpRoute};
 
-/// Bursts of changes (ten Deployments becoming ready) make one reconcile.
+/// One reconcile handles a burst of changes (ten Deployments becoming ready).
 const DEBOUNCE: Duration = Duration::from_millis(300);
-/// Secrets and Kafka are not watched but looked at this often.
+/// Nobody watches the Secrets and Kafka; we look at them this often.
 const RESYNC: Duration = Duration::from_mins(1);
-/// The same while something is missing, so that a shop recovers soon after it appeared.
+/// The same while something is missing, so that a shop recovers soon after it appears.
 const RESYNC_DEGRADED: Duration = Duration::from_secs(5);
-/// One that waits for its Kafka should not hold up the others; each holds what it read of its children.
+/// A shop that waits for its Kafka should not hold up the others. The number is limited because each
+/// reconcile holds what it has read of its children.
 const CONCURRENCY: u16 = 8;
 
-/// A reconcile could not be completed; it is tried again.
+/// Why a reconcile could not finish; it is retried.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("dereferencing: {0}")]
@@ -102,7 +103,7 @@ struct State {
     asker: readiness::Asker,
 }
 
-/// Runs until `stop`, then until the reconciles under way are through.
+/// Runs until `stop`, then until the running reconciles have finished.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let asker = match readiness::Asker::new() {
         Ok(asker) => asker,
@@ -122,7 +123,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         .owns(context.watched::<Ingress>(), ours.clone())
         .owns(context.watched::<NetworkPolicy>(), ours.clone())
         .owns(context.watched::<PodDisruptionBudget>(), ours.clone())
-        // Its status is another program's.
+        // Another program writes its status.
         .owns(context.watched_once_installed::<DeserializeGuard<HttpRoute>>(), ours)
         // A sale that is about to open raises the floor of replicas.
         .watches(context.watched::<DeserializeGuard<FlashSale>>(), watcher::Config::default(), move |sale| {
@@ -143,8 +144,8 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-/// The shop of a sale that raises another floor than before. The floor of one that was abandoned is
-/// noticed at the next resync.
+/// The shop of a sale that raises another floor than before. The next resync notices the floor of a sale
+/// that was abandoned.
 fn shop_of(sale: DeserializeGuard<FlashSale>, changes: &sale_floor::Changes) -> Option<ObjectRef<Guarded>> {
     let sale = sale.0.ok().filter(|sale| changes.concern(sale))?;
     Some(ObjectRef::new(&sale.spec.shop).within(&sale.namespace()?))
@@ -158,7 +159,7 @@ async fn reconcile(shop: Arc<Guarded>, state: Arc<State>) -> Result<Action, Erro
 async fn reconcile_shop(shop: &Shop, state: &State) -> Result<Action, Error> {
     let context = &*state.context;
     if shop.meta().deletion_timestamp.is_some() {
-        // Owner references take the children along.
+        // The owner references delete the children too.
         return Ok(Action::await_change());
     }
     let facts = Box::pin(dereference::dereference(shop, context, &state.asker)).await?;

@@ -21,7 +21,7 @@ pub fn of_component(shop: &str, component: Component) -> String {
     format!("{shop}-{component}")
 }
 
-/// Secret with the key that signs tokens; only the member service sees it.
+/// Secret with the key that signs tokens. Only the member service sees it.
 pub fn signing_key(shop: &str) -> String {
     format!("{shop}-signing-key")
 }
@@ -31,7 +31,7 @@ pub fn operator_token(shop: &str) -> String {
     format!("{shop}-operator-token")
 }
 
-/// Secret with the token of the internal doors between the services, under [`INTERNAL_TOKEN`].
+/// Secret with the token that the services use among themselves, under [`INTERNAL_TOKEN`].
 pub fn internal_token(shop: &str) -> String {
     format!("{shop}-internal-token")
 }
@@ -58,8 +58,8 @@ pub fn topic_prefix(namespace: &str, shop: &str) -> String {
     format!("{namespace}.{shop}.")
 }
 
-/// What a shop is called beyond its cluster of Kubernetes: its Redis and its databases belong to a shop of this id.
-/// One that is deleted and made again has the same.
+/// The shop's id beyond its Kubernetes cluster: its Redis and its databases record this id as their owner.
+/// A shop that is deleted and created again has the same id.
 pub fn id(namespace: &str, shop: &str) -> String {
     format!("{namespace}/{shop}")
 }
@@ -83,7 +83,7 @@ pub fn component_labels(shop: &str, component: Component) -> BTreeMap<String, St
     labels
 }
 
-/// What selects the pods of a component. It cannot change over the life of a Deployment.
+/// Selects the pods of a component. A Deployment's selector can never change.
 pub fn selector(shop: &str, component: Component) -> BTreeMap<String, String> {
     [(NAME, "rocketmart"), (INSTANCE, shop), (COMPONENT, component.as_str())]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))

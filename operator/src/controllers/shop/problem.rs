@@ -1,9 +1,10 @@
-//! What keeps a shop from being as declared: found while it is validated, applied and looked at, told in its status.
+//! What keeps a shop from being as declared. Validating, applying and looking find problems; the status
+//! reports them.
 
 /// Something that keeps the shop from being as declared, in a platform team's words.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Problem {
-    /// Stable, for conditions.
+    /// A stable name for conditions.
     pub(super) reason: &'static str,
     pub(super) message: String,
 }

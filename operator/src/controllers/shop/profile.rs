@@ -5,8 +5,8 @@ use rocketmart_crds::{
     shop::{Cassandra, CatalogStore},
 };
 
-/// The key of the component's database, if it uses PostgreSQL in this shop: a catalog in Cassandra
-/// does not.
+/// The key of the component's database, if the component uses PostgreSQL in this shop. A catalog in
+/// Cassandra does not.
 pub(super) fn database(component: Component, spec: &ShopSpec) -> Option<&'static str> {
     let elsewhere = component == Component::Catalog && spec.catalog.store == CatalogStore::Cassandra;
     component.needs().database.filter(|_| !elsewhere)

@@ -1,4 +1,4 @@
-//! Kubernetes' quantities as numbers: `1024Mi`, `0.5`, `500m`, `1e3`.
+//! Reads Kubernetes quantities as numbers: `1024Mi`, `0.5`, `500m`, `1e3`.
 
 /// Suffixes and what they multiply by.
 const SUFFIXES: [(&str, f64); 16] = [
@@ -19,10 +19,10 @@ const SUFFIXES: [(&str, f64); 16] = [
     ("E", 1e18),
     ("", 1.0),
 ];
-/// The server rounds to a billionth, and so may a sum of fractions here.
+/// The server rounds to a billionth, and sums of fractions are rounded here too.
 const TOLERANCE: f64 = 1e-9;
 
-/// Whether two quantities are the same number; texts that are none are compared as texts.
+/// Whether two quantities are the same number. Text that is not a quantity is compared as text.
 pub(super) fn are_equal(one: &str, other: &str) -> bool {
     match (number(one), number(other)) {
         (Some(one), Some(other)) => (one - other).abs() <= TOLERANCE * one.abs().max(1.0),

@@ -1,8 +1,9 @@
-//! Why a pod that runs is not ready, in its own words.
+//! Why a running pod is not ready, in its own words.
 //!
-//! The API server is told yes or no; `/readyz` of the pod names what is missing: a store that does not answer, a
-//! Redis that belongs to another shop. One pod of each component that has an unready one is asked, all at once,
-//! and its answer is kept for a moment: a status that quotes it does not ask for the next one.
+//! The API server learns only yes or no. The pod's `/readyz` names what is missing: a store that does not
+//! answer, or a Redis that belongs to another shop. We ask one unready pod of each component, all at once,
+//! and keep the answers for a moment. Otherwise each status that quotes an answer would prompt the next
+//! question.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,17 +19,17 @@ use serde::Deserialize;
 
 use super::{names, ports::ADMIN_PORT};
 
-/// Longest wait for an answer; a gate of `/readyz` gives up after two seconds.
+/// Longest wait for an answer. A gate of `/readyz` gives up after two seconds.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// So long an answer is good.
+/// How long an answer stays good.
 const KEPT: Duration = Duration::from_secs(5);
-/// Characters of what one pod says that are passed on.
+/// How many characters of one pod's answer we pass on.
 const QUOTED: usize = 400;
 
 /// Why pods are not ready, by component.
 pub(super) type Reasons = BTreeMap<String, String>;
 
-/// Asks pods, and knows what they said last. One per controller.
+/// Asks pods, and remembers what they last said. One per controller.
 pub(super) struct Asker {
     http: reqwest::Client,
     /// By the uid of the pod.
@@ -41,7 +42,7 @@ impl Asker {
         Ok(Self { http, said: Mutex::default() })
     }
 
-    /// What pods say that run and are not ready; nothing of one that does not answer.
+    /// What running pods that are not ready say. A pod that does not answer is left out.
     pub(super) async fn ask(&self, pods: &[Pod]) -> Reasons {
         let mut unready = BTreeMap::new();
         for pod in pods.iter().filter(|pod| runs_unready(pod)) {

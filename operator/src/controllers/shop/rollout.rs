@@ -1,4 +1,5 @@
-//! What a Deployment and its pods say of themselves: how many serve, whether all are current, and why not.
+//! What a Deployment and its pods say about themselves: how many serve, whether all are current, and if
+//! not, why.
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::ResourceExt;
@@ -13,14 +14,14 @@ pub(super) fn ready(deployment: &Deployment) -> i32 {
     deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default()
 }
 
-/// Whether at least one pod is available, of whatever generation: a component that is being rolled out
-/// or scaled goes on serving. One that was scaled to zero has nothing to do.
+/// Whether at least one pod is available, whatever its generation: a component keeps serving while it rolls
+/// out or scales. A component that was scaled to zero has nothing to do.
 pub(super) fn serves(deployment: &Deployment) -> bool {
     let available = deployment.status.as_ref().and_then(|status| status.available_replicas);
     desired(deployment) == 0 || available.unwrap_or_default() > 0
 }
 
-/// Whether all pods of a Deployment are of the current template, and ready.
+/// Whether all pods of a Deployment use the current template and are ready.
 pub(super) fn is_rolled_out(deployment: &Deployment) -> bool {
     let Some(status) = &deployment.status else { return false };
     let desired = desired(deployment);
@@ -30,7 +31,7 @@ pub(super) fn is_rolled_out(deployment: &Deployment) -> bool {
         && status.replicas.unwrap_or_default() <= status.updated_replicas.unwrap_or_default()
 }
 
-/// Why a Deployment does not get ready, if it says so.
+/// Why a Deployment does not become ready, if it says so.
 pub(super) fn failure(deployment: &Deployment, pods: &[Pod]) -> Option<Problem> {
     if is_rolled_out(deployment) {
         return None;
@@ -51,7 +52,7 @@ pub(super) fn failure(deployment: &Deployment, pods: &[Pod]) -> Option<Problem> 
     })
 }
 
-/// What a container that cannot run is waiting for.
+/// What keeps a container from running.
 fn stuck(pod: &Pod) -> Option<String> {
     const PASSING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
     let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
@@ -71,7 +72,7 @@ pub(super) mod fixture {
 
     use super::*;
 
-    /// Of generation 2, with one replica of which so many are ready.
+    /// A Deployment of generation 2 with one replica, of which `ready` are ready.
     pub(in crate::controllers::shop) fn deployment(
         component: &str,
         ready: i32,

@@ -1,4 +1,4 @@
-//! What the Gateways say of a shop's `HTTPRoute`.
+//! What the Gateways say about a shop's `HTTPRoute`.
 
 use kube::ResourceExt;
 use rocketmart_crds::shop::ParentReference;
@@ -11,17 +11,17 @@ const NEEDED: [&str; 2] = ["Accepted", "ResolvedRefs"];
 /// Where a route stands with its Gateways.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Stand {
-    /// Every Gateway has taken it as it is now.
+    /// Every Gateway has accepted the route as it is now.
     Accepted,
-    /// A Gateway has not spoken; with `before`, each of them had taken an earlier form of the route, and
-    /// leads buyers by that.
+    /// A Gateway has not answered yet. With `before`, every Gateway had accepted an earlier form of the
+    /// route, and leads buyers by that.
     Waiting { for_: String, before: bool },
-    /// A Gateway does not take it.
+    /// A Gateway rejects the route.
     Refused(String),
 }
 
 impl Stand {
-    /// Whether buyers are led to the shop.
+    /// Whether the Gateways lead buyers to the shop.
     pub(super) fn leads(&self) -> bool {
         matches!(self, Self::Accepted | Self::Waiting { before: true, .. })
     }
@@ -41,11 +41,11 @@ pub(super) fn stand(route: &HttpRoute) -> Stand {
     Stand::Waiting { for_: unheard.join(", "), before }
 }
 
-/// One Gateway's word.
+/// What one Gateway says.
 #[derive(Debug, Eq, PartialEq)]
 enum Word {
     Yes,
-    /// Of the route as it was.
+    /// It accepted the route in an earlier form.
     YesBefore,
     No(String),
     None,
@@ -76,7 +76,7 @@ fn word(route: &HttpRoute, parent: &ParentReference) -> Word {
     if before { Word::YesBefore } else { Word::Yes }
 }
 
-/// As people know it.
+/// The name that people know it by.
 fn name(parent: &ParentReference) -> String {
     let namespace = parent.namespace.iter().map(|namespace| format!("{namespace}/"));
     let listener = parent.section_name.iter().map(|listener| format!(" (listener {listener})"));
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// A route of two Gateways, each with its conditions as type, status and observed generation.
+    /// A route with two Gateways, each with its conditions as type, status and observed generation.
     fn route(public: &[(&str, &str, i64)], inner: &[(&str, &str, i64)]) -> HttpRoute {
         let conditions = |conditions: &[(&str, &str, i64)]| -> Vec<Value> {
             let condition = |(kind, status, generation): &(&str, &str, i64)| {

@@ -1,4 +1,4 @@
-//! The sale's clock: replicas below which a shop does not go while a sale is near or under way.
+//! The sale's clock: while a sale is near or under way, a shop does not go below these replicas.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,7 +8,7 @@ use std::{
 use kube::ResourceExt;
 use rocketmart_crds::{Component, FlashSale, Phase};
 
-/// The largest `preScale` per component over the sales of a shop that are loading, open or draining.
+/// The largest `preScale` per component over a shop's sales that are loading, open or draining.
 pub fn of<'a>(sales: impl IntoIterator<Item = &'a FlashSale>, shop: &str) -> BTreeMap<Component, i32> {
     let mut floors = BTreeMap::new();
     for sale in sales.into_iter().filter(|sale| sale.spec.shop == shop && holds_replicas(sale)) {
@@ -31,16 +31,16 @@ pub fn holds_replicas(sale: &FlashSale) -> bool {
     )
 }
 
-/// Tells changes of sales that concern their shop from those that do not: the counters of an open sale
-/// change every second, its floor twice in its life.
+/// Tells the changes of sales that concern their shop from those that do not. An open sale's counters
+/// change every second, its floor only twice in its life.
 #[derive(Default)]
 pub(super) struct Changes {
-    /// Floors that sales raise, by namespace and name.
+    /// The floors that sales raise, by namespace and name.
     raised: Mutex<HashMap<(String, String), BTreeMap<Component, i32>>>,
 }
 
 impl Changes {
-    /// Whether the sale raises another floor than when it was seen last.
+    /// Whether the sale raises another floor than when we last saw it.
     pub(super) fn concern(&self, sale: &FlashSale) -> bool {
         let name = (sale.namespace().unwrap_or_default(), sale.name_any());
         let floor = if holds_replicas(sale) { sale.spec.pre_scale.clone() } else { BTreeMap::new() };

@@ -1,4 +1,4 @@
-//! Step 6: what people see. Written only when it says something new.
+//! Step 6: report what people see. We write the status only when it says something new.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
@@ -28,15 +28,15 @@ use crate::{
 const READY: &str = "Ready";
 const PROGRESSING: &str = "Progressing";
 const DEGRADED: &str = "Degraded";
-/// Only of a shop behind Gateways.
+/// Only for a shop behind Gateways.
 const ROUTE_ACCEPTED: &str = "RouteAccepted";
 
 /// What a reconcile found.
 pub(super) struct Report {
     problems: Vec<Problem>,
-    /// Components without a single pod that serves.
+    /// Components that have no serving pod.
     down: Vec<String>,
-    /// Components whose pods are not all current and ready: being rolled out or scaled, or down.
+    /// Components that have pods that are outdated or not ready: they are rolling out, scaling, or down.
     unsettled: Vec<String>,
     components: Vec<ComponentStatus>,
     /// The version, once all pods run it.
@@ -44,14 +44,14 @@ pub(super) struct Report {
     suspended: bool,
     /// Components that are declared with no replicas.
     stopped: Vec<String>,
-    /// What else there is to know about a shop that is ready.
+    /// What else people should know about a shop that is ready.
     notes: Vec<String>,
-    /// Where its route stands, if Gateways lead to it.
+    /// Where the shop's route stands, if it has Gateways.
     route: Option<Stand>,
 }
 
 impl Report {
-    /// The spec could not be used; the shop goes on as it was.
+    /// The spec could not be used; the shop continues as it was.
     pub(super) fn refused(problems: Vec<Problem>, live: &Live) -> Self {
         let route = live.http_routes.iter().flatten().next().map(route::stand);
         Self { problems, route, ..Self::observed(&live.deployments, &Reasons::new()) }
@@ -134,7 +134,7 @@ impl Report {
         self.problems.is_empty() && self.unsettled.is_empty() && self.waiting_for_gateways().is_none()
     }
 
-    /// The Gateways that have yet to take the route.
+    /// The Gateways that have not accepted the route yet.
     fn waiting_for_gateways(&self) -> Option<&str> {
         match &self.route {
             Some(Stand::Waiting { for_, .. }) => Some(for_),
@@ -142,7 +142,7 @@ impl Report {
         }
     }
 
-    /// Components that serve, of all.
+    /// How many components serve, out of all.
     fn services(&self) -> String {
         let serving = self.components.len().saturating_sub(self.down.len() + self.stopped.len());
         format!("{serving}/{}", self.components.len())
@@ -197,8 +197,8 @@ impl Report {
     }
 }
 
-/// Writes the status if it differs, and an Event when the shop becomes ready, stops being ready, or
-/// finds another reason for it.
+/// Writes the status if it differs. Writes an Event when the shop becomes ready, stops being ready, or has
+/// a new reason for not being ready.
 pub(super) async fn write(shop: &Shop, report: Report, context: &Context) -> kube::Result<()> {
     let old = shop.status.clone().unwrap_or_default();
     let mut verdicts = Vec::from(report.verdicts());
@@ -214,7 +214,7 @@ pub(super) async fn write(shop: &Shop, report: Report, context: &Context) -> kub
         version: report.version.or_else(|| old.version.clone()),
         components: report.components,
     };
-    // The decisions in it are the autoscaler's.
+    // The decisions in the status belong to the autoscaler.
     let mut ours = old.clone();
     ours.components.iter_mut().for_each(|component| component.autoscaling = None);
     if new == ours {

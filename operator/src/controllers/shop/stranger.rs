@@ -1,9 +1,10 @@
-//! Objects of others that stand where the shop's should.
+//! Other people's objects where the shop's own should be.
 //!
-//! Server-side apply takes over whatever has the name, and from then on it would be changed with the shop and go
-//! with it: a Shop named `default` would take the namespace's `ServiceAccount` along. So before anything is written,
-//! each child that is not there as the shop's own is looked for. Ours is what the shop owns by its uid; what an
-//! earlier shop of the same name has left is not, and goes by itself soon.
+//! Server-side apply takes over whatever has the name. From then on the object would change with the shop
+//! and be deleted with it: a Shop named `default` would take the namespace's `ServiceAccount` along. So
+//! before we write anything, we look for each child that does not exist as the shop's own. A child is ours
+//! when the shop owns it by uid. What an earlier shop of the same name left behind is not ours, and goes by
+//! itself soon.
 
 use std::fmt::Debug;
 
@@ -13,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::{build::Children, facts::Live, problem::Problem, validated_shop::ValidatedShop};
 use crate::Context;
 
-/// An object of a child's name could not be looked for.
+/// We could not look for an object of a child's name.
 #[derive(Debug, thiserror::Error)]
 #[error("looking for {kind} {name}: {source}")]
 pub struct Error {
@@ -27,7 +28,7 @@ pub(super) fn is_of(shop: &ValidatedShop, object: &impl ResourceExt) -> bool {
     object.owner_references().iter().any(|owner| owner.uid == shop.owner.uid)
 }
 
-/// A problem for each object that has the name of a child and is none.
+/// Reports a problem for each object that has the name of a child but is not one.
 pub(super) async fn strangers(
     shop: &ValidatedShop,
     children: &Children,
@@ -55,7 +56,7 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Of one kind. What is live and the shop's needs no second look.
+    /// The strangers of one kind. A live object of the shop needs no second look.
     async fn at<K>(&self, wanted: &[K], live: &[K]) -> Result<Vec<Problem>, Error>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,

@@ -1,7 +1,7 @@
-//! Step 2: from a spec and the facts around it to a shop that the later steps can trust.
+//! Step 2: turn a spec and the facts around it into a shop that the later steps can trust.
 //!
-//! What the schema can refuse has been refused by the API server; here is what needs to look around.
-//! All problems are found, not only the first.
+//! The API server has already refused what the schema can refuse. These checks need to look further. They
+//! find all problems, not only the first.
 
 use std::collections::BTreeMap;
 
@@ -90,7 +90,7 @@ pub(super) fn validate(
     })
 }
 
-/// Whether an autoscaler of the user's sets the replicas of this Deployment, in its own namespace.
+/// Whether one of the user's autoscalers sets the replicas of this Deployment in its own namespace.
 pub(crate) fn scales(autoscaler: &HorizontalPodAutoscaler, deployment: &str) -> bool {
     autoscaler.spec.as_ref().is_some_and(|spec| {
         spec.scale_target_ref.kind == "Deployment" && spec.scale_target_ref.name == deployment
@@ -117,7 +117,7 @@ fn replicas(
     }
 }
 
-/// Checks that values named by the spec exist.
+/// Checks that the values the spec names exist.
 struct Wanted<'a> {
     secrets: &'a BTreeMap<String, Option<Secret>>,
     digests: BTreeMap<(String, String), String>,
@@ -144,7 +144,7 @@ impl Wanted<'_> {
         }
     }
 
-    /// A Secret that the operator makes when it is missing, and that somebody else has made.
+    /// Checks a Secret that the operator creates when it is missing, and that somebody else has created.
     fn own(&mut self, name: &str, secret: &Secret, key: &str) {
         if secret.data.as_ref().is_none_or(|data| !data.contains_key(key)) {
             self.problem(
@@ -157,7 +157,7 @@ impl Wanted<'_> {
         }
     }
 
-    /// Several components may want the same value; it is missing once.
+    /// Several components may want the same value, but we report it missing once.
     fn problem(&mut self, reason: &'static str, message: String) {
         let problem = Problem { reason, message };
         if !self.problems.contains(&problem) {

@@ -1,4 +1,4 @@
-//! What validation leaves for the later steps: a shop that they can trust.
+//! What validation hands to the later steps: a shop that they can trust.
 
 use std::collections::BTreeMap;
 
@@ -16,18 +16,19 @@ pub struct ValidatedShop {
     pub public_url: String,
     pub spec: ShopSpec,
     pub replicas: BTreeMap<Component, Replicas>,
-    /// Digests of the values that components take from Secrets of the user, by Secret and key.
+    /// Digests of the values that components take from the user's Secrets, by Secret and key.
     pub secret_digests: BTreeMap<(String, String), String>,
 }
 
-/// Who says how many pods a component has.
+/// Who decides how many pods a component has.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Replicas {
-    /// The spec, raised by a sale that is under way.
+    /// The spec decides; a running sale may raise the number.
     Fixed(i32),
-    /// The autoscaler; it starts with this many.
+    /// The autoscaler decides; it starts with this many.
     Autoscaled { from: i32 },
-    /// A `HorizontalPodAutoscaler` of the user's, by its name. It does not begin at none, so these are started.
+    /// A `HorizontalPodAutoscaler` of the user's decides, this one by name. It does not scale up from zero,
+    /// so we start this many.
     OfUser { by: String, from: i32 },
 }
 
@@ -36,13 +37,13 @@ impl ValidatedShop {
         names::topic_prefix(&self.namespace, &self.name)
     }
 
-    /// The image's tag, which is the version people see.
+    /// The image's tag, which is the version that people see.
     pub fn version(&self) -> String {
         version_of(&self.image)
     }
 }
 
-/// Tag of an image, or the start of its digest.
+/// The tag of an image, or the start of its digest.
 fn version_of(image: &str) -> String {
     if let Some((_, digest)) = image.split_once("@sha256:") {
         return digest.chars().take(12).collect();

@@ -1,4 +1,4 @@
-//! Cancelling an order: at once while it is unpaid, by asking delivery once it is paid.
+//! Cancelling an order. An unpaid order is cancelled at once; for a paid one we ask delivery.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -70,7 +70,7 @@ pub(crate) async fn cancel(
 
 enum InRedis {
     Cancelled(Box<OrderView>),
-    /// Nothing is left for Redis to decide.
+    /// Redis has nothing left to decide.
     Paid,
     Unknown,
 }
@@ -83,8 +83,8 @@ impl App {
         if reservation.buyer != buyer {
             return Err(problems::order_unknown());
         }
-        // A payment under way decides by itself. Should it be submitted right after this look, the
-        // cancel wins, and what was charged is given back.
+        // A payment under way decides by itself. If the buyer submits one right after this look, the
+        // cancellation wins, and what was charged goes back.
         if reservation.state == ReservationState::PaymentSubmitted {
             return Err(not_cancellable("its payment is under way"));
         }
@@ -103,8 +103,8 @@ impl App {
         Ok(cancelled.map_or(InRedis::Unknown, |found| InRedis::Cancelled(Box::new(found.into()))))
     }
 
-    /// Notes the wish and tells delivery, in one transaction. `unpaid` is what to say of an order that is not
-    /// paid for by the books.
+    /// Notes the wish and tells delivery, in one transaction. `unpaid` is the answer for an order that the
+    /// books do not have as paid.
     async fn cancel_paid(
         &self,
         id: Uuid,
@@ -140,7 +140,7 @@ impl App {
     }
 }
 
-/// Redis says that it is paid.
+/// Redis says the order is paid.
 fn being_booked() -> Problem {
     not_cancellable("its payment is being booked; try again in a moment")
 }

@@ -1,9 +1,10 @@
 //! Finding an order by its id.
 //!
-//! What a buyer does to an order (pay, cancel) is decided by Redis, in the one sale that the order's id points
-//! to. Should it point to none, or that sale not know the order, PostgreSQL is asked once where it is; that is
-//! counted, since anybody can invent ids. What a buyer reads comes from PostgreSQL, and from Redis while the
-//! worker has not caught up (or PostgreSQL is away). While Redis is away what is booked is told.
+//! Redis decides what a buyer does to an order (pay, cancel), in the one sale that the order's id points
+//! to. If the id points to no sale, or that sale does not know the order, we ask PostgreSQL once where it
+//! is. We count those look-ups, since anybody can invent ids. What a buyer reads comes from PostgreSQL, and
+//! from Redis while the worker has not caught up (or PostgreSQL is away). While Redis is away, we answer
+//! with what is booked.
 
 use std::time::Duration;
 
@@ -16,15 +17,16 @@ use super::{App, problems};
 use crate::domain::state::OrderState;
 use crate::store::{orders, sales};
 
-/// How long Redis is waited for by one who reads an order that is booked already.
+/// How long a reader of an order that is already booked waits for Redis.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl App {
-    /// The order if it is this buyer's; anybody else's is as unknown as one that does not exist.
+    /// The order, if it belongs to this buyer. Anybody else's order is as unknown as one that does not
+    /// exist.
     ///
-    /// PostgreSQL may be a moment behind, so an order it has as reserved is looked up in Redis too:
-    /// a buyer who has just paid or cancelled reads that back. A payment that failed is told by PostgreSQL,
-    /// which knows why: until then it is on its way.
+    /// PostgreSQL may be a moment behind, so we look an order that it has as reserved up in Redis too: a
+    /// buyer who has just paid or cancelled sees that. PostgreSQL reports a failed payment, because it
+    /// knows why. Until then the payment is under way.
     pub(super) async fn find_order(&self, id: Uuid, buyer: Uuid) -> Result<OrderView> {
         self.look_ups.allow(buyer)?;
         let booked = orders::find(&self.pool, &[id]).await;
@@ -65,7 +67,7 @@ impl App {
         Ok(None)
     }
 
-    /// Sales in which an order may be found in Redis, to be looked at one after the other.
+    /// The sales in which Redis may have the order, to look at one after the other.
     pub(super) fn places_of(&self, order: Uuid, buyer: Uuid) -> Places<'_> {
         Places {
             app: self,
@@ -78,7 +80,7 @@ impl App {
     }
 }
 
-/// The sale that an order's id points to, then where PostgreSQL says that it is.
+/// First the sale that the order's id points to, then the one that PostgreSQL names.
 pub(super) struct Places<'a> {
     app: &'a App,
     order: Uuid,
@@ -89,7 +91,7 @@ pub(super) struct Places<'a> {
 }
 
 impl Places<'_> {
-    /// The next sale to ask; `None` when all there are were asked.
+    /// The next sale to ask; `None` when there are no more.
     pub(super) async fn next(&mut self) -> Result<Option<SaleId>> {
         if self.next == self.sales.len() && !self.looked_up {
             self.looked_up = true;

@@ -5,8 +5,8 @@
 //!       └──▶ no: it ended long ago, or was loaded a moment ago, or there is none: one look into PostgreSQL,
 //!            counted, since anybody can invent ids
 //! ```
-//! Ordinary stock is no sale that could be looked at or bought from by its id: it is bought from a cart, at
-//! a price that was agreed to.
+//! Nobody can look at ordinary stock or buy it by the id of its sale. Buyers buy it from a cart, at a price
+//! they agreed to.
 
 use rocketmart_contracts::internal_api::SaleState;
 use rocketmart_kit::client_address::ClientAddress;
@@ -20,19 +20,19 @@ use super::{App, problems};
 use crate::domain::standing::may_be_standing;
 use crate::store::sales::{self, Sale};
 
-/// Longest name that is looked for, bytes: that of an object in Kubernetes.
+/// The longest name we look for, in bytes: the limit of a Kubernetes object name.
 const MAX_NAME: usize = 253;
 
 /// A sale as a purchase sees it.
 pub(super) enum Seller {
     /// Redis decides.
     Redis(SaleId),
-    /// Its books are signed off: what was bought is in PostgreSQL, and nothing more is.
+    /// Its books are signed off. PostgreSQL has what was bought, and nothing more is sold.
     Books(SaleId),
 }
 
 impl App {
-    /// The sale a purchase names. Who buys has been counted already.
+    /// The sale that a purchase names. The caller has already counted the buyer.
     pub(super) async fn seller(&self, named: &str) -> Result<Seller> {
         let id = named.parse().ok();
         if id.is_some_and(may_be_standing) {
@@ -49,7 +49,7 @@ impl App {
             (Ok(Some(sale)), _) if sale.state == SaleState::ClosedOut => Ok(Seller::Books(SaleId(sale.id))),
             (Ok(Some(sale)), _) => Ok(Seller::Redis(SaleId(sale.id))),
             (Ok(None), _) => Err(problems::sale_unknown()),
-            // Redis knows whether there is such a sale: it sells on while PostgreSQL is away.
+            // Redis knows whether the sale exists: it keeps selling while PostgreSQL is away.
             (Err(_), Some(sale)) => Ok(Seller::Redis(sale)),
             (Err(error), None) => Err(error.into()),
         }
@@ -76,7 +76,7 @@ impl App {
         Ok(Some(SaleView::of(found, None)))
     }
 
-    /// Up to `count` sales behind `after`, the one that opens last first.
+    /// Up to `count` sales after `after`, latest opening first.
     pub(super) async fn sales_behind(
         &self,
         after: Option<Place>,

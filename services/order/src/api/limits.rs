@@ -1,10 +1,9 @@
-//! How many purchases may be asked for, by one member and from one network address; how many orders and
-//! sales may be looked for that memory does not know, which anybody can invent; and how much a member may hold
-//! unpaid.
+//! Limits for buyers: how many purchases one member or one network address may ask for; how many unknown
+//! orders and sales they may look for, since anybody can invent ids; and how much a member may hold unpaid.
 //!
-//! The former are counted in the memory of each replica, before anything is asked of Redis: a refusal has taken
-//! nothing. A repetition counts as well, since it costs as much as a first try. A limit per member
-//! stops scripts; one per address stops a flood of many members from one machine, and is wide, for a
+//! Each replica counts the first two in memory, before it asks Redis for anything: a refusal has taken
+//! nothing. A repetition counts too, since it costs as much as a first try. The limit per member stops
+//! scripts. The limit per address stops a flood of many members from one machine; it is wide, because a
 //! whole company may shop from one address.
 
 use std::net::IpAddr;
@@ -87,7 +86,7 @@ impl LimitArgs {
     }
 }
 
-/// The limits with what they have counted; clones count together.
+/// The limits, with what they have counted; clones count together.
 #[derive(Clone)]
 pub(super) struct PurchaseLimits {
     per_member: Arc<RateLimit<Uuid>>,
@@ -99,7 +98,7 @@ impl PurchaseLimits {
         Self { per_member: args.per_member(), per_address: args.per_address() }
     }
 
-    /// Counts one purchase; 429 `too-many-requests` when that is one too many.
+    /// Counts one purchase; answers 429 `too-many-requests` when that is one too many.
     pub(super) fn admit(&self, member: Uuid, ClientAddress(address): ClientAddress) -> Result<()> {
         let from_there = address.map_or(Ok(()), |address| self.per_address.admit(network(address)));
         from_there.and_then(|()| self.per_member.admit(member)).map_err(|pause| {
@@ -109,8 +108,8 @@ impl PurchaseLimits {
     }
 }
 
-/// Looks for what is not known, counted by themselves at the rates of purchases: one who has looked in vain too
-/// often is refused before anything is asked for. What is found where its id points costs nothing.
+/// Counts look-ups of unknown ids separately, at the rates of purchases. Whoever has looked in vain too
+/// often is refused before we ask anything. Finding something where its id points costs nothing.
 #[derive(Clone)]
 pub(super) struct LookUps {
     per_member: Arc<RateLimit<Uuid>>,
@@ -127,12 +126,12 @@ impl LookUps {
         self.per_member.would_admit(&member).map_err(Problem::too_many_requests)
     }
 
-    /// Counts one for a member.
+    /// Counts one look-up for a member.
     pub(super) fn count(&self, member: Uuid) -> Result<()> {
         self.per_member.admit(member).map_err(Problem::too_many_requests)
     }
 
-    /// Counts one for an address, of somebody who need not be a member.
+    /// Counts one look-up for an address. The caller need not be a member.
     pub(super) fn count_address(&self, ClientAddress(address): ClientAddress) -> Result<()> {
         let admitted = address.map_or(Ok(()), |address| self.per_address.admit(network(address)));
         admitted.map_err(Problem::too_many_requests)

@@ -1,8 +1,8 @@
 //! `order`: what buyers do over HTTP, and the internal API for the operator.
 //!
-//! The purchase path asks Redis and nothing else: a purchase and its payment are accepted while
-//! PostgreSQL and Kafka are away, and while payment and delivery do not answer for card and address. Carts,
-//! lists and finished orders come from PostgreSQL.
+//! The purchase path asks Redis and nothing else. It accepts a purchase and its payment while PostgreSQL
+//! and Kafka are away, and while payment and delivery do not answer for card and address. Carts, lists and
+//! finished orders come from PostgreSQL.
 
 mod cancel;
 mod cart;
@@ -47,10 +47,10 @@ use neighbours::Neighbours;
 use sale_list::SaleList;
 
 const COMPONENT: &str = Component::Order.as_str();
-/// Of the events that wishes of buyers lead to.
+/// The source of the events that buyers' requests lead to.
 const SOURCE: &str = "/rocketmart/order";
 
-/// A purchase may wait for Redis to come back: 3 tries of 2 seconds and pauses between them.
+/// A purchase may wait for Redis to come back: 3 tries of 2 seconds each, with pauses between them.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, clap::Args)]
@@ -74,7 +74,7 @@ pub struct Args {
     pub operator_token: internal::Token,
 }
 
-/// What handlers share. One pointer: axum copies it for every request, and more than once.
+/// What handlers share. It is a single pointer, because axum clones it more than once for every request.
 #[derive(Clone)]
 pub(crate) struct App(Arc<Shared>);
 
@@ -83,7 +83,7 @@ pub(crate) struct Shared {
     stock: Stock,
     coalescer: Coalescer,
     sales: SaleList,
-    /// For how long after delivery something may be returned.
+    /// For how long after delivery a buyer may return something.
     return_window: time::Duration,
     limits: PurchaseLimits,
     look_ups: LookUps,
@@ -134,7 +134,7 @@ fn router() -> OpenApiRouter<App> {
         .routes(routes!(payments::confirm))
 }
 
-/// The description of this API, as served at `/openapi.json`. The internal API is not part of it.
+/// The description of this API, as served at `/openapi.json`. It leaves out the internal API.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     router().into_openapi()
 }
@@ -145,13 +145,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Service::start(&listen, service(args)).await
 }
 
-/// The process, put together and its schema up to date.
+/// The assembled process, with its schema up to date.
 pub async fn service(args: Args) -> anyhow::Result<Service> {
     let verifier = Verifier::from_jwks_url(&args.auth)?;
     service_with(args, verifier).await
 }
 
-/// The same with a verifier of the caller's choice.
+/// The same, with a verifier of the caller's choice.
 pub async fn service_with(args: Args, verifier: Verifier) -> anyhow::Result<Service> {
     let pool = args.database.connect().await?;
     config::migrate(&pool, &MIGRATOR).await?;

@@ -1,13 +1,13 @@
-//! Asking payment and delivery, before a payment is taken, with which card and to which address.
+//! Asks payment and delivery, before we take a payment, which card and which address it means.
 //!
 //! ```text
 //! pay ──┬── question ──▶ queue ──▶ one call at a time ──▶ payment
 //!       └── question ──▶ queue ──▶ one call at a time ──▶ delivery
 //! ```
-//! What arrives while a call is on its way goes with the next one, so that thousands of payments a second
-//! are some hundred calls. A neighbour that is away holds up nobody: a question waits for a moment at
-//! most, then for nothing while the circuit is open, and goes unanswered. The payment is taken all the
-//! same (docs/adr/0027): what is wrong with it is told by the neighbour later, and costs no unit.
+//! Questions that arrive during a call go with the next one, so thousands of payments a second make only
+//! some hundred calls. A neighbour that is away holds nobody up: a question waits a moment at most, or not
+//! at all while the circuit is open, and then stays unanswered. We take the payment all the same
+//! (docs/adr/0027). If something is wrong with it, the neighbour says so later, and that costs no unit.
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ use uuid::Uuid;
 
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a payment waits for an answer, repetitions included.
+/// How long a payment waits for an answer, retries included.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Questions that wait for their turn; one more goes unanswered.
+/// How many questions may wait for their turn; any more stay unanswered.
 const QUEUE: usize = 8 * MOST_WISHES;
 
 /// Whom to ask; without an address nobody is asked.
@@ -49,11 +49,11 @@ impl std::fmt::Debug for NeighbourArgs {
     }
 }
 
-/// What a member named, as the neighbour who keeps it sees it.
+/// What a member named, as seen by the neighbour who keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Theirs(Uuid),
-    /// It is not theirs, or there is no default.
+    /// It does not belong to the member, or the member has no default.
     Nothing,
     /// Nobody answered.
     Unanswered,
@@ -64,7 +64,7 @@ pub(super) struct Neighbours {
     addresses: Option<Desk>,
 }
 
-/// What is wrong with how somebody wants to pay.
+/// What is wrong with the way somebody wants to pay.
 #[derive(Debug)]
 pub(super) struct Refusal {
     card: Option<FieldError>,
@@ -72,7 +72,7 @@ pub(super) struct Refusal {
 }
 
 impl Neighbours {
-    /// The tasks that ask end when this is dropped.
+    /// The asking tasks end when this is dropped.
     pub(super) fn new(args: &NeighbourArgs) -> anyhow::Result<Self> {
         let token = args.internal_token.as_deref().unwrap_or_default();
         let desk = |url: Option<&Url>, name, path| {
@@ -86,8 +86,8 @@ impl Neighbours {
         Ok(Self { cards, addresses })
     }
 
-    /// The card and the address that are meant, from now on by their ids; or what is wrong with them. Whoever
-    /// does not answer leaves things as they were wished.
+    /// Finds the card and the address that the buyer means and names them by their ids from now on, or says
+    /// what is wrong with them. A neighbour that does not answer leaves the wish as it was.
     pub(super) async fn choose(&self, buyer: Uuid, wish: PaymentDetails) -> Result<PaymentDetails, Refusal> {
         let (card, address) = tokio::join!(
             ask(self.cards.as_ref(), buyer, wish.payment_method_id),
@@ -163,7 +163,7 @@ async fn ask(desk: Option<&Desk>, member: Uuid, named: Option<Uuid>) -> Answer {
     }
 }
 
-/// Where questions to one neighbour are gathered.
+/// Collects the questions to one neighbour.
 struct Desk(mpsc::Sender<Question>);
 
 struct Question {
@@ -181,7 +181,7 @@ impl Desk {
     }
 }
 
-/// Puts questions to a neighbour, those together that came while it was answering the ones before.
+/// Puts questions to a neighbour. Those that came while it answered the last ones go together.
 async fn put(client: Client, path: &'static str, token: String, mut asked: mpsc::Receiver<Question>) {
     let mut questions = Vec::with_capacity(MOST_WISHES);
     while asked.recv_many(&mut questions, MOST_WISHES).await > 0 {
@@ -207,7 +207,7 @@ async fn put(client: Client, path: &'static str, token: String, mut asked: mpsc:
 }
 
 async fn call(client: &Client, path: &str, token: &str, wishes: Wishes) -> anyhow::Result<Choices> {
-    // It only reads; the key says that it may be repeated.
+    // The call only reads. The key says that it may be repeated.
     let call = Call::post(path).bearer(token).idempotency_key(Uuid::now_v7().to_string()).json(&wishes)?;
     Ok(client.call(call).await?)
 }

@@ -1,4 +1,4 @@
-//! A buyer's orders: the list, and one.
+//! A buyer's orders: the list, and a single one.
 
 use axum::extract::State;
 use rocketmart_kit::auth::Member;

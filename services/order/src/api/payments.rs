@@ -1,9 +1,8 @@
-//! Paying for an order, in one step or in two: say how, then confirm.
+//! Paying for an order, in one step or in two: first say how, then confirm.
 //!
-//! Card and address are asked for first, where they are kept ([`neighbours`](super::neighbours)), and are
-//! fixed by their ids from then on. Redis decides whether the order may still be paid; then the
-//! reservation waits for the outcome of the payment and does not expire. The charge itself is the
-//! payment service's.
+//! We first ask for card and address where they are kept ([`neighbours`](super::neighbours)); from then on
+//! their ids are fixed. Redis decides whether the order may still be paid. Then the reservation waits for
+//! the outcome of the payment and does not expire. The payment service makes the charge itself.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -114,8 +113,8 @@ enum Step {
 }
 
 impl App {
-    /// What is wrong with how the order is to be paid, unless there is other news of it: that it is nobody's,
-    /// or over, or paid for already, by whatever card; or that it costs nothing.
+    /// What is wrong with the way the order is to be paid, unless there is other news: the order is not
+    /// this buyer's, is over, is already paid (with whatever card), or costs nothing.
     async fn still_refused(&self, id: Uuid, buyer: Uuid, refusal: Refusal) -> Result<Option<Problem>> {
         let order = self.find_order(id, buyer).await?;
         let is_payable = order.state == OrderState::Reserved
@@ -124,7 +123,7 @@ impl App {
         Ok(refusal.filter(|_| is_payable).map(Problem::from))
     }
 
-    /// `wished` is what the buyer named of the card and the address, before it was looked up.
+    /// `wished` is the card and the address that the buyer named, before we looked them up.
     async fn advance(
         &self,
         id: Uuid,
@@ -143,13 +142,13 @@ impl App {
         self.advanced(id, buyer, wished).await.map(|order| (StatusCode::ACCEPTED, Json(order.into())))
     }
 
-    /// The order that Redis does not know any more, if this step was taken before: a repetition is answered
-    /// as the first one was, however long ago that is.
+    /// The answer for an order that Redis no longer knows, if this step was taken before. A repetition gets
+    /// the answer that the first request got, however long ago that was.
     async fn advanced(&self, id: Uuid, buyer: Uuid, wished: PaymentDetails) -> Result<Order> {
         let found = orders::find(&self.pool, &[id]).await?.into_iter().find(|order| order.buyer_id == buyer);
         let order = found.ok_or_else(problems::order_unknown)?;
         match order.state {
-            // Redis has lost it.
+            // Redis has lost the order.
             OrderState::Reserved => Err(problems::sale_paused()),
             OrderState::Expired => Err(expired()),
             _ if !order.was_paid() => {
@@ -205,7 +204,7 @@ fn decided(outcome: PaymentOutcome, wished: PaymentDetails) -> Option<Result<Res
     })
 }
 
-/// A payment that was submitted before is the answer to the same wish, and not to one for another card or
+/// A payment that was submitted before answers the same wish again, but not a wish for another card or
 /// another address.
 fn as_submitted(reservation: Reservation, wished: PaymentDetails) -> Result<Reservation> {
     if !is_other(wished, reservation.payment_method_id, reservation.delivery_address_id) {
@@ -218,7 +217,7 @@ fn as_submitted(reservation: Reservation, wished: PaymentDetails) -> Result<Rese
     Err(Problem::conflict("payment-under-way", detail))
 }
 
-/// Whether the buyer named another card or another address than these. Who named none leaves it open.
+/// Whether the buyer named another card or address than these. A buyer who named none leaves it open.
 fn is_other(wished: PaymentDetails, method: Option<Uuid>, address: Option<Uuid>) -> bool {
     let differs = |wished: Option<Uuid>, had| wished.is_some() && wished != had;
     differs(wished.payment_method_id, method) || differs(wished.delivery_address_id, address)

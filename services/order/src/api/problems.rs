@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use rocketmart_kit::problem::Problem;
 use rocketmart_stock::StockError;
 
-/// When to come back after a refusal that passes by itself.
+/// When to come back after a refusal that will pass by itself.
 const SOON: Duration = Duration::from_secs(1);
 
 pub(super) fn stock(error: StockError) -> Problem {
@@ -28,7 +28,7 @@ pub(super) fn stock(error: StockError) -> Problem {
     }
 }
 
-/// It takes nothing for now: it was suspended, or Redis may have lost something of it.
+/// The sale takes no purchases for now: it was suspended, or Redis may have lost part of it.
 pub(super) fn sale_paused() -> Problem {
     Problem::unavailable("sale-paused", "the sale takes nothing for now; try again")
 }

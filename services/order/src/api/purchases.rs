@@ -1,7 +1,8 @@
 //! `POST /api/v1/sales/{sale}/purchases`: the hot path.
 //!
-//! One wish goes to the coalescer and comes back with Redis' decision, made and fsynced. A decision
-//! that does not come back is asked for again under the same idempotency key; it is never assumed.
+//! Each purchase goes to the coalescer as a wish and comes back with Redis' decision, made and fsynced. If
+//! the decision does not come back, we ask for it again under the same idempotency key. We never assume
+//! one.
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use super::{App, problems};
 use crate::store::clock::at;
 use crate::store::{orders, rebuild};
 
-/// Tries of one wish whose outcome stays unknown.
+/// How often we try a wish whose outcome stays unknown.
 const TRIES: u32 = 3;
 /// Pause before the next try.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -89,8 +90,8 @@ pub(crate) async fn purchase(
     Ok((StatusCode::CREATED, Json(reservation.into())))
 }
 
-/// What a purchase comes to in a sale whose books are signed off: the order that the same key made, and
-/// nothing new.
+/// The answer to a purchase in a sale whose books are signed off: the order that the same key made before,
+/// and nothing new.
 async fn bought_before(
     app: &App,
     sale: SaleId,
@@ -107,8 +108,8 @@ async fn bought_before(
     Ok((StatusCode::CREATED, Json(order.into())))
 }
 
-/// Asks Redis, and asks again while the outcome is unknown: the key makes the same wish safe to
-/// repeat, and if an earlier try was carried out the answer is its order.
+/// Asks Redis, and asks again while the outcome is unknown. The key makes it safe to repeat the same wish:
+/// if an earlier try was carried out, the answer is its order.
 pub(super) async fn reserve(app: &App, wish: Reserve) -> Result<ReserveOutcome, StockError> {
     for _ in 1..TRIES {
         match app.coalescer.reserve(wish.clone()).await {
@@ -133,13 +134,13 @@ fn check(body: &Purchase) -> Result<()> {
     if errors.is_empty() { Ok(()) } else { Err(Problem::validation(errors)) }
 }
 
-/// What makes two bodies the same wish. The sale is part of the key's place already.
+/// What makes two bodies the same wish. The place of the key already includes the sale.
 fn fingerprint(body: &Purchase) -> String {
     let mut hash = Sha256::new();
     hash.update(body.sku.as_bytes());
     hash.update([0]);
     hash.update(body.quantity.to_be_bytes());
-    // 128 bits are plenty to tell bodies apart, and half as much to keep.
+    // 128 bits are plenty to tell bodies apart, and take half the space.
     hex::encode(&hash.finalize()[..16])
 }
 
@@ -202,14 +203,14 @@ fn not_open(opens_at_ms: i64) -> Problem {
 }
 
 fn suspended(app: &App, sale: SaleId) -> Problem {
-    // A sale that was loaded and not yet verified is suspended as well.
+    // A sale that was loaded and not yet verified is suspended too.
     match app.sales.get(sale).map(|listed| listed.view) {
         Some(view) if view.state == SalePhase::Scheduled => not_open(crate::store::clock::ms(view.opens_at)),
         _ => problems::sale_paused(),
     }
 }
 
-/// Redis does not know the sale: it was never loaded, or it is long over.
+/// Redis does not know the sale: it was never loaded, or ended long ago.
 fn not_loaded(app: &App, sale: SaleId) -> Problem {
     match app.sales.get(sale).map(|listed| listed.view) {
         Some(view) if view.state == SalePhase::Closed => closed(),

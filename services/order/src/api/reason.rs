@@ -1,16 +1,16 @@
-//! Why, in the buyer's words: a text that is kept and shown again.
+//! Reasons in the buyer's words. We keep the text and show it again.
 
 use rocketmart_kit::problem::FieldError;
 use rocketmart_kit::text::Text;
 
 const REASON: Text = Text::lines(500);
 
-/// A reason as it is kept, or the rule it breaks.
+/// The reason as we keep it, or the rule that it breaks.
 pub(super) fn given(reason: &str) -> Result<String, FieldError> {
     REASON.check("reason", reason)
 }
 
-/// The same for one that may be left out or be empty.
+/// The same for a reason that may be missing or empty.
 pub(super) fn optional(reason: Option<&str>) -> Result<Option<String>, FieldError> {
     REASON.check_optional("reason", reason)
 }

@@ -24,7 +24,7 @@ use crate::store::clock::{at, ms};
 use crate::store::{self, orders};
 
 const ROUTE: &str = "POST /api/v1/orders/{id}/returns";
-/// Most lines of one return: an order has no more.
+/// The most lines in one return: an order has no more.
 const MAX_LINES: usize = 100;
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -79,7 +79,7 @@ pub(crate) async fn create(
     })
     .await;
     match answer {
-        // Bought a moment ago, it is in Redis alone: there it is, and not delivered.
+        // The order was made a moment ago, so only Redis has it: it exists, and is not delivered.
         Err(unknown) if unknown.status == StatusCode::NOT_FOUND => {
             let held = app.held_order(id, buyer).await?;
             Err(held.map_or(unknown, |order| refused(NotReturnable::State(order.state))))
@@ -110,7 +110,7 @@ async fn announce(
     Ok(made)
 }
 
-/// The wish with its reason as it is kept.
+/// The wish, with its reason as we keep it.
 fn checked(wish: ReturnWish) -> Result<ReturnWish> {
     let mut errors = Vec::new();
     let reason = reason::given(&wish.reason).unwrap_or_else(|error| {

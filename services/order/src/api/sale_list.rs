@@ -1,14 +1,16 @@
-//! The sales this replica knows of.
+//! The sales that this replica knows.
 //!
-//! Every replica keeps in memory all sales whose books are not signed off, however many there are, and some of
-//! those that are, and reads them anew twice a second: any number of shoppers watching a sale cost PostgreSQL
-//! and Redis nothing. While PostgreSQL is away the last list known is shown, and of a sale whose Redis is away
-//! the last that is known of it. Sales that ended long ago are looked up ([`find_sale`](super::find_sale)).
+//! Every replica keeps in memory all sales whose books are not signed off, however many there are, and some
+//! of the others. It rereads them twice a second, so any number of shoppers who watch a sale cost
+//! PostgreSQL and Redis nothing. While PostgreSQL is away the replica shows the last list it read; for a
+//! sale whose Redis is away it shows the last it heard. Sales that ended long ago are looked up
+//! ([`find_sale`](super::find_sale)).
 //!
-//! An order's id ends as its sale's does, so an order is looked for where it can be, and nowhere else.
+//! An order's id ends like its sale's id, so we look for an order only where it can be.
 //!
-//! A sale that is not listed may have been loaded a moment ago. Whoever looks for it asks for a reading at
-//! once and waits for one that begins after asking. All who wait share it, and readings keep a distance.
+//! A sale that is not listed may have been loaded a moment ago. Whoever looks for it requests a reading and
+//! waits for one that begins after the request. All who wait share it, and there is a minimum time between
+//! readings.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -33,13 +35,13 @@ use crate::store::sales::{self, Sale};
 use crate::store::standing;
 
 const REFRESH: Duration = Duration::from_millis(500);
-/// Least time between the beginnings of two readings.
+/// The least time between the starts of two readings.
 const DISTANCE: Duration = Duration::from_millis(100);
-/// How long a reading is waited for: with PostgreSQL away none comes.
+/// How long to wait for a reading: while PostgreSQL is away there is none.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Sales whose books are signed off that are kept for those who look at the list; the others are looked up.
+/// How many signed-off sales we keep for those who look at the list; the rest are looked up.
 const FINISHED: u16 = 100;
-/// Sales that Redis is asked about at the same time.
+/// How many sales we ask Redis about at the same time.
 const ASKED_AT_ONCE: usize = 32;
 
 /// A place in the list: when the sale there opens, and its id.
@@ -51,9 +53,9 @@ pub(crate) struct SaleList(Arc<Shared>);
 
 struct Shared {
     known: ArcSwapOption<Known>,
-    /// Somebody cannot wait for the next reading.
+    /// Signals that somebody cannot wait for the next reading.
     wanted: Notify,
-    /// Readings that have begun, and the number of the last one that has ended.
+    /// How many readings have begun, and the number of the last one that ended.
     begun: AtomicU64,
     ended: watch::Sender<u64>,
 }
@@ -62,7 +64,7 @@ struct Shared {
 #[derive(Clone)]
 pub(super) struct Listed {
     pub(super) view: SaleView,
-    /// Its books are closed and everything about it is in PostgreSQL; Redis is not asked about it any more.
+    /// Its books are closed and PostgreSQL has everything about it, so we no longer ask Redis.
     pub(super) signed_off: bool,
 }
 
@@ -79,13 +81,14 @@ pub(super) fn place(sale: &SaleView) -> Place {
 
 #[derive(Default)]
 struct Known {
-    /// The one that opens last comes first.
+    /// Latest opening first.
     sales: Vec<Listed>,
     by_id: HashMap<Uuid, usize>,
     by_name: HashMap<String, usize>,
-    /// Those with reservations in Redis, the ordinary stock among them, by what their orders' ids end with.
+    /// Sales with reservations in Redis, the ordinary stock among them, by the bytes that their orders' ids
+    /// end with.
     loaded: HashMap<[u8; 2], Vec<SaleId>>,
-    /// Behind this place there may be more sales than these; `None`: these are all.
+    /// After this place there may be more sales; `None` means that these are all.
     whole_until: Option<Place>,
 }
 
@@ -122,7 +125,7 @@ impl Default for SaleList {
 }
 
 impl SaleList {
-    /// Up to `count` sales behind `after`; `None` if the list does not reach that far.
+    /// Up to `count` sales after `after`; `None` if the list does not reach that far.
     pub(super) fn page(&self, after: Option<Place>, count: usize) -> Option<Vec<SaleView>> {
         let known = self.0.known.load();
         let known = known.as_ref()?;
@@ -138,19 +141,19 @@ impl SaleList {
         self.0.known.load().as_ref().and_then(|known| known.get(id.0).cloned())
     }
 
-    /// Whether the books of the sale are signed off; `None` if it is not listed.
+    /// Whether the sale's books are signed off; `None` if the sale is not listed.
     pub(super) fn is_signed_off(&self, id: SaleId) -> Option<bool> {
         self.0.known.load().as_ref().and_then(|known| Some(known.get(id.0)?.signed_off))
     }
 
-    /// Of several sales of one name the one that opens last is meant.
+    /// When several sales share a name, the one that opens last is meant.
     pub(super) fn named(&self, name: &str) -> Option<SaleId> {
         let known = self.0.known.load();
         let known = known.as_ref()?;
         known.by_name.get(name).and_then(|at| known.sales.get(*at)).map(|sale| SaleId(sale.view.id))
     }
 
-    /// Sales in which an order may be found in Redis, by its id: nearly always one at most.
+    /// The sales in which Redis may have an order, judging by its id: nearly always one at most.
     pub(super) fn places_of(&self, order: OrderId) -> Vec<SaleId> {
         let known = self.0.known.load();
         known.as_ref().and_then(|known| known.loaded.get(&order.ending()).cloned()).unwrap_or_default()
@@ -161,7 +164,8 @@ impl SaleList {
         Ok(())
     }
 
-    /// Returns once a reading that began after this call has ended, well or not, or patience has.
+    /// Returns once a reading that began after this call has ended, successful or not, or once patience
+    /// runs out.
     pub(super) async fn read_anew(&self) {
         let begun = self.0.begun.load(Ordering::SeqCst);
         let mut ended = self.0.ended.subscribe();

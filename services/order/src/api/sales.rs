@@ -1,4 +1,4 @@
-//! Sales as shoppers see them: from the list in memory, and behind its end from PostgreSQL.
+//! Sales as shoppers see them, from the list in memory and, past its end, from PostgreSQL.
 
 use std::collections::HashMap;
 
@@ -64,7 +64,7 @@ pub(crate) enum SalePhase {
 }
 
 impl SaleView {
-    /// Redis' counters and clock where there are any, the ledger where there are not.
+    /// Uses Redis' counters and clock where it has any, and the ledger where it does not.
     pub(super) fn of(sale: Sale, counters: Option<&SaleCounters>) -> Self {
         let left: HashMap<&str, i64> = counters
             .iter()
@@ -88,7 +88,7 @@ impl SaleView {
             Some(counters) if counters.now_ms >= sale.closes_at_ms => SalePhase::Closed,
             _ if sale.state == SaleState::Suspended => SalePhase::Paused,
             Some(counters) if counters.now_ms < sale.opens_at_ms => SalePhase::Scheduled,
-            // Redis has lost it; it goes on once it is rebuilt.
+            // Redis has lost the sale. It resumes once it is rebuilt.
             None if sale.loaded => SalePhase::Paused,
             None => SalePhase::Scheduled,
             Some(_) if items.iter().all(|item| item.remaining == 0) => SalePhase::SoldOut,

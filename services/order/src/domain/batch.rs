@@ -1,8 +1,8 @@
-//! A batch of events, applied in their order to the orders they name.
+//! Applies a batch of events, in their order, to the orders they name.
 //!
-//! Orders go in as SQL has them; out comes everything that must be written in one transaction:
-//! orders made and changed, the transitions they took, units moved per SKU, and what to tell the
-//! others. Writing is then a handful of set-based statements, however long the batch.
+//! Orders go in as SQL has them. Out comes everything that one transaction must write: new and changed
+//! orders, their transitions, units moved per SKU, and what to tell the others. Writing is then a handful
+//! of set-based statements, however long the batch.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -51,24 +51,25 @@ impl Fact {
         }
     }
 
-    /// Whether this repeats what stands in the sale's stream, where it follows its `reserved`.
+    /// Whether this repeats what is in the sale's stream, where it follows its order's `reserved`.
     pub fn comes_from_the_stream(&self) -> bool {
         matches!(self, Self::Reserved(_) | Self::PaymentSubmitted(_) | Self::Released(_))
     }
 }
 
-/// What became of a fact.
+/// What happened to a fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
     Done,
-    /// Its order is not known yet, but the stream holds it: the relay sends both again, in order.
-    /// Until then this fact counts as not received.
+    /// Its order is not known yet, but the stream holds it: the relay sends both again, in order. Until
+    /// then this fact counts as not received.
     NotYet,
-    /// Its order is not known yet, and nobody repeats this: it has to be kept until the order is.
+    /// Its order is not known yet, and nobody repeats this fact: it has to be kept until the order is
+    /// known.
     OrderMissing,
 }
 
-/// Why a fact cannot be: two services contradict each other, and a person has to look at it.
+/// Why a fact cannot be true: two services contradict each other, and a person has to look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Contradiction {
     #[error(transparent)]
@@ -94,22 +95,22 @@ pub struct Emitted {
     pub cause: usize,
 }
 
-/// Everything around the orders that a batch changes.
+/// Everything besides the orders that a batch changes.
 #[derive(Debug, Default)]
 pub struct Effects {
     cause: usize,
-    /// How long after its order's deadline a payment that was submitted before may be charged.
+    /// How long after its order's deadline we may still charge a payment that was submitted before it.
     pub(super) charge_late_ms: i64,
     pub transitions: Vec<Transition>,
     pub ledger: BTreeMap<(Uuid, String), Move>,
-    /// Units that left the durable stock, or came back to it, per SKU.
+    /// Units that left the durable stock, or came back to it, by SKU.
     pub stock: BTreeMap<String, StockMove>,
     pub emitted: Vec<Emitted>,
-    /// What was told of each charge; later news of the same charge replace earlier.
+    /// What was reported about each charge; later news of the same charge replaces earlier news.
     pub charges: BTreeMap<Uuid, Charge>,
-    /// What was told of money that went back, by the id of the refund.
+    /// What was reported about money that went back, by the id of the refund.
     pub refunds: BTreeMap<Uuid, Refund>,
-    /// Returns made or moved on, with the orders they belong to.
+    /// New and changed returns, with the orders they belong to.
     pub returns: BTreeMap<Uuid, (Uuid, Return)>,
 }
 
@@ -173,7 +174,7 @@ pub struct Batch {
     effects: Effects,
 }
 
-/// What a batch leaves to be written. Orders are sorted by id, so that concurrent writers lock rows
+/// What remains to be written after a batch. Orders are sorted by id, so that concurrent writers lock rows
 /// in the same order.
 #[derive(Debug)]
 pub struct Outcome {
@@ -183,18 +184,18 @@ pub struct Outcome {
 }
 
 impl Batch {
-    /// `orders` are those named by the batch that exist already.
+    /// `orders` are those named by the batch that already exist.
     pub fn new(orders: impl IntoIterator<Item = Order>) -> Self {
         Self { orders: orders.into_iter().map(|order| (order.id, order)).collect(), ..Self::default() }
     }
 
-    /// Lets payments that were submitted in time be charged this long after their orders' deadlines.
+    /// Allows payments that were submitted in time to be charged this long after their orders' deadlines.
     pub fn charging_late(mut self, by: Duration) -> Self {
         self.effects.charge_late_ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self
     }
 
-    /// Applies the fact at `index` of the batch. On an error the order is as it was before.
+    /// Applies the fact at `index` of the batch. After an error the order is as it was before.
     pub fn apply(&mut self, index: usize, fact: Fact) -> Result<Applied, Contradiction> {
         self.effects.cause = index;
         let id = fact.order_id();
@@ -236,8 +237,8 @@ impl Batch {
         (order.state == OrderState::Reserved).then_some(order.sale_id)
     }
 
-    /// Whether the units of a reservation are there after what was applied so far, when `free` were before.
-    /// One that is known already needs none.
+    /// Whether the units for a reservation are there after what was applied so far, if `free` were there at
+    /// the start. A reservation that is already known needs none.
     pub fn fits(&self, event: &Reserved, free: &HashMap<(Uuid, String), i64>) -> bool {
         self.orders.contains_key(&event.order_id)
             || event.lines.iter().all(|line| {
@@ -247,8 +248,8 @@ impl Batch {
             })
     }
 
-    /// Lets `decide` change an order that exists, for a reason that is not an event: a buyer's wish,
-    /// or time. A refusal must leave the order as it was. `None`: the batch does not have it.
+    /// Lets `decide` change an existing order for a reason that is not an event: a buyer's wish, or time. A
+    /// refusal must leave the order as it was. `None`: the batch does not have the order.
     pub fn decide<T, E>(
         &mut self,
         id: Uuid,

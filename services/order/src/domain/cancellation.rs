@@ -1,4 +1,4 @@
-//! Cancelling an order that is paid: before it ships, and not after.
+//! Cancelling an order that is paid: possible before it ships, and not after.
 //!
 //! ```text
 //!   buyer asks ──▶ noted, `cancel_requested` ──▶ delivery: is the parcel still here?
@@ -8,9 +8,9 @@
 //!                 and its money go back                  the order goes on
 //! ```
 //!
-//! The carrier and the buyer race, and only delivery sees both: it decides which was first. Until it
-//! has, the order is as before and says that a cancellation is pending. An order that is not paid is
-//! cancelled in Redis instead.
+//! The carrier and the buyer race, and only delivery sees both, so it decides who was first. Until it has,
+//! the order is as before and says that a cancellation is pending. An order that is not paid is cancelled
+//! in Redis instead.
 
 use rocketmart_contracts::event::{CancelRefused, CancelRequested, ShipmentUpdated};
 use uuid::Uuid;
@@ -21,7 +21,7 @@ use super::order::Order;
 use super::order_event::OrderEvent;
 use super::state::{ImpossibleTransition, OrderState};
 
-/// A buyer's wish to cancel a paid order. Granted, the order is `cancelled`.
+/// A buyer's wish to cancel a paid order. If it is granted, the order is `cancelled`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancellation {
     pub reason: Option<String>,
@@ -40,8 +40,8 @@ pub enum NotCancellable {
 }
 
 impl Order {
-    /// Asks delivery to keep the parcel. Asked again while that is pending, or after it was granted,
-    /// nothing more is said.
+    /// Asks delivery to keep the parcel. A repeated request emits nothing more while the first is pending
+    /// or after it was granted.
     pub fn request_cancellation(
         &mut self,
         reason: Option<String>,
@@ -54,7 +54,7 @@ impl Order {
         match self.state {
             OrderState::Cancelled => return Ok(()),
             OrderState::Paid | OrderState::Preparing => {}
-            // Asked in time, and delivery has yet to say that the carrier was quicker.
+            // The buyer asked in time, and delivery has yet to say that the carrier was quicker.
             OrderState::Shipped if self.cancellation.is_some() => {}
             state => return Err(NotCancellable::State(state)),
         }
@@ -70,7 +70,7 @@ impl Order {
         Ok(())
     }
 
-    /// The parcel stays: the units are back, and the money follows. They stay sold in the ledger of
+    /// The parcel stays: the units are back, and the money follows. The units stay sold in the ledger of
     /// their sale, and are for sale again as ordinary stock.
     pub(super) fn cancelled_by_carrier(
         &mut self,
@@ -92,7 +92,7 @@ impl Order {
         self.give_money_back(self.id, self.amount, "order_cancelled", effects)
     }
 
-    /// The parcel is on its way; the order goes on, and its buyer may return it.
+    /// The parcel is under way. The order continues, and its buyer may return it.
     pub fn cancellation_refused(&mut self, event: &CancelRefused) {
         if self.state != OrderState::Cancelled
             && let Some(asked) = &mut self.cancellation
@@ -101,7 +101,7 @@ impl Order {
         }
     }
 
-    /// Whether `reference` is this order itself, given back as a whole.
+    /// Whether `reference` is this order itself, refunded as a whole.
     pub(super) fn is_cancelled_as(&self, reference: Uuid) -> bool {
         self.state == OrderState::Cancelled && reference == self.id
     }

@@ -1,14 +1,14 @@
-//! What a buyer means to buy.
+//! What a buyer intends to buy.
 //!
-//! Nothing is held for a cart: what its lines cost and whether they can be had is looked up when it is
-//! shown, and decided at check-out. A line remembers the price its buyer saw when choosing it, so that a
-//! change since is pointed out.
+//! A cart holds no units. What its lines cost and whether they are available is looked up when the cart is
+//! shown, and decided at check-out. A line remembers the price that its buyer saw when choosing it, so that
+//! we can point out a change.
 
 use std::collections::BTreeMap;
 
-/// Most lines of a cart: an order has no more.
+/// The most lines in a cart: an order has no more.
 pub const MAX_LINES: usize = 100;
-/// Most units of one SKU; a CHECK in SQL says the same.
+/// The most units of one SKU; a CHECK in SQL says the same.
 pub const MAX_QUANTITY: i64 = 999;
 
 /// A price as somebody saw it: minor units and ISO 4217.
@@ -18,25 +18,25 @@ pub struct Price {
     pub currency: String,
 }
 
-/// A line as it is kept, with what its SKU is now.
+/// A line as it is kept, with the current state of its SKU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CartLine {
     pub sku: String,
     pub quantity: i64,
-    /// When its buyer chose it.
+    /// The price when its buyer chose it.
     pub seen: Price,
     pub now: OnOffer,
     pub added_at_ms: i64,
 }
 
-/// A SKU as it is offered now.
+/// A SKU as it is on offer now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnOffer {
     pub product_id: uuid::Uuid,
     pub title: String,
     pub published: bool,
     pub price: Price,
-    /// Units on the shelf that nobody has reserved, by the books.
+    /// Units on the shelf that nobody has reserved, according to the books.
     pub free: i64,
 }
 
@@ -45,20 +45,21 @@ impl CartLine {
         self.seen != self.now.price
     }
 
-    /// Units that could be had now, as far as anybody may want them.
+    /// Units that a buyer could get now, up to the most that anybody may want.
     pub fn available(&self) -> i64 {
         if self.now.published { self.now.free.clamp(0, MAX_QUANTITY) } else { 0 }
     }
 }
 
-/// What a member holds without having paid for it: open orders of ordinary stock, and their units.
+/// What a member holds without having paid: open orders of ordinary stock, and their units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unpaid {
     pub orders: i64,
     pub units: i64,
 }
 
-/// How much a member may hold so at a time, so that nobody takes the shop off sale by not paying. 0: any number.
+/// How much a member may hold unpaid at a time, so that nobody takes the shop off sale by not paying. 0:
+/// any number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnpaidLimits {
     pub orders: i64,
@@ -66,7 +67,7 @@ pub struct UnpaidLimits {
 }
 
 impl UnpaidLimits {
-    /// Whether one more order of so many units is within the limits.
+    /// Whether one more order with this many units is within the limits.
     pub fn admit(self, unpaid: Unpaid, units: i64) -> bool {
         let within = |limit: i64, wanted: i64| limit == 0 || wanted <= limit;
         within(self.orders, unpaid.orders + 1) && within(self.units, unpaid.units + units)
@@ -82,18 +83,18 @@ pub fn totals(lines: &[CartLine]) -> BTreeMap<&str, i64> {
     totals
 }
 
-/// What becomes of one line that is handed over to a cart.
+/// What happens to a line that is merged into a cart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merged {
-    /// The cart holds so many now.
+    /// The cart now holds this many.
     Quantity(i64),
-    /// More would be too many of one SKU: the cart holds the most there may be.
+    /// The sum would be too many of one SKU, so the cart holds the most allowed.
     Reduced,
-    /// The cart has as many lines as it may have.
+    /// The cart already has as many lines as allowed.
     Full,
 }
 
-/// Adds a line to a cart's quantities by SKU. Quantities of one SKU add up.
+/// Adds a line to a cart's quantities by SKU. Quantities of the same SKU add up.
 pub fn merge(cart: &mut BTreeMap<String, i64>, sku: &str, quantity: i64) -> Merged {
     if !cart.contains_key(sku) && cart.len() >= MAX_LINES {
         return Merged::Full;

@@ -1,8 +1,8 @@
-//! The close-out of a sale: three books laid beside each other, order by order.
+//! The close-out of a sale compares three books, order by order.
 //!
-//! Redis decided, SQL followed, and the payment service told us over Kafka what it charged. When
-//! the sale is quiet the three must say the same about every single order; totals alone could agree
-//! by accident. [`compare`] names every difference it finds (invariants I1, I2, I4, I5 and I7).
+//! Redis decided, SQL followed, and the payment service told us over Kafka what it charged. When the sale
+//! is quiet, the three must say the same about every single order; totals alone could agree by accident.
+//! [`compare`] names every difference it finds (invariants I1, I2, I4, I5 and I7).
 
 mod books;
 #[cfg(test)]
@@ -19,7 +19,8 @@ use super::state::OrderState;
 
 pub use self::books::{Booked, Books, Charge, ChargeOutcome, Held, ItemBooks, Refund};
 
-/// Most differences told, as many as fit into the `ConfigMap` that lists them; `differences_total` counts all.
+/// The most differences to report, chosen to fit into the `ConfigMap` that lists them; `differences_total`
+/// counts all.
 pub const MAX_DIFFERENCES: usize = 5_000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub struct Comparison {
     pub differences_total: u64,
 }
 
-/// Lays the books beside each other.
+/// Compares the books.
 pub fn compare(books: &Books) -> Comparison {
     let mut found = Found::default();
     let held: HashMap<Uuid, &Held> = books.redis.iter().map(|held| (held.order_id, held)).collect();
@@ -79,7 +80,7 @@ pub fn compare(books: &Books) -> Comparison {
     Comparison { matched, endings, items, differences: found.differences, differences_total: found.total }
 }
 
-/// The state Redis would be in for this order: what was paid stays sold there.
+/// The state in which Redis should have this order: there, what was paid stays sold.
 fn as_redis_knows(order: &Booked) -> OrderState {
     if order.was_paid { OrderState::Paid } else { order.state }
 }
@@ -114,7 +115,7 @@ fn compare_with_charges(order: &Booked, charges: &[&Charge], found: &mut Found) 
     if kept.len() > 1 {
         found.order(Kind::ChargedTwice, id, format!("{} charges were kept", kept.len()));
     }
-    // Money goes back for what was cancelled or returned; the rest of a paid order is kept.
+    // Money goes back for what was cancelled or returned; the rest of a paid order's money is kept.
     let owed = order.owed();
     match kept.as_slice() {
         [] if owed != 0 => {

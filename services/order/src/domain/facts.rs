@@ -1,4 +1,4 @@
-//! Facts for tests: what happens to one order of two mugs at 5 EUR, as the others tell it.
+//! Facts for tests: what happens to one order of two mugs at 5 EUR, as the others report it.
 
 use rocketmart_contracts::event::{
     CancelRefused, PaymentFailed, PaymentRefundFailed, PaymentRefunded, PaymentSubmitted, PaymentSucceeded,
@@ -119,7 +119,7 @@ pub(crate) fn refunded(reference: Uuid, amount: i64) -> Fact {
     money_back(Some(reference), amount)
 }
 
-/// The provider gave money back by itself.
+/// The provider refunded money without being asked.
 pub(crate) fn refunded_unasked(amount: i64) -> Fact {
     money_back(None, amount)
 }

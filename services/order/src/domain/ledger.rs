@@ -1,7 +1,7 @@
 //! The units of one SKU in one sale, and how orders move them.
 //!
-//! `preloaded = remaining + reserved + sold` holds before and after every [`Move`], because a move
-//! only carries units from one column to another.
+//! `preloaded = remaining + reserved + sold` holds before and after every [`Move`], because a move only
+//! carries units from one column to another.
 
 pub use rocketmart_contracts::internal_api::Counters;
 

@@ -2,12 +2,11 @@
 //!
 //! [`state`] is the transition table. [`order`] is one order and what each event does to it;
 //! [`cancellation`], [`returns`] and [`refunds`] are what may follow its payment.
-//! [`order_event`] is what the others are told of it.
-//! [`batch`] applies a batch of events in their order and gathers everything that must be written
-//! together. [`sale`] checks the terms of a sale. [`close_out`] compares the books at its end. [`rebuild`] is
-//! what Redis must hold, if it lost it.
-//! [`supply`] is what sellers say they have. [`standing`] is what of it is for sale beside the sales: ordinary
-//! stock; [`cart`] is what a buyer means to buy of it.
+//! [`order_event`] is what the order service tells the others of it. [`batch`] applies a batch
+//! of events in their order and gathers everything that must be written together. [`sale`] checks the terms
+//! of a sale. [`close_out`] compares the books at its end. [`rebuild`] says what Redis must hold after it
+//! lost a sale. [`supply`] is what sellers say they have. [`standing`] is the part of it that is for sale
+//! outside of sales, the ordinary stock. [`cart`] is what a buyer intends to buy of that.
 
 pub mod batch;
 pub mod cancellation;

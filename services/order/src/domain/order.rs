@@ -1,11 +1,10 @@
 //! One order, and what each event does to it.
 //!
-//! Redis has decided before any of this runs: an event either repeats a decision of Redis or comes
-//! with Redis' [`Verdict`]. So the functions here never weigh who was first; they follow, and they
-//! refuse to follow where the transition table does not lead. Each may be applied twice: the
-//! second time changes nothing. What happens to a paid order that is not wanted any more is told in
-//! [`cancellation`](super::cancellation), [`returns`](super::returns) and
-//! [`refunds`](super::refunds).
+//! Redis has decided before any of this runs: an event either repeats a decision of Redis or comes with
+//! Redis' [`Verdict`]. So the functions here never weigh who was first. They follow, and they refuse to
+//! follow where the transition table does not lead. Each may be applied twice; the second time changes
+//! nothing. What happens to a paid order that the buyer no longer wants is in
+//! [`cancellation`](super::cancellation), [`returns`](super::returns) and [`refunds`](super::refunds).
 
 pub use rocketmart_contracts::event::Line;
 use rocketmart_contracts::event::{
@@ -59,7 +58,7 @@ pub enum PaymentState {
     RefundFailed,
 }
 
-/// Money of a paid order on its way back, minor units. `done ≤ requested ≤ amount`.
+/// Money of a paid order that is going back, in minor units. `done ≤ requested ≤ amount`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Refunds {
     pub requested: i64,
@@ -71,9 +70,9 @@ pub struct Payment {
     pub state: PaymentState,
     pub id: Option<Uuid>,
     pub method_id: Option<Uuid>,
-    /// Why it failed or was given back.
+    /// Why it failed or was refunded.
     pub reason: Option<String>,
-    /// How often the buyer has asked to pay: one that failed may be followed by another.
+    /// How often the buyer has asked to pay: after a failed payment there may be another.
     pub attempt: i32,
 }
 
@@ -102,7 +101,7 @@ pub struct Order {
     pub shipment: Option<Shipment>,
     pub delivered_at_ms: Option<i64>,
     pub cancellation: Option<Cancellation>,
-    /// In the order in which they were asked for.
+    /// In the order of the requests.
     pub returns: Vec<Return>,
     pub refunds: Refunds,
 }
@@ -110,11 +109,11 @@ pub struct Order {
 /// What Redis answered when asked to do what a payment event says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The reservation is now as asked, by this call or by an earlier one.
+    /// The reservation is now as asked, through this call or an earlier one.
     Won,
     /// Something else was first and stands.
     Lost,
-    /// The payment came to nothing, and the reservation is held: it may be paid for in another way.
+    /// The payment failed, and the reservation is still held: the buyer may pay in another way.
     Held,
 }
 
@@ -151,19 +150,19 @@ impl Order {
         order
     }
 
-    /// Whether this is an order of ordinary stock, and not of a flash sale.
+    /// Whether this is an order of ordinary stock and not of a flash sale.
     pub fn is_ordinary(&self) -> bool {
         standing::is_standing(self.sale_id, &self.currency)
     }
 
-    /// Whether the buyer's money was taken for this order at some time: its units are sold then,
-    /// whatever becomes of it.
+    /// Whether the buyer's money was taken for this order at some time. Then its units are sold, whatever
+    /// happens to it afterwards.
     pub fn was_paid(&self) -> bool {
         self.paid_at_ms.is_some()
     }
 
-    /// Asks for the money. Redis takes another payment only when the one before came to nothing, whether or
-    /// not that was heard of here yet.
+    /// Asks for the money. Redis accepts another payment only when the one before has failed, whether or
+    /// not we have heard of that yet.
     pub fn submit_payment(&mut self, event: PaymentSubmitted, effects: &mut Effects) {
         let attempt = event.attempt();
         if self.state != OrderState::Reserved || attempt <= self.payment.attempt {
@@ -193,8 +192,8 @@ impl Order {
         self.give_back(event.reason, Some(event.released_at_ms), effects)
     }
 
-    /// A charge of exactly the order's amount pays it, if Redis confirmed the reservation. Every
-    /// other charge is given back: I4 allows one net charge, and none for units that were released.
+    /// A charge of exactly the order's amount pays for it, if Redis confirmed the reservation. Every other
+    /// charge is refunded: I4 allows one net charge, and none for units that were released.
     pub fn payment_succeeded(
         &mut self,
         event: &PaymentSucceeded,
@@ -218,7 +217,7 @@ impl Order {
             self.payment.id = Some(event.payment_id);
             self.payment.reason = Some(reason.to_owned());
             if event.amount == 0 {
-                // Of nothing, nothing has to be asked back.
+                // There was no money, so there is none to ask back.
                 self.payment.state = PaymentState::Refunded;
                 return Ok(());
             }
@@ -250,16 +249,16 @@ impl Order {
         Ok(())
     }
 
-    /// One that came to nothing leaves the order as it is while there is time to pay in another way; what is
-    /// heard of an earlier one than that under way is no news.
+    /// A failed payment leaves the order as it is while there is time to pay in another way. Late news of
+    /// an earlier payment says nothing about the one under way.
     pub fn payment_failed(
         &mut self,
         event: &PaymentFailed,
         verdict: Verdict,
         effects: &mut Effects,
     ) -> Result<(), ImpossibleTransition> {
-        // A failed attempt beside one that has already succeeded, or that is being given back,
-        // changes neither.
+        // A failed attempt changes neither a payment that has already succeeded nor one that is being
+        // refunded.
         let open = matches!(self.payment.state, PaymentState::None | PaymentState::Requested)
             && event.attempt() >= self.payment.attempt;
         if verdict == Verdict::Won {
@@ -274,8 +273,8 @@ impl Order {
         Ok(())
     }
 
-    /// Shipments only move forward: an update that is late or repeated changes nothing, and one
-    /// that skips a step takes the steps between.
+    /// Shipments only move forward: a late or repeated update changes nothing, and an update that skips a
+    /// step takes the steps in between.
     pub fn ship(
         &mut self,
         event: &ShipmentUpdated,
@@ -290,7 +289,7 @@ impl Order {
             ShipmentState::Cancelled => return self.cancelled_by_carrier(event, effects),
         };
         let Some(at) = STEPS.iter().position(|step| *step == self.state) else {
-            // Past delivery there is nothing left to tell; before payment there is no shipment.
+            // Past delivery there is nothing left to report, and before payment there is no shipment.
             return if self.was_paid() { Ok(()) } else { self.state.to(STEPS[target]).map(drop) };
         };
         if target <= at {
@@ -369,7 +368,7 @@ impl Order {
 }
 
 impl PaymentState {
-    /// The number of a payment in this state whose `noted` number may be that of an older version: none.
+    /// The number of a payment in this state. An older version may have `noted` none for it.
     pub fn attempt(self, noted: i32) -> i32 {
         noted.max(i32::from(self != Self::None))
     }

@@ -1,8 +1,8 @@
-//! What a lost Redis has to hold again, told from what SQL has of each order.
+//! What a Redis that lost a sale has to hold again, derived from what SQL has of each order.
 //!
-//! Redis decided and SQL followed, so SQL was not ahead when Redis was lost (payments that failed it may have
-//! decided since); what Redis had decided and had not told yet is lost with it, and the units of such a decision are
-//! free again.
+//! Redis decided and SQL followed, so SQL was not ahead when Redis was lost (though it may since have
+//! decided failed payments). What Redis had decided and not yet told is lost with it, and the units of such
+//! a decision are free again.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub struct Remembered {
     pub payment: PaymentState,
     /// The number of its last payment.
     pub payment_attempt: i32,
-    /// A payment that succeeded waits to be booked.
+    /// A successful payment waits to be booked.
     pub payment_waits: bool,
     pub lines: Vec<Line>,
     pub amount: i64,
@@ -32,7 +32,7 @@ pub struct Remembered {
     pub pay_by_ms: i64,
     pub payment_method_id: Option<Uuid>,
     pub delivery_address_id: Option<Uuid>,
-    /// Idempotency key and fingerprint of the request.
+    /// The idempotency key and the fingerprint of the request.
     pub wish: Option<(String, String)>,
 }
 
@@ -41,18 +41,18 @@ pub struct Remembered {
 pub enum InRedis {
     /// Held until its deadline.
     Reserved,
-    /// Held, and its deadline is over: it cannot be paid any more.
+    /// Held, but past its deadline: it can no longer be paid.
     Lapsed,
     /// Its payment is under way.
     Submitted,
-    /// Sold, whatever became of it afterwards.
+    /// Sold, whatever happened to it afterwards.
     Confirmed,
     Released(ReleaseReason),
 }
 
 impl Remembered {
-    /// A payment that waits was made in time: nobody released the order before it came. So it is sold
-    /// already, and cannot expire before it is booked.
+    /// A waiting payment was made in time: nobody released the order before the payment came. So the order
+    /// is already sold, and must not expire before it is booked.
     pub fn in_redis(&self) -> InRedis {
         match self.by_books() {
             InRedis::Reserved | InRedis::Lapsed | InRedis::Submitted if self.payment_waits => {
@@ -69,11 +69,11 @@ impl Remembered {
             OrderState::Cancelled => InRedis::Released(ReleaseReason::Cancelled),
             OrderState::PaymentFailed => InRedis::Released(ReleaseReason::PaymentFailed),
             OrderState::Reserved => match self.payment {
-                // One that failed may be followed by another until the deadline.
+                // After a failed payment there may be another until the deadline.
                 PaymentState::None | PaymentState::Failed => InRedis::Reserved,
                 PaymentState::Requested => InRedis::Submitted,
-                // Its payment came to an end and did not pay for it: Redis had released it, and that
-                // was lost on the way here; or the amount was wrong.
+                // Its payment ended without paying for it. Either Redis had released the order and the news
+                // was lost on its way here, or the amount was wrong.
                 _ => InRedis::Lapsed,
             },
             _ => InRedis::Confirmed,
@@ -82,7 +82,7 @@ impl Remembered {
 }
 
 impl Remembered {
-    /// Payments that came to nothing, the one under way left out.
+    /// How many payments failed, not counting one that is under way.
     pub fn declined_payments(&self) -> u32 {
         let under_way = i32::from(self.payment == PaymentState::Requested);
         u32::try_from(self.payment_attempt - under_way).unwrap_or_default()
@@ -92,7 +92,7 @@ impl Remembered {
 /// The units of the sale's SKUs as SQL counts them.
 pub type Ledger<'a> = BTreeMap<&'a str, Counters>;
 
-/// Where the orders and the ledger of a sale disagree. A sale is not rebuilt from books that do.
+/// Where the orders and the ledger of a sale disagree. We do not rebuild a sale from books that do.
 pub fn disagreements(orders: &[Remembered], ledger: &Ledger<'_>) -> Vec<String> {
     let mut counted: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
     for order in orders {
@@ -146,7 +146,7 @@ mod tests {
         let of = |state, was_paid, payment| order(state, was_paid, payment).in_redis();
         assert_eq!(of(OrderState::Reserved, false, PaymentState::None), InRedis::Reserved);
         assert_eq!(of(OrderState::Reserved, false, PaymentState::Requested), InRedis::Submitted);
-        // Whatever became of it after it was paid, it stays sold.
+        // Whatever happened to it after it was paid, it stays sold.
         for state in [
             OrderState::Paid,
             OrderState::Shipped,

@@ -1,11 +1,10 @@
 //! Money on its way back to the buyer.
 //!
-//! A charge that never paid for the order (too late, of another amount, a second one) goes back
-//! without a reference. What goes back of an order that was paid has one: the order's id if it was
-//! cancelled, the return's id if something came back. Each reference is asked for once and booked
-//! once, so that never more goes back than was paid (invariant I4; a CHECK in SQL says the same). What
-//! the provider gave back of a paid order by itself has no reference either; what is asked for later is
-//! what is left.
+//! A charge that never paid for the order (too late, the wrong amount, a second one) goes back without a
+//! reference. A refund of a paid order has one: the order's id if it was cancelled, the return's id if
+//! something came back. Each reference is requested once and booked once, so that never more goes back than
+//! was paid (invariant I4; a CHECK in SQL says the same). What the provider refunded of a paid order by
+//! itself has no reference either; a later request then gets what is left.
 
 use rocketmart_contracts::event::{PaymentRefundFailed, PaymentRefunded, RefundRequested};
 use uuid::Uuid;
@@ -17,8 +16,8 @@ use super::returns::ReturnState;
 use super::state::ImpossibleTransition;
 
 impl Order {
-    /// Asks the payment service for `amount` of this paid order's money. Of nothing, nothing has to
-    /// be asked.
+    /// Asks the payment service for `amount` of this paid order's money. When the amount is zero there is
+    /// nothing to ask.
     pub(super) fn give_money_back(
         &mut self,
         reference: Uuid,
@@ -83,8 +82,8 @@ impl Order {
         self.payment.reason = Some(event.reason.clone());
     }
 
-    /// It counts as if it had been asked for. What was asked for meanwhile, and cannot be given back any more, is
-    /// answered with what was left.
+    /// This counts as if we had asked for it. A request made meanwhile that can no longer be paid in full
+    /// is answered with what was left.
     fn given_back_unasked(&mut self, amount: i64) {
         self.refunds.requested = self.amount.min(self.refunds.requested + amount);
         self.refunds.done = self.refunds.requested.min(self.refunds.done + amount);
@@ -111,7 +110,7 @@ impl Order {
         self.go_on_after_returns(effects)
     }
 
-    /// Where the money of a paid order stands, by what went back of it.
+    /// Where the money of a paid order stands, judging by what went back of it.
     fn money(&self) -> PaymentState {
         if self.returns.iter().any(|returned| returned.state == ReturnState::RefundFailed) {
             PaymentState::RefundFailed

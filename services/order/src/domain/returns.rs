@@ -1,4 +1,4 @@
-//! Returning what was delivered: whole or line by line, for some days.
+//! Returning what was delivered, whole or line by line, within some days.
 //!
 //! ```text
 //!   delivered ──▶ return_requested ──▶ returned ──▶ refunded      (nothing is left with the buyer)
@@ -7,9 +7,9 @@
 //!       └──────── the buyer keeps the rest ┘
 //! ```
 //!
-//! An order may have several returns, also at the same time; its state tells of the one that has
-//! furthest to go. Units come back to the stock when the parcel is received, once; the money of just
-//! these units follows.
+//! An order may have several returns, even at the same time; its state shows the one that has furthest to
+//! go. Units come back to the stock once, when the parcel is received. The money for just these units
+//! follows.
 
 use rocketmart_contracts::event::{self, ReturnRequested, ReturnUpdated};
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ pub enum ReturnState {
     Refunded,
 }
 
-/// Something a buyer sends back. The amount is that of just these units, minor units.
+/// Something that a buyer sends back. The amount is for just these units, in minor units.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Return {
     pub id: Uuid,
@@ -55,7 +55,7 @@ pub struct Return {
 #[error("the order has no return {0}")]
 pub struct UnknownReturn(pub Uuid);
 
-/// Why an order cannot be returned, or not like that.
+/// Why an order cannot be returned, or not in this way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReturnable {
     #[error("the order is {0}")]
@@ -64,7 +64,7 @@ pub enum NotReturnable {
     TooLate { until_ms: i64 },
     #[error("everything of it is in a return already")]
     NothingLeft,
-    /// A line of the wish breaks a rule: its place, the field, the rule.
+    /// A line of the wish breaks a rule: its index, the field, the rule.
     #[error("lines[{index}].{field}: {detail}")]
     Line { index: usize, field: &'static str, rule: &'static str, detail: String },
 }
@@ -72,12 +72,12 @@ pub enum NotReturnable {
 impl Order {
     /// Until when this order may be returned, if it was delivered.
     pub fn returnable_until_ms(&self, window_ms: i64) -> Option<i64> {
-        // Delivered under an older version, only the last news of the parcel are known.
+        // For an order delivered under an older version, we know only the last news of the parcel.
         let delivered = self.delivered_at_ms.or(self.shipment.as_ref().map(|parcel| parcel.updated_at_ms))?;
         Some(delivered + window_ms)
     }
 
-    /// Takes back `wanted`, or all that is left, if the time for that is not over.
+    /// Takes back `wanted`, or all that is left, while there is still time.
     pub fn request_return(
         &mut self,
         id: Uuid,
@@ -130,7 +130,7 @@ impl Order {
         Ok(asked)
     }
 
-    /// The parcel moves forward only: news that are late or repeated change nothing.
+    /// The parcel only moves forward: late or repeated news changes nothing.
     pub fn return_updated(
         &mut self,
         event: &ReturnUpdated,
@@ -184,7 +184,7 @@ impl Order {
         self.returns.iter().any(|returned| returned.state < ReturnState::Received)
     }
 
-    /// What is in no return.
+    /// The units that are in no return.
     fn left(&self) -> Vec<Units> {
         let left = self
             .lines

@@ -1,7 +1,7 @@
 //! The terms of a sale, and what is wrong with them.
 //!
-//! [`check`] compares what the operator asks for with what the catalog published, what is in
-//! stock and what was agreed before, and names every rule broken by field, not only the first.
+//! [`check`] compares what the operator asks for with what the catalog published, what is in stock and what
+//! was agreed before. It names every broken rule by field, not only the first.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -24,14 +24,14 @@ pub enum Action {
     Cancel,
 }
 
-/// The sale takes no more purchases for good, so it can be neither suspended nor resumed.
+/// The sale takes no more purchases for good, so nobody can suspend or resume it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the sale is over: it is {}", .0.as_str())]
 pub struct SaleOver(pub SaleState);
 
 impl Action {
-    /// What it makes of a sale; asking for what is already so changes nothing. A sale that was never read
-    /// back equal (`loaded`) goes on loading when it is resumed.
+    /// What the action makes of a sale. Asking for what is already so changes nothing. A sale that was
+    /// never read back equal (`loaded`) goes back to loading when it is resumed.
     pub fn on(self, state: SaleState, loaded: bool) -> Result<SaleState, SaleOver> {
         match (self, state) {
             (Self::Suspend | Self::Resume, over) if over.is_over() => Err(SaleOver(over)),
@@ -56,7 +56,7 @@ pub struct Terms {
     pub items: Vec<Item>,
 }
 
-/// A SKU as the catalog published it, and the units not yet promised to anyone.
+/// A SKU as the catalog published it, and the units that are not yet promised to anyone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownSku {
     pub published: bool,
@@ -64,7 +64,7 @@ pub struct KnownSku {
     pub available: i64,
 }
 
-/// A rule that is broken, named so that a person can mend it.
+/// A broken rule, named so that a person can fix it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// Such as `items[0].units`.
@@ -74,8 +74,8 @@ pub struct Violation {
     pub detail: String,
 }
 
-/// Every rule that `terms` break. `agreed` are the terms of the same sale as they stand, if it
-/// exists; `now_ms` decides whether it is open.
+/// Every rule that `terms` break. `agreed` are the same sale's present terms, if it exists; `now_ms`
+/// decides whether it is open.
 pub fn check(
     terms: &Terms,
     known: &BTreeMap<String, KnownSku>,
@@ -180,10 +180,11 @@ impl Broken {
         let Some(known) = known.get(&item.sku) else {
             return self.unless(false, sku, "known-to-catalog", "the catalog has published no such SKU");
         };
-        // What was agreed stays agreed, also when the seller withdraws the product afterwards.
+        // What was agreed stays agreed, even if the seller withdraws the product afterwards.
         self.unless(known.published || promised > 0, &sku, "published", "its product is not published");
         let wanted = item.units - promised;
-        // Nor does what is promised change its currency with the catalog; more units of it are of the new one.
+        // Promised units do not change their currency with the catalog either, but more units would be in
+        // the new one.
         let detail = format!("the catalog prices it in {}", known.currency);
         self.unless(
             known.currency == terms.currency || (promised > 0 && wanted <= 0),

@@ -1,5 +1,5 @@
-//! Ordinary stock on offer: for each currency one sale without an end, the *standing sale*, in which a
-//! SKU has its *shelf*.
+//! Ordinary stock on offer. For each currency there is one sale without an end, the *standing sale*, in
+//! which a SKU has its *shelf*.
 //!
 //! ```text
 //!   on_hand = allocated to flash sales
@@ -7,10 +7,9 @@
 //!           + unoffered  (not published, or about to be put on the shelf)
 //! ```
 //!
-//! [`plan`] says what has to happen to one SKU so that nothing stays unoffered that could be sold and
-//! nothing is offered that should not be. It only plans: units are put on a shelf in SQL first and in
-//! Redis afterwards, and taken off in Redis first. Cut short in between, Redis offers less than SQL
-//! allows, never more.
+//! [`plan`] says what has to happen to one SKU so that everything that could be sold is offered, and
+//! nothing that should not be. It only plans: units go on a shelf in SQL first and in Redis afterwards, and
+//! come off in Redis first. If we are cut short in between, Redis offers less than SQL allows, never more.
 
 use uuid::Uuid;
 
@@ -29,12 +28,12 @@ pub fn is_standing(sale: Uuid, currency: &str) -> bool {
     may_be_standing(sale) && sale_id(currency) == sale
 }
 
-/// Whether this may be a standing sale, whatever the currency: the ids of others are not made of a name.
+/// Whether this may be a standing sale in any currency: no other sale's id is derived from a name.
 pub fn may_be_standing(sale: Uuid) -> bool {
     sale.get_version_num() == 5
 }
 
-/// A SKU as its seller and the books have it. Prices in minor units.
+/// A SKU as its seller and the books have it. Prices are in minor units.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sku {
     pub sku: String,
@@ -55,7 +54,7 @@ impl Sku {
     }
 }
 
-/// This SKU in the standing sale of a currency.
+/// This SKU's shelf in the standing sale of a currency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shelf {
     pub currency: String,
@@ -66,18 +65,18 @@ pub struct Shelf {
 /// What has to happen to one SKU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Units to take off shelves, as far as they are still free in Redis, by currency.
+    /// Units to take off shelves, by currency, as far as they are still free in Redis.
     pub take_off: Vec<(String, i64)>,
-    /// Unoffered units that are taken away as surplus.
+    /// Unoffered units to remove as surplus.
     pub cut: i64,
-    /// Whether what is taken off is surplus too.
+    /// Whether the units taken off are surplus too.
     pub cut_what_is_taken_off: bool,
     pub offer: Option<Offer>,
     /// Buyers hold units that may come back to a shelf where they should not stay.
     pub waits: bool,
 }
 
-/// So many more units on the shelf of this currency, at this price.
+/// This many more units for the shelf of this currency, at this price.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     pub currency: String,
@@ -86,7 +85,7 @@ pub struct Offer {
 }
 
 impl Plan {
-    /// Nothing is to do, now or as soon as buyers give something back.
+    /// There is nothing to do, neither now nor once buyers give something back.
     pub fn is_settled(&self) -> bool {
         *self == Self::default()
     }
@@ -113,7 +112,7 @@ pub fn plan(sku: &Sku, shelves: &[Shelf]) -> Plan {
         }
         plan.waits |= wrong.units.reserved > 0;
     }
-    // What comes off a wrong shelf and what is surplus are not one thing at a time.
+    // We handle either a wrong shelf or a surplus at a time, never both.
     plan.cut_what_is_taken_off &= plan.take_off.len() == 1;
 
     let units = sku.unoffered() - plan.cut;
@@ -141,7 +140,7 @@ mod tests {
         }
     }
 
-    /// `sku` with this shelf counted in.
+    /// `sku`, including this shelf.
     fn with(sku: Sku, remaining: i64, reserved: i64) -> (Sku, Vec<Shelf>) {
         let units = Counters { preloaded: remaining + reserved, remaining, reserved, sold: 0 };
         let shelf = Shelf { currency: "EUR".into(), price: 500, units };

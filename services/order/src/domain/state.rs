@@ -31,7 +31,7 @@ use OrderState::{
 
 /// Every transition there is. What is not in this table cannot happen.
 pub const TRANSITIONS: &[(OrderState, OrderState)] = &[
-    // the way of a sale that succeeds
+    // how a successful sale goes
     (Reserved, Paid),
     (Paid, Preparing),
     (Preparing, Shipped),
@@ -44,7 +44,7 @@ pub const TRANSITIONS: &[(OrderState, OrderState)] = &[
     // paid, then cancelled before the carrier had it
     (Paid, Cancelled),
     (Preparing, Cancelled),
-    // bought, then given back: all of it, or a part and the buyer keeps the rest
+    // bought, then returned: either all of it, or a part while the buyer keeps the rest
     (Delivered, ReturnRequested),
     (ReturnRequested, Returned),
     (Returned, ReturnRequested),

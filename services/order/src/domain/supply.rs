@@ -1,15 +1,15 @@
-//! What a seller says of the units of a SKU, and what becomes of the books.
+//! What a seller says about the units of a SKU, and what that does to the books.
 //!
-//! *On hand* are the units that the seller has and that nobody has paid for: free ones, those that buyers hold
-//! unpaid, and those that flash sales were allotted. A count says how many that are; a difference, how many more or
-//! fewer they have become. Neither can take away what is promised:
+//! *On hand* are the units that the seller has and that nobody has paid for: free ones, those that buyers
+//! hold unpaid, and those allotted to flash sales. A count says how many that are; a difference says how
+//! many more or fewer they have become. Neither can take away what is promised:
 //!
 //! ```text
 //!   on_hand = what the seller has + surplus
 //! ```
 //!
-//! The surplus is promised units that the seller does not have. They are taken away as they come free; those that are
-//! paid for instead are missing for good, and are made up for by the next units that come.
+//! The surplus is promised units that the seller does not have. We remove them as they come free. Those
+//! that buyers pay for instead are missing for good, and the next units to arrive make up for them.
 
 /// A SKU as the books have it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,22 +18,23 @@ pub struct Books {
     /// Units on hand that are neither promised to a flash sale nor on a shelf.
     pub unoffered: i64,
     pub surplus: i64,
-    /// What the seller said last, counts and differences together.
+    /// What the seller last said, counts and differences together.
     pub told: i64,
     /// The version of the product in which that was counted.
     pub counted_in: i64,
 }
 
-/// What a version of the product says: so many, counted in that version and corrected by differences since.
+/// What a version of the product says: this many, counted in that version and corrected by differences
+/// since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Said {
     pub quantity: i64,
-    /// `None`: told by a version of the catalog that did not know counts, so by its difference.
+    /// `None`: from a version of the catalog that did not know counts, so only the difference applies.
     pub counted_in: Option<i64>,
 }
 
 impl Books {
-    /// Follows the seller. What is said once counts once: saying it again changes nothing.
+    /// Follows the seller. Whatever the seller says counts once: saying it again changes nothing.
     pub fn follow(self, said: Said) -> Self {
         let has = self.on_hand - self.surplus;
         let counted_in = said.counted_in.unwrap_or(self.counted_in).max(self.counted_in);
@@ -41,13 +42,14 @@ impl Books {
         Self { told: said.quantity, counted_in, ..self.with(has) }
     }
 
-    /// Follows another product, which brings its own units; `promised` of those before stay promised.
+    /// Follows another product, which brings its own units. `promised` units of the one before stay
+    /// promised.
     pub fn hand_over(self, said: Said, promised: i64) -> Self {
         let counted_in = said.counted_in.unwrap_or_default();
         Self { told: said.quantity, counted_in, ..self.with(promised + said.quantity) }
     }
 
-    /// With so many in the seller's hands.
+    /// The books with this many units in the seller's hands.
     fn with(self, has: i64) -> Self {
         let on_hand = self.on_hand.max(has);
         let surplus = on_hand - has;
@@ -105,7 +107,7 @@ mod tests {
         let unoffered = Books { unoffered: 3, ..FULL };
         let less = unoffered.follow(counted(12, 2));
         assert_eq!((less.on_hand, less.unoffered, less.surplus), (17, 0, 5), "three were nobody's");
-        // All that is promised was paid for: five are missing, and the next ten are five.
+        // All that was promised has been paid for. Five are missing, so of the next ten, five count.
         let missing = sold(less, 17).follow(counted(22, 2));
         assert_eq!((missing.on_hand, missing.surplus), (5, 0));
         assert_eq!(sold(less, 17).follow(counted(10, 3)).on_hand, 10, "a count says what there is");

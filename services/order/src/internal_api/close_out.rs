@@ -1,8 +1,8 @@
-//! `POST /internal/v1/sales/{id}/close-out`: the books are laid beside each other and signed off.
+//! `POST /internal/v1/sales/{id}/close-out`: compares the books and signs them off.
 //!
-//! Only a sale that is over and drained can be compared. If nothing differs, the unsold units go
-//! back to the standing stock in the same transaction that marks the sale as closed out, so they
-//! go back once; asked again, the report that was signed is answered.
+//! Only a sale that is over and drained can be compared. If nothing differs, the unsold units go back to
+//! the standing stock in the transaction that marks the sale as closed out. So they go back once. Another
+//! request gets the report that was signed.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -22,7 +22,7 @@ use crate::reservations;
 use crate::store::sales::{self, Sale};
 use crate::store::{books, skus};
 
-/// Reservations read from Redis at once.
+/// How many reservations to read from Redis at once.
 const PAGE: usize = 1000;
 
 pub(super) async fn close_out(
@@ -90,7 +90,7 @@ impl InternalApi {
         let charges = books::charges(tx, &ids).await.map_err(database)?;
         let items = sale.items.iter().map(|item| {
             let found = counters.and_then(|counters| counters.items.iter().find(|held| held.sku == item.sku));
-            // A sale that was cancelled before it was ever loaded is not expected in Redis.
+            // Redis need not know a sale that was cancelled before it was ever loaded.
             let unheard_of = (counters.is_none() && !sale.loaded).then_some(item.ledger);
             ItemBooks {
                 sku: item.sku.clone(),
@@ -102,7 +102,7 @@ impl InternalApi {
         Ok(Books { redis, orders, charges, items: items.collect() })
     }
 
-    /// Every reservation Redis has, each once: a scan may bring one twice.
+    /// Every reservation that Redis has, each once: a scan may return one twice.
     async fn held(&self, sale: SaleId) -> Result<Vec<Held>> {
         let mut held: HashMap<Uuid, Held> = HashMap::new();
         let mut cursor = 0;

@@ -1,7 +1,7 @@
 //! Suspending, resuming, closing and cancelling a sale.
 //!
-//! None of these touches a reservation: what buyers hold may still be paid until its deadline, and
-//! what they do not pay comes back by itself.
+//! None of these touches a reservation. Buyers may still pay for what they hold until its deadline, and
+//! what they do not pay for comes back by itself.
 
 use axum::extract::State;
 use rocketmart_contracts::internal_api::{Fenced, SaleStatus};

@@ -1,4 +1,4 @@
-//! What SQL promises of a sale beside what Redis holds of it: terms and state.
+//! Compares what SQL promises about a sale with what Redis holds: terms and state.
 
 use rocketmart_contracts::internal_api::{Difference, DifferenceKind, SaleState};
 use rocketmart_stock::SaleCounters;
@@ -7,11 +7,12 @@ use super::spec;
 use crate::reservations;
 use crate::store::sales::Sale;
 
-/// Where Redis does not hold the terms SQL has. Units that move between counters while a sale runs
-/// are not differences: SQL follows a moment later.
+/// Where Redis does not hold the terms that SQL has. Units that move between counters while a sale runs are
+/// not differences: SQL follows a moment later.
 pub(super) fn differences(sale: &Sale, counters: Option<&SaleCounters>) -> Vec<Difference> {
     let Some(counters) = counters else {
-        // Signed off, Redis may have forgotten it; never loaded, it has yet to learn of it.
+        // A signed-off sale may be forgotten in Redis, and one that was never loaded is not known there
+        // yet.
         let expected = sale.loaded && sale.state != SaleState::ClosedOut;
         return expected
             .then(|| difference(DifferenceKind::RedisLost, None, "Redis does not know this sale any more"))
@@ -62,7 +63,7 @@ pub(super) fn differences(sale: &Sale, counters: Option<&SaleCounters>) -> Vec<D
     found
 }
 
-/// Whether Redis is in another state than the one SQL names.
+/// Whether Redis is in another state than SQL says.
 pub(super) fn state_difference(sale: &Sale, counters: Option<&SaleCounters>) -> Option<Difference> {
     let wanted = spec::state(sale.state);
     let found = counters?.state;

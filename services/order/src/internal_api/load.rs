@@ -1,13 +1,13 @@
-//! `PUT /internal/v1/sales/{id}`: allot units to a sale, load them into Redis, read them back.
+//! `PUT /internal/v1/sales/{id}`: allots units to a sale, loads them into Redis, and reads them back.
 //!
-//! 1. Redis is asked for its clock and what it holds; if it is away nothing is promised.
-//! 2. One SQL transaction checks every rule and allots the units out of the standing stock; those that
-//!    are on offer there come off their shelf first, in Redis and in SQL.
-//! 3. Redis is loaded with totals, not with differences: loading twice loads once.
-//! 4. Redis is read back. Only a sale that reads back equal becomes ready.
+//! 1. We ask Redis for its clock and for what it holds. If Redis is away, we promise nothing.
+//! 2. One SQL transaction checks every rule and allots the units out of the standing stock. Units that are
+//!    on offer there come off their shelf first, in Redis and in SQL.
+//! 3. We load Redis with totals, not with differences: loading twice loads once.
+//! 4. We read Redis back. Only a sale that reads back equal becomes ready.
 //!
-//! Cut short anywhere, the same PUT goes on from there. Once loaded, a sale that Redis has lost is
-//! not loaded again: units that were sold since would be sold a second time. It is rebuilt.
+//! If it is cut short anywhere, the same PUT continues from there. A sale that Redis lost after it was
+//! loaded is not loaded again: units sold since would be sold a second time. It is rebuilt instead.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -62,7 +62,7 @@ pub(super) async fn put(
 }
 
 impl InternalApi {
-    /// Checks the terms and takes the units out of the standing stock, all or nothing.
+    /// Checks the terms and takes the units out of the standing stock, all or none.
     async fn allot(&self, id: Uuid, fence: i64, terms: &Terms, now_ms: i64) -> Result<Sale> {
         let mut tx = self.pool.begin().await.map_err(database)?;
         standing::lock(&mut tx).await.map_err(database)?;
@@ -99,7 +99,7 @@ impl InternalApi {
         Ok(sale)
     }
 
-    /// Takes off the shelves of the ordinary stock what is not to be had otherwise.
+    /// Takes units off the shelves of the ordinary stock if there is no other way to get them.
     async fn clear_shelves(
         &self,
         tx: &mut PgConnection,
@@ -125,11 +125,11 @@ impl InternalApi {
         }
     }
 
-    /// Loads Redis, reads it back, and makes the sale ready if it reads back equal.
+    /// Loads Redis, reads it back, and makes the sale ready if both are equal.
     async fn load(&self, sale: &Sale) -> Result<()> {
         let id = SaleId(sale.id);
         let loaded = match self.stock.load(&spec(sale)?).await {
-            // A part of it is gone: the status tells, and it is rebuilt.
+            // Part of the sale is gone. The status says so, and the sale is rebuilt.
             Err(StockError::Unvouched) if sale.loaded => return self.look(sale.id).await.map(drop),
             Err(StockError::Unvouched) => return Err(something_is_there()),
             loaded => loaded.map_err(away)?,
@@ -160,15 +160,15 @@ impl InternalApi {
     }
 }
 
-/// Nothing was ever loaded, so what lies under the keys of the sale is of another hand, or of a load that Redis lost
-/// a part of before it was read back.
+/// Nothing was ever loaded. So what lies under the sale's keys is somebody else's, or is left from a load
+/// of which Redis lost a part before it was read back.
 fn something_is_there() -> Problem {
     let detail =
         "the pre-load does not read back: Redis holds something of this sale, which was never loaded";
     Problem::validation(vec![FieldError::new("items", "redis-not-empty", detail)])
 }
 
-/// A PUT that repeats what a finished sale was is answered as ever; one that wants more is refused.
+/// A PUT that repeats the terms of a finished sale gets its usual answer. One that wants more is refused.
 fn over(sale: &Sale, terms: &Terms) -> Result<Sale> {
     let mut asked = terms.clone();
     asked.items.sort_by(|a, b| a.sku.cmp(&b.sku));

@@ -1,9 +1,9 @@
-//! The internal API, `/internal/v1`: where the operator loads sales, watches them and closes their books.
+//! The internal API, `/internal/v1`: the operator loads sales here, watches them and closes their books.
 //!
-//! Never routed from outside, and guarded by a token besides. Every change carries a fence, a
-//! number that never decreases: an operator that was replaced without noticing is refused by SQL
-//! and by Redis alike. SQL is written first and names the state wanted; Redis follows, and any
-//! later call brings it there if this one is cut short.
+//! No route leads here from outside, and a token guards it besides. Every change carries a fence, a number
+//! that never decreases: SQL and Redis both refuse an operator that was replaced without noticing. SQL is
+//! written first and names the wanted state. Redis follows; if a call is cut short, any later call brings
+//! Redis there.
 
 mod close_out;
 mod control;
@@ -38,7 +38,7 @@ impl InternalApi {
         Self { pool, stock }
     }
 
-    /// Compares Redis with SQL and vouches for it if nothing is missing.
+    /// Compares Redis with SQL, and vouches for it if nothing is missing.
     async fn look(&self, id: Uuid) -> Result<Seen> {
         vouch::look(&self.pool, &self.stock, id).await.map_err(|error| match error {
             vouch::Error::Sql(error) => database(error),
@@ -46,12 +46,12 @@ impl InternalApi {
         })
     }
 
-    /// Brings Redis into the state SQL names.
+    /// Brings Redis into the state that SQL names.
     async fn align(&self, sale: &Sale) -> Result<()> {
         let wanted = spec::state(sale.state);
         let outcome = self.stock.set_state(SaleId(sale.id), fence(sale.fence), wanted).await.map_err(away)?;
         match outcome {
-            // A sale Redis does not know is shown as a difference in the status.
+            // The status shows a sale that Redis does not know as a difference.
             SetStateOutcome::Set | SetStateOutcome::UnknownSale => Ok(()),
             SetStateOutcome::StaleFence { seen } => {
                 Err(stale_fence(i64::try_from(seen).unwrap_or(MAX_FENCE)))
@@ -90,7 +90,7 @@ fn sale_unknown() -> Problem {
     Problem::not_found(Code::SaleUnknown.as_str())
 }
 
-/// Redis does not answer, or answers what it should not. Everything here may be repeated.
+/// Redis does not answer, or gives an answer that it should not. Everything here may be repeated.
 fn away(error: StockError) -> Problem {
     match error {
         StockError::Protocol(_) => Problem::internal(error),

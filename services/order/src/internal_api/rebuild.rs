@@ -1,5 +1,5 @@
-//! `POST /internal/v1/sales/{id}/rebuild`: a sale that Redis has lost, whole or in part, made anew from
-//! what SQL has of it (docs/adr/0005).
+//! `POST /internal/v1/sales/{id}/rebuild`: rebuilds a sale that Redis has lost, whole or in part, from what
+//! SQL has (docs/adr/0005).
 //!
 //! ```text
 //!   suspend, doubt, revoke ──▶ has SQL all that left Redis? ──▶ begin an incarnation (committed)
@@ -7,8 +7,9 @@
 //!   suspended, until the operator has  ◀── end the doubt ◀── swap in ◀── write beside the sale
 //!   seen it verified                       (committed), vouch
 //! ```
-//! Until the doubt has ended Redis decides nothing about the sale, and payments wait. Cut short anywhere,
-//! the same POST begins again with the next incarnation; whoever has an older one is refused.
+//! Until the doubt has ended, Redis decides nothing about the sale, and payments wait. If the rebuild is
+//! cut short anywhere, the same POST starts again with the next incarnation. Whoever has an older one is
+//! refused.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,10 +37,10 @@ use crate::store::sales::{self, Sale};
 use crate::store::{parked, standing, trust};
 use crate::vouch::Seen;
 
-/// How long one call waits for what is on its way; the operator calls again.
+/// How long one call waits for what is under way; the operator calls again.
 const WAIT: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
-/// How soon a loss of ordinary stock is noticed.
+/// How soon we notice that ordinary stock was lost.
 const KEEP: Duration = Duration::from_secs(1);
 
 pub(super) async fn rebuild(
@@ -48,14 +49,14 @@ pub(super) async fn rebuild(
     Json(Fenced { fence }): Json<Fenced>,
 ) -> Result<Json<SaleStatus>> {
     let builder = api.clone();
-    // Carried through even if nobody waits for it any more: begun again each time, the rebuilding of a
-    // large sale would never end.
+    // Runs to its end even if nobody waits for it any more. If each call started over, the rebuild of a
+    // large sale would never finish.
     tokio::spawn(async move { builder.rebuild(id, fence).await }).await.map_err(Problem::internal)??;
     api.status(id).await.map(Json)
 }
 
 impl InternalApi {
-    /// Rebuilds ordinary stock that Redis has lost, until `stop`: no operator looks after it.
+    /// Rebuilds ordinary stock that Redis has lost, until `stop`: no operator takes care of it.
     pub(crate) async fn keep_standing(self, stop: CancellationToken) -> anyhow::Result<()> {
         while !stop.is_cancelled() {
             if let Err(error) = self.rebuild_standing().await {
@@ -88,7 +89,8 @@ impl InternalApi {
         Ok(())
     }
 
-    /// Stops the sale in both books. `false`: Redis has lost nothing, so there is nothing to rebuild.
+    /// Stops the sale in both books. `false` means that Redis has lost nothing, so there is nothing to
+    /// rebuild.
     async fn give_up(&self, id: Uuid, asked: i64) -> Result<bool> {
         let seen = self.look(id).await?;
         let mut tx = self.pool.begin().await.map_err(database)?;
@@ -96,7 +98,7 @@ impl InternalApi {
         if seen == Seen::Vouched {
             return Ok(false);
         }
-        // Nobody but the shelves' keeper resumes the ordinary stock, as soon as Redis is believed again.
+        // Only the shelves' keeper resumes the ordinary stock, as soon as Redis is trusted again.
         let stays = sale.state.is_over() || sale.standing;
         let state = if stays { sale.state } else { SaleState::Suspended };
         sales::set_state(&mut tx, id, asked, state).await.map_err(database)?;
@@ -105,8 +107,8 @@ impl InternalApi {
         Ok(true)
     }
 
-    /// Waits until everything that left Redis, or is left in it, is in SQL. `false`: somebody else has
-    /// rebuilt the sale meanwhile.
+    /// Waits until SQL has everything that has left Redis or is still in it. `false` means that somebody
+    /// else has rebuilt the sale meanwhile.
     async fn is_drained(&self, id: Uuid) -> Result<bool> {
         let limit = Instant::now() + WAIT;
         loop {
@@ -131,8 +133,8 @@ impl InternalApi {
         }
     }
 
-    /// Entries in Redis that SQL may lack and must not. In a Redis of an earlier incarnation there are none:
-    /// what is not in SQL was void before.
+    /// Entries in Redis that SQL may lack and must not. A Redis of an earlier incarnation has none:
+    /// whatever is not in SQL was already void.
     async fn entries_left(&self, id: Uuid) -> Result<u64> {
         let sale = SaleId(id);
         let known = trust::of(&self.pool, &[id]).await.map_err(database)?;
@@ -153,7 +155,7 @@ impl InternalApi {
         Ok(begun)
     }
 
-    /// From here on nothing changes what Redis has to know of the sale: decisions and their events are
+    /// From here on nothing changes what Redis has to know about the sale: decisions and their events are
     /// refused or wait.
     async fn build(&self, id: Uuid, asked: i64, begun: &Begun) -> Result<()> {
         let mut tx = self.pool.begin().await.map_err(database)?;
@@ -197,8 +199,8 @@ impl InternalApi {
         Ok(())
     }
 
-    /// The sale, locked until the transaction ends; refused under a fence that is too old, and unless Redis
-    /// is expected to know it.
+    /// The sale, locked until the transaction ends. Refuses a fence that is too old, and a sale that Redis
+    /// is not expected to know.
     async fn locked(&self, tx: &mut PgConnection, id: Uuid, asked: i64) -> Result<Sale> {
         if may_be_standing(id) {
             standing::lock(tx).await.map_err(database)?;
@@ -238,7 +240,7 @@ fn remembered(sale: &Sale, order: domain::Remembered) -> Result<Remembered> {
             InRedis::Released(reason) => ReservationState::Released(released(reason)),
         },
         reserved_at_ms: order.reserved_at_ms,
-        // When it was reserved is long enough ago.
+        // The time of the reservation is long enough ago.
         pay_by_ms: if in_redis == InRedis::Lapsed { order.reserved_at_ms } else { order.pay_by_ms },
         payment_prepared: false,
         payment_method_id: order.payment_method_id,

@@ -1,4 +1,4 @@
-//! A sale in the engine's words.
+//! Translates a sale into the engine's terms.
 
 use rocketmart_contracts::internal_api::SaleState;
 use rocketmart_kit::problem::{Problem, Result};
@@ -7,7 +7,7 @@ use rocketmart_stock::{ItemSpec, SaleId, SaleSpec, SaleState as InRedis};
 use super::fence;
 use crate::store::sales::Sale;
 
-/// What the books promise. The checks have bounded every number.
+/// What the books promise. The checks have already bounded every number.
 pub(super) fn spec(sale: &Sale) -> Result<SaleSpec> {
     let small = |value: i64| u32::try_from(value).map_err(Problem::internal);
     let items = sale.items.iter().map(|item| {
@@ -30,7 +30,7 @@ pub(super) fn spec(sale: &Sale) -> Result<SaleSpec> {
     })
 }
 
-/// The state that Redis has to be in for the one that SQL names.
+/// The state that Redis needs for the one that SQL names.
 pub(super) fn state(state: SaleState) -> InRedis {
     match state {
         SaleState::Ready => InRedis::Ready,

@@ -1,4 +1,4 @@
-//! How a sale stands: Redis' counters, the ledger, what is still on its way, and where the two
+//! How a sale stands: Redis' counters, the ledger, what is still under way, and where Redis and SQL
 //! disagree about what was promised.
 
 use axum::extract::State;

@@ -1,12 +1,13 @@
-//! When Redis has lost something, its sales are rebuilt from SQL: once SQL has all that had left Redis, and all
-//! that others have told about its orders. The latter matters when SQL was restored from a backup as well: an
-//! order that was paid since is sold, and must not be rebuilt as one whose time to pay is over.
+//! When Redis has lost something, we rebuild its sales from SQL. First SQL must have everything that left
+//! Redis, and everything that others have said about its orders. The latter matters when SQL, too, was
+//! restored from a backup: an order paid since then is sold, and must not be rebuilt as one whose time to
+//! pay is over.
 //!
 //! ```text
 //!   a doubt ──▶ nothing is in this relay's hands ──▶ where does Kafka's log end? ──▶ the worker has
 //!                                                                            committed that ──▶ drained
 //! ```
-//! What another relay still holds comes later, and the worker recognizes it as too late.
+//! What another relay still holds arrives later, and the worker recognizes that it is too late.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ERROR_PAUSE, Relay};
 use crate::store::trust;
 
-/// How soon a doubt, and the end of its draining, is noticed.
+/// How soon we notice a doubt, and the end of its draining.
 const PERIOD: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(relay: Relay, booked: GroupProgress, stop: CancellationToken) -> anyhow::Result<()> {

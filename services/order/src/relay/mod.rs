@@ -1,11 +1,11 @@
-//! `order-relay`: carries what Redis decided to Kafka, lets deadlines pass, and trims the streams.
+//! `order-relay`: carries Redis' decisions to Kafka, enforces deadlines, and trims the streams.
 //!
-//! For every sale with a stream there are two loops: [`stream`] reads, sends and trims; [`expiry`]
-//! releases what was not paid in time. The relay keeps nothing on disk: it reads each stream from
-//! its beginning when it starts and sends again what it may have sent before. Two relays at once
-//! send everything twice, which the workers' inbox absorbs, and trim only what SQL has.
+//! Every sale with a stream has two loops: [`stream`] reads, sends and trims, and [`expiry`] releases what
+//! was not paid in time. The relay keeps nothing on disk. When it starts, it reads each stream from the
+//! beginning and sends again what it may have sent before. Two relays at once send everything twice, which
+//! the workers' inbox absorbs, and trim only what SQL has.
 //!
-//! When Redis has lost something, [`drain`] says when SQL has all that had left it.
+//! When Redis has lost something, [`drain`] says when SQL has everything that left it.
 
 mod drain;
 mod expiry;
@@ -32,7 +32,7 @@ use crate::store::{sales, trust};
 use crate::{GraceConfig, MIGRATOR, StockConfig, readiness, vouch, worker};
 
 const COMPONENT: &str = Component::OrderRelay.as_str();
-/// How soon a new sale is noticed; it is loaded well before it opens.
+/// How soon we notice a new sale; it is loaded well before it opens.
 const LOOK: Duration = Duration::from_millis(500);
 /// Pause after a failure of Redis, Kafka or PostgreSQL.
 const ERROR_PAUSE: Duration = Duration::from_millis(500);
@@ -62,7 +62,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Service::start(&listen, service(args)).await
 }
 
-/// The process, put together and its schema up to date.
+/// The assembled process, with its schema up to date.
 pub async fn service(args: Args) -> anyhow::Result<Service> {
     let pool = args.database.connect().await?;
     config::migrate(&pool, &MIGRATOR).await?;
@@ -92,7 +92,7 @@ struct Relay {
 }
 
 impl Relay {
-    /// Runs the loops of every sale there is, and stops those of sales that are gone.
+    /// Runs the loops of every existing sale, and stops those of sales that are gone.
     async fn watch(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut running: HashMap<SaleId, CancellationToken> = HashMap::new();
         let mut loops = JoinSet::new();
@@ -101,8 +101,8 @@ impl Relay {
             match self.look().await {
                 Ok((found, sales)) => {
                     if !found.is_subset(&session) {
-                        // It may have come back with entries that were trimmed before: each stream is read
-                        // from its beginning.
+                        // Redis may have come back with entries that were trimmed before, so each stream is
+                        // read from its beginning.
                         for (_, stop) in running.drain() {
                             stop.cancel();
                         }
@@ -129,7 +129,7 @@ impl Relay {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                // A loop ends only when it is told to; one that panicked takes the process with it.
+                // A loop ends only when it is told to. One that panics takes the process with it.
                 Some(ended) = loops.join_next() => ended?,
                 () = tokio::time::sleep(LOOK) => {}
             }
@@ -140,8 +140,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Which run of Redis this is, and the sales it has, or should have. Of a cluster one master has the list: it
-    /// may have lost it, or be away, while the others sell on.
+    /// Which run of Redis this is, and the sales that it has or should have. In a cluster one master keeps
+    /// the list. That master may have lost it, or be away, while the others keep selling.
     async fn look(&self) -> anyhow::Result<(BTreeSet<String>, HashSet<SaleId>)> {
         let session = self.stock.session().await?;
         let expected = trust::all_expected(&self.pool).await?.into_iter().map(SaleId);
@@ -153,7 +153,7 @@ impl Relay {
         Ok((session, sales))
     }
 
-    /// The sales that Redis lists; those that are expected and missing there are listed again.
+    /// The sales that Redis lists. Expected sales that are missing there are added to its list again.
     async fn list(&self, expected: &HashSet<SaleId>) -> Result<Vec<SaleId>, StockError> {
         let listed = self.stock.sales().await?;
         let missing = expected.iter().filter(|sale| !listed.contains(sale));
@@ -163,7 +163,7 @@ impl Relay {
         Ok(listed)
     }
 
-    /// Of sales whose books are signed off nothing is left to carry on, or to expire.
+    /// A sale whose books are signed off has nothing left to carry or to expire.
     async fn not_signed_off(&self, mut listed: Vec<SaleId>) -> sqlx::Result<Vec<SaleId>> {
         let ids: Vec<_> = listed.iter().map(|sale| sale.0).collect();
         let signed_off = sales::signed_off(&self.pool, &ids).await?;
@@ -171,7 +171,8 @@ impl Relay {
         Ok(listed)
     }
 
-    /// Lets Redis forget sales whose books were signed off long ago, and old orders of what has no end.
+    /// Lets Redis forget sales that were signed off long ago, and old orders of the ordinary stock, which
+    /// never ends.
     async fn forget_loop(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut pace = Pace::every(FORGET_EVERY, "cannot forget finished sales");
         while pace.rest(self.forget().await, &stop).await {}

@@ -1,7 +1,7 @@
 //! Lets Redis forget old orders of the ordinary stock, which has no end and would grow for ever.
 //!
-//! Only what PostgreSQL has decided too is forgotten: from there it is answered ever after, and a payment
-//! told late is judged by it. Order ids tell their age.
+//! It forgets only what PostgreSQL has decided too. From then on PostgreSQL answers for the order and
+//! judges a late payment by it. Order ids tell their age.
 
 use std::collections::HashSet;
 
@@ -11,10 +11,11 @@ use time::OffsetDateTime;
 
 use crate::store::{orders, standing};
 
-/// Keys looked at in one call.
+/// How many keys one call looks at.
 const PAGE: usize = 500;
 
-/// Forgets orders made before `then`; how many. They may be asked for again with the same key until then.
+/// Forgets orders made before `then`, and returns how many. Until an order is forgotten, a buyer may repeat
+/// the request with its key.
 pub async fn forget(pool: &PgPool, stock: &Stock, then: OffsetDateTime) -> anyhow::Result<usize> {
     let mut forgotten = 0;
     for sale in standing::loaded(pool).await?.into_iter().map(SaleId) {

@@ -7,12 +7,12 @@
 //!   wholly in the inbox of the worker
 //! ```
 //!
-//! The note comes first: SQL knows of everything that ever left Redis, so a Redis that has less is found
-//! out. It also tells whether this is the Redis that the sale lives in: a master that was replaced, and has
-//! not heard of it, may go on deciding for a while, and none of that must reach the books.
+//! The note comes first. SQL knows about everything that ever left Redis, so it exposes a Redis that has
+//! less. The note also tells whether this is the Redis in which the sale lives. A master that was replaced,
+//! and does not know it, may keep deciding for a while, and none of that must reach the books.
 //!
-//! An entry is trimmed only once SQL has all of its events, so losing Kafka loses nothing: what
-//! stays uncommitted too long is read and sent again, from the beginning of what is left.
+//! An entry is trimmed only once SQL has all of its events, so losing Kafka loses nothing. What stays
+//! uncommitted too long is read and sent again, from the beginning of what is left.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -31,16 +31,16 @@ use crate::store::{books, clock};
 use crate::stream_id;
 
 const SOURCE: &str = "/rocketmart/order-relay";
-/// Entries read at once; each holds the events of one batch of purchases.
+/// How many entries to read at once; each holds the events of one batch of purchases.
 const READ_AT_ONCE: usize = 100;
 /// How long a read waits for the first new entry.
 const READ_WAIT: Duration = Duration::from_millis(200);
 const TRIM_EVERY: Duration = Duration::from_millis(500);
-/// Events looked for in the inbox at once.
+/// How many events to look for in the inbox at once.
 const LOOK_AT_ONCE: usize = 5_000;
-/// What is not committed after this long is sent again.
+/// After this long without a commit, we send again.
 const RESEND_AFTER: Duration = Duration::from_mins(1);
-/// Longest pause between sending the same entries again while no worker takes them.
+/// The longest pause before the same entries are sent again while no worker takes them.
 const RESEND_AT_MOST: Duration = Duration::from_mins(10);
 
 pub(super) struct Stream {
@@ -98,7 +98,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Sends entries and moves past them once every event is acknowledged.
+    /// Sends entries, and moves past them once every event is acknowledged.
     async fn send(&mut self, entries: Vec<StreamEntry>) -> anyhow::Result<()> {
         let Some(last) = entries.last() else { return Ok(()) };
         let (last, incarnation) = (last.id.clone(), last.incarnation);
@@ -121,8 +121,9 @@ impl Stream {
         Ok(())
     }
 
-    /// Takes out what a Redis decided that was replaced, and did not know. Neither sent nor trimmed: what is
-    /// older is recognized as void where it arrives, this is not.
+    /// Holds back what a replaced Redis decided without knowing that it was replaced. These entries are
+    /// neither sent nor trimmed. Whoever receives an older entry recognizes it as void; these would not be
+    /// recognized.
     fn keep_back(&self, entries: &mut Vec<StreamEntry>, void_until_ms: i64) -> anyhow::Result<()> {
         let mut kept = Vec::with_capacity(entries.len());
         for entry in entries.drain(..) {
@@ -138,7 +139,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Trims what SQL has, as far as nothing before it is missing.
+    /// Trims what SQL has, up to the first entry that it lacks.
     async fn trim(&mut self) -> anyhow::Result<()> {
         while let Some((committed, all)) = self.committed().await? {
             if let Some(last) = committed.checked_sub(1).and_then(|index| self.sent.get(index)) {
@@ -160,8 +161,8 @@ impl Stream {
         Ok(())
     }
 
-    /// How many of the oldest entries SQL has wholly, and whether that is all that were looked at;
-    /// `None` when there is nothing to look at.
+    /// How many of the oldest entries SQL has in full, and whether those were all we looked at; `None` when
+    /// there is nothing to look at.
     async fn committed(&self) -> anyhow::Result<Option<(usize, bool)>> {
         let mut ids = Vec::new();
         let mut looked_at = 0;

@@ -5,9 +5,9 @@
 //!   allotment to a flash sale, smaller supply, withdrawal  Redis ──▶ SQL   (take off)
 //! ```
 //!
-//! The side that has to be right when the process dies in between goes first: what is put on offer is on
-//! a shelf in SQL before Redis may sell it, and what is taken off is out of Redis before SQL may promise
-//! it to somebody else. Every crash leaves Redis with less than SQL allows, never with more.
+//! The side that has to be right if the process dies in between goes first. What we put on offer is on a
+//! shelf in SQL before Redis may sell it. What we take off is out of Redis before SQL may promise it to
+//! somebody else. Every crash leaves Redis with less than SQL allows, never with more.
 //!
 //! | cut short after | Redis | SQL | repaired by |
 //! |---|---|---|---|
@@ -16,10 +16,10 @@
 //! | Redis took off, answer lost | less or as before | rolled back | the same |
 //! | SQL committed, answer lost | taken off | taken off | nothing to repair |
 //!
-//! All of it happens under one lock in SQL. A process that loses the lock (its connection died) may still
-//! have a call on its way to Redis; it carries a fence, and whoever takes the lock next has a higher one,
-//! so a late call that would raise an offer is refused. Any number of replicas may run: one at a time
-//! works, the others look again later.
+//! All of this happens under one lock in SQL. A process that loses the lock (its connection died) may still
+//! have a call on its way to Redis. The call carries a fence, and the next holder of the lock has a higher
+//! one, so a late call that would raise an offer is refused. Any number of replicas may run: one works at a
+//! time, the others look again later.
 
 mod shelf;
 
@@ -37,9 +37,9 @@ use crate::domain::standing::{Offer, Plan, plan};
 use crate::store::heirs;
 use crate::store::standing::{self, Found, Units};
 
-/// How soon a change of the stock is offered.
+/// How soon a change of the stock reaches the offer.
 const PERIOD: Duration = Duration::from_millis(500);
-/// SKUs brought in line, and shelves compared, in one look. Redis is held up for as many at once.
+/// How many SKUs we settle, and shelves we compare, in one look. Redis is busy with that many at once.
 const AT_ONCE: i64 = 200;
 
 /// SKUs by currency.
@@ -50,9 +50,9 @@ pub(crate) struct Standing {
     stock: Stock,
     /// How long a buyer of ordinary stock may take to pay.
     payment_seconds: u32,
-    /// The last SKU looked at: those that have to wait must not keep others waiting.
+    /// The last SKU we looked at: those that have to wait must not keep others waiting.
     after: String,
-    /// The last shelf compared: currency and SKU.
+    /// The last shelf we compared: currency and SKU.
     compared: (String, String),
 }
 
@@ -69,8 +69,8 @@ impl Standing {
         Ok(())
     }
 
-    /// Brings some SKUs in line that something has happened to, and compares some shelves with Redis.
-    /// Says whether there are more of the former.
+    /// Settles some SKUs that something has happened to, and compares some shelves with Redis. Returns
+    /// whether more SKUs need settling.
     async fn look(&mut self) -> anyhow::Result<bool> {
         heirs::let_in(&self.pool).await?;
         if let Some(tx) = self.alone().await? {
@@ -89,13 +89,13 @@ impl Standing {
         Ok(standing::try_lock(&mut tx).await?.then_some(tx))
     }
 
-    /// Does in SQL what the next unsettled SKUs need, taking off in Redis first.
+    /// Does in SQL what the next unsettled SKUs need, after taking units off in Redis.
     async fn follow_plans(&self, mut tx: sqlx::Transaction<'_, sqlx::Postgres>) -> anyhow::Result<()> {
         let found = standing::unsettled(&mut tx, &self.after, AT_ONCE).await?;
         let plans: Vec<(&str, Plan)> =
             found.iter().map(|(sku, shelves)| (sku.sku.as_str(), plan(sku, shelves))).collect();
         if plans.iter().all(|(_, plan)| plan.is_settled()) {
-            // At once: dropped, it would keep the lock for a moment.
+            // At once: a dropped transaction would keep the lock for a moment.
             return Ok(tx.rollback().await?);
         }
         let taken = self.take_off(&mut tx, &plans).await?;
@@ -118,8 +118,8 @@ impl Standing {
         Ok(())
     }
 
-    /// Takes off what is planned, as far as it is free; what was taken, by SKU. The rest comes off when
-    /// it comes back.
+    /// Takes off what is planned, as far as it is free, and returns what it took by SKU. The rest comes off
+    /// when buyers give it back.
     async fn take_off(&self, tx: &mut PgConnection, plans: &[(&str, Plan)]) -> anyhow::Result<Units> {
         let mut wanted: BTreeMap<&str, Units> = BTreeMap::new();
         for (sku, plan) in plans {
@@ -136,8 +136,8 @@ impl Standing {
         Ok(taken)
     }
 
-    /// Makes Redis offer what SQL says of the same SKUs, and of some more shelves; SKUs that need nothing
-    /// more are settled. Answers the last of the SKUs if there may be more.
+    /// Makes Redis offer what SQL says for these SKUs and for some more shelves, and settles SKUs that need
+    /// nothing more. Returns the last of the SKUs if there may be more.
     async fn push_and_sign_off(
         &mut self,
         mut tx: sqlx::Transaction<'_, sqlx::Postgres>,

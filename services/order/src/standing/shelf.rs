@@ -1,4 +1,4 @@
-//! The shelves of a standing sale in Redis: making it offer what SQL says, and taking units off.
+//! The shelves of a standing sale in Redis: makes Redis offer what SQL says, and takes units off.
 //!
 //! The caller holds the lock of the ordinary stock in `tx` throughout.
 
@@ -13,13 +13,13 @@ use sqlx::PgConnection;
 use crate::domain::standing::sale_id;
 use crate::store::standing::{self, Offered, OnShelf, Units};
 
-/// Tries of taking off what buyers may reserve meanwhile.
+/// How often we try to take off units that buyers may reserve meanwhile.
 const TRIES: usize = 3;
 
-/// Why units cannot be taken off shelves.
+/// Why units cannot be taken off a shelf.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotTaken {
-    /// Buyers of ordinary stock hold or bought units of these SKUs.
+    /// Buyers of ordinary stock hold or have bought units of these SKUs.
     #[error("not all units of {0:?} are free")]
     Spoken(Vec<String>),
     /// Redis has lost the standing sale, or does not answer.
@@ -29,8 +29,8 @@ pub(crate) enum NotTaken {
     Database(#[from] sqlx::Error),
 }
 
-/// Takes units off the shelves of a currency, all or none: out of Redis at once, and out of SQL when `tx`,
-/// which has locked them, commits. Should it not commit, comparing the shelves gives Redis the units back.
+/// Takes units off a currency's shelves, all or none. They leave Redis at once, and leave SQL when `tx`,
+/// which has locked them, commits. If it does not commit, comparing the shelves gives Redis the units back.
 pub(crate) async fn take(
     stock: &Stock,
     tx: &mut PgConnection,
@@ -57,7 +57,7 @@ pub(crate) async fn take(
     Ok(())
 }
 
-/// Takes off up to so many units of each SKU, as far as they are free; what was taken.
+/// Takes off up to this many units of each SKU, as far as they are free, and returns what it took.
 pub(super) async fn take_free(
     stock: &Stock,
     tx: &mut PgConnection,
@@ -91,7 +91,7 @@ pub(super) async fn take_free(
     Ok(Units::new())
 }
 
-/// Makes Redis offer what SQL says of these SKUs. Only this ever raises an offer in Redis.
+/// Makes Redis offer what SQL says about these SKUs. Only this function ever raises an offer in Redis.
 pub(super) async fn push(
     stock: &Stock,
     tx: &mut PgConnection,
@@ -114,7 +114,7 @@ pub(super) async fn push(
         tracing::info!(currency, skus = different.len(), "offered ordinary stock");
     }
     if !offered.loaded {
-        // Committed before it sells anything: from then on Redis may not start anew. The next look
+        // Committed before the sale sells anything: from then on Redis may not start over. The next look
         // lets it sell.
         standing::set_loaded(tx, currency).await?;
     } else if offered.ready && held.is_some_and(|held| held.state != SaleState::Ready) {
@@ -157,8 +157,8 @@ async fn reduce(
     }
 }
 
-/// Loads items together, and one by one if Redis refuses them: one that is beyond what Redis can count
-/// must not keep the others off sale.
+/// Loads items together, or one by one if Redis refuses them: an item beyond what Redis can count must not
+/// keep the others off sale.
 async fn load_each(
     stock: &Stock,
     currency: &str,
@@ -190,8 +190,8 @@ fn is_loaded(outcome: LoadOutcome) -> anyhow::Result<bool> {
     }
 }
 
-/// What Redis holds of the sale. Once it held it, holding nothing means that it lost it; then nothing may
-/// be put on sale before it is rebuilt: it may be sold already.
+/// What Redis holds of the sale. If Redis held it once and now holds nothing, Redis has lost it. Then
+/// nothing may go on sale before the rebuild: it may be sold already.
 async fn held(
     stock: &Stock,
     currency: &str,
@@ -205,7 +205,7 @@ async fn held(
     Ok(held)
 }
 
-/// Whether Redis holds this SKU with these units, ever put on sale, at this price.
+/// Whether Redis holds this SKU at this price, with this many units ever put on sale.
 fn holds(held: Option<&SaleCounters>, sku: &str, on_shelf: &OnShelf) -> bool {
     let item = held.and_then(|held| held.items.iter().find(|item| item.sku == sku));
     item.is_some_and(|item| i64::from(item.preloaded) == on_shelf.preloaded && item.price == on_shelf.price)
@@ -214,7 +214,8 @@ fn holds(held: Option<&SaleCounters>, sku: &str, on_shelf: &OnShelf) -> bool {
 fn spec(currency: &str, offered: &Offered, fence: i64, items: &BTreeMap<&str, OnShelf>) -> SaleSpec {
     let items = items.iter().map(|(sku, on_shelf)| ItemSpec {
         sku: (*sku).to_owned(),
-        // More than can be counted is refused by its worth, not cut short.
+        // A number too large for `u32` saturates. Redis then refuses it for its total value, instead of
+        // selling a truncated number.
         units: u32::try_from(on_shelf.preloaded).unwrap_or(u32::MAX),
         price: on_shelf.price,
         per_buyer_limit: None,

@@ -1,4 +1,4 @@
-//! What the close-out reads: every order of a sale, every charge told of, and what is still on its
+//! What the close-out reads: every order of a sale, every charge that was reported, and what is still under
 //! way.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use super::unreadable;
 use crate::domain::close_out::{Booked, Charge, ChargeOutcome, Refund};
 use crate::domain::order::Line;
 
-/// Notes what the payment service told of charges. News of one charge only move forward.
+/// Notes what the payment service reported about charges. News of a single charge only moves forward.
 pub async fn note_charges(tx: &mut PgConnection, charges: &BTreeMap<Uuid, Charge>) -> sqlx::Result<()> {
     if charges.is_empty() {
         return Ok(());
@@ -31,8 +31,8 @@ pub async fn note_charges(tx: &mut PgConnection, charges: &BTreeMap<Uuid, Charge
     Ok(())
 }
 
-/// Notes money that went back, each refund once. A charge that went back whole is `refunded`; so is
-/// one whose success was never told.
+/// Notes money that went back, each refund once. A charge that went back whole is `refunded`, even if its
+/// success was never reported.
 pub async fn note_refunds(tx: &mut PgConnection, refunds: &BTreeMap<Uuid, Refund>) -> sqlx::Result<()> {
     if refunds.is_empty() {
         return Ok(());
@@ -114,7 +114,7 @@ pub async fn orders(connection: &mut PgConnection, sale: Uuid) -> sqlx::Result<V
         .collect()
 }
 
-/// Every charge that was told of one of `orders`.
+/// Every charge reported for one of `orders`.
 pub async fn charges(connection: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<Charge>> {
     let rows: Vec<(Uuid, Uuid, String, Option<i64>, i64)> = sqlx::query_as(
         "SELECT payment_id, order_id, outcome, amount,
@@ -133,7 +133,8 @@ pub async fn charges(connection: &mut PgConnection, orders: &[Uuid]) -> sqlx::Re
         .collect()
 }
 
-/// Of one sale: events still to be published, and payments asked for whose outcome is not known.
+/// For one sale: how many events are still to be published, and how many requested payments have no known
+/// outcome.
 pub async fn outstanding(pool: &PgPool, sale: Uuid) -> sqlx::Result<(i64, i64)> {
     sqlx::query_as(
         "SELECT
@@ -148,12 +149,12 @@ pub async fn outstanding(pool: &PgPool, sale: Uuid) -> sqlx::Result<(i64, i64)> 
     .await
 }
 
-/// Those of `ids` that a worker has received and committed.
+/// The ids among `ids` that a worker has received and committed.
 pub async fn received(pool: &PgPool, ids: &[String]) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar("SELECT id FROM inbox WHERE id = ANY($1)").bind(ids).fetch_all(pool).await
 }
 
-/// Forgets ids received more than `age` ago; how many.
+/// Forgets ids received more than `age` ago, and returns how many.
 pub async fn forget_received(pool: &PgPool, age: time::Duration) -> sqlx::Result<u64> {
     let done = sqlx::query("DELETE FROM inbox WHERE received_at < $1")
         .bind(time::OffsetDateTime::now_utc() - age)

@@ -1,4 +1,4 @@
-//! Carts. Whoever changes one holds its lock, so that its lines can be counted.
+//! Carts. Whoever changes a cart holds its lock, so that its lines can be counted.
 
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, Row as _};
@@ -8,7 +8,7 @@ use super::clock::ms;
 use super::column;
 use crate::domain::cart::{CartLine, OnOffer, Price};
 
-/// Waits until nobody else changes this cart; held until the transaction ends.
+/// Waits until nobody else changes this cart. The lock lasts until the transaction ends.
 pub async fn lock(tx: &mut PgConnection, buyer: Uuid) -> sqlx::Result<()> {
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('cart ' || $1::uuid::text, 0))")
         .bind(buyer)
@@ -17,7 +17,7 @@ pub async fn lock(tx: &mut PgConnection, buyer: Uuid) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// The lines of a cart, in the order in which they were chosen.
+/// The lines of a cart, in the order in which the buyer chose them.
 pub async fn lines(executor: impl PgExecutor<'_>, buyer: Uuid) -> sqlx::Result<Vec<CartLine>> {
     let rows = sqlx::query(
         "SELECT * FROM cart_lines JOIN offers USING (sku) WHERE buyer_id = $1 ORDER BY added_at, sku",
@@ -28,7 +28,7 @@ pub async fn lines(executor: impl PgExecutor<'_>, buyer: Uuid) -> sqlx::Result<V
     rows.iter().map(read).collect()
 }
 
-/// Those of `skus` that are for sale now, with their prices.
+/// Prices of those of `skus` that are for sale now.
 pub async fn prices(tx: &mut PgConnection, skus: &[&str]) -> sqlx::Result<Vec<(String, Price)>> {
     let rows = sqlx::query("SELECT * FROM offers WHERE published AND sku = ANY($1)")
         .bind(skus)
@@ -45,7 +45,7 @@ pub struct NewLine {
     pub seen: Price,
 }
 
-/// Writes lines, new or in place of those of the same SKU.
+/// Writes lines; they are new, or replace lines of the same SKU.
 pub async fn put(tx: &mut PgConnection, buyer: Uuid, lines: &[NewLine]) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO cart_lines (buyer_id, sku, quantity, seen_price, seen_currency)
@@ -63,7 +63,7 @@ pub async fn put(tx: &mut PgConnection, buyer: Uuid, lines: &[NewLine]) -> sqlx:
     Ok(())
 }
 
-/// Takes lines out; how many there were.
+/// Removes lines, and returns how many there were.
 pub async fn remove(executor: impl PgExecutor<'_>, buyer: Uuid, skus: &[&str]) -> sqlx::Result<u64> {
     let done = sqlx::query("DELETE FROM cart_lines WHERE buyer_id = $1 AND sku = ANY($2)")
         .bind(buyer)

@@ -1,6 +1,8 @@
-//! What members hold of ordinary stock without having paid: orders in the books, and check-outs on their way there.
+//! What members hold of the ordinary stock without having paid: orders in the books, and check-outs on
+//! their way there.
 //!
-//! Whoever asks and adds holds the lock of the buyer's cart, so that two check-outs are counted one after the other.
+//! Whoever asks and adds holds the lock of the buyer's cart, so that two check-outs are counted one after
+//! the other.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -8,7 +10,7 @@ use uuid::Uuid;
 
 use crate::domain::cart::Unpaid;
 
-/// Open unpaid orders of ordinary stock of this member, without the one that was made with this key.
+/// This member's open unpaid orders of ordinary stock, without the one made with this key.
 pub async fn unpaid(tx: &mut PgConnection, buyer: Uuid, key: &str) -> sqlx::Result<Unpaid> {
     sqlx::query(
         "DELETE FROM checkouts WHERE buyer_id = $1

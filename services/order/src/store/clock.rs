@@ -2,8 +2,8 @@
 
 use time::OffsetDateTime;
 
-/// The moment `ms` after the Unix epoch. A moment outside of what the calendar can say (the year
-/// 9999) is a mistake of the sender and becomes the epoch.
+/// The moment `ms` after the Unix epoch. A moment beyond the calendar (the year 9999) is the sender's
+/// mistake and becomes the epoch.
 pub fn at(ms: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)

@@ -1,8 +1,8 @@
-//! Products that took a SKU over from another seller while units of it are still promised or on offer.
+//! Products that took over a SKU from another seller while units of it are still promised or on offer.
 //!
-//! What was promised is that seller's, so the two are never counted together: the product before sells no more,
-//! and the new one follows when the last of its units is paid for, given back or taken off its shelf. A seller's
-//! own new product need not wait ([`skus`]).
+//! Those promises belong to the other seller, so the two are never counted together. The old product sells
+//! no more. The new one follows when the last unit of the old one is paid for, is given back, or has left
+//! its shelf. A seller's own new product need not wait ([`skus`]).
 
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
@@ -11,10 +11,10 @@ use uuid::Uuid;
 use super::skus;
 use crate::events::{ProductSnapshot, VariantSnapshot};
 
-/// Products let in at once.
+/// How many products may follow in one pass.
 const AT_ONCE: i64 = 200;
 
-/// Notes that this product waits for its SKU; of several the one that claimed it last.
+/// Notes that this product waits for its SKU. When several wait, the last one to claim it counts.
 pub(super) async fn wait(
     tx: &mut PgConnection,
     product: &ProductSnapshot,
@@ -43,7 +43,7 @@ pub(super) async fn wait(
     Ok(())
 }
 
-/// Forgets what this product waits for, as it was told before `version`.
+/// Forgets what this product waits for, as reported before `version`.
 pub(super) async fn forget(tx: &mut PgConnection, product_id: Uuid, version: i64) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM sku_heirs WHERE product_id = $1 AND version < $2")
         .bind(product_id)
@@ -53,7 +53,7 @@ pub(super) async fn forget(tx: &mut PgConnection, product_id: Uuid, version: i64
     Ok(())
 }
 
-/// Forgets who waits for a SKU that was claimed by somebody else since, or that is given to it now.
+/// Forgets who waits for a SKU that somebody else has claimed since, or that is now being given to it.
 pub(super) async fn outdate(tx: &mut PgConnection, sku: &str, claim: i64) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM sku_heirs WHERE sku = $1 AND claim <= $2")
         .bind(sku)
@@ -63,7 +63,7 @@ pub(super) async fn outdate(tx: &mut PgConnection, sku: &str, claim: i64) -> sql
     Ok(())
 }
 
-/// Lets those follow whose SKU nobody has a promise of any more.
+/// Lets products follow once nobody holds a promise of their SKU any more.
 pub async fn let_in(pool: &PgPool) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
     let waiting: Vec<Json<ProductSnapshot>> = sqlx::query_scalar(

@@ -1,6 +1,6 @@
-//! Units per sale and SKU, and the standing stock: one statement each, however long the batch.
+//! Units per sale and SKU, and the standing stock: one statement for each, however long the batch.
 //!
-//! The rows are hot, so these run last in their transaction: their locks are held shortest.
+//! The rows are hot, so these statements run last in their transaction. That keeps their locks shortest.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::domain::ledger::{Move, StockMove};
 
-/// Moves units. A row that does not exist, or a CHECK that would be broken, is an error.
+/// Moves units. A missing row, or a CHECK that would be broken, is an error.
 pub async fn apply(tx: &mut PgConnection, moves: &BTreeMap<(Uuid, String), Move>) -> sqlx::Result<()> {
     if moves.is_empty() {
         return Ok(());
@@ -47,7 +47,7 @@ pub async fn apply(tx: &mut PgConnection, moves: &BTreeMap<(Uuid, String), Move>
     all_found(done.rows_affected(), moves.len())
 }
 
-/// Changes the durable stock: what was paid for leaves it, what was cancelled or returned comes back.
+/// Changes the durable stock: paid units leave it; cancelled and returned units come back.
 pub async fn move_stock(tx: &mut PgConnection, moves: &BTreeMap<String, StockMove>) -> sqlx::Result<()> {
     if moves.is_empty() {
         return Ok(());

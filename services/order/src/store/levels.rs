@@ -1,4 +1,4 @@
-//! How many units of each SKU can be had, and what was told of that.
+//! How many units of each SKU buyers can get, and what we last reported of that.
 
 use rocketmart_contracts::event::StockLevel;
 use sqlx::{FromRow, PgConnection};
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::column;
 
-/// Whoever tells holds this until the transaction ends, so that one process tells at a time.
+/// The reporting process holds this lock until its transaction ends, so that only one reports at a time.
 pub async fn try_lock(tx: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtextextended('stock levels', 0))")
         .fetch_one(tx)
@@ -21,7 +21,8 @@ struct Row {
     version: i64,
 }
 
-/// Up to `limit` levels that are not as they were told last. Nothing of a product that is not published can be had.
+/// Up to `limit` levels that differ from the last report. A product that is not published has no units to
+/// get.
 pub async fn changed(tx: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<StockLevel>> {
     let rows: Vec<Row> = sqlx::query_as(
         "WITH held AS (
@@ -46,7 +47,7 @@ pub async fn changed(tx: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Stoc
     Ok(rows.into_iter().map(level).collect())
 }
 
-/// Notes what was told.
+/// Notes what was reported.
 pub async fn note(tx: &mut PgConnection, levels: &[StockLevel]) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO stock_levels (sku, product_id, available, version)
@@ -63,7 +64,7 @@ pub async fn note(tx: &mut PgConnection, levels: &[StockLevel]) -> sqlx::Result<
     Ok(())
 }
 
-/// Has all be told again.
+/// Makes every level be reported again.
 pub async fn forget(tx: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query("UPDATE stock_levels SET available = -1").execute(tx).await?;
     Ok(())

@@ -1,12 +1,12 @@
 //! The order service's tables.
 //!
-//! [`orders`], [`returns`] and [`ledger`] are written together by [`write`], a batch at a time; [`sales`] and the
-//! allocation of stock by the internal API; [`skus`] and [`heirs`] by the worker from `products` events; [`standing`] by
-//! whoever keeps the shelves of the ordinary stock; [`cart`] and [`checkouts`] by their buyer; [`levels`] by whoever
-//! tells what can be had. [`trust`] says
-//! whether Redis is believed, [`parked`] keeps what waits for it, [`rebuild`] is what it is rebuilt from;
-//! [`waiting`] keeps what came before the units it needs. Rows are
-//! always locked in the order of their keys, so that concurrent batches queue and do not deadlock.
+//! [`write`] writes [`orders`], [`returns`] and [`ledger`] together, a batch at a time. The internal API
+//! writes [`sales`] and the allocation of stock. The worker writes [`skus`] and [`heirs`] from `products`
+//! events. Whoever keeps the shelves of the ordinary stock writes [`standing`]; the buyer writes [`cart`]
+//! and [`checkouts`]; whoever reports what can be had writes [`levels`]. [`trust`] says whether we trust
+//! Redis, [`parked`] keeps what waits for that, and [`rebuild`] is what Redis is rebuilt from. [`waiting`]
+//! keeps what came before the units it needs. Rows are always locked in the order of their keys, so that
+//! concurrent batches queue and do not deadlock.
 
 pub mod books;
 pub mod cart;
@@ -28,13 +28,13 @@ pub mod waiting;
 
 pub use outcome::{told, write};
 
-/// A value in a column that this version does not know.
+/// A column holds a value that this version does not know.
 pub(crate) fn unreadable(column: &'static str, value: &str) -> sqlx::Error {
     sqlx::Error::ColumnDecode { index: column.to_owned(), source: format!("unknown value `{value}`").into() }
 }
 
-/// Whether PostgreSQL refused what was written, because it breaks a rule of the tables. Trying the
-/// same again cannot help.
+/// Whether PostgreSQL refused a write because it breaks a rule of the tables. Trying the same again cannot
+/// help.
 pub fn is_violation(error: &sqlx::Error) -> bool {
     // class 22: data exception, class 23: integrity constraint violation
     error
@@ -43,7 +43,7 @@ pub fn is_violation(error: &sqlx::Error) -> bool {
         .is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
 }
 
-/// Whether a sale had fewer units left than were taken from it.
+/// Whether a sale had fewer units left than somebody took from it.
 pub fn is_shortage(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
@@ -51,7 +51,7 @@ pub fn is_shortage(error: &sqlx::Error) -> bool {
         .is_some_and(|broken| broken == "ledger_remaining_not_negative")
 }
 
-/// One column of many rows, as `unnest` takes them.
+/// One column of many rows, as `unnest` wants it.
 pub(crate) fn column<'a, T, C>(rows: &'a [T], of: impl Fn(&'a T) -> C) -> Vec<C> {
     rows.iter().map(of).collect()
 }

@@ -44,7 +44,7 @@ pub async fn any(tx: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<bool> {
         .await
 }
 
-/// Those of `ids` that are decided: paid or released at some time.
+/// The ids among `ids` whose orders are decided: paid or released at some time.
 pub async fn decided(pool: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar("SELECT id FROM orders WHERE id = ANY($1) AND state <> 'reserved'")
         .bind(ids)
@@ -52,8 +52,8 @@ pub async fn decided(pool: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
         .await
 }
 
-/// Up to `limit` orders that were delivered before `then` and are with their buyers, longest
-/// first, locked until the transaction ends. What another replica works on is left to it.
+/// Up to `limit` orders that were delivered before `then` and are still with their buyers, oldest first,
+/// locked until the transaction ends. It skips what another replica is working on.
 pub async fn lock_delivered_before(
     tx: &mut PgConnection,
     then: OffsetDateTime,
@@ -148,7 +148,7 @@ pub async fn insert(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<()>
     Ok(())
 }
 
-/// Writes back everything about orders that can change after they were made.
+/// Writes back everything about orders that can change after they are made.
 pub async fn update(tx: &mut PgConnection, orders: &[Order]) -> sqlx::Result<()> {
     if orders.is_empty() {
         return Ok(());

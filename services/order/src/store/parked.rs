@@ -1,8 +1,9 @@
-//! Events about payments that wait until Redis is believed again, what follows them, and what is told of
+//! Events that wait: news about payments until we trust Redis again, what follows that news, and news about
 //! orders that are not known yet.
 //!
-//! Each is here or in the books, never in both: it comes in with the transaction that receives it and goes
-//! with the transaction that books it. What waits for units instead is in [`waiting`](super::waiting).
+//! Each event is either here or in the books, never in both. It comes in with the transaction that receives
+//! it and leaves with the transaction that books it. Events that wait for units are in
+//! [`waiting`](super::waiting) instead.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,17 +15,17 @@ use uuid::Uuid;
 
 use super::column;
 
-/// The sale of an order that is not known.
+/// Stands for the sale of an order that is not known.
 pub const SALE_UNKNOWN: Uuid = Uuid::nil();
 
-/// An event to park, with the sale it waits for and its order.
+/// An event to park, with its order and the sale that it waits for.
 pub struct Parked<'a> {
     pub sale_id: Uuid,
     pub order_id: Uuid,
     pub event: &'a Event,
 }
 
-/// The statement by which [`insert`] keeps events in a table of these columns, once each.
+/// The statement with which [`insert`] keeps events in a table with these columns, each event once.
 macro_rules! insert_into {
     ($table:literal) => {
         concat!(
@@ -44,7 +45,7 @@ pub async fn park(tx: &mut PgConnection, parked: &[Parked<'_>]) -> sqlx::Result<
     insert(tx, insert_into!("parked_payments"), parked).await
 }
 
-/// Writes events by a statement of [`insert_into!`].
+/// Writes events with a statement from [`insert_into!`].
 pub(super) async fn insert(
     tx: &mut PgConnection,
     statement: &'static str,
@@ -68,7 +69,7 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Finds the sales of orders that were not known when the events were parked, and are now.
+/// Finds the sales of orders that were unknown when their events were parked and are known now.
 pub async fn find_sales(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE parked_payments AS parked SET sale_id = orders.sale_id
@@ -80,7 +81,7 @@ pub async fn find_sales(connection: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Those of `orders` that events are parked of, with their sales.
+/// Those of `orders` that have parked events, with their sales.
 pub async fn of_orders(tx: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Uuid>> {
     if orders.is_empty() {
         return Ok(HashMap::new());
@@ -94,7 +95,7 @@ pub async fn of_orders(tx: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<H
     Ok(found.into_iter().collect())
 }
 
-/// The sale of an order, if Redis is not believed about it.
+/// The sale of an order, if we doubt what Redis says about it.
 pub async fn doubted_sale(tx: &mut PgConnection, order: Uuid) -> sqlx::Result<Option<Uuid>> {
     sqlx::query_scalar(
         "SELECT sales.id FROM orders JOIN sales ON sales.id = sale_id WHERE orders.id = $1 AND doubt IS NOT NULL",
@@ -104,9 +105,9 @@ pub async fn doubted_sale(tx: &mut PgConnection, order: Uuid) -> sqlx::Result<Op
     .await
 }
 
-/// Up to `limit` events that need not wait any more, oldest first, and payments before what follows them,
-/// which may have come from another topic: those whose sales are not in doubt any more, and payments that failed
-/// and that the books decide about. What follows a payment that nobody has heard of goes on waiting.
+/// Up to `limit` events that need not wait any more: oldest first, and payments before what follows them,
+/// which may have come from another topic. These are events whose sales are no longer in doubt, and failed
+/// payments that the books decide about. What follows a payment that nobody has heard of keeps waiting.
 pub async fn ready(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Event>> {
     let rows = sqlx::query(
         "SELECT parked.* FROM parked_payments AS parked JOIN sales ON sales.id = sale_id
@@ -137,7 +138,7 @@ pub(super) fn read(row: &PgRow) -> sqlx::Result<Event> {
     })
 }
 
-/// Takes these out, for the transaction that books them. Of two that try, one gets an event.
+/// Removes these events for the transaction that books them. When two try, one gets an event.
 pub async fn take(tx: &mut PgConnection, ids: &[String]) -> sqlx::Result<HashSet<String>> {
     let taken: Vec<String> = sqlx::query_scalar(
         "DELETE FROM parked_payments WHERE position IN
@@ -150,7 +151,7 @@ pub async fn take(tx: &mut PgConnection, ids: &[String]) -> sqlx::Result<HashSet
     Ok(taken.into_iter().collect())
 }
 
-/// Leaves an event that contradicts the books to a person.
+/// Leaves an event that contradicts the books for a person to examine.
 pub async fn refuse(pool: &PgPool, id: &str, reason: &str) -> sqlx::Result<()> {
     sqlx::query("UPDATE parked_payments SET refused = $2 WHERE id = $1")
         .bind(id)

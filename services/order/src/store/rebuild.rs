@@ -1,4 +1,4 @@
-//! What a sale is rebuilt from after Redis lost it, and the record of each rebuild.
+//! What a sale is rebuilt from after Redis has lost it, and the record of each rebuild.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::{column, unreadable};
 use crate::domain::order::{Line, PaymentState};
 use crate::domain::rebuild::Remembered;
 
-/// What makes the repetition of a purchase the same purchase.
+/// What makes a repeated purchase the same purchase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
     pub order_id: Uuid,
@@ -22,7 +22,7 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// `None`: told by a Redis of an older version.
+    /// `None`: a Redis of an older version reported it.
     pub fn of(event: &Reserved) -> Option<Self> {
         let (idempotency_key, request_hash) =
             event.idempotency_key.clone().zip(event.request_hash.clone())?;
@@ -30,7 +30,7 @@ impl Wish {
     }
 }
 
-/// Keeps the wishes behind new orders.
+/// Keeps the wishes that led to new orders.
 pub async fn note_wishes(tx: &mut PgConnection, wishes: &[Wish]) -> sqlx::Result<()> {
     if wishes.is_empty() {
         return Ok(());
@@ -47,7 +47,7 @@ pub async fn note_wishes(tx: &mut PgConnection, wishes: &[Wish]) -> sqlx::Result
     Ok(())
 }
 
-/// The wish of this buyer that the sale has an order for under this key.
+/// This buyer's wish for which the sale has an order under this key.
 pub async fn wish(pool: &PgPool, sale: Uuid, buyer: Uuid, key: &str) -> sqlx::Result<Option<Wish>> {
     let row: Option<(Uuid, String, String)> = sqlx::query_as(
         "SELECT order_id, idempotency_key, request_hash FROM wishes JOIN orders ON orders.id = order_id
@@ -69,9 +69,9 @@ pub struct Begun {
     pub reason: String,
 }
 
-/// Begins another incarnation of a sale in doubt; `None` when it is not in doubt any more. Waits for every
-/// batch about the sale that is being written: the next ones find it begun. The stream begins anew
-/// after `now_ms` and after everything that ever left it.
+/// Begins the next incarnation of a sale in doubt; `None` when the sale is no longer in doubt. It waits for
+/// every batch about the sale that is being written; later batches find it begun. The stream restarts after
+/// `now_ms` and after everything that ever left it.
 pub async fn begin(
     tx: &mut PgConnection,
     sale: Uuid,
@@ -93,7 +93,7 @@ pub async fn begin(
     Ok(row.map(|(incarnation, void_until_ms, reason)| Begun { incarnation, void_until_ms, reason }))
 }
 
-/// Whether this incarnation is the present one still, and unfinished.
+/// Whether this incarnation is still the present one, and unfinished.
 pub async fn is_present(tx: &mut PgConnection, sale: Uuid, incarnation: i32) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM sales WHERE id = $1 AND incarnation = $2 AND doubt IS NOT NULL)",
@@ -104,7 +104,7 @@ pub async fn is_present(tx: &mut PgConnection, sale: Uuid, incarnation: i32) -> 
     .await
 }
 
-/// Ends the doubt, and writes down what was found. `false`: somebody else has begun since.
+/// Ends the doubt and records what was found. `false`: somebody else has begun since.
 pub async fn finish(tx: &mut PgConnection, sale: Uuid, begun: &Begun, orders: i64) -> sqlx::Result<bool> {
     let noted = sqlx::query(
         "INSERT INTO rebuilds (sale_id, incarnation, reason, orders, parked, unknown_from, unknown_until)
@@ -130,7 +130,7 @@ pub async fn finish(tx: &mut PgConnection, sale: Uuid, begun: &Begun, orders: i6
     Ok(true)
 }
 
-/// Counts reservations that came too late for the last rebuild of their sales.
+/// Counts reservations that came too late for the last rebuild of their sale.
 pub async fn note_late(tx: &mut PgConnection, late: &BTreeMap<Uuid, i64>) -> sqlx::Result<()> {
     for (sale, reservations) in late.iter().filter(|(_, reservations)| **reservations > 0) {
         sqlx::query(
@@ -166,7 +166,7 @@ pub async fn last(pool: &PgPool, sale: Uuid) -> sqlx::Result<Option<Rebuilt>> {
     .transpose()
 }
 
-/// Every order of a sale with what Redis has to know of it.
+/// Every order of a sale, with what Redis has to know about it.
 pub async fn orders(connection: &mut PgConnection, sale: Uuid) -> sqlx::Result<Vec<Remembered>> {
     let rows = sqlx::query(
         "SELECT orders.id, buyer_id, state, paid_at IS NOT NULL AS was_paid, payment_state, payment_attempt, amount,

@@ -10,7 +10,7 @@ use super::{column, unreadable};
 use crate::domain::order::Units;
 use crate::domain::returns::{Return, ReturnState};
 
-/// Writes returns, new or moved on. The units of a new one count against what was bought.
+/// Writes returns, whether new or further along. The units of a new return count against what was bought.
 pub async fn save(tx: &mut PgConnection, returns: &BTreeMap<Uuid, (Uuid, Return)>) -> sqlx::Result<()> {
     if returns.is_empty() {
         return Ok(());
@@ -62,13 +62,13 @@ pub async fn save(tx: &mut PgConnection, returns: &BTreeMap<Uuid, (Uuid, Return)
     Ok(())
 }
 
-/// The returns of these orders, in the order in which they were asked for.
+/// The returns of these orders, in the order of the requests.
 pub async fn of(connection: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Vec<Return>>> {
     let mut found: HashMap<Uuid, Vec<Return>> = HashMap::new();
     if orders.is_empty() {
         return Ok(found);
     }
-    // Their ids are UUIDv7 and sort by time.
+    // The ids are UUIDv7 and sort by time.
     let rows = sqlx::query(
         "SELECT returns.*, array_agg(sku ORDER BY sku) AS skus, array_agg(quantity ORDER BY sku) AS quantities
          FROM returns JOIN return_lines ON return_id = id

@@ -23,22 +23,22 @@ pub struct Sale {
     pub opens_at_ms: i64,
     pub closes_at_ms: i64,
     pub payment_seconds: i64,
-    /// The highest fencing number seen.
+    /// The highest fencing token seen.
     pub fence: i64,
     /// Whether Redis was ever read back equal to the terms.
     pub loaded: bool,
-    /// In the order of their SKUs.
+    /// Sorted by SKU.
     pub items: Vec<SaleItem>,
     /// Whether this is the ordinary stock, which has no end and no limits.
     pub standing: bool,
-    /// The report of the close-out, once it found no difference.
+    /// The report of the close-out, once it has found no difference.
     pub close_out: Option<serde_json::Value>,
 }
 
 #[derive(Clone, Debug)]
 pub struct SaleItem {
     pub sku: String,
-    /// Of the product, as the catalog last published it.
+    /// The product's title, as the catalog last published it.
     pub title: String,
     pub price: i64,
     pub per_buyer_limit: i64,
@@ -76,8 +76,8 @@ async fn one(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Sal
     Ok(with_items(connection, row.into_iter().collect()).await?.pop())
 }
 
-/// All sales with a window whose books are not signed off, however many there are, and of the others those
-/// `finished` that opened last. The one that opens last comes first.
+/// All sales with a window whose books are not signed off, however many there are, and the `finished`
+/// latest of the others. Latest opening first.
 pub async fn current(pool: &PgPool, finished: i64) -> sqlx::Result<Vec<Sale>> {
     let mut connection = pool.acquire().await?;
     let rows = sqlx::query(
@@ -93,7 +93,7 @@ pub async fn current(pool: &PgPool, finished: i64) -> sqlx::Result<Vec<Sale>> {
     with_items(&mut connection, rows).await
 }
 
-/// Up to `limit` sales with a window in the same order, behind `after`.
+/// Up to `limit` sales with a window, in the same order, after `after`.
 pub async fn page(
     pool: &PgPool,
     after: Option<(OffsetDateTime, Uuid)>,
@@ -113,7 +113,7 @@ pub async fn page(
     with_items(&mut connection, rows).await
 }
 
-/// Of the sales with a window and this name the one that opens last.
+/// The sale with a window and this name; when there are several, the one that opens last.
 pub async fn named(pool: &PgPool, name: &str) -> sqlx::Result<Option<Sale>> {
     let mut connection = pool.acquire().await?;
     let row = sqlx::query(
@@ -125,8 +125,8 @@ pub async fn named(pool: &PgPool, name: &str) -> sqlx::Result<Option<Sale>> {
     Ok(with_items(&mut connection, row.into_iter().collect()).await?.pop())
 }
 
-/// The sales in which Redis may know this order: the one that SQL has it in, and those whose ids end as
-/// its own does, if SQL has not heard of it yet. Nearly always one, or none.
+/// The sales in which Redis may know this order: the one that SQL names or, if SQL has not heard of the
+/// order yet, those whose ids end like the order's. Nearly always one, or none.
 pub async fn places_of(pool: &PgPool, order: Uuid) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar(
         "SELECT sales.id FROM sales JOIN orders ON sale_id = sales.id
@@ -148,13 +148,13 @@ pub async fn signed_off(pool: &PgPool, sales: &[Uuid]) -> sqlx::Result<Vec<Uuid>
         .await
 }
 
-/// The sale, locked until the transaction ends, also while it does not exist yet: whoever changes a
-/// sale does it one at a time. The ordinary stock is nobody's sale to change or to close: it is unknown.
+/// The sale, locked until the transaction ends, even if it does not exist yet: only one at a time may
+/// change a sale. The ordinary stock is unknown here: nobody may change or close it as a sale.
 pub async fn lock(tx: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Sale>> {
     Ok(lock_any(tx, id).await?.filter(|sale| !sale.standing))
 }
 
-/// The same, of the ordinary stock too.
+/// The same, including the ordinary stock.
 pub async fn lock_any(tx: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Sale>> {
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('sale ' || $1::uuid::text, 0))")
         .bind(id)
@@ -163,7 +163,7 @@ pub async fn lock_any(tx: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Sa
     one(tx, id).await
 }
 
-/// Writes the terms of a sale, new or grown; new units come on the shelf.
+/// Writes the terms of a sale, new or extended. New units go on the shelf.
 pub async fn save_terms(tx: &mut PgConnection, id: Uuid, fence: i64, terms: &Terms) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO sales (id, name, state, currency, opens_at, closes_at, payment_seconds, fence)
@@ -203,7 +203,7 @@ pub async fn save_terms(tx: &mut PgConnection, id: Uuid, fence: i64, terms: &Ter
     Ok(())
 }
 
-/// Puts a sale into `state` and notes the fence it was done under.
+/// Puts a sale into `state` and notes the fence that came with it.
 pub async fn set_state(tx: &mut PgConnection, id: Uuid, fence: i64, state: SaleState) -> sqlx::Result<()> {
     sqlx::query("UPDATE sales SET state = $3, fence = $2 WHERE id = $1")
         .bind(id)
@@ -214,8 +214,8 @@ pub async fn set_state(tx: &mut PgConnection, id: Uuid, fence: i64, state: SaleS
     Ok(())
 }
 
-/// Notes that Redis was read back equal to the terms; a sale that was loading is ready now. Says
-/// `false` when a higher fence came in between.
+/// Notes that Redis was read back equal to the terms; a sale that was loading is now ready. `false` when a
+/// higher fence came in between.
 pub async fn set_loaded(pool: &PgPool, id: Uuid, fence: i64) -> sqlx::Result<bool> {
     let done = sqlx::query(
         "UPDATE sales SET loaded = true, state = CASE state WHEN 'loading' THEN 'ready' ELSE state END
@@ -246,7 +246,7 @@ pub async fn close_out(
     Ok(())
 }
 
-/// Sales signed off longer than `age` ago, with their fences: Redis may forget them.
+/// Sales that were signed off longer than `age` ago, with their fences: Redis may forget them.
 pub async fn closed_out_before(pool: &PgPool, age: time::Duration) -> sqlx::Result<Vec<(Uuid, i64)>> {
     sqlx::query_as("SELECT id, fence FROM sales WHERE state = 'closed_out' AND closed_out_at < $1")
         .bind(OffsetDateTime::now_utc() - age)

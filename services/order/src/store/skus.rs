@@ -11,7 +11,7 @@ use crate::domain::sale::KnownSku;
 use crate::domain::supply::{Books, Said};
 use crate::events::{ProductSnapshot, VariantSnapshot};
 
-/// A SKU for whoever plans a sale of it.
+/// A SKU as somebody who plans a sale of it needs it.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Sku {
     pub sku: String,
@@ -22,11 +22,11 @@ pub struct Sku {
     /// Minor units of `currency`.
     pub price: i64,
     pub currency: String,
-    /// Units on hand that no sale has been allotted and no buyer of ordinary stock holds.
+    /// Units on hand that are allotted to no sale and held by no buyer of ordinary stock.
     pub available: i64,
 }
 
-/// Those of `skus` that the catalog published at some time.
+/// Those of `skus` that the catalog has published at some time.
 pub async fn find(pool: &PgPool, skus: &[String]) -> sqlx::Result<Vec<Sku>> {
     sqlx::query_as(
         "SELECT sku, product_id, seller_id, title, state, price, currency,
@@ -38,7 +38,7 @@ pub async fn find(pool: &PgPool, skus: &[String]) -> sqlx::Result<Vec<Sku>> {
     .await
 }
 
-/// The same for planning inside a transaction: their stock is locked until it ends.
+/// The same, for planning inside a transaction: their stock is locked until it ends.
 pub async fn lock(tx: &mut PgConnection, skus: &[String]) -> sqlx::Result<BTreeMap<String, KnownSku>> {
     let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
         "SELECT sku, state, currency, greatest(on_hand - allocated - held_on_shelf(sku) - surplus, 0)
@@ -80,7 +80,8 @@ pub async fn allocate(tx: &mut PgConnection, units: &BTreeMap<String, i64>) -> s
 
 /// Follows a change of a product: what it sells, for how much, and how many units its seller has.
 ///
-/// A SKU follows the product that took it last. Of that product, older versions than the one known are ignored;
+/// A SKU follows the product that took it last. For that product, we ignore versions older than the known
+/// one. We do not compare versions of two products. A draft sells nothing and takes nothing.
 /// versions of two products are not compared. A draft sells nothing and takes nothing.
 pub async fn follow(tx: &mut PgConnection, product: &ProductSnapshot) -> sqlx::Result<()> {
     heirs::forget(tx, product.product_id, product.version).await?;
@@ -105,7 +106,7 @@ pub async fn follow(tx: &mut PgConnection, product: &ProductSnapshot) -> sqlx::R
     Ok(())
 }
 
-/// Follows the deletion of a product: its SKUs cannot go on sale any more, until another product takes them. Stock
+/// Follows the deletion of a product: its SKUs cannot go on sale until another product takes them. Stock
 /// stays, and so do promises.
 pub async fn withdraw(tx: &mut PgConnection, product_id: Uuid) -> sqlx::Result<()> {
     heirs::forget(tx, product_id, i64::MAX).await?;
@@ -128,7 +129,7 @@ struct Known {
     on_hand: i64,
     allocated: i64,
     shelved: i64,
-    /// Of those on shelves, the ones that buyers hold.
+    /// Of those on shelves, the units that buyers hold.
     held: i64,
     surplus: i64,
     told: i64,
@@ -146,7 +147,7 @@ impl Known {
         }
     }
 
-    /// Nothing of it is on offer or promised.
+    /// None of it is on offer or promised.
     fn is_free(&self) -> bool {
         self.allocated == 0 && self.shelved == 0
     }
@@ -175,7 +176,8 @@ pub(super) async fn follow_variant(
         }
         (known.books().follow(said), claim.max(known.claim))
     } else if product.state != ProductState::Published || claim <= known.claim {
-        // What another product has taken since, or never had: told late, or by a catalog that knew no claims.
+        // Another product has since taken the SKU, or this one never had it: late news, or a catalog that
+        // knew no claims.
         tracing::debug!(sku = variant.sku, product = %product.product_id, "SKU belongs to another product");
         return Ok(());
     } else if known.seller_id == product.seller_id || known.is_free() {
@@ -193,8 +195,8 @@ pub(super) async fn follow_variant(
     Ok(())
 }
 
-/// Stock before its SKU, as everybody: freed stock touches its SKU. What a version before refused to take away, and
-/// noted as such, is surplus.
+/// Locks the stock before its SKU, as everybody does, because freeing stock touches its SKU. What an
+/// earlier version refused to take away, and noted, counts as surplus.
 async fn find_locked(tx: &mut PgConnection, sku: &str) -> sqlx::Result<Option<Known>> {
     sqlx::query_as(
         "SELECT product_id, seller_id, version, claim, on_hand, allocated, shelved, held_on_shelf(sku) AS held,
@@ -207,7 +209,7 @@ async fn find_locked(tx: &mut PgConnection, sku: &str) -> sqlx::Result<Option<Kn
     .await
 }
 
-/// A product that is waited for sells no more, whatever is heard of it late.
+/// A product that others wait for sells no more, whatever late news says.
 async fn put(
     tx: &mut PgConnection,
     product: &ProductSnapshot,

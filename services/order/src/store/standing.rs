@@ -1,9 +1,9 @@
 //! The standing sales in SQL: their rows, their shelves, and what does not match the stock.
 //!
-//! Whoever changes what a shelf offers holds [`lock`] while it talks to Redis, so that SQL and Redis are
-//! changed by one process at a time, and carries a [`next_fence`], so that a call of a process that lost
-//! the lock meanwhile is refused by Redis. The lock comes before any row. Rows of stock and SKUs that
-//! others hold are skipped and looked at later, so that keeping the shelves never waits for the workers.
+//! Whoever changes what a shelf offers holds [`lock`] while talking to Redis, so that one process at a time
+//! changes SQL and Redis. It also carries a [`next_fence`], so that Redis refuses a call from a process
+//! that has lost the lock meanwhile. The lock comes before any row. Rows of stock and SKUs that others hold
+//! are skipped and looked at later, so that keeping the shelves never waits for the workers.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,7 +20,7 @@ pub type Units = BTreeMap<String, i64>;
 
 const LOCK: &str = "standing stock";
 
-/// Waits until nobody else changes an offer; held until the transaction ends.
+/// Waits until nobody else changes an offer. The lock lasts until the transaction ends.
 pub async fn lock(tx: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind(LOCK).execute(tx).await?;
     Ok(())
@@ -34,7 +34,7 @@ pub async fn try_lock(tx: &mut PgConnection) -> sqlx::Result<bool> {
         .await
 }
 
-/// A fence above all before it, and above `seen`, the one Redis has.
+/// A fence above all earlier ones, and above `seen`, which is Redis' own.
 pub async fn next_fence(tx: &mut PgConnection, seen: u64) -> sqlx::Result<i64> {
     sqlx::query_scalar("SELECT setval('standing_fence', greatest(nextval('standing_fence'), $1))")
         .bind(i64::try_from(seen).unwrap_or(i64::MAX - 1) + 1)
@@ -42,7 +42,7 @@ pub async fn next_fence(tx: &mut PgConnection, seen: u64) -> sqlx::Result<i64> {
         .await
 }
 
-/// A SKU that has to be looked at, with its shelves.
+/// A SKU that needs a look, with its shelves.
 pub type Found = (Sku, Vec<Shelf>);
 
 #[derive(FromRow)]
@@ -57,8 +57,8 @@ struct SkuRow {
     shelved: i64,
 }
 
-/// Up to `limit` SKUs after `after` whose offer may not be right, in their order, with their shelves,
-/// all of it locked until the transaction ends.
+/// Up to `limit` SKUs after `after` whose offer may be wrong, in order and with their shelves, all locked
+/// until the transaction ends.
 pub async fn unsettled(tx: &mut PgConnection, after: &str, limit: i64) -> sqlx::Result<Vec<Found>> {
     let rows: Vec<SkuRow> = sqlx::query_as(
         "SELECT sku, state = 'published' AS published, currency, price,
@@ -121,7 +121,7 @@ pub async fn settled(tx: &mut PgConnection, skus: &[&str]) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Makes sure that this currency has its sale, with at least this time to pay.
+/// Makes sure that this currency has its sale, with at least this much time to pay.
 pub async fn ensure(tx: &mut PgConnection, currency: &str, payment_seconds: u32) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO sales (id, name, state, currency, opens_at, closes_at, payment_seconds, fence, standing)
@@ -162,8 +162,8 @@ pub async fn offer(tx: &mut PgConnection, offers: &[(&str, Offer)]) -> sqlx::Res
     shelve(tx, &shelved).await
 }
 
-/// Takes units off the shelves of a currency that Redis has taken off already. More than SQL knows to be
-/// free is a violation of the ledger: SQL has yet to learn that they came back.
+/// Takes units off a currency's shelves after Redis has done so. Taking more than SQL knows to be free
+/// violates the ledger: SQL has yet to learn that the units came back.
 pub async fn take_off(tx: &mut PgConnection, currency: &str, units: &Units) -> sqlx::Result<()> {
     let rows: Vec<(&String, &i64)> = units.iter().collect();
     sqlx::query(
@@ -196,7 +196,7 @@ async fn shelve(tx: &mut PgConnection, units: &Units) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Takes away units that their sellers do not have.
+/// Removes units that their sellers do not have.
 pub async fn cut_surplus(tx: &mut PgConnection, units: &Units) -> sqlx::Result<()> {
     if units.is_empty() {
         return Ok(());
@@ -225,21 +225,21 @@ pub async fn cut_surplus(tx: &mut PgConnection, units: &Units) -> sqlx::Result<(
     Ok(())
 }
 
-/// The sale of a currency as Redis has to hold it, with some of its SKUs.
+/// The sale of a currency as Redis must hold it, with some of its SKUs.
 #[derive(Clone, Debug)]
 pub struct Offered {
     pub name: String,
     pub payment_seconds: u32,
-    /// Whether Redis ever held it: from then on it may not start anew there.
+    /// Whether Redis ever held the sale: from then on it may not start over there.
     pub loaded: bool,
-    /// Whether it is to sell.
+    /// Whether the sale should sell.
     pub ready: bool,
-    /// Whether Redis is believed about it: otherwise nothing is asked of it before it is rebuilt.
+    /// Whether we trust Redis about the sale. If not, we ask it nothing before the rebuild.
     pub trusted: bool,
     pub items: BTreeMap<String, OnShelf>,
 }
 
-/// Units ever put on sale, those of them that are free by the ledger, and the price.
+/// Units ever put on sale, how many of them are free by the ledger, and the price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OnShelf {
     pub preloaded: i64,
@@ -281,8 +281,8 @@ pub async fn set_loaded(tx: &mut PgConnection, currency: &str) -> sqlx::Result<(
     Ok(())
 }
 
-/// Up to `limit` shelves after the place `after`, currency and SKU: for comparing all of them with Redis,
-/// some at a time.
+/// Up to `limit` shelves after the place `after`, a currency and a SKU. With these, all shelves can be
+/// compared with Redis, some at a time.
 pub async fn shelves_after(
     tx: &mut PgConnection,
     after: &(String, String),
@@ -299,8 +299,8 @@ pub async fn shelves_after(
     .await
 }
 
-/// What has to come off the shelf of this currency so that so many units of each SKU can be promised
-/// to a sale: those that nobody offers go first. Their stock is locked already.
+/// What has to come off this currency's shelf so that this many units of each SKU can be promised to a
+/// sale. Units that nobody offers go first. The stock is already locked.
 pub async fn missing(tx: &mut PgConnection, wanted: &Units) -> sqlx::Result<Units> {
     let rows: Vec<(&String, &i64)> = wanted.iter().collect();
     let missing: Vec<(String, i64)> = sqlx::query_as(
@@ -315,7 +315,7 @@ pub async fn missing(tx: &mut PgConnection, wanted: &Units) -> sqlx::Result<Unit
     Ok(missing.into_iter().collect())
 }
 
-/// Locks the ledger of these SKUs in a sale and on the shelf of its currency, in the order in which the
+/// Locks the ledger of these SKUs, both in a sale and on its currency's shelf, in the order in which the
 /// workers lock it.
 pub async fn lock_ledger(
     tx: &mut PgConnection,
@@ -338,7 +338,7 @@ pub async fn loaded(pool: &PgPool) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar("SELECT id FROM sales WHERE standing AND loaded").fetch_all(pool).await
 }
 
-/// Those of them that Redis is not believed about.
+/// Those of them about which we do not trust Redis.
 pub async fn doubted(pool: &PgPool) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar("SELECT id FROM sales WHERE standing AND doubt IS NOT NULL").fetch_all(pool).await
 }

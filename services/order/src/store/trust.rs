@@ -1,5 +1,5 @@
-//! Whether Redis is believed about a sale, and what it is measured by: how often it was rebuilt, and the
-//! youngest stream entry that left it.
+//! Whether we trust Redis about a sale, and what we measure that by: how often the sale was rebuilt, and
+//! the youngest stream entry that left Redis.
 
 use std::collections::HashMap;
 
@@ -12,15 +12,15 @@ use uuid::Uuid;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
     pub incarnation: i32,
-    /// Why Redis is not believed; nobody asks it about this sale then.
+    /// Why we do not trust Redis; nobody asks it about this sale then.
     pub doubt: Option<String>,
-    /// Stream entries up to this millisecond that are not in the books yet were lost.
+    /// Stream entries up to this millisecond that are not in the books yet count as lost.
     pub void_until_ms: Option<i64>,
-    /// While Redis is not believed, the books decide about payments that failed.
+    /// While we do not trust Redis, the books decide about failed payments.
     pub books_decide: bool,
 }
 
-/// What Redis must have of a sale, if it is to have it at all.
+/// What Redis must have of a sale that it should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
     pub incarnation: i32,
@@ -31,7 +31,7 @@ pub struct Expected {
 
 type Row = (Uuid, i32, Option<String>, Option<i64>, bool);
 
-/// As last committed. A sale that SQL does not know is missing.
+/// As last committed. A sale that SQL does not know is left out.
 pub async fn of(pool: &PgPool, sales: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Trust>> {
     if sales.is_empty() {
         return Ok(HashMap::new());
@@ -50,7 +50,7 @@ pub async fn hold(tx: &mut PgConnection, sales: &[Uuid]) -> sqlx::Result<HashMap
     if sales.is_empty() {
         return Ok(HashMap::new());
     }
-    // As weak a lock as the foreign keys of new orders take: it holds up nothing else.
+    // This lock is as weak as the one that foreign keys of new orders take, so it holds up nothing else.
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT id, incarnation, doubt, void_until_ms, books_decide FROM sales
          WHERE id = ANY($1) ORDER BY id FOR KEY SHARE",
@@ -93,18 +93,18 @@ pub async fn all_expected(pool: &PgPool) -> sqlx::Result<Vec<Uuid>> {
         .await
 }
 
-/// What comes of entries that are about to leave Redis.
+/// What happens to entries that are about to leave Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaving {
-    /// They may.
+    /// They may leave.
     Noted,
-    /// They come from a Redis that the sale was rebuilt without. What is not in the books by now is void: up
-    /// to this millisecond whoever receives it knows that by its age.
+    /// They come from a Redis that was left out when the sale was rebuilt. What is not in the books by now
+    /// is void: up to this millisecond, whoever receives an entry recognizes that by its age.
     Superseded { void_until_ms: i64 },
 }
 
-/// Notes that stream entries up to `position` leave a Redis in which the sale was rebuilt `incarnation`
-/// times; before they do. No rebuild begins meanwhile.
+/// Notes, before it happens, that stream entries up to `position` leave a Redis in which the sale was
+/// rebuilt `incarnation` times. No rebuild begins meanwhile.
 pub async fn note_left(
     pool: &PgPool,
     sale: Uuid,
@@ -134,8 +134,8 @@ pub async fn note_left(
     })
 }
 
-/// From now on Redis is not believed about the sale. `false`: it was not before, or the sale was rebuilt
-/// since `incarnation`, which the doubt is about.
+/// Stops trusting Redis about the sale. `false`: somebody already had, or the sale was rebuilt since
+/// `incarnation`, which the doubt is about.
 pub async fn doubt(pool: &PgPool, sale: Uuid, incarnation: i32, reason: &str) -> sqlx::Result<bool> {
     let done = sqlx::query(
         "UPDATE sales SET doubt = $3, doubted_at = now(), drained = false, books_decide = false
@@ -149,14 +149,14 @@ pub async fn doubt(pool: &PgPool, sale: Uuid, incarnation: i32, reason: &str) ->
     Ok(done.rows_affected() == 1)
 }
 
-/// Sales in doubt, and since when, of which something that left Redis may not be in the books.
+/// Sales in doubt, with the time of the doubt, for which the books may lack something that left Redis.
 pub async fn undrained(pool: &PgPool) -> sqlx::Result<Vec<(Uuid, OffsetDateTime)>> {
     sqlx::query_as("SELECT id, doubted_at FROM sales WHERE doubt IS NOT NULL AND NOT drained")
         .fetch_all(pool)
         .await
 }
 
-/// Notes that everything is.
+/// Notes that the books have everything.
 pub async fn note_drained(pool: &PgPool, doubts: &[(Uuid, OffsetDateTime)]) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE sales SET drained = true
@@ -170,10 +170,10 @@ pub async fn note_drained(pool: &PgPool, doubts: &[(Uuid, OffsetDateTime)]) -> s
     Ok(())
 }
 
-/// From now on the books decide about payments of this sale that failed, if Redis has nothing to add to them
-/// and no rebuild has begun: reservations wait for units that only such a payment can give back.
+/// From now on the books decide about this sale's failed payments, if Redis has nothing to add to them and
+/// no rebuild has begun: reservations wait for units that only such a payment can give back.
 ///
-/// For as long as the sale has its incarnation, which is as long as no rebuild begins.
+/// This lasts as long as the sale keeps its incarnation, so until a rebuild begins.
 pub async fn let_books_decide(pool: &PgPool, sale: Uuid) -> sqlx::Result<()> {
     let done = sqlx::query(
         "UPDATE sales SET books_decide = true
@@ -189,7 +189,8 @@ pub async fn let_books_decide(pool: &PgPool, sale: Uuid) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Whether everything is, what waits for units as well; `None` when nothing is in doubt any more.
+/// Whether the books have everything, including what waits for units; `None` when nothing is in doubt any
+/// more.
 pub async fn is_drained(pool: &PgPool, sale: Uuid) -> sqlx::Result<Option<bool>> {
     sqlx::query_scalar(
         "SELECT drained AND NOT EXISTS

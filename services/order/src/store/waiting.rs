@@ -1,7 +1,7 @@
-//! Events of a stream that wait for units: see [`crate::worker`].
+//! Stream events that wait for units: see [`crate::worker`].
 //!
-//! An event here is in no inbox, so order-relay keeps its entry and sends it again: whichever copy is
-//! booked first, the inbox tells the other one.
+//! An event here is in no inbox, so order-relay keeps its entry and sends it again. Whichever copy is
+//! booked first, the inbox recognizes the other.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -13,12 +13,12 @@ use uuid::Uuid;
 use super::column;
 use super::parked::{self, Parked};
 
-/// Keeps events, once each.
+/// Keeps events, each once.
 pub async fn keep(tx: &mut PgConnection, events: &[Parked<'_>]) -> sqlx::Result<()> {
     parked::insert(tx, parked::insert_into!("waiting_events"), events).await
 }
 
-/// Forgets those that were booked by another copy.
+/// Forgets events that another copy has booked.
 pub async fn forget_booked(pool: &PgPool) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM waiting_events USING inbox WHERE waiting_events.id = inbox.id")
         .execute(pool)
@@ -26,8 +26,8 @@ pub async fn forget_booked(pool: &PgPool) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Up to `limit` events that wait, in the order they came, behind the position `after`; and the position of
-/// the last of them.
+/// Up to `limit` waiting events after the position `after`, in the order of their arrival, and the position
+/// of the last one.
 pub async fn page(pool: &PgPool, after: i64, limit: i64) -> sqlx::Result<Option<(i64, Vec<Event>)>> {
     let rows = sqlx::query(
         "SELECT * FROM waiting_events WHERE refused IS NULL AND position > $1 ORDER BY position LIMIT $2",
@@ -41,7 +41,8 @@ pub async fn page(pool: &PgPool, after: i64, limit: i64) -> sqlx::Result<Option<
     Ok(Some((last, rows.iter().map(parked::read).collect::<sqlx::Result<_>>()?)))
 }
 
-/// Those of `ids` that are here and that nobody else books; nobody else will until the transaction ends.
+/// The ids among `ids` that are here and that nobody else is booking; nobody else will until the
+/// transaction ends.
 pub async fn lock(tx: &mut PgConnection, ids: &[String]) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT id FROM waiting_events WHERE id = ANY($1) ORDER BY position FOR UPDATE SKIP LOCKED",
@@ -67,7 +68,7 @@ pub async fn of_orders(tx: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<H
     Ok(found.into_iter().collect())
 }
 
-/// Gives up on what has waited longer than `patience`; the ids.
+/// Gives up on events that have waited longer than `patience`, and returns their ids.
 pub async fn refuse(pool: &PgPool, patience: Duration) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "UPDATE waiting_events SET refused = 'the units did not come'
@@ -78,7 +79,7 @@ pub async fn refuse(pool: &PgPool, patience: Duration) -> sqlx::Result<Vec<Strin
     .await
 }
 
-/// Those of `ids` that were given up.
+/// The ids among `ids` that we gave up on.
 pub async fn refused(tx: &mut PgConnection, ids: &[String]) -> sqlx::Result<HashSet<String>> {
     let found: Vec<String> =
         sqlx::query_scalar("SELECT id FROM waiting_events WHERE id = ANY($1) AND refused IS NOT NULL")

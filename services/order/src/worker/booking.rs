@@ -1,5 +1,5 @@
-//! How events get into the books: what every transaction does, of a batch that Kafka brings and of what was
-//! deferred before.
+//! How events get into the books: what every transaction does, both for a batch from Kafka and for events
+//! that were deferred.
 //!
 //! ```text
 //!   understand ──▶ ask Redis about payments ──▶ BEGIN
@@ -11,14 +11,14 @@
 //!                                               COMMIT
 //! ```
 //!
-//! Two kinds of events are deferred, each to a table of its own, with what follows them:
+//! Two kinds of events are deferred, each to its own table and with what follows them:
 //!
 //! - reservations whose units are not there yet ([`deferred_reservations`](super::deferred_reservations));
-//! - payments for a sale that Redis is not believed about ([`deferred_payments`](super::deferred_payments)), and
-//!   what is told of an order that is not known yet, or not known to be paid.
+//! - payments for a sale about which we do not trust Redis ([`deferred_payments`](super::deferred_payments)), and
+//!   news of an order that is not known yet, or not known to be paid.
 //!
-//! After the sale was rebuilt two kinds of news are out of date: verdicts that were asked for before,
-//! which are asked for again, and stream entries that came too late for the rebuild, which are void.
+//! After a rebuild of the sale, two kinds of news are out of date. Verdicts that were asked for before are
+//! asked for again. Stream entries that came too late for the rebuild are void.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -50,22 +50,23 @@ pub struct Worker {
     charge_late: Duration,
 }
 
-/// What events are judged by.
+/// What we judge events by.
 pub(super) struct Ground {
     pub(super) asked: Asked,
-    /// The sales they are about, held as they are to the end of the transaction.
+    /// The sales that the events are about, held as they are until the transaction ends.
     pub(super) standing: HashMap<Uuid, Trust>,
-    /// Units that are there, if reservations have to fit.
+    /// The units that are there, if reservations have to fit.
     pub(super) free: Option<Free>,
 }
 
 impl Worker {
-    /// `charge_late`: how long after its order's deadline a payment that was submitted before may be charged.
+    /// `charge_late`: how long after its order's deadline we may still charge a payment that was submitted
+    /// before it.
     pub fn new(pool: PgPool, stock: Stock, charge_late: Duration) -> Self {
         Self { pool, stock, charge_late }
     }
 
-    /// What Redis says of the payments among `news`.
+    /// What Redis says about the payments in `news`.
     pub(super) async fn ask(&self, news: &[News]) -> Result<Asked, HandleError> {
         let paid_for: Vec<Uuid> = news
             .iter()
@@ -79,7 +80,7 @@ impl Worker {
         verdicts::ask(&self.pool, &self.stock, news, &booked).await
     }
 
-    /// Books those of the events that are `new`. Answers the ids of those that wait for units.
+    /// Books the events that are `new`. Returns the ids of those that wait for units.
     pub(super) async fn apply(
         &self,
         tx: &mut PgConnection,
@@ -97,7 +98,7 @@ impl Worker {
         let mut deferred_payments = DeferredPayments::before(tx, &news).await?;
         let (mut wishes, mut late) = (Vec::new(), BTreeMap::new());
         for (index, news) in news.into_iter().enumerate() {
-            // Removed, so that an event that comes twice in one batch is new once.
+            // Removed, so that an event that comes twice in one batch is new only once.
             if !new.remove(&ids[index]) {
                 continue;
             }
@@ -159,8 +160,8 @@ pub(super) fn ids(deliveries: &[Delivery]) -> Vec<String> {
     deliveries.iter().map(|delivery| delivery.event.id.clone()).collect()
 }
 
-/// Holds the sales that this is about as they are, to the end of the transaction. A verdict counts only in
-/// the incarnation it was asked in.
+/// Holds the sales that this is about as they are until the transaction ends. A verdict counts only in the
+/// incarnation in which it was asked for.
 pub(super) async fn hold(
     tx: &mut PgConnection,
     news: &[News],
@@ -181,8 +182,8 @@ pub(super) async fn hold(
     Ok(standing)
 }
 
-/// The sale of an order whose payment may still come, so that what follows it has to wait: nobody has heard of
-/// it, or Redis has no say.
+/// The sale of an order whose payment may still come, so that what follows it has to wait: nobody has heard
+/// of the payment, or Redis has no say.
 async fn missing_payment(tx: &mut PgConnection, batch: &Batch, order: Uuid) -> sqlx::Result<Option<Uuid>> {
     match batch.sale_of_unpaid(order) {
         Some(sale) => Ok(Some(sale)),
@@ -190,7 +191,7 @@ async fn missing_payment(tx: &mut PgConnection, batch: &Batch, order: Uuid) -> s
     }
 }
 
-/// The sale, if this tells of a decision that was lost: the sale was rebuilt without it.
+/// The sale, if this reports a decision that was lost because the sale was rebuilt without it.
 fn is_void(news: &News, id: &str, standing: &HashMap<Uuid, Trust>) -> Option<Uuid> {
     let sale = news.sale_id()?;
     let until = standing.get(&sale)?.void_until_ms?;

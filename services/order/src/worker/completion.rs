@@ -1,8 +1,8 @@
 //! Time passes: an order that was delivered and not returned in time is completed.
 //!
-//! What is due is looked up in SQL and changed in the same transaction, so nothing is lost while no
-//! worker runs: the first look afterwards finds all of it. Any number of replicas share the work;
-//! each skips the rows another one has locked.
+//! We look up what is due in SQL and change it in the same transaction, so nothing is lost while no worker
+//! runs: the first look afterwards finds all of it. Any number of replicas share the work; each skips rows
+//! that another has locked.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::batch::Batch;
 use crate::store::{self, orders};
 
-/// How late the end of the time to return may be noticed.
+/// How late we may notice the end of the time to return.
 const PERIOD: Duration = Duration::from_secs(5);
-/// Orders in one transaction.
+/// How many orders to complete in one transaction.
 const AT_ONCE: i64 = 500;
 const CAUSE: &str = "return-window-over";
 
@@ -28,7 +28,7 @@ pub(super) async fn run(pool: PgPool, window: time::Duration, stop: Cancellation
     Ok(())
 }
 
-/// Completes what is due; how many orders.
+/// Completes what is due, and returns how many orders that was.
 async fn complete(pool: &PgPool, window: time::Duration) -> anyhow::Result<usize> {
     let mut tx = pool.begin().await?;
     let due = orders::lock_delivered_before(&mut tx, OffsetDateTime::now_utc() - window, AT_ONCE).await?;

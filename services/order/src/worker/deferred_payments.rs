@@ -1,6 +1,6 @@
-//! Payments that are deferred until Redis is believed again, and what follows them.
+//! Payments that are deferred until we trust Redis again, and what follows them.
 //!
-//! After SQL was restored from a backup the topics are read again, in any order: what is told of an order that
+//! After SQL was restored from a backup, the topics are read again, in any order. News about an order that
 //! is not known yet is deferred here until it is.
 
 use std::collections::HashMap;
@@ -12,14 +12,14 @@ use uuid::Uuid;
 use super::read::News;
 use crate::store::parked::{self, Parked};
 
-/// Events of a batch that are deferred, and the orders whose events were deferred before.
+/// The events of a batch that are deferred, and the orders whose earlier events already were.
 pub(super) struct DeferredPayments<'a> {
     orders: HashMap<Uuid, Uuid>,
     events: Vec<Parked<'a>>,
 }
 
 impl<'a> DeferredPayments<'a> {
-    /// Knows of what is deferred already about the orders that this follows.
+    /// Loads what is already deferred for the orders in `news`.
     pub(super) async fn before(tx: &mut PgConnection, news: &[News]) -> sqlx::Result<Self> {
         let following = news.iter().filter(|news| news.follows_a_payment());
         let orders: Vec<Uuid> = following.filter_map(News::order_id).collect();

@@ -1,8 +1,8 @@
 //! Reservations that are deferred until the units they need have come.
 //!
-//! A unit that one order gives back is sold to another one in Redis at once. The news of the two are in two
-//! partitions, perhaps with two workers, so SQL may hear of the second buyer before it hears that the first
-//! one is out. The ledger's CHECK refuses that, and nothing is wrong: the units are on their way.
+//! When one order gives a unit back, Redis sells it to another at once. The news of the two orders is in
+//! two partitions, perhaps with two workers, so SQL may hear of the second buyer before it hears that the
+//! first one is out. The ledger's CHECK refuses that, and nothing is wrong: the units are on their way.
 //!
 //! ```text
 //!   the ledger refuses a batch ──▶ what do the units left cover? ──▶ booked, as any batch
@@ -13,8 +13,9 @@
 //!                                                                   ▼
 //!                                                            left to a person
 //! ```
-//! What is deferred is in no inbox: order-relay keeps it in the stream, and a lost sale is not rebuilt without it.
-//! The CHECK stays the last guard: what Redis sold twice is deferred in vain, and parked when it comes again.
+//! What is deferred is in no inbox: order-relay keeps it in the stream, and a lost sale is not rebuilt
+//! without it. The CHECK stays the last guard: deferring does not help what Redis sold twice, and it is
+//! parked when it comes again.
 
 use std::collections::{HashMap, HashSet};
 
@@ -33,7 +34,7 @@ use crate::store::{orders, waiting};
 /// Units that nobody has reserved, by sale and SKU.
 pub(super) type Free = HashMap<(Uuid, String), i64>;
 
-/// What the reservations among `news` could have now.
+/// What the reservations in `news` could get now.
 pub(super) async fn free(tx: &mut PgConnection, news: &[News]) -> sqlx::Result<Free> {
     let reserved = news.iter().filter_map(|news| match news {
         News::Fact(Fact::Reserved(event)) => Some(event),
@@ -45,12 +46,12 @@ pub(super) async fn free(tx: &mut PgConnection, news: &[News]) -> sqlx::Result<F
     waiting::room(tx, &items).await
 }
 
-/// Events of a batch that cannot be booked yet.
+/// The events of a batch that cannot be booked yet.
 #[derive(Default)]
 pub(super) struct DeferredReservations {
-    /// Reservations whose units are not there: index in the batch, sale and order.
+    /// Reservations whose units are not there, by index in the batch, sale and order.
     too_early: Vec<(usize, Uuid, Uuid)>,
-    /// Events that came before the order they are about.
+    /// Events that came before their order.
     without_order: Vec<(usize, Uuid, Uuid)>,
 }
 
@@ -59,14 +60,14 @@ impl DeferredReservations {
         self.too_early.push((index, event.sale_id, event.order_id));
     }
 
-    /// `origin`: the sale and the order.
+    /// `origin` is the sale and the order.
     pub(super) fn without_order(&mut self, index: usize, origin: Option<(Uuid, Uuid)>) {
         self.without_order.extend(origin.map(|(sale, order)| (index, sale, order)));
     }
 
-    /// Takes these events out of the inbox again. What is deferred, and what follows it, is kept; of the
-    /// rest the relay has both the event and its order, and sends them again in order. Answers the ids of
-    /// what is kept.
+    /// Takes these events out of the inbox again. It keeps what is deferred and what follows that. For the
+    /// rest the relay has both the event and its order, and sends them again in order. Returns the ids of
+    /// what it keeps.
     pub(super) async fn keep(
         mut self,
         tx: &mut PgConnection,

@@ -1,9 +1,9 @@
-//! Batches of events as Kafka brings them: one batch, one transaction, and then its offsets.
+//! Handles batches of events as Kafka brings them: one batch, one transaction, and then its offsets.
 //!
-//! What PostgreSQL refuses because it breaks a rule of the tables (the ledger's CHECKs above all) is
-//! never half-written and never retried for ever: the batch is taken apart, and the event at fault
-//! is parked. A reservation whose units are not there yet is none of these: it is deferred, and the rest of the
-//! batch is booked.
+//! If PostgreSQL refuses a batch because it breaks a rule of the tables (above all the ledger's CHECKs), we
+//! never half-write it and never retry it for ever. We take the batch apart and park the event at fault. A
+//! reservation whose units are not there yet is no such fault: it is deferred, and the rest of the batch is
+//! booked.
 
 use async_trait::async_trait;
 use rocketmart_kit::kafka::{Delivery, HandleError, Handler};
@@ -13,7 +13,7 @@ use super::booking::{Ground, Worker, hold, ids, understand};
 use super::deferred_reservations::free;
 use super::violation::{is_shortage, is_violation};
 
-/// How often a batch is fitted to units that others take meanwhile, before it is left for a moment.
+/// How often we refit a batch while others take its units, before we leave it for a moment.
 const FITTINGS: usize = 5;
 
 #[async_trait]
@@ -54,7 +54,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Books what the units left cover, and defers the rest until theirs come.
+    /// Books what the remaining units cover, and defers the rest until its units come.
     async fn handle_what_fits(&self, batch: &[Delivery]) -> Result<(), HandleError> {
         for _ in 1..FITTINGS {
             match self.handle_together(batch, Take::WhatFits).await {
@@ -66,8 +66,8 @@ impl Worker {
         self.handle_together(batch, Take::WhatFits).await
     }
 
-    /// Handles the events one by one, up to the first that PostgreSQL refuses: that one is poison.
-    /// Those before it are committed, and found in the inbox when they come again.
+    /// Handles the events one by one, up to the first that PostgreSQL refuses: that one is poison. The ones
+    /// before it are committed, and the inbox recognizes them when they come again.
     async fn handle_apart(&self, batch: &[Delivery]) -> Result<(), HandleError> {
         for (index, delivery) in batch.iter().enumerate() {
             match self.handle_what_fits(std::slice::from_ref(delivery)).await {

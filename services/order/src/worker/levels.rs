@@ -1,9 +1,11 @@
-//! Tells the rest of the shop how many units of each SKU can be had: the compacted topic `stock-levels`.
+//! Tells the rest of the shop how many units of each SKU buyers can get: the compacted topic
+//! `stock-levels`.
 //!
-//! The books are looked through about once a second, and what has changed since it was told last is told, one level
-//! per SKU however many orders there were in between. So the way of an order is no longer for it, and the load does
-//! not grow with sales. Looking takes its time with the number of SKUs: it may take a twentieth of all time and no
-//! more. Levels are sent first and noted afterwards; cut short in between they are told again, with a higher version.
+//! About once a second we look through the books and report what has changed since the last report: one
+//! level per SKU, however many orders there were in between. So this adds nothing to an order's path, and
+//! the load does not grow with sales. The time to look grows with the number of SKUs; looking may take a
+//! twentieth of all time and no more. We send levels first and note them afterwards. If we are cut short in
+//! between, we send them again with a higher version.
 
 use std::time::{Duration, Instant};
 
@@ -17,15 +19,15 @@ use tokio_util::sync::CancellationToken;
 use crate::store::levels;
 
 const SOURCE: &str = "/rocketmart/order-worker";
-/// The name of the mark on the topic, as of a consumer group: a topic without it has lost what it held.
+/// The consumer group whose commit marks the topic. A topic without the mark has lost what it held.
 const MARK: &str = "stock-levels-told";
 const PERIOD: Duration = Duration::from_secs(1);
 const MARK_PERIOD: Duration = Duration::from_secs(10);
-/// Of all time, the part that looking may take.
+/// The share of all time that looking may take: one part in this many.
 const SHARE: u32 = 20;
-/// After something went wrong.
+/// The pause after something went wrong.
 const ERROR_PAUSE: Duration = Duration::from_secs(5);
-/// Levels told at once.
+/// How many levels to send at once.
 const AT_ONCE: i64 = 1_000;
 
 pub(super) struct Levels {
@@ -39,7 +41,7 @@ pub(super) struct Levels {
 
 impl Levels {
     pub(super) fn new(pool: PgPool, kafka: &KafkaConfig) -> anyhow::Result<Self> {
-        // Its own: trouble with this topic is none of the outbox.
+        // A producer of its own: trouble with this topic must not disturb the outbox.
         let producer = kafka.producer()?;
         Ok(Self {
             pool,
@@ -50,7 +52,7 @@ impl Levels {
         })
     }
 
-    /// Tells until `stop`; of all processes that run it one works at a time.
+    /// Reports until `stop`. Of all processes that run this, one works at a time.
     pub(super) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         while !stop.is_cancelled() {
             let pause = match stop.run_until_cancelled(self.look()).await {
@@ -67,7 +69,7 @@ impl Levels {
         Ok(())
     }
 
-    /// Says whether there may be more to tell at once.
+    /// Returns whether there may be more to report at once.
     async fn look(&mut self) -> anyhow::Result<bool> {
         let mut tx = self.pool.begin().await?;
         if !levels::try_lock(&mut tx).await? {

@@ -33,11 +33,11 @@ use crate::store::books;
 use crate::{GraceConfig, MIGRATOR, OrdinaryConfig, ReturnsConfig, StockConfig, readiness, vouch};
 
 pub(crate) const COMPONENT: Component = Component::OrderWorker;
-/// Events in one transaction.
+/// How many events one transaction handles.
 const BATCH: usize = 500;
-/// How long a batch may wait to become full.
+/// How long a batch may wait to fill up.
 const LINGER: Duration = Duration::from_millis(20);
-/// Ids of received events are kept this long: far longer than Kafka keeps events.
+/// How long we keep the ids of received events: far longer than Kafka keeps the events.
 const REMEMBER: time::Duration = time::Duration::days(30);
 const FORGET_EVERY: Duration = Duration::from_hours(1);
 
@@ -65,7 +65,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Service::start(&listen, service(args)).await
 }
 
-/// The process, put together and its schema up to date.
+/// The assembled process, with its schema up to date.
 pub async fn service(args: Args) -> anyhow::Result<Service> {
     let pool = args.database.connect().await?;
     config::migrate(&pool, &MIGRATOR).await?;

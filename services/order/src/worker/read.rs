@@ -1,4 +1,4 @@
-//! What an event of Kafka says, in the domain's words.
+//! Translates an event from Kafka into the domain's terms.
 
 use anyhow::{Context, bail};
 use rocketmart_contracts::event::{
@@ -21,7 +21,7 @@ pub(super) enum News {
     PaymentFailed(PaymentFailed),
     ProductChanged(ProductSnapshot),
     ProductDeleted(Uuid),
-    /// Nothing of ours: an event this version does not know.
+    /// Not for us: an event that this version does not know.
     Other,
 }
 
@@ -35,7 +35,7 @@ impl News {
         }
     }
 
-    /// The sale whose stream tells this; `None` for what comes from elsewhere.
+    /// The sale whose stream reports this; `None` for what comes from elsewhere.
     pub(super) fn sale_id(&self) -> Option<Uuid> {
         match self {
             Self::Fact(Fact::Reserved(event)) => Some(event.sale_id),
@@ -45,7 +45,7 @@ impl News {
         }
     }
 
-    /// Whether this tells what became of an order once it was paid for.
+    /// Whether this reports what happened to an order after it was paid for.
     pub(super) fn follows_a_payment(&self) -> bool {
         match self {
             Self::Fact(fact) => !fact.comes_from_the_stream(),
@@ -53,7 +53,7 @@ impl News {
         }
     }
 
-    /// The fact, with Redis' verdict where one is needed.
+    /// The fact, with Redis' verdict where it needs one.
     pub(super) fn fact(self, verdict: Option<Verdict>) -> Option<Fact> {
         match (self, verdict) {
             (Self::Fact(fact), _) => Some(fact),
@@ -64,7 +64,7 @@ impl News {
     }
 }
 
-/// Understands an event; one that cannot be understood never will be.
+/// Understands an event. An event that cannot be understood now never will be.
 pub(super) fn read(event: &Event) -> anyhow::Result<News> {
     if event.is_tombstone() {
         return Ok(News::ProductDeleted(

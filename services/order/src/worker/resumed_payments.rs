@@ -1,7 +1,7 @@
-//! Deferred payments, booked once Redis is believed again, and what followed them.
+//! Books deferred payments, and what followed them, once we trust Redis again.
 //!
-//! An event is taken out of the table in the transaction that books it, so of two workers that try one
-//! books it, and a crash in between leaves it where it was.
+//! The transaction that books an event also removes it from the table. So when two workers try, one books
+//! it, and a crash in between leaves it where it was.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use super::booking::{Ground, Worker, hold, ids, understand};
 use super::violation::is_violation;
 use crate::store::parked;
 
-/// How soon the end of a doubt is noticed.
+/// How soon we notice the end of a doubt.
 const PERIOD: Duration = Duration::from_millis(500);
-/// Events in one transaction.
+/// How many events one transaction handles.
 const AT_ONCE: i64 = 500;
 
 pub(super) async fn run(worker: Arc<Worker>, stop: CancellationToken) -> anyhow::Result<()> {
@@ -27,7 +27,7 @@ pub(super) async fn run(worker: Arc<Worker>, stop: CancellationToken) -> anyhow:
 }
 
 impl Worker {
-    /// Books the deferred payments that need not wait any more, once.
+    /// One pass: books the deferred payments that need not wait any more.
     pub async fn book_deferred_payments(&self) -> anyhow::Result<()> {
         parked::find_sales(&mut *self.pool.acquire().await?).await?;
         let events = parked::ready(&self.pool, AT_ONCE).await?;
@@ -57,7 +57,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Books these, unless Redis is not believed again.
+    /// Books these payments, unless we distrust Redis again.
     async fn resume_payments(&self, deferred: &[Delivery]) -> Result<(), HandleError> {
         let news = understand(deferred)?;
         let asked = self.ask(&news).await?;

@@ -1,6 +1,7 @@
-//! Deferred reservations, booked once their units have come, and what follows them.
+//! Books deferred reservations once their units have come, and then what follows them.
 //!
-//! All that is deferred is looked at often, the oldest first. What has waited too long is left to a person.
+//! We look often at everything that is deferred, oldest first. What has waited too long is left for a
+//! person.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +18,11 @@ use super::deferred_reservations::free;
 use super::verdicts::Asked;
 use crate::store::waiting;
 
-/// How soon it is noticed that the units have come.
+/// How soon we notice that the units have come.
 const PERIOD: Duration = Duration::from_millis(200);
-/// How long they may be on their way: longer than a worker may be behind.
+/// How long the units may be on their way: longer than a worker may be behind.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// Events in one transaction.
+/// How many events one transaction handles.
 const AT_ONCE: i64 = 500;
 
 pub(super) async fn run(worker: Arc<Worker>, stop: CancellationToken) -> anyhow::Result<()> {
@@ -31,11 +32,11 @@ pub(super) async fn run(worker: Arc<Worker>, stop: CancellationToken) -> anyhow:
 }
 
 impl Worker {
-    /// Books the deferred reservations whose units have come, once.
+    /// One pass: books the deferred reservations whose units have come.
     pub async fn book_deferred_reservations(&self) -> anyhow::Result<()> {
         waiting::forget_booked(&self.pool).await?;
         let mut after = i64::MIN;
-        // All of them: what is deferred in one sale must not hide what could be booked in another.
+        // All of them: what one sale defers must not hide what another could book.
         while let Some((last, events)) = waiting::page(&self.pool, after, AT_ONCE).await? {
             self.book_some(events).await;
             after = last;

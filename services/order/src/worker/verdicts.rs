@@ -1,14 +1,15 @@
-//! Asking Redis what a payment's outcome changes.
+//! Asks Redis what the outcome of a payment changes.
 //!
-//! A payment that succeeded confirms its reservation. One that failed leaves it to its buyer, who may pay in
-//! another way until the deadline; when nothing may be charged any more, or the deadline has passed, it
-//! releases the reservation. Whichever decision Redis saw first stands. Redis is asked before SQL is
-//! written: cut short in between, the events come again and Redis answers the same.
+//! A successful payment confirms its reservation. A failed payment leaves the reservation to its buyer, who
+//! may pay in another way until the deadline. When nothing may be charged any more, or the deadline has
+//! passed, a failed payment releases the reservation. Whichever decision Redis saw first stands. We ask
+//! Redis before we write SQL: if we are cut short in between, the events come again, and Redis gives the
+//! same answer.
 //!
 //! A Redis that has lost something has no verdicts: what it knows of the sale is not the sale. Its payments
-//! are deferred until it is rebuilt. Only one that failed may have to be decided before: a reservation may
-//! wait for the units that it gives back, and the rebuild for that reservation. Then SQL has everything that
-//! Redis ever told, Redis decides nothing any more, and SQL takes its place.
+//! are deferred until the rebuild. Only a failed payment may have to be decided earlier: a reservation may
+//! wait for the units that it gives back, and the rebuild for that reservation. By then SQL has everything
+//! that Redis ever told, and Redis decides nothing any more, so SQL takes its place.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -29,26 +30,26 @@ use crate::store::parked::SALE_UNKNOWN;
 use crate::store::trust::{self, Trust};
 use crate::vouch::{self, Seen};
 
-/// Verdicts on the payments of a batch, by the place of their event.
+/// Verdicts on the payments of a batch, by the index of their event.
 type Verdicts = HashMap<usize, Verdict>;
 
-/// What came of asking about a batch.
+/// The answers about a batch.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     pub(super) verdicts: Verdicts,
-    /// Payments without a verdict, and the sales that Redis is not believed about; [`SALE_UNKNOWN`] when the
-    /// order is not known.
+    /// Payments without a verdict, with the sales about which we do not trust Redis; [`SALE_UNKNOWN`] when
+    /// the order is not known.
     pub(super) deferred: HashMap<usize, Uuid>,
-    /// The sales that were asked about, and their incarnations then.
+    /// The sales we asked about, and their incarnations at that time.
     pub(super) incarnations: HashMap<Uuid, i32>,
 }
 
-/// What is known of an order before Redis is asked.
+/// What we know about an order before we ask Redis.
 #[derive(Clone, Copy)]
 enum Known<'a> {
     /// As last committed.
     Booked(&'a Order),
-    /// Reserved by an event of the same batch.
+    /// An event of the same batch reserved it.
     JustReserved { sale: Uuid, amount: i64, currency: &'a str },
 }
 
@@ -79,7 +80,7 @@ impl Known<'_> {
     }
 }
 
-/// What Redis is asked about one sale.
+/// What to ask Redis about one sale.
 #[derive(Default)]
 struct Questions {
     confirm: Vec<(usize, OrderId)>,
@@ -93,7 +94,7 @@ impl Questions {
         match news {
             News::PaymentFailed(event) if event.closed => self.release.push((index, order)),
             News::PaymentFailed(event) => {
-                // A number that is none is that of no payment under way.
+                // An impossible number matches no payment under way.
                 let number = u32::try_from(event.attempt()).unwrap_or_default();
                 self.decline.push((index, (order, number)));
             }
@@ -105,13 +106,13 @@ impl Questions {
         self.confirm.iter().chain(&self.release).map(|(index, _)| *index).chain(self.failures())
     }
 
-    /// Those of payments that failed while another one may follow.
+    /// Failed payments that another one may follow.
     fn failures(&self) -> impl Iterator<Item = usize> {
         self.decline.iter().map(|(index, _)| *index)
     }
 }
 
-/// Redis' verdicts on every payment in `news`. `orders` are those of the payments, as committed.
+/// Redis' verdicts on every payment in `news`. `orders` are the orders of those payments, as committed.
 pub(super) async fn ask(
     pool: &PgPool,
     stock: &Stock,
@@ -124,8 +125,8 @@ pub(super) async fn ask(
     for (index, news) in news.iter().enumerate() {
         let (News::PaymentSucceeded(_) | News::PaymentFailed(_)) = news else { continue };
         let Some((id, order)) = news.order_id().and_then(|id| Some((id, *known.get(&id)?))) else {
-            // Payments are asked for once an order is in SQL, so SQL was restored from a backup: the order comes
-            // again, perhaps behind this.
+            // A payment is requested only once its order is in SQL. So SQL was restored from a backup, and
+            // the order comes again, perhaps after this.
             asked.deferred.insert(index, SALE_UNKNOWN);
             continue;
         };
@@ -135,7 +136,7 @@ pub(super) async fn ask(
             questions.entry(order.sale()).or_default().add(index, OrderId(id), news);
         }
     }
-    // Before Redis is asked: a sale that is rebuilt in between has another incarnation.
+    // Before we ask Redis: a sale that is rebuilt in between gets another incarnation.
     let sales: Vec<Uuid> = questions.keys().copied().collect();
     let trusts = trust::of(pool, &sales).await?;
     let answers = questions.iter().map(async |(sale, questions)| {
@@ -154,7 +155,7 @@ pub(super) async fn ask(
     Ok(asked)
 }
 
-/// The verdicts about one sale; when Redis is not believed about it, at most those of the books.
+/// The verdicts about one sale. If we do not trust Redis about it, there are at most those of the books.
 async fn decide(
     pool: &PgPool,
     stock: &Stock,
@@ -166,7 +167,8 @@ async fn decide(
         if !trust.books_decide {
             return Ok(Verdicts::new());
         }
-        // Whether there was time to pay in another way is lost with Redis: the units may be spoken for.
+        // With Redis we have lost whether there was time to pay in another way: the units may be spoken
+        // for.
         let released = questions.release.iter().map(|(index, _)| *index);
         return Ok(released.chain(questions.failures()).map(|index| (index, Verdict::Won)).collect());
     }
@@ -201,8 +203,8 @@ fn known<'a>(news: &'a [News], orders: &'a [Order]) -> HashMap<Uuid, Known<'a>> 
     known
 }
 
-/// The verdict where Redis need not be asked: SQL repeats what Redis decided earlier (and Redis may
-/// have forgotten a finished sale), and a charge of another amount must not confirm anything.
+/// The verdict where we need not ask Redis. SQL repeats what Redis decided earlier (and Redis may have
+/// forgotten a finished sale). A charge of another amount must not confirm anything.
 fn decided(news: &News, order: Known<'_>) -> Option<Verdict> {
     let won = |won| Some(if won { Verdict::Won } else { Verdict::Lost });
     match (news, order.state()) {
@@ -215,8 +217,8 @@ fn decided(news: &News, order: Known<'_>) -> Option<Verdict> {
 
 /// Puts the questions; the inner error is an order that Redis does not know.
 ///
-/// Confirms go first: of two tidings about one order in one batch either may win, but both books must hear
-/// of the same winner.
+/// Confirms go first. When one batch has two pieces of news about one order, either may win, but both books
+/// must hear of the same winner.
 async fn put(
     stock: &Stock,
     sale: SaleId,

@@ -2,15 +2,16 @@
 
 use crate::store;
 
-/// Whether a rule was broken, so that trying the same again cannot help.
+/// Whether the event broke a rule, so that trying the same again cannot help.
 pub(super) fn is_violation(error: &anyhow::Error) -> bool {
     error.downcast_ref::<sqlx::Error>().is_some_and(|error| {
-        // A ledger row that does not exist is as much a broken rule as one that would go negative.
+        // A missing ledger row breaks the rules as much as one that would go negative.
         store::is_violation(error) || matches!(error, sqlx::Error::RowNotFound)
     })
 }
 
-/// Whether the ledger had fewer units than were reserved: the one rule that may hold a moment later.
+/// Whether the ledger had fewer units than were reserved. This is the one rule that may hold a moment
+/// later.
 pub(super) fn is_shortage(error: &anyhow::Error) -> bool {
     error.downcast_ref::<sqlx::Error>().is_some_and(store::is_shortage)
 }

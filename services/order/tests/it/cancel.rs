@@ -39,7 +39,7 @@ async fn a_paid_order_is_cancelled_once_delivery_keeps_the_parcel_and_everything
         seen["payment"]["state"] == "refunded" && seen["payment"]["refunded"] == PRICE
     })
     .await;
-    // A marker behind the repetitions: once it is booked they have been handled.
+    // A marker after the repetitions: once it is booked, they have been handled.
     shop.buy_and_pay(&shop.buyer(), sale).await;
     assert_eq!(shop.backing.standing().await, [99, 8], "two sold, one back");
     assert_eq!(shop.backing.ledger().await, [10, 8, 0, 2], "sold units of the sale stay sold");

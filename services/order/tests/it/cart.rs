@@ -1,4 +1,4 @@
-//! A buyer's cart: chosen, changed, handed over after log-in, always at the prices of now.
+//! A buyer's cart: filled, changed, handed over after log-in, always at current prices.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::shop::{Caller, MUG, PRICE, Shop, product, supply};
 
 const PEN: &str = "PEN";
 
-/// The catalog's event about a product of one SKU at another price.
+/// The catalog's event for a one-SKU product at another price.
 fn at_price(sku: &str, price: i64, version: i64) -> Value {
     let mut changed = product(sku, 100, version);
     changed["variants"][0]["price"] = json!(price);

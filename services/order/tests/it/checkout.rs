@@ -1,4 +1,5 @@
-//! Ordinary products from the cart to the buyer, through the same engine and the same books as a sale.
+//! Ordinary products on their way from the cart to the buyer, through the same engine and the same books as
+//! a sale.
 
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ async fn a_cart_becomes_one_order_that_is_paid_delivered_and_returned_in_part_li
     for _ in 0..2 {
         shop.return_is(id, &returned, "received").await;
     }
-    // The unit is sold in the ledger for ever, and one more is put on the shelf: once.
+    // The unit stays sold in the ledger, and one more goes on the shelf: once.
     shelf_becomes(&shop, PEN, [11, 8, 0, 3]).await;
     assert_eq!(shop.backing.stock_of(PEN).await, [8, 0, 8]);
     let (_, list) = buyer.get("/api/v1/orders").await;
@@ -149,7 +150,7 @@ async fn one_key_is_one_order_also_when_the_answer_was_lost_on_its_way_into_the_
     assert_eq!((status, &again["id"]), (201, &order["id"]), "the same key gives the same order");
     let (status, reused) = check_out(&buyer, "buy", &agreed(&[(PEN, 1)])).await;
     assert_eq!((status, reused["code"].as_str()), (422, Some("idempotency-key-reused")));
-    // Redis reserved, and the process died before SQL committed: the cart is full, the key unknown.
+    // Redis reserved, and the process died before SQL committed: the cart is full, and the key unknown.
     sqlx::query("DELETE FROM idempotency").execute(&shop.backing.pool).await.unwrap();
     fill(&buyer, &lines).await;
     let (status, found) = check_out(&buyer, "buy", &agreed(&lines)).await;
@@ -213,7 +214,7 @@ async fn a_member_holds_so_many_unpaid_orders_and_units_and_no_more_s6() {
     assert_eq!(refused["limits"], json!({ "orders": 10, "units": 100 }));
     shelf_becomes(&shop, PEN, [500, 500, 0, 0]).await;
 
-    // Ten orders, whether the books have heard of the others or not.
+    // Ten orders, whether or not the books have heard of the earlier ones.
     let mut orders = Vec::new();
     for n in 0..12 {
         fill(&buyer, &[(PEN, 5)]).await;

@@ -1,4 +1,4 @@
-//! P5 and P6: with which card and to which address. The test plays payment and delivery.
+//! P5 and P6: which card to charge and which address to send to. The test plays payment and delivery.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::shop::{Caller, Shop};
 
 const TOKEN: &str = "the token of the neighbours";
 
-/// Who keeps cards or addresses: of each member one, the default.
+/// Keeps cards or addresses: for each member one, the default.
 #[derive(Clone, Default)]
 struct Neighbour {
     kept: Arc<std::sync::Mutex<HashMap<Uuid, Uuid>>>,
@@ -112,14 +112,14 @@ async fn a_payment_needs_a_card_and_an_address_that_are_there_and_the_buyers() {
     let home = played.addresses.keep(buyer.id);
     refused(json!({ "payment_method_id": Uuid::nil() }), "payment-method-unknown", &both[..1]).await;
 
-    // Somebody else's order, and one that is none, are unknown before anything else is.
+    // Somebody else's order, or an id of none, is reported as unknown before anything else.
     let stranger = played.shop.buyer();
     assert_eq!(stranger.post(&pay, &json!({})).await.1["code"], "order-unknown");
     let (status, paying) = buyer.post(&pay, &json!({})).await;
     assert_eq!(status, 202, "{paying}");
     assert_eq!(paying["payment"]["payment_method_id"], json!(card), "the default, from now on by its id");
     assert_eq!(paying["delivery_address_id"], json!(home));
-    // Whatever becomes of the card: what was taken was taken.
+    // Whatever happens to the card: what was taken was taken.
     played.cards.kept.lock().unwrap().clear();
     for same in [json!({}), json!({ "payment_method_id": card })] {
         let (status, told) = buyer.post(&pay, &same).await;

@@ -79,7 +79,7 @@ async fn a_planted_difference_is_found_and_nothing_is_signed_until_it_is_gone() 
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let stock = format!("rm:{{{sale}}}:stock");
 
-    // Redis says that one more was sold than was.
+    // Redis claims one more sold than there was.
     for (counter, by) in [("MUG:sold", 1), ("MUG:remaining", -1)] {
         let _: i64 = redis::cmd("HINCRBY")
             .arg(&stock)
@@ -103,7 +103,7 @@ async fn a_planted_difference_is_found_and_nothing_is_signed_until_it_is_gone() 
             .unwrap();
     }
 
-    // SQL forgets that a payment was kept, then forgets a paid order altogether.
+    // SQL forgets that a payment was kept, and then forgets a paid order altogether.
     let pool = &shop.backing.pool;
     sqlx::query("UPDATE payments_seen SET outcome = 'refunded' WHERE payment_id = (SELECT min(payment_id::text)::uuid FROM payments_seen WHERE outcome = 'succeeded')")
         .execute(pool).await.unwrap();

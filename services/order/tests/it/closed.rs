@@ -1,4 +1,4 @@
-//! What buyers are told once the books of their sale are signed off, whatever becomes of Redis then.
+//! What buyers hear once the books of their sale are signed off, whatever happens to Redis then.
 
 use reqwest::Method;
 use rocketmart_contracts::event::{Payload as _, PaymentRequested};
@@ -14,7 +14,7 @@ async fn purchase(buyer: &Caller, sale: &str, quantity: u32, key: &str) -> (u16,
     buyer.call(Method::POST, &format!("/api/v1/sales/{sale}/purchases"), Some(&body), Some(key)).await
 }
 
-/// What each kind of buyer is told, by the sale's id and by its name.
+/// Checks what each kind of buyer hears, by the sale's id and by its name.
 async fn answers_are_right(shop: &Shop, sale: Uuid, buyer: &Caller, order: &str) {
     for named in [sale.to_string(), "mugs".to_owned()] {
         let (status, again) = purchase(buyer, &named, 1, "k").await;
@@ -43,7 +43,7 @@ async fn a_repeated_purchase_in_a_sale_that_was_closed_out_finds_its_order_thoug
     let order = shop.buy_and_pay(&buyer, sale).await;
     let id = order["id"].as_str().unwrap().to_owned();
     closed(&shop, sale).await;
-    // Redis refuses buyers at once; the list of sales is read twice a second.
+    // Redis refuses buyers at once; the replica reads the list of sales twice a second.
     eventually("the sale is listed as closed", async || {
         buyer.get(&format!("/api/v1/sales/{sale}")).await.1["state"] == "closed"
     })

@@ -1,4 +1,5 @@
-//! The end of the time to return: found after downtime, by any number of workers, once.
+//! The end of the time to return: any number of workers find it after downtime, and each order completes
+//! once.
 
 use serde_json::json;
 
@@ -7,7 +8,7 @@ use crate::shop::{Shop, eventually};
 #[tokio::test(flavor = "multi_thread")]
 async fn delivered_orders_are_completed_once_by_two_workers_at_once_also_after_downtime() {
     let shop = Shop::with_api_only().await;
-    // Delivered while no worker ran: 1,200 in time, 30 not yet, 30 being returned.
+    // Delivered while no worker ran: 1,200 whose time is over, 30 whose time is not, and 30 being returned.
     for (count, state, ago) in [(1200, "delivered", 2), (30, "delivered", 0), (30, "return_requested", 2)] {
         let sale = "INSERT INTO sales (id, name, state, currency, opens_at, closes_at, payment_seconds, fence)
              VALUES ('00000000-0000-0000-0000-000000000001', 's', 'closed', 'EUR', now() - interval '1 day', now(), 60, 1)

@@ -1,4 +1,4 @@
-//! A crowd that wants what a sale has, and whoever pays for it, while Redis gets into trouble.
+//! A crowd that buys out a sale and pays for it, while Redis gets into trouble.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -16,13 +16,14 @@ use crate::shop::{Caller, Shop, eventually, offer};
 /// The idempotency key of every purchase.
 pub const KEY: &str = r#"the-"only"-key"#;
 
-/// Units of the sale. Whoever's payment was lost on its way does not ask again: the unit comes back soon.
+/// Units of the sale. A buyer whose payment was lost on its way does not ask again: the unit comes back
+/// soon.
 pub const UNITS: i64 = 60;
 const PAYMENT_SECONDS: u32 = 3;
-/// Buyers at once.
+/// How many buyers there are at once.
 const BUYERS: usize = 4;
 
-/// Orders that buyers were given, by id.
+/// The orders that buyers were given, by id.
 type Orders = Arc<Mutex<HashMap<String, Value>>>;
 
 pub struct Crowd {
@@ -54,8 +55,8 @@ impl Crowd {
         eventually("some are booked", async || self.shop.backing.number(count).await >= orders).await;
     }
 
-    /// Waits until the books say that all is sold, and then nobody buys any more. Answers the buyers with
-    /// the orders they were given.
+    /// Waits until the books say that all is sold; then nobody buys any more. Returns the buyers with the
+    /// orders they were given.
     pub async fn until_all_is_sold(&mut self) -> Vec<(Caller, Value)> {
         let sold = [UNITS, 0, 0, UNITS];
         eventually("everything is sold", async || self.shop.backing.ledger().await == sold).await;
@@ -64,7 +65,7 @@ impl Crowd {
         for buyer in self.buyers.drain(..) {
             served.extend(buyer.await.unwrap());
         }
-        // I1, I2: no unit was sold twice, in neither book.
+        // I1, I2: neither book sold a unit twice.
         eventually("Redis has it too", async || {
             let counters = self.shop.backing.stock.counters(SaleId(self.sale)).await.unwrap().unwrap();
             let mug = &counters.items[0];
@@ -80,7 +81,7 @@ impl Crowd {
     }
 }
 
-/// Pays every order that asks for it, once, and gives back what came too late.
+/// Pays every order that needs paying, once, and gives back what came too late.
 async fn pay_everybody(shop: Arc<Shop>, orders: Orders, stop: CancellationToken) {
     let (mut paid, mut given_back) = (HashSet::new(), HashSet::new());
     while !stop.is_cancelled() {
@@ -101,8 +102,8 @@ async fn pay_everybody(shop: Arc<Shop>, orders: Orders, stop: CancellationToken)
     }
 }
 
-/// One buyer after the other wants a mug and pays for it. Answers buyers with the orders they got: one who was
-/// told that the outcome is unknown does not ask again.
+/// One buyer after another wants a mug and pays for it. Returns the buyers with the orders they got. A
+/// buyer who was told that the outcome is unknown does not ask again.
 async fn buy(shop: Arc<Shop>, sale: Uuid, orders: Orders, stop: CancellationToken) -> Vec<(Caller, Value)> {
     let mut served = Vec::new();
     while !stop.is_cancelled() {

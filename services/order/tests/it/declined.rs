@@ -1,4 +1,4 @@
-//! P4 and P7: a card that is declined, and the next one.
+//! P4 and P7: a declined card, and the next one.
 
 use rocketmart_contracts::event::{OrderReleased, Payload as _, PaymentRequested, RefundRequested};
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ async fn p4_a_declined_card_costs_no_unit_and_the_next_one_pays_for_the_order_on
 
     let (status, again) = pay(&buyer, &order, Some(second)).await;
     assert_eq!((status, &again["payment"]["state"]), (202, &json!("requested")), "{again}");
-    // What is heard of the first one once more is no news of the second.
+    // Hearing of the first payment again is not news of the second.
     shop.card_is_declined(&order, payment, 1).await;
     let asked = shop.told.until(PaymentRequested::TYPE, id, 2).await;
     let of = |index: usize| (asked[index]["attempt"].clone(), asked[index]["payment_method_id"].clone());
@@ -70,7 +70,7 @@ async fn p4_a_declined_order_that_nobody_pays_expires_at_its_deadline() {
     shop.card_is_declined(&order, Uuid::now_v7(), 1).await;
     eventually("it is over", async || {
         let (_, seen) = buyer.get(&format!("/api/v1/orders/{id}")).await;
-        // On a slow machine the deadline passes before the worker hears of the card.
+        // On a slow machine the deadline passes before the worker hears about the card.
         ["expired", "payment_failed"].iter().any(|state| seen["state"] == *state)
     })
     .await;

@@ -1,4 +1,4 @@
-//! Events as the consumer would hand them over, made by hand, for a worker that is called by hand.
+//! Events as the consumer would hand them over, made by hand for a worker that the test calls by hand.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ pub fn worker(shop: &Shop) -> Worker {
     Worker::new(shop.backing.pool.clone(), shop.backing.stock.clone(), Duration::ZERO)
 }
 
-/// Reserves a mug in Redis without anybody telling SQL.
+/// Reserves a mug in Redis without telling SQL.
 pub async fn reserve(shop: &Shop, sale: Uuid) -> Uuid {
     let order = Uuid::now_v7();
     let wish = Reserve {
@@ -77,7 +77,7 @@ pub async fn reserve(shop: &Shop, sale: Uuid) -> Uuid {
     order
 }
 
-/// Everything the worker writes, in one text.
+/// Everything that the worker writes, as one text.
 pub async fn books(shop: &Shop) -> String {
     let query = "SELECT concat_ws(' ',
         (SELECT string_agg(o::text, ';' ORDER BY id) FROM orders o),

@@ -30,7 +30,7 @@ async fn another_master(group: RedisGroup) -> RedisGroup {
     waiting.await.unwrap()
 }
 
-/// As the operator does, through whatever the failover has not settled yet.
+/// Rebuilds as the operator does, retrying while the failover has not settled.
 pub async fn rebuild(shop: &Shop, sale: Uuid) -> Value {
     let mut last = Value::Null;
     eventually("the sale is rebuilt and goes on", async || {
@@ -73,7 +73,7 @@ async fn a_master_killed_under_load_loses_no_purchase_that_was_answered_and_no_u
 async fn an_order_that_the_new_master_never_heard_of_is_there_again_after_the_rebuild() {
     let (mut group, shop) = start(2).await;
     let sale = shop.open_sale(5).await;
-    // Only one replica hears of it, and goes down with the master.
+    // Only one replica hears of it, and that one goes down with the master.
     group.servers[2].signal("STOP").unwrap();
     let buyer = shop.buyer();
     let (status, order) = buyer.purchase(sale, 1, "k").await;
@@ -85,7 +85,7 @@ async fn an_order_that_the_new_master_never_heard_of_is_there_again_after_the_re
     }
     group.servers[2].signal("CONT").unwrap();
     let mut group = another_master(group).await;
-    // A replica that changes can be written to.
+    // A replica that changes its role accepts writes.
     group.servers[0].restart_empty().unwrap();
     group.follow(0, 2).unwrap();
 
@@ -100,7 +100,7 @@ async fn an_order_that_the_new_master_never_heard_of_is_there_again_after_the_re
 async fn what_a_replaced_redis_goes_on_to_decide_does_not_reach_the_books() {
     let shop = Shop::open().await;
     let (replaced, sale) = (shop.open_sale(5).await, shop.open_sale(5).await);
-    // Elsewhere the first sale was rebuilt by now; this Redis has not heard of it.
+    // The first sale was rebuilt elsewhere by now; this Redis has not heard of it.
     sqlx::query(
         "UPDATE sales SET incarnation = 1,
              void_until_ms = (extract(epoch FROM now()) * 1000)::bigint WHERE id = $1",

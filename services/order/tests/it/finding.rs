@@ -1,4 +1,5 @@
-//! However many sales there are, each is found, and so are its orders; an order that nobody has costs one look.
+//! However many sales there are, we find each one and its orders. An order that nobody has costs one
+//! look-up.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +10,10 @@ use uuid::Uuid;
 
 use crate::shop::{Caller, MUG, Shop, eventually, from_now, offer, product};
 
-/// As many as were once taken for all, and one more.
+/// One more than the list once took for all of them.
 const LATER: i64 = 101;
 
-/// Names of all sales of the list, page by page.
+/// The names of all sales in the list, page by page.
 async fn listed(anybody: &Caller, limit: u32) -> Vec<String> {
     let (mut names, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -27,7 +28,7 @@ async fn listed(anybody: &Caller, limit: u32) -> Vec<String> {
     names
 }
 
-/// Sales that ended days ago, the last of them first, as their close-outs left them.
+/// Sales that ended days ago, latest first, as their close-outs left them.
 async fn past_sales(shop: &Shop, count: i64) {
     sqlx::query(
         "INSERT INTO sales (id, name, state, currency, opens_at, closes_at, payment_seconds, fence, loaded)
@@ -48,7 +49,7 @@ async fn an_open_sale_behind_a_hundred_later_ones_is_found_and_its_orders_are_pa
     shop.backing.follow(&product(MUG, 300, 2)).await;
     let mut terms = offer(10);
     terms["name"] = json!("the-long-one");
-    // A busy machine takes a while for a hundred sales.
+    // A busy machine needs a while for a hundred sales.
     terms["payment_seconds"] = json!(600);
     let sale = shop.sale(terms).await;
     let (payer, leaver) = (shop.buyer(), shop.buyer());
@@ -177,7 +178,7 @@ async fn who_looks_for_orders_that_nobody_has_is_told_to_wait_and_nobody_else_is
     };
     assert!(unknown >= 5 && refused.headers().contains_key("retry-after"));
     assert_eq!(refused.json::<Value>().await.unwrap()["code"], "too-many-requests");
-    // Orders of others are as unknown, and are counted as well.
+    // Other people's orders are just as unknown, and count as well.
     let (status, theirs) = guesser.get(&format!("/api/v1/orders/{order}")).await;
     assert!(matches!(status, 404 | 429), "{theirs}");
     for _ in 0..20 {
@@ -186,7 +187,7 @@ async fn who_looks_for_orders_that_nobody_has_is_told_to_wait_and_nobody_else_is
     assert_eq!(guesser.purchase(sale, 1, "k").await.0, 201, "purchases are counted by themselves");
 }
 
-/// An order of before ids told their sales.
+/// An order from before ids told their sale.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_whose_id_does_not_end_as_its_sale_does_is_found_in_the_books() {
     let shop = Shop::open().await;

@@ -1,4 +1,4 @@
-//! What the rest of the shop hears of how many units can be had.
+//! What the rest of the shop hears about how many units buyers can get.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::ordinary::{PEN, buy, with_pens};
 use crate::shop::{Shop, becomes, offer, product};
 
-/// The last level of each SKU.
+/// The latest level of each SKU.
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<HashMap<String, StockLevel>>>);
 

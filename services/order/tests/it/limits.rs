@@ -1,4 +1,4 @@
-//! Purchases that come too often, from one member or from one address.
+//! Too many purchases, from one member or from one address.
 
 use reqwest::Response;
 use rocketmart_order::api::LimitArgs;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::shop::{Caller, MUG, Shop, offer};
 
 const UNITS: i64 = 100;
-/// More tries than any of these limits lets through while a test runs.
+/// More tries than any of these limits allows while a test runs.
 const MANY: usize = 2_000;
 
 /// Every kind of limit lifted.
@@ -41,7 +41,7 @@ async fn ask(buyer: &Caller, sale: Uuid, key: &str, forwarded: Option<&str>) -> 
     request.send().await.unwrap()
 }
 
-/// Asks until refused for asking too often; how many times it was let through before that.
+/// Asks until it is refused for asking too often, and returns how often it got through before.
 async fn until_refused(mut ask: impl AsyncFnMut(usize) -> Response) -> (usize, Response) {
     for n in 0..MANY {
         let answer = ask(n).await;
@@ -53,7 +53,7 @@ async fn until_refused(mut ask: impl AsyncFnMut(usize) -> Response) -> (usize, R
     panic!("never refused");
 }
 
-/// Checks a refusal; answers for how many seconds.
+/// Checks a refusal, and returns for how many seconds it lasts.
 async fn refused(answer: Response) -> u64 {
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
     let pause = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
@@ -79,12 +79,12 @@ async fn a_member_who_asks_too_often_is_told_when_to_come_back_and_has_taken_not
     let pause = refused(answer).await;
     assert_eq!(pause, 1);
     assert_eq!(remaining(&shop, sale).await, UNITS - i64::try_from(bought).unwrap());
-    // Nobody else pays for it, and the refused purchase is possible in time, by the same key.
+    // Nobody else suffers for it. The refused purchase becomes possible in time, under the same key.
     assert_eq!(ask(&other, sale, "k", None).await.status(), 201);
     tokio::time::sleep(std::time::Duration::from_secs(pause)).await;
     assert_eq!(ask(&greedy, sale, &format!("k{bought}"), None).await.status(), 201);
 
-    // A repetition counts as a purchase, and still is none.
+    // A repetition counts as a purchase, and still buys nothing.
     let before = remaining(&shop, sale).await;
     let (repeated, answer) = until_refused(async |_| ask(&nervous, sale, "the-same", None).await).await;
     assert!(repeated >= 3, "{repeated}");
@@ -117,7 +117,7 @@ async fn an_address_has_a_limit_of_its_own_as_our_proxy_saw_it() {
     let limits = LimitArgs { purchases_per_address: 1, purchase_burst_per_address: 3, ..NONE };
     let shop = Shop::with_limits(limits).await;
     let sale = sale(&shop).await;
-    // A new member each time, and what a client writes to the left of the proxy's entry changes nothing.
+    // A new member each time. What a client writes to the left of the proxy's entry changes nothing.
     let crowd = async |n: usize| {
         ask(&shop.buyer(), sale, "k", Some(&format!("10.9.{}.{}, 192.0.2.7", n / 250, n % 250))).await
     };
@@ -126,7 +126,7 @@ async fn an_address_has_a_limit_of_its_own_as_our_proxy_saw_it() {
     refused(answer).await;
     assert_eq!(remaining(&shop, sale).await, UNITS - i64::try_from(bought).unwrap());
     assert_eq!(ask(&shop.buyer(), sale, "k", Some("192.0.2.8")).await.status(), 201);
-    // Without a proxy nothing is known of the address.
+    // Without a proxy we know nothing about the address.
     for _ in 0..10 {
         assert_eq!(ask(&shop.buyer(), sale, "k", None).await.status(), 201);
     }

@@ -1,4 +1,4 @@
-//! Redis loses single keys of an open sale, or is set so that it may (S7).
+//! Redis loses single keys of an open sale, or its settings allow it to (S7).
 
 use serde_json::json;
 use uuid::Uuid;
@@ -35,7 +35,7 @@ async fn whatever_key_of_an_open_sale_is_lost_the_limit_holds_and_a_repetition_f
         }
         let (code, answer) = buyer.post(&format!("/api/v1/orders/{id}/payment"), &json!({})).await;
         assert_eq!(code, 503, "{name}: {answer}");
-        // Told to an operator who asks, and noticed by itself as well.
+        // An operator who asks is told, and the service also notices by itself.
         let doubted = "SELECT count(*) FROM sales WHERE doubt IS NOT NULL";
         becomes("the sale is in doubt", 1, async || shop.backing.number(doubted).await).await;
         let standing = status(&shop, sale).await;
@@ -44,7 +44,7 @@ async fn whatever_key_of_an_open_sale_is_lost_the_limit_holds_and_a_repetition_f
             told.contains(&if name == "sale" { "redis-lost" } else { "redis-behind" }),
             "{name}: {told:?}"
         );
-        // Loading it again is no way to begin it anew.
+        // Loading the sale again does not start it over.
         let (_, again) = shop.operator().put(&format!("/internal/v1/sales/{sale}"), &terms).await;
         assert_eq!(again["verified"], false, "{name}: {again}");
 

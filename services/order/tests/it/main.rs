@@ -1,5 +1,5 @@
-//! The order service against a real Redis, PostgreSQL and Kafka. The test plays the payment, the
-//! delivery and the catalog service by speaking their events.
+//! The order service against a real Redis, PostgreSQL and Kafka. The test plays the payment, the delivery
+//! and the catalog service by sending their events.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
 #![allow(unreachable_pub, reason = "nothing outside sees a test; `pub` says which module serves the others")]

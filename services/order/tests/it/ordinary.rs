@@ -1,4 +1,4 @@
-//! Buying ordinary stock: a shop with goods on its shelves, carts, and what both books show of a shelf.
+//! Buying ordinary stock: a shop with goods on its shelves, carts, and what both books show for a shelf.
 
 use reqwest::Method;
 use rocketmart_order::domain::standing::sale_id;
@@ -19,7 +19,7 @@ pub(crate) async fn with_pens(pens: i64) -> Shop {
 }
 
 impl Backing {
-    /// `preloaded, remaining, reserved, sold` of a SKU on its shelf, by SQL.
+    /// `preloaded, remaining, reserved, sold` of a SKU on its shelf, according to SQL.
     pub(crate) async fn shelf(&self, sku: &str) -> Option<[i64; 4]> {
         let row: Option<(i64, i64, i64, i64)> = sqlx::query_as(
             "SELECT preloaded, remaining, reserved, sold FROM sale_items JOIN sales ON id = sale_id
@@ -32,7 +32,7 @@ impl Backing {
         row.map(Into::into)
     }
 
-    /// The same by Redis, once it sells.
+    /// The same according to Redis, once it sells.
     pub(crate) async fn shelf_in_redis(&self, sku: &str) -> Option<[i64; 4]> {
         let counters = self.stock.counters(SaleId(sale_id("EUR"))).await.ok()??;
         let item = counters.items.into_iter().find(|item| item.sku == sku)?;
@@ -68,7 +68,7 @@ pub(crate) async fn fill(buyer: &Caller, lines: &[(&str, i64)]) {
     }
 }
 
-/// All these lines at the usual price.
+/// All these lines, at the usual price.
 pub(crate) fn agreed(lines: &[(&str, i64)]) -> Value {
     let line =
         |(sku, quantity): &(&str, i64)| json!({ "sku": sku, "quantity": quantity, "unit_price": PRICE });
@@ -84,7 +84,7 @@ pub(crate) async fn buy(buyer: &Caller, lines: &[(&str, i64)]) -> (u16, Value) {
     check_out(buyer, "buy", &agreed(lines)).await
 }
 
-/// What came of a request that is made again, as buyers and the operator do, while that is unknown.
+/// The outcome of a request, repeated while that is unknown, as buyers and the operator do.
 pub(crate) async fn until_known(mut ask: impl AsyncFnMut() -> (u16, Value)) -> (u16, Value) {
     let mut answer = (503, Value::Null);
     eventually("it is known what came of a request", async || {

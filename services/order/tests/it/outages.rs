@@ -1,4 +1,4 @@
-//! Redis or PostgreSQL is away: what goes on says so, and what does not says when to come again.
+//! Redis or PostgreSQL is away. What still works says so, and what does not says when to come again.
 
 use rocketmart_kit::service::Bound;
 use serde_json::{Value, json};
@@ -11,7 +11,8 @@ pub async fn readyz(at: &Bound) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
-/// Waits until `/readyz` answers so, and names these as missing, and these as what others go on without.
+/// Waits until `/readyz` answers with this status, with these as missing, and with these as what others do
+/// without.
 async fn says(at: &Bound, status: u16, missing: &[&str], degraded: &[&str]) {
     becomes("what /readyz says", (status, json!(missing), json!(degraded)), async || {
         let (status, report) = readyz(at).await;
@@ -34,7 +35,7 @@ async fn while_only_redis_is_away_orders_are_read_and_purchases_are_told_to_come
     shop.until_booked(reserved, "reserved").await;
 
     shop.backing.redis.kill();
-    // One that was there before, and one that starts now.
+    // One API that was running before, and one that starts now.
     let started = Backing::run_at(shop.backing.api().await).await;
     says(&started.0, 200, &[], &["redis"]).await;
     for api in [shop.api.clone(), format!("http://{}", started.0.api)] {

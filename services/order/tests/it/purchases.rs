@@ -280,8 +280,8 @@ async fn a_payment_in_two_steps_waits_for_its_confirmation() {
 async fn an_order_is_found_whichever_sale_its_id_hints_at() {
     let shop = Shop::open().await;
     let (sold_in, other) = (shop.open_sale(10).await, shop.open_sale(10).await);
-    // The hint is a hint: ids that other versions gave, or that share another sale's last bytes, are found once
-    // PostgreSQL knows where they are.
+    // The hint is only a hint. Some ids come from other versions, or share the last bytes of another sale.
+    // They are found once PostgreSQL knows where they are.
     for (key, hinted) in [("right", sold_in), ("wrong", other), ("none", Uuid::nil())] {
         let buyer = shop.buyer();
         let order = OrderId::fresh(SaleId(hinted));
@@ -307,7 +307,7 @@ async fn an_order_is_found_whichever_sale_its_id_hints_at() {
 async fn an_order_of_a_sale_that_was_loaded_a_moment_ago_is_paid_at_once() {
     let shop = Shop::with_api_only().await;
     let buyer = shop.buyer();
-    // Several, so that a list that happens to be read right then does not hide a missing look.
+    // Several rounds, so that a list that happens to be read right then does not hide a missing look-up.
     for round in 0..5 {
         let sale = Uuid::now_v7();
         let (status, loaded) = shop.operator().put(&format!("/internal/v1/sales/{sale}"), &offer(10)).await;

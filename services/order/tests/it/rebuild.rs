@@ -1,4 +1,4 @@
-//! Redis loses its data in the middle of a sale: the sale pauses, is rebuilt from SQL, and the books hold.
+//! Redis loses its data in the middle of a sale. The sale pauses, is rebuilt from SQL, and the books hold.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,8 @@ pub fn kinds(status: &Value) -> Vec<&str> {
     status["differences"].as_array().unwrap().iter().map(|found| found["kind"].as_str().unwrap()).collect()
 }
 
-/// As the operator does: again and again until nothing is on its way any more, and then on.
+/// Rebuilds as the operator does: again and again until nothing is under way any more, and then resumes the
+/// sale.
 pub async fn rebuild(shop: &Shop, sale: Uuid) -> Value {
     let mut last = Value::Null;
     eventually("the sale is rebuilt", async || {
@@ -46,7 +47,7 @@ pub async fn rebuild(shop: &Shop, sale: Uuid) -> Value {
     last
 }
 
-/// Closes the sale and waits for its report, in which nothing may differ.
+/// Closes the sale and waits for its report, which may show no difference.
 pub async fn closed(shop: &Shop, sale: Uuid) -> Value {
     assert_eq!(command(shop, sale, "close").await.0, 200);
     let mut report = Value::Null;
@@ -60,7 +61,7 @@ pub async fn closed(shop: &Shop, sale: Uuid) -> Value {
     report
 }
 
-/// Closes the only sale; every order of the books must be matched, and nothing differ.
+/// Closes the only sale. The report must match every order in the books and show no difference.
 pub async fn close_out(shop: &Shop, sale: Uuid) -> Value {
     let report = closed(shop, sale).await;
     assert_eq!(report["matched"], shop.backing.number("SELECT count(*) FROM orders").await, "{report}");
@@ -82,8 +83,9 @@ async fn a_sale_lost_under_load_is_rebuilt_and_every_unit_is_sold_once() {
     }
     let served = crowd.until_all_is_sold().await;
 
-    // I3, I6: an order that reached the books came to its end, and its key leads to it still. One that Redis
-    // alone knew is lost as a whole, and lies where the rebuild says that purchases are unknown.
+    // I3, I6: an order that reached the books came to its end, and its key still leads to it. An order that
+    // Redis alone knew is lost whole, and lies in the time for which the rebuild says that purchases are
+    // unknown.
     let booked: BTreeMap<String, String> =
         sqlx::query_as::<_, (String, String)>("SELECT id::text, state FROM orders")
             .fetch_all(&shop.backing.pool)
@@ -117,7 +119,7 @@ async fn payments_that_end_while_redis_is_empty_wait_and_are_booked_once() {
     terms["payment_seconds"] = json!(3);
     let sale = shop.sale(terms).await;
     let delivered = shop.buy_and_pay(&shop.buyer(), sale).await;
-    // One was cancelled, and is charged all the same.
+    // One is cancelled, and charged all the same.
     let leaver = shop.buyer();
     let (_, late) = leaver.purchase(sale, 1, KEY).await;
     let late_id = late["id"].as_str().unwrap();
@@ -144,13 +146,13 @@ async fn payments_that_end_while_redis_is_empty_wait_and_are_booked_once() {
     shop.payment_succeeds(&late, Uuid::now_v7()).await;
     let parked = "SELECT count(*) FROM parked_payments";
     eventually("two payments are parked", async || shop.backing.number(parked).await == 2).await;
-    // What comes behind them in Kafka gets through, and what SQL knows to be too late goes back.
+    // What comes after them in Kafka gets through, and what SQL knows to be too late goes back.
     shop.shipment_is(&delivered, "delivered").await;
     shop.until_booked(delivered["id"].as_str().unwrap(), "delivered").await;
     let refund = shop.told.until(RefundRequested::TYPE, late_id, 1).await.remove(0);
     shop.gives_back(&refund).await;
 
-    // Nobody is told anything wrong meanwhile: come again.
+    // Nobody hears anything wrong meanwhile, only: come again.
     let standing = status(&shop, sale).await;
     assert_eq!((kinds(&standing), &standing["verified"]), (vec!["redis-lost"], &json!(false)), "{standing}");
     for (what, body) in [
@@ -168,7 +170,7 @@ async fn payments_that_end_while_redis_is_empty_wait_and_are_booked_once() {
         );
         assert!(after.is_some(), "{what}");
     }
-    // All deadlines pass, with their grace.
+    // All deadlines pass, grace included.
     let grace = i64::from(crate::shop::GRACE_SECONDS) * 1_000;
     let over = moment(&held["pay_by"]).unix_timestamp() * 1_000 + grace + 1_500 - crate::shop::now_ms();
     tokio::time::sleep(Duration::from_millis(over.max(0).cast_unsigned())).await;
@@ -180,11 +182,11 @@ async fn payments_that_end_while_redis_is_empty_wait_and_are_booked_once() {
         (&json!(2), &json!(5)),
         "{rebuilt}"
     );
-    // Sold before it is booked, or it would expire first.
+    // It is sold before it is booked; otherwise it would expire first.
     assert_eq!(rebuilt["items"][0]["sold"], 2, "{rebuilt}");
     shop.until_booked(paid, "paid").await;
     shop.until_booked(held_id, "expired").await;
-    // Its time is over as well as its payment: whichever came first.
+    // Its deadline has passed and its payment has failed: either may come first.
     eventually("the one whose payment failed has ended", async || {
         let ended = "SELECT count(*) FROM orders WHERE state IN ('payment_failed', 'expired')";
         shop.backing.number(ended).await == 2 && shop.backing.number(parked).await == 0
@@ -236,14 +238,14 @@ async fn orders_that_were_cancelled_or_returned_since_are_rebuilt_as_sold() {
     let units =
         json!([{ "sku": crate::shop::MUG, "preloaded": 10, "remaining": 8, "reserved": 0, "sold": 2 }]);
     assert_eq!((&standing["items"], &standing["ledger"]), (&units, &units), "{standing}");
-    // The limit counts what was bought, and not what was never paid.
+    // The limit counts what was bought, and not what was never paid for.
     assert_eq!(returner.purchase(sale, 1, "once-more").await.1["code"], "buyer-limit-exceeded");
     assert_eq!(leaver.purchase(sale, 1, "once-more").await.0, 201);
     let report = close_out_after_cancel(&shop, sale, &leaver).await;
     assert_eq!(report["orders"]["paid"], 1, "the refunded one: {report}");
 }
 
-/// Cancels what `buyer` holds, so that nothing has to be waited for.
+/// Cancels what `buyer` holds, so that the test need not wait for anything.
 async fn close_out_after_cancel(shop: &Shop, sale: Uuid, buyer: &Caller) -> Value {
     let (_, held) = buyer.purchase(sale, 1, "once-more").await;
     let id = held["id"].as_str().unwrap();

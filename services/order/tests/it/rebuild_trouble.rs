@@ -1,5 +1,5 @@
 //! What goes wrong around a rebuild: an older copy of Redis, a rebuild cut short, two at once, news that
-//! come too late, an order that Redis has never heard of.
+//! comes too late, an order that Redis has never heard of.
 
 use rocketmart_contracts::event::{OrderPaid, Payload as _, PaymentRequested, Reserved};
 use rocketmart_contracts::topic;
@@ -28,7 +28,7 @@ async fn an_older_copy_of_redis_sells_nothing_before_it_is_rebuilt() {
     let held_id = held["id"].as_str().unwrap();
     shop.until_booked(held_id, "reserved").await;
 
-    // From the first moment on people ask without a pause: by the copy, four mugs are left.
+    // From the first moment on, people ask without a pause. By the copy, four mugs are left.
     shop.backing.redis.kill();
     let stop = CancellationToken::new();
     let (asking, buyers) = (stop.clone(), (0..8).map(|_| shop.buyer()).collect::<Vec<_>>());
@@ -63,7 +63,7 @@ async fn an_older_copy_of_redis_sells_nothing_before_it_is_rebuilt() {
     close_out(&shop, sale).await;
 }
 
-/// Lets whatever is still reserved go.
+/// Releases whatever is still reserved.
 async fn release_all(shop: &Shop) {
     eventually("nothing is reserved", async || {
         let reserved: Vec<(Uuid, Uuid)> =
@@ -80,7 +80,8 @@ async fn release_all(shop: &Shop) {
     .await;
 }
 
-/// A sale of five with an order whose payment was asked for, lost from Redis, its payment parked.
+/// A sale of five with an order whose payment was requested. Redis has lost the sale, and the payment is
+/// parked.
 async fn lost(shop: &Shop) -> (Uuid, String) {
     let sale = shop.open_sale(5).await;
     let buyer = shop.buyer();
@@ -106,7 +107,7 @@ async fn ends_well(shop: &Shop, sale: Uuid, order: &str) {
     assert_eq!(close_out(shop, sale).await["orders"]["paid"], 1);
 }
 
-/// The sale as an attempt that was cut short had begun to build it: here, without any order.
+/// The sale as an interrupted attempt had begun to build it: here, without any order.
 async fn half_built(shop: &Shop, sale: Uuid) -> Restore {
     let time = async |column: &'static str| shop.backing.number(column).await;
     let spec = SaleSpec {
@@ -131,7 +132,7 @@ async fn half_built(shop: &Shop, sale: Uuid) -> Restore {
 async fn a_rebuild_that_was_cut_short_after_its_swap_is_not_believed_and_begun_again() {
     let shop = Shop::open().await;
     let (sale, order) = lost(&shop).await;
-    // Incarnation 1 had begun, swapped in, and not ended the doubt.
+    // Incarnation 1 had begun and swapped in, but had not ended the doubt.
     sqlx::query("UPDATE sales SET incarnation = 1 WHERE NOT standing")
         .execute(&shop.backing.pool)
         .await
@@ -144,7 +145,7 @@ async fn a_rebuild_that_was_cut_short_after_its_swap_is_not_believed_and_begun_a
     assert_eq!(shop.backing.number("SELECT count(*) FROM parked_payments").await, 1);
     ends_well(&shop, sale, &order).await;
 
-    // One that was frozen before it began changes nothing any more.
+    // An attempt that froze before it began can no longer change anything.
     assert_eq!(shop.backing.stock.restore(&half).await, Ok(RestoreOutcome::Superseded));
 }
 
@@ -265,12 +266,13 @@ async fn a_sale_that_is_whole_is_not_rebuilt_and_one_never_loaded_cannot_be() {
     let (code, after) = command(&shop, sale, "rebuild").await;
     assert_eq!((code, &after["state"], &after["items"]), (200, &json!("ready"), &before["items"]), "{after}");
     assert!(after["rebuilt"].is_null());
-    // A restart is not a loss: whoever is there vouches for it, and the sale goes on.
+    // A restart is not a loss: whoever is there vouches for Redis, and the sale resumes.
     shop.backing.redis.restart().unwrap();
     let buyer = shop.buyer();
     eventually("it sells again", async || buyer.purchase(sale, 1, "k").await.0 == 201).await;
     assert_eq!(shop.backing.number("SELECT count(*) FROM sales WHERE doubt IS NOT NULL").await, 0);
-    // One that comes back without what it had told is not: here, told a moment later than it ends.
+    // A Redis that comes back without what it had told has lost something: here, one entry past the end of
+    // its stream.
     let counters = shop.backing.stock.counters(SaleId(sale)).await.unwrap().unwrap();
     let end: StreamPosition = counters.last_event_id.parse().unwrap();
     let more = StreamPosition { sequence: end.sequence + 1, ..end };

@@ -1,4 +1,4 @@
-//! Sales on a cluster of Redis: each on one of its masters.
+//! Sales on a cluster of Redis, each on one of its masters.
 
 use rocketmart_harness::backing::RedisCluster;
 use rocketmart_order::StockConfig;
@@ -15,7 +15,7 @@ fn master_of(cluster: &RedisCluster, key: &str) -> usize {
     cluster.master_of(key, 0).unwrap().unwrap()
 }
 
-/// A sale of three mugs on a master that is, or is not, the one that lists the sales.
+/// A sale of three mugs, either on the master that lists the sales or beside it.
 async fn sale_beside_the_list(shop: &Shop, cluster: &RedisCluster, beside: bool) -> Uuid {
     loop {
         let sale = shop.open_sale(3).await;
@@ -40,7 +40,7 @@ async fn sales_are_sold_paid_and_closed_and_a_master_that_lost_everything_takes_
     let node = master_of(&cluster, LIST);
     cluster.nodes[node].kill();
     shop.buy_and_pay(&shop.buyer(), other).await;
-    // It comes back without its list, and yet what is sold elsewhere gets into the books.
+    // The master comes back without its list. What is sold elsewhere still gets into the books.
     cluster.nodes[node].restart_empty().unwrap();
     shop.buy_and_pay(&shop.buyer(), other).await;
     let rebuilt = rebuild(&shop, lost).await;

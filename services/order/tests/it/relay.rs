@@ -1,4 +1,4 @@
-//! The relay keeps nothing, so it may be killed, restarted and doubled.
+//! The relay keeps nothing, so somebody may kill, restart and double it.
 
 use rocketmart_stock::SaleId;
 use serde_json::json;

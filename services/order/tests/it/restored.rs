@@ -1,5 +1,5 @@
-//! SQL was restored from a backup, and the topics are read again: what others told of orders may come before
-//! the orders themselves, and what was told before is told again.
+//! SQL was restored from a backup, and the topics are read again. Reports about orders may come before the
+//! orders themselves, and earlier reports come again.
 
 use rocketmart_kit::kafka::Handler;
 use uuid::Uuid;
@@ -27,7 +27,7 @@ async fn what_is_told_of_an_order_before_it_is_known_waits_for_it() {
     let sale = shop.open_sale(3).await;
     let order = reserve(&shop, sale).await;
     let worker = worker(&shop);
-    // The parcel is heard of before the payment, and both before the order.
+    // The worker hears of the parcel before the payment, and of both before the order.
     worker.handle(&[preparing(order)]).await.unwrap();
     worker.handle(&[succeeded(order)]).await.unwrap();
     worker.book_deferred_payments().await.unwrap();
@@ -44,7 +44,7 @@ async fn a_parcel_waits_for_a_payment_that_nobody_has_heard_of() {
     let sale = shop.open_sale(3).await;
     let (early, late) = (reserve(&shop, sale).await, reserve(&shop, sale).await);
     let worker = worker(&shop);
-    // One parcel is heard of before its order, one after it; the payments are still to be read.
+    // It hears of one parcel before its order and of one after. The payments are still to be read.
     worker.handle(&[preparing(early)]).await.unwrap();
     for order in [early, late] {
         worker.handle(&[reserved(sale, order, 1), submitted(sale, order)]).await.unwrap();
@@ -92,7 +92,7 @@ async fn events_that_are_handled_again_lead_to_the_same_events() {
     };
     let before = told().await;
     assert_eq!(before.len(), 2);
-    // As it was before the batch.
+    // The state before the batch.
     sqlx::query("TRUNCATE orders, inbox, outbox, order_events, payments_seen CASCADE")
         .execute(&shop.backing.pool)
         .await

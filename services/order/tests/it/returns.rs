@@ -178,7 +178,7 @@ async fn what_cannot_be_returned_is_refused_by_field_rule_and_code() {
     let (status, answer) = early.send_back(paid["id"].as_str().unwrap(), "k", &good).await;
     assert_eq!((status, answer["code"].as_str()), (409, Some("order-not-returnable")), "{answer}");
 
-    // Delivered an hour and a bit ago.
+    // Delivered a little over an hour ago.
     sqlx::query("UPDATE orders SET delivered_at = now() - interval '2 hours' WHERE id = $1")
         .bind(id.parse::<Uuid>().unwrap())
         .execute(&shop.backing.pool)
@@ -186,7 +186,7 @@ async fn what_cannot_be_returned_is_refused_by_field_rule_and_code() {
         .unwrap();
     let (status, answer) = buyer.send_back(id, "late", &good).await;
     assert_eq!(status, 409, "{answer}");
-    // A worker may have completed it already.
+    // A worker may already have completed it.
     let code = answer["code"].as_str();
     assert!(matches!(code, Some("return-window-over" | "order-not-returnable")), "{answer}");
 }

@@ -1,5 +1,5 @@
-//! The worker's transaction: repeated, refused, out of order. The handler is called as the consumer
-//! would call it, on a real Redis and PostgreSQL.
+//! The worker's transaction: repeated, refused, out of order. The test calls the handler as the consumer
+//! would, on a real Redis and PostgreSQL.
 
 use std::sync::Arc;
 
@@ -85,7 +85,7 @@ async fn a_verdict_of_a_redis_that_was_lost_since_is_not_written_and_its_payment
     let order = reserve(&shop, sale).await;
     let (one, other) = (Arc::new(worker(&shop)), worker(&shop));
     one.handle(&[reserved(sale, order, 1)]).await.unwrap();
-    // Redis has confirmed, and the batch is about to be written, when a rebuild of the sale begins.
+    // Redis has confirmed, and the batch is about to be written. Then a rebuild of the sale begins.
     let mut rebuild = shop.backing.pool.begin().await.unwrap();
     sqlx::query("SELECT 1 FROM sales FOR UPDATE").execute(&mut *rebuild).await.unwrap();
     let (payment, writer) = (succeeded(order), Arc::clone(&one));
@@ -105,7 +105,7 @@ async fn a_verdict_of_a_redis_that_was_lost_since_is_not_written_and_its_payment
     assert!(matches!(written, Err(HandleError::Retry(_))), "{written:?}");
     assert_eq!(shop.backing.ledger().await, [3, 2, 1, 0], "nothing was sold");
 
-    // It comes again, and waits for the end of the doubt; then one of two takes it.
+    // The payment comes again and waits for the end of the doubt. Then one of two workers takes it.
     one.handle(&[payment]).await.unwrap();
     let (parked, paid) =
         ("SELECT count(*) FROM parked_payments", "SELECT count(*) FROM outbox WHERE type LIKE '%paid%'");

@@ -1,4 +1,5 @@
-//! The shelves of ordinary stock: what sales take off them, what Redis forgets or loses, and what is put back.
+//! The shelves of ordinary stock: what sales take off them, what Redis forgets or loses, and what goes back
+//! on.
 
 use rocketmart_order::domain::standing::sale_id;
 use rocketmart_order::relay::old_orders;
@@ -22,7 +23,7 @@ async fn a_flash_sale_takes_its_units_off_the_shelf_and_what_it_leaves_comes_bac
     assert_eq!(known["skus"][0]["available"], 97, "a buyer holds three");
     let (status, answer) = shop.operator().put(&path, &offer(97)).await;
     assert_eq!((status, &answer["verified"]), (200, &json!(true)), "{answer}");
-    // Not only at the next comparison of the books: until then both could sell the same units.
+    // Now, and not only when the books are next compared: until then both could sell the same units.
     assert_eq!(shop.backing.shelf_in_redis(MUG).await, Some([3, 0, 3, 0]), "once the sale is loaded");
     shelf_becomes(&shop, MUG, [3, 0, 3, 0]).await;
     assert_eq!(shop.backing.stock_of(MUG).await, [100, 97, 3]);
@@ -79,7 +80,7 @@ async fn a_shelf_that_redis_offers_less_of_than_the_books_say_is_filled_up_again
     let shop = with_pens(7).await;
     let client = redis::Client::open(shop.backing.redis.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    // As when a process dies after it took units off in Redis and before SQL has committed.
+    // As if a process had died after it took units off in Redis and before SQL committed.
     let key = format!("rm:{{{}}}:stock", sale_id("EUR"));
     let mut pipeline = redis::pipe();
     pipeline.atomic();
@@ -88,7 +89,7 @@ async fn a_shelf_that_redis_offers_less_of_than_the_books_say_is_filled_up_again
     }
     let () = pipeline.query_async(&mut connection).await.unwrap();
     shelf_becomes(&shop, PEN, [7, 7, 0, 0]).await;
-    // The ordinary stock is nobody's sale: neither bought from as one, nor loaded, nor closed.
+    // The ordinary stock is nobody's sale. Nobody can buy from it as a sale, load it or close it.
     let standing = sale_id("EUR");
     let (status, refused) = shop.buyer().purchase(standing, 1, "k").await;
     assert_eq!((status, refused["code"].as_str()), (404, Some("sale-unknown")), "{refused}");

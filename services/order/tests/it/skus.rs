@@ -1,4 +1,4 @@
-//! What a seller says of a SKU: whose it is, how many there are, and what becomes of promises made before.
+//! What a seller says about a SKU: whose it is, how many there are, and what happens to earlier promises.
 
 use rocketmart_order::store::skus;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::ordinary::{PEN, buy, check_out, shelf_becomes, with_pens};
 use crate::shop::{PRICE, Shop, becomes, offer};
 
-/// A published product of one SKU, as the catalog tells of it.
+/// A published one-SKU product, as the catalog reports it.
 struct Told {
     id: Uuid,
     seller: Uuid,
@@ -19,7 +19,7 @@ impl Told {
         Self { id: Uuid::now_v7(), seller, claim }
     }
 
-    /// So many, counted in `counted_in`.
+    /// Says this many, counted in `counted_in`.
     fn says(&self, version: i64, quantity: i64, counted_in: i64) -> Value {
         json!({
             "product_id": self.id, "seller_id": self.seller, "version": version, "state": "published",
@@ -48,7 +48,8 @@ async fn on_offer_becomes(shop: &Shop, product: Uuid, units: i64) {
     .await;
 }
 
-/// A shop in which this product has ten pens on its shelf. Their SKU was told before by a catalog without claims.
+/// A shop in which this product has ten pens on its shelf. Before that, a catalog without claims reported
+/// their SKU.
 async fn selling(product: &Told) -> Shop {
     let shop = with_pens(10).await;
     delete(&shop, Uuid::new_v5(&Uuid::NAMESPACE_OID, PEN.as_bytes())).await;
@@ -83,7 +84,7 @@ async fn a_sku_of_a_deleted_product_sells_as_what_its_seller_publishes_next_and_
     })
     .await;
     shelf_becomes(&shop, PEN, [6 + 2 + 1, 6, 2, 1]).await;
-    // What is heard late of the product before changes nothing, whatever its version.
+    // Late news of the old product changes nothing, whatever its version.
     shop.backing.follow(&first.says(10, 99, 10)).await;
     delete(&shop, first.id).await;
     on_offer_becomes(&shop, second.id, 6).await;
@@ -96,7 +97,7 @@ async fn a_sku_of_a_deleted_product_sells_as_what_its_seller_publishes_next_and_
     assert_eq!(check_out(&shop.buyer(), "more", &wish).await.0, 409);
 }
 
-/// The terms of a sale of so many pens.
+/// The terms of a sale of this many pens.
 fn pens(units: i64) -> Value {
     let mut terms = offer(units);
     terms["items"][0]["sku"] = json!(PEN);
@@ -135,7 +136,7 @@ async fn what_another_seller_promised_is_kept_apart_from_the_units_of_who_takes_
     let holder = shop.buyer();
     let held = buy(&holder, &[(PEN, 4)]).await;
     shop.until_booked(held.1["id"].as_str().unwrap(), "reserved").await;
-    // The news of the new product overtake those of the old one's end.
+    // News of the new product overtakes the news that the old one has ended.
     shop.backing.follow(&after.says(2, 20, 1)).await;
     shop.backing.follow(&before.says(3, 10, 1)).await;
     becomes("what is left of the old product", ([4, 0, 4], json!(false)), async || {
@@ -169,7 +170,7 @@ async fn a_seller_writes_what_is_on_hand_whatever_was_sold_before_s5() {
     let holder = shop.buyer();
     let held = buy(&holder, &[(PEN, 1)]).await;
     shop.until_booked(held.1["id"].as_str().unwrap(), "reserved").await;
-    // Told again, as after a restore of the topic, and an edit that counts nothing.
+    // The same news again, as after a restore of the topic, and an edit that counts nothing.
     for version in [3, 4] {
         shop.backing.follow(&product.says(version, 10, 3)).await;
         on_offer_becomes(&shop, product.id, 5).await;

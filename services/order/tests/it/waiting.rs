@@ -1,4 +1,4 @@
-//! Reservations whose units are on their way: given back by another order, and not yet in SQL.
+//! Reservations whose units are under way: another order gave them back, and SQL does not know yet.
 
 use rocketmart_kit::kafka::{HandleError, Handler};
 use rocketmart_order::store::trust;
@@ -13,7 +13,8 @@ const WAITING: &str = "SELECT count(*) FROM waiting_events";
 const PARKED: &str = "SELECT count(*) FROM parked_payments";
 const ORDERS: &str = "SELECT count(*) FROM orders";
 
-/// One buyer has given the only unit back and another one has it, in Redis: sale, first and second order.
+/// In Redis, one buyer has given back the only unit and another has it. Returns the sale, the first and the
+/// second order.
 async fn handed_on(shop: &Shop) -> (Uuid, Uuid, Uuid) {
     let sale = shop.open_sale(1).await;
     let first = reserve(shop, sale).await;
@@ -58,7 +59,7 @@ async fn a_copy_that_the_relay_sends_again_does_not_book_a_reservation_twice() {
     worker.handle(&[reserved(sale, first, 1)]).await.unwrap();
     let early = [reserved(sale, second, 1), submitted(sale, second)];
     worker.handle(&early).await.unwrap();
-    // The copy comes with the units, before anybody has looked at what waits.
+    // The copy comes together with the units, before anybody has looked at what waits.
     worker.handle(&[released(sale, first), early[0].clone()]).await.unwrap();
     worker.book_deferred_reservations().await.unwrap();
     assert_eq!((shop.backing.number(WAITING).await, shop.backing.number(ORDERS).await), (0, 2));
@@ -80,7 +81,7 @@ async fn the_ledger_refuses_to_oversell_even_if_redis_were_wrong() {
     worker.book_deferred_reservations().await.unwrap();
     assert_eq!((shop.backing.number(WAITING).await, shop.backing.number(ORDERS).await), (1, 2));
 
-    // Its units do not come; when the relay sends it again it is parked.
+    // Its units do not come. When the relay sends it again, it is parked.
     let long_ago = "UPDATE waiting_events SET since = now() - interval '1 day'";
     sqlx::query(long_ago).execute(&shop.backing.pool).await.unwrap();
     worker.book_deferred_reservations().await.unwrap();
@@ -120,7 +121,7 @@ async fn a_lost_sale_whose_units_a_failed_payment_has_to_give_back_is_rebuilt() 
     }
     worker.handle(&[reserved(sale, second, 1)]).await.unwrap();
 
-    // That the first one's payment failed had been decided in Redis, and is not in SQL.
+    // Redis had decided that the first order's payment failed, and SQL does not know.
     flush(&shop).await;
     let in_flight = async || {
         let (status, answer) = command(&shop, sale, "rebuild").await;
@@ -148,7 +149,7 @@ async fn a_lost_sale_whose_units_a_failed_payment_has_to_give_back_is_rebuilt() 
         .await
         .unwrap();
     assert_eq!(as_told, 3);
-    // In the rebuilt Redis the unit is the second one's.
+    // In the rebuilt Redis the second order has the unit.
     let again = shop.backing.stock.release(SaleId(sale), &given_back).await.unwrap();
     assert_eq!(again, [ReleaseOutcome::AlreadyReleased(ReleaseReason::PaymentFailed)]);
 }

@@ -155,6 +155,18 @@ mod tests {
     }
 
     #[test]
+    fn a_release_for_a_reason_that_is_yet_to_come_is_understood() {
+        let order = Uuid::now_v7();
+        let event = Event::new(
+            "/test",
+            OrderReleased::TYPE,
+            order,
+            &json!({"order_id": order, "reason": "recalled"}),
+        );
+        assert!(matches!(read(&event), Ok(Some(Asked::Release(released))) if released == order));
+    }
+
+    #[test]
     fn events_of_no_concern_are_passed_over() {
         let event = Event::new("/rocketmart/order-worker", "rocketmart.order.paid.v1", 1, &json!({}));
         assert!(read(&event).unwrap().is_none());

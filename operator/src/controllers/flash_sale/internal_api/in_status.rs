@@ -1,14 +1,14 @@
-//! What the order service says of a sale, as a status shows it.
+//! What the order service says about a sale, as a status shows it.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use rocketmart_contracts::internal_api::{self, CloseOut, ItemCount};
 use rocketmart_crds::flash_sale::{CloseOutReport, Difference, ItemStatus, OrderCounts};
 use time::OffsetDateTime;
 
-/// Differences that a status lists.
+/// How many differences a status lists.
 pub(crate) const LISTED: usize = 20;
 
-/// The close-out for a status, and all differences that were told.
+/// The close-out as a status shows it, and all the differences we were told of.
 pub(super) fn report(books: CloseOut) -> (CloseOutReport, Vec<Difference>) {
     let differences: Vec<_> = books.differences.into_iter().map(difference).collect();
     let report = CloseOutReport {
@@ -53,7 +53,7 @@ fn count(number: u64) -> i64 {
 }
 
 fn time(at: OffsetDateTime) -> Time {
-    // Both count from the year -9999 to 9999.
+    // Both types range from the year -9999 to 9999.
     Time(Timestamp::from_nanosecond(at.unix_timestamp_nanos()).unwrap_or(Timestamp::MAX))
 }
 

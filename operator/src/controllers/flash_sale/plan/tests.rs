@@ -1,4 +1,4 @@
-//! Each phase with what leads out of it.
+//! Each phase, with what leads out of it.
 
 use rocketmart_contracts::internal_api::{Counters, Difference, ItemCount, Outstanding};
 use serde_json::json;
@@ -166,7 +166,7 @@ fn a_report_that_was_lost_is_asked_for_again() {
     let spec = spec(json!({}));
     let over = observed(SaleState::ClosedOut, CLOSES, 0, 10);
     let asking = plan(facts(&spec, Some(&over), 0));
-    // A closed sale is not looked at again: it is not called closed before the report is there.
+    // We never look at a closed sale again, so it is not called closed until the report is there.
     assert_eq!((asking.phase, asking.command), (Phase::Draining, Some(Command::CloseOut)));
     let signed = Facts { signed_off: true, ..facts(&spec, Some(&over), 0) };
     assert_eq!(plan(signed), Plan::phase(Phase::Closed).letting_go());
@@ -244,7 +244,7 @@ fn a_sale_that_is_over_is_rebuilt_too_or_its_books_could_not_be_closed() {
     let lost = differing(SaleState::Closed, DifferenceKind::RedisLost);
     let plan_now = plan(facts(&spec, Some(&lost), 0));
     assert_eq!((plan_now.phase, plan_now.command), (Phase::Draining, Some(Command::Rebuild)));
-    // One that is to end ends first.
+    // A sale that should end ends first.
     let ended = self::spec(json!({ "closeEarly": true }));
     let lost = differing(SaleState::Ready, DifferenceKind::RedisLost);
     assert_eq!(plan(facts(&ended, Some(&lost), 0)).command, Some(Command::Close));
@@ -298,7 +298,7 @@ fn what_the_catalog_would_refuse_is_not_loaded_and_fails_when_its_time_has_come(
     let plan_now = plan(due);
     assert_eq!((plan_now.phase, plan_now.command), (Phase::Failed, None));
     assert_eq!((plan_now.trouble.unwrap().0, plan_now.again), (REFUSED, Some(RETRY)));
-    // It never came to loading: its terms are to be held fixed first.
+    // It was never loaded, so its terms have to be fixed first.
     let mended = plan(Facts { phase: Some(Phase::Failed), ..facts(&spec, None, OPENS - 1_000) });
     assert_eq!((mended.phase, mended.command), (Phase::Preloading, Some(Command::Load)));
 }

@@ -1,5 +1,5 @@
-//! The plain configuration of a component: docs/contracts.md, "Configuration". What is secret comes
-//! from Secrets, see the Deployment.
+//! The plain configuration of a component: docs/contracts.md, "Configuration". Secret values come from
+//! Secrets, see the Deployment.
 
 use std::collections::BTreeMap;
 

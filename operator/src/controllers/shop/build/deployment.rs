@@ -1,4 +1,4 @@
-//! How many pods of a component there are, and how they are replaced.
+//! How many pods a component has, and how they are replaced.
 
 use std::collections::BTreeMap;
 
@@ -72,11 +72,11 @@ pub(super) fn build(
     }
 }
 
-/// The number of replicas, unless it is an autoscaler's.
+/// The number of replicas, unless an autoscaler owns it.
 ///
-/// A field that a manager stops applying, and that nobody else owns, falls back to its default, here
-/// one replica. So after creation the number is repeated as it is until the autoscaler has written
-/// another one, which takes the field over.
+/// When a manager stops applying a field that nobody else owns, the field falls back to its default, here
+/// one replica. So after the creation we repeat the current number until the autoscaler has written another
+/// one, which makes the field the autoscaler's.
 fn replicas(wanted: &Replicas, current: Option<&Deployment>) -> Option<i32> {
     let now = |current: &Deployment| current.spec.as_ref().and_then(|spec| spec.replicas);
     match (wanted, current) {
@@ -92,7 +92,7 @@ fn replicas(wanted: &Replicas, current: Option<&Deployment>) -> Option<i32> {
     }
 }
 
-/// Whether this operator's Shop controller is recorded as the owner of `spec.replicas`.
+/// Whether the managed fields record this operator's Shop controller as the owner of `spec.replicas`.
 fn owns_replicas(deployment: &Deployment) -> bool {
     deployment.managed_fields().iter().any(|entry| {
         entry.manager.as_deref() == Some(OPERATOR)
@@ -101,7 +101,7 @@ fn owns_replicas(deployment: &Deployment) -> bool {
     })
 }
 
-/// A label's value has at most 63 characters of a small alphabet; a tag may have more.
+/// A label's value has at most 63 characters from a small alphabet; a tag may have more.
 fn label_value(text: &str) -> String {
     let short: String = text.chars().take(63).collect();
     short.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()

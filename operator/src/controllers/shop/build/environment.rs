@@ -1,4 +1,5 @@
-//! What a component's pods read at their start: variables, and a checksum that rolls them when it changes.
+//! What a component's pods read at their start: variables, and a checksum that rolls the pods when it
+//! changes.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use crate::{
 pub(super) const SIGNING_KEY_FOLDER: &str = "/etc/rocketmart/signing-key";
 pub(super) const REDIS_CA_FOLDER: &str = "/etc/rocketmart/redis-ca";
 
-/// Variables that come from Secrets, then those of the user; a name of the user's wins.
+/// The variables that come from Secrets, then the user's own; on a clash the user's value wins.
 pub(super) fn environment(shop: &ValidatedShop, component: Component) -> Vec<EnvVar> {
     let (needs, spec) = (component.needs(), &shop.spec);
     let mut env = BTreeMap::new();
@@ -82,12 +83,12 @@ pub(super) fn environment(shop: &ValidatedShop, component: Component) -> Vec<Env
     env.into_values().collect()
 }
 
-/// Who signed the certificate of Redis, if the component speaks with it and the shop says so.
+/// Who signed Redis' certificate, if the component talks to Redis and the shop names a CA.
 pub(super) fn redis_ca(shop: &ValidatedShop, component: Component) -> Option<&SecretKeyReference> {
     shop.spec.redis.ca_secret_ref.as_ref().filter(|_| component.needs().redis)
 }
 
-/// Changes when, and only when, something changes that these pods read at their start.
+/// Changes when something that these pods read at their start changes, and only then.
 pub(super) fn checksum(
     shop: &ValidatedShop,
     component: Component,
@@ -120,7 +121,7 @@ pub(super) fn checksum(
     hex::encode(&digest.finalize()[..16])
 }
 
-/// Digest of a value in a Secret of the user's.
+/// Digest of a value in one of the user's Secrets.
 fn value_of_user<'a>(shop: &'a ValidatedShop, secret: &str, key: &str) -> &'a str {
     let found = shop.secret_digests.get(&(secret.to_owned(), key.to_owned()));
     found.map_or("", String::as_str)

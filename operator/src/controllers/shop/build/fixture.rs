@@ -54,7 +54,7 @@ pub(in crate::controllers::shop) fn shop_on_cassandra() -> Shop {
     shop
 }
 
-/// The same on a group of Redis that Sentinels watch over.
+/// The same, on a group of Redis servers that Sentinels watch over.
 pub(in crate::controllers::shop) fn shop_on_sentinel() -> Shop {
     let mut shop = shop();
     shop.spec.redis = serde_json::from_value(json!({
@@ -82,7 +82,7 @@ pub(in crate::controllers::shop) fn secured_kafka() -> Kafka {
     .unwrap()
 }
 
-/// The same on a cluster of Redis.
+/// The same, on a cluster of Redis.
 pub(in crate::controllers::shop) fn shop_on_redis_cluster() -> Shop {
     let mut shop = shop();
     shop.spec.redis = serde_json::from_value(json!({

@@ -1,4 +1,4 @@
-//! The entrance behind Gateways: the same paths to the same components as of the Ingress.
+//! The entrance behind Gateways: it leads the same paths to the same components as the Ingress does.
 
 use rocketmart_crds::{Component, shop::Gateway};
 

@@ -1,4 +1,5 @@
-//! The entrance behind an ingress controller: which path goes to which component. `/internal` is routed nowhere.
+//! The entrance behind an ingress controller: which path goes to which component. No route leads to
+//! `/internal`.
 
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend,

@@ -1,5 +1,5 @@
-//! Step 4: all children of a shop as values. Nothing here talks to anybody, so snapshots show what a
-//! shop is made of.
+//! Step 4: compute all children of a shop as values. Nothing here talks to anybody, so snapshots can show
+//! what a shop consists of.
 
 mod config_map;
 mod deployment;
@@ -40,13 +40,13 @@ pub struct Children {
     pub topics: Vec<Topic>,
     pub deployments: Vec<Deployment>,
     pub pod_disruption_budgets: Vec<PodDisruptionBudget>,
-    /// One entrance: either of these.
+    /// A shop has one entrance: either this kind or the other.
     pub http_routes: Vec<HttpRoute>,
     pub ingresses: Vec<Ingress>,
 }
 
-/// `keys` are the generated Secrets, by name. `live` decides one thing only: whether the number of
-/// replicas of an autoscaled component has been handed over to the autoscaler.
+/// `keys` are the generated Secrets, by name. `live` decides one thing only: whether the autoscaler has
+/// already taken over the number of replicas of an autoscaled component.
 pub fn build(shop: &ValidatedShop, keys: &BTreeMap<String, Secret>, live: &Live) -> Children {
     let config_maps: BTreeMap<Component, ConfigMap> =
         Component::ALL.map(|component| (component, config_map::build(shop, component))).into();

@@ -1,6 +1,6 @@
-//! Who may connect to the shop's pods: everybody to the probes and metrics, everybody to the HTTP port
-//! of components that serve HTTP (the ingress controller's namespace is not known), nobody to anything
-//! else. Where pods connect to is not limited: the outside world of a shop can be anywhere.
+//! Who may connect to the shop's pods. Everybody may reach the probes and metrics, and the HTTP port of
+//! components that serve HTTP, because we do not know the ingress controller's namespace. Nobody may reach
+//! anything else. Outgoing connections are not limited: the outside world of a shop can be anywhere.
 
 use k8s_openapi::{
     api::networking::v1::{NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPort, NetworkPolicySpec},

@@ -18,11 +18,11 @@ use crate::controllers::shop::{
     validated_shop::ValidatedShop,
 };
 
-/// User and group of the processes; nobody's in particular, and not root.
+/// User and group of the processes; they belong to nobody in particular, and are not root.
 const USER: i64 = 65_532;
-/// Seconds a pod stays in the Services' endpoints of other nodes after it was told to end.
+/// Seconds for which a pod stays in other nodes' Service endpoints after it was told to end.
 const ENDPOINT_DELAY: i64 = 3;
-/// Seconds for everything under way: the delay above, requests, one batch.
+/// Seconds for finishing everything under way: the delay above, requests, one batch.
 const GRACE: i64 = 45;
 
 pub(super) fn pod(shop: &ValidatedShop, component: Component, env: Vec<EnvVar>) -> PodSpec {
@@ -116,7 +116,7 @@ fn container(
         }]),
         env: none_if_empty(env),
         resources: Some(own.and_then(|own| own.resources.clone()).unwrap_or_else(default_resources)),
-        // The first start of a component waits for its stores and migrates its schema.
+        // On its first start a component waits for its stores and migrates its schema.
         startup_probe: Some(probe("/livez", 2, 60)),
         liveness_probe: Some(probe("/livez", 10, 3)),
         readiness_probe: Some(probe("/readyz", 2, 2)),
@@ -141,7 +141,7 @@ fn container(
     }
 }
 
-/// One key of a Secret as a file of that name.
+/// One key of a Secret, as a file of the same name.
 fn file_of_secret(volume: &str, secret: &str, key: &str) -> Volume {
     Volume {
         name: volume.to_owned(),

@@ -1,5 +1,5 @@
-//! One pod of a component at a time may be evicted. A minimum would block the drain of a node for a
-//! component with a single replica; this does not.
+//! One pod of a component at a time may be evicted. A minimum would block the drain of a node when a
+//! component has a single replica; a maximum does not.
 
 use k8s_openapi::{
     api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},

@@ -1,4 +1,4 @@
-//! What a shop is made of, as snapshots, and what a change of the spec changes.
+//! What a shop consists of, as snapshots, and what a change of the spec changes.
 
 use super::*;
 use crate::controllers::shop::{ports::SERVICE_PORT, validated_shop::Replicas};
@@ -14,7 +14,7 @@ fn deployment(children: &Children, component: Component) -> &Deployment {
     children.deployments.iter().find(|deployment| deployment.name_any() == name).unwrap()
 }
 
-/// The components whose pods differ, so would be rolled.
+/// The components whose pods differ and so would be rolled.
 fn rolled(before: &Children, after: &Children) -> Vec<&'static str> {
     let template = |children: &Children, component| {
         deployment(children, component).spec.as_ref().unwrap().template.clone()
@@ -122,7 +122,7 @@ fn a_changed_secret_rolls_the_pods_that_read_it_and_no_others() {
     assert_eq!(rolled(&before, &after), ["order", "payment", "delivery"]);
 }
 
-/// Those that speak to Kafka.
+/// The components that talk to Kafka.
 const CLIENTS: [&str; 6] =
     ["catalog", "search", "order-relay", "order-worker", "payment-worker", "delivery-worker"];
 
@@ -200,7 +200,7 @@ fn a_group_of_redis_is_told_to_those_that_use_it() {
     let before = self::children(|_| {});
     let those = ["order", "order-relay", "order-worker"];
     assert_eq!(rolled(&before, &children), those);
-    // Another authority is read at the start, too, though no variable names its value.
+    // The pods read the CA at their start too, although no variable carries its value.
     let mut valid = fixture::valid(&fixture::shop_on_sentinel());
     valid.secret_digests.insert(("redis".into(), "ca.crt".into()), "other".into());
     assert_eq!(rolled(&children, &build(&valid, &fixture::keys(), &Live::default())), those);

@@ -1,12 +1,12 @@
-//! The shop's topics in Kafka: docs/contracts.md, "Events". Making them here, before any component
-//! starts, keeps a broker from making them by itself with its own idea of partitions.
+//! The shop's topics in Kafka: docs/contracts.md, "Events". We create them before any component starts;
+//! otherwise a broker might create them itself, with its own idea of partitions.
 
 use rocketmart_contracts::topic::{COMPACTED, EVENTS};
 use rocketmart_crds::Component;
 
 use crate::{controllers::shop::validated_shop::ValidatedShop, kafka::Topic};
 
-/// Milliseconds for which a message that a component could not handle is kept: 14 days.
+/// How long a message that a component could not handle is kept, in milliseconds: 14 days.
 const DEAD_LETTERS_KEPT: i64 = 14 * 24 * 60 * 60 * 1_000;
 
 pub(super) fn build(shop: &ValidatedShop) -> Vec<Topic> {
@@ -18,7 +18,7 @@ pub(super) fn build(shop: &ValidatedShop) -> Vec<Topic> {
         compacted,
         retention_ms: None,
     };
-    // One partition: letters are few, and are listed in their order.
+    // One partition: dead letters are few, and people list them in order.
     let dead_letters = |component: Component| Topic {
         partitions: 1,
         retention_ms: Some(DEAD_LETTERS_KEPT),

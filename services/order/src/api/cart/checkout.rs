@@ -1,9 +1,10 @@
-//! `POST /api/v1/cart/checkout`: lines of a cart become one order, or none of them does.
+//! `POST /api/v1/cart/checkout`: all chosen lines of a cart become one order, or none do.
 //!
-//! The buyer says what was on the screen: SKUs, quantities, prices. What the cart holds is compared in
-//! SQL; what a unit costs and whether there are enough is decided by Redis, for all lines together and in
-//! one step with reserving them. The lines leave the cart in the transaction that keeps the answer. Cut
-//! short between Redis and the commit, the same request finds its reservation under its key and goes on.
+//! The buyer says what was on the screen: SKUs, quantities, prices. SQL compares that with what the cart
+//! holds. Redis decides what a unit costs and whether there are enough, for all lines together and in the
+//! same step that reserves them. The lines leave the cart in the transaction that keeps the answer. If the
+//! process dies between Redis and the commit, the same request finds its reservation under its key and
+//! continues.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -108,7 +109,8 @@ pub(crate) async fn check_out(
     answer
 }
 
-/// Compares what the buyer saw with what the cart holds, and keeps the cart as it is meanwhile; the cart.
+/// Compares what the buyer saw with what the cart holds, and keeps the cart locked meanwhile. Returns the
+/// cart.
 async fn expect_in_cart(tx: &mut PgConnection, buyer: Uuid, wish: &CheckOut) -> Result<Vec<CartLine>> {
     cart::lock(tx, buyer).await?;
     let held = cart::lines(&mut *tx, buyer).await?;
@@ -139,7 +141,7 @@ async fn expect_in_cart(tx: &mut PgConnection, buyer: Uuid, wish: &CheckOut) -> 
 }
 
 impl App {
-    /// Refuses what would be more unpaid than a member may hold.
+    /// Refuses the order if the member would hold more unpaid than allowed.
     async fn expect_within_limits(
         &self,
         tx: &mut PgConnection,
@@ -189,7 +191,7 @@ impl App {
                 let current = |sku: String, price: i64| json!({ "sku": sku, "unit_price": price, "currency": wish.currency });
                 Err(price_changed(lines.into_iter().map(|line| current(line.sku, line.unit_price)).collect()))
             }
-            // By the books it can be had, and Redis will hear of it any moment.
+            // The books have it for sale, and Redis will hear of it any moment.
             ReserveOutcome::UnknownSku { sku }
                 if cart.iter().any(|line| line.sku == sku && line.available() > 0) =>
             {

@@ -1,4 +1,4 @@
-//! `POST /api/v1/cart/merge`: what somebody chose before logging in becomes part of their cart.
+//! `POST /api/v1/cart/merge`: what somebody chose before logging in joins their cart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,7 +104,7 @@ async fn add(tx: &mut PgConnection, buyer: Uuid, guest: Vec<GuestLine>) -> Resul
                 continue;
             }
         }
-        // What the guest saw counts; of a guest who does not say, what the member saw before.
+        // What the guest saw counts. If the guest does not say, what the member saw before counts.
         let known = before.iter().find(|known| known.sku == line.sku).map(|known| known.seen.clone());
         let seen = match line.unit_price {
             Some(amount) => Price { amount, ..now.clone() },

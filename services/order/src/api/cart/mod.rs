@@ -1,6 +1,7 @@
-//! A buyer's cart: what is in it and what it costs now; choosing, changing, taking out.
+//! A buyer's cart: what is in it, what that costs now, and how to add, change and remove lines.
 //!
-//! [`merge`] takes over what somebody chose before logging in, and [`checkout`] makes an order of it.
+//! [`merge`] takes over what somebody chose before logging in, and [`checkout`] turns the cart into an
+//! order.
 
 pub(super) mod checkout;
 pub(super) mod merge;
@@ -113,7 +114,7 @@ async fn remove_one(app: &App, buyer: Uuid, sku: &str) -> Result<u64> {
     Ok(removed)
 }
 
-/// A path may hold anything, and PostgreSQL keeps no NUL. What is no SKU nobody sells.
+/// A path may hold anything, and PostgreSQL stores no NUL. Nobody sells what is not a SKU.
 fn check_path(sku: &str) -> Result<()> {
     if broken_sku("sku", sku).is_some() { Err(sku_unknown()) } else { Ok(()) }
 }
@@ -132,7 +133,7 @@ fn broken_sku(field: &str, sku: &str) -> Option<FieldError> {
     (!good).then(|| FieldError::new(field, "format", "must be 1 to 128 visible ASCII characters"))
 }
 
-/// What is wrong with how many lines there are, or with one SKU in two of them.
+/// What is wrong: the number of lines, or a SKU that is in two of them.
 fn broken_lines<'a>(skus: impl ExactSizeIterator<Item = &'a str>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if !(1..=MAX_LINES).contains(&skus.len()) {

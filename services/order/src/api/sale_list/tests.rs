@@ -7,7 +7,7 @@ use super::*;
 const SALE: SaleId = SaleId(Uuid::from_u128(7));
 const NEWER: SaleId = SaleId(Uuid::from_u128(8));
 
-/// A list whose readings find what is in `loaded`, and a count of them.
+/// A list whose readings find what is in `loaded`, and count how many there were.
 struct Desk {
     list: SaleList,
     loaded: Arc<Mutex<Vec<SaleId>>>,
@@ -92,7 +92,7 @@ async fn who_waits_for_a_reading_that_does_not_come_goes_on() {
     assert_eq!(list.places_of(OrderId::fresh(SALE)), []);
 }
 
-/// S3: what is open is found behind any number of later sales.
+/// S3: an open sale is found behind any number of later ones.
 #[test]
 fn pages_reach_the_oldest_sale_whose_books_are_open() {
     let list = list_of((1..=500).map(|number| listed(number, false)));
@@ -108,7 +108,7 @@ fn pages_reach_the_oldest_sale_whose_books_are_open() {
 
 #[test]
 fn a_page_that_may_lack_a_finished_sale_is_not_made_from_memory() {
-    // 1 is open, and behind the oldest of the finished ones there may be others.
+    // Sale 1 is open, and there may be others behind the oldest of the finished ones.
     let finished = u32::from(FINISHED);
     let list = list_of((1..=finished + 1).map(|number| listed(number, number > 1)));
     let whole = list.page(None, usize::from(FINISHED)).map(|page| page.len());

@@ -1,4 +1,4 @@
-//! What a batch of events makes of orders and of the ledger.
+//! What a batch of events does to orders and to the ledger.
 
 use rocketmart_contracts::event::{ReleaseReason, ShipmentState};
 
@@ -114,7 +114,7 @@ fn p4_a_failed_payment_may_be_followed_by_another_and_costs_no_unit() {
     assert_eq!((order.state, order.payment.state), (OrderState::Reserved, PaymentState::Failed));
     assert_eq!(ledger(&outcome), Move { remaining: -2, reserved: 2, sold: 0 });
 
-    // The second is asked for once, and what is heard of the first afterwards is no news of it.
+    // The second payment is requested once. Later reports about the first one are not news about it.
     let facts = [reserved(), submitted(), failed(Verdict::Held), again(2), again(2), again(1)];
     let outcome = run(facts.into_iter().chain([failed(Verdict::Held)]));
     let order = &outcome.made[0];
@@ -123,7 +123,7 @@ fn p4_a_failed_payment_may_be_followed_by_another_and_costs_no_unit() {
     let OrderEvent::PaymentRequested(request) = &outcome.effects.emitted[1].event else { panic!() };
     assert_eq!(request.attempt, Some(2));
 
-    // The news of the first may also be behind the request for the second.
+    // The news of the first payment may also come after the request for the second.
     let facts =
         [reserved(), submitted(), again(2), failed(Verdict::Held), failed_attempt(Some(2), Verdict::Held)];
     let order = &run(facts).made[0];

@@ -11,7 +11,7 @@ use crate::domain::state::OrderState;
 pub struct Held {
     pub order_id: Uuid,
     pub buyer_id: Uuid,
-    /// `Paid` when confirmed; never a state beyond payment, which Redis does not know.
+    /// `Paid` when confirmed. It is never a state beyond payment, which Redis does not know.
     pub state: OrderState,
     pub lines: Vec<Line>,
     pub amount: i64,
@@ -25,27 +25,27 @@ pub struct Booked {
     pub state: OrderState,
     pub lines: Vec<Line>,
     pub amount: i64,
-    /// Whether its money was taken at some time: its units are sold, even if it was cancelled or
-    /// returned afterwards.
+    /// Whether its money was taken at some time. Then its units are sold, even if the order was later
+    /// cancelled or returned.
     pub was_paid: bool,
-    /// What was asked back of it since.
+    /// How much of it we have asked back since.
     pub given_back: i64,
     pub payment_id: Option<Uuid>,
 }
 
 impl Booked {
-    /// What the buyer has to have been charged, all in all.
+    /// What the buyer must have been charged, all in all.
     pub(super) fn owed(&self) -> i64 {
         if self.was_paid { self.amount - self.given_back } else { 0 }
     }
 }
 
-/// In the order in which news of one charge can follow each other.
+/// In the order in which the news of one charge can arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChargeOutcome {
     Failed,
     Succeeded,
-    /// Given back as a whole.
+    /// Refunded as a whole.
     Refunded,
 }
 
@@ -63,7 +63,7 @@ impl ChargeOutcome {
     }
 }
 
-/// What the payment service told of one charge.
+/// What the payment service reported about one charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {
     pub payment_id: Uuid,
@@ -71,12 +71,12 @@ pub struct Charge {
     pub outcome: ChargeOutcome,
     /// Minor units; unknown for a charge that failed.
     pub amount: Option<i64>,
-    /// What went back of it.
+    /// How much of it went back.
     pub refunded: i64,
 }
 
 impl Charge {
-    /// What was kept of it.
+    /// How much of it was kept.
     pub(super) fn net(&self) -> i64 {
         if self.outcome == ChargeOutcome::Succeeded {
             self.amount.unwrap_or_default() - self.refunded
@@ -86,7 +86,7 @@ impl Charge {
     }
 }
 
-/// What the payment service told of money that went back.
+/// What the payment service reported about money that went back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refund {
     pub payment_id: Uuid,
@@ -103,7 +103,7 @@ pub struct ItemBooks {
     pub ledger: Counters,
 }
 
-/// The three of them, about one sale.
+/// All three books about one sale.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
     pub redis: Vec<Held>,

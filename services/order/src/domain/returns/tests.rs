@@ -1,4 +1,4 @@
-//! How a return goes on, and what it moves.
+//! How a return progresses, and what it moves.
 
 use rocketmart_contracts::event::{Payload as _, RefundRequested};
 
@@ -46,7 +46,7 @@ fn rule(refused: Result<Return, NotReturnable>) -> String {
     }
 }
 
-/// What the payment service was asked to give back.
+/// What we asked the payment service to refund.
 fn asked_back(batch: Batch) -> Vec<i64> {
     let emitted = batch.finish().effects.emitted.into_iter();
     let amounts = emitted.filter_map(|emitted| match emitted.event {
@@ -81,7 +81,7 @@ fn p3_a_return_gives_back_what_the_provider_did_not_give_back_before() {
     assert_eq!(state(&mut all), (OrderState::Refunded, PaymentState::Refunded));
     assert_eq!(asked_back(all), Vec::<i64>::new());
 
-    // It happens while the money of a return is on its way, of which less can go back then.
+    // This happens while a return's money is under way, so less of it can go back then.
     let mut meanwhile = batch(delivered());
     ask(&mut meanwhile, FIRST, None).unwrap();
     meanwhile.apply(4, return_is(FIRST, event::ReturnState::Received)).unwrap();

@@ -1,4 +1,4 @@
-//! What one test runs on, and the processes of the order service on it.
+//! What one test runs on, and the order service's processes on top of it.
 
 use rocketmart_contracts::topic;
 use rocketmart_harness::backing::{Redis, shared};
@@ -18,14 +18,14 @@ use uuid::Uuid;
 
 use super::people::{self, OPERATOR_TOKEN};
 
-/// The SKU every sale of these tests sells, at this price.
+/// The SKU that every sale of these tests sells, at this price.
 pub const MUG: &str = "MUG";
 pub const PRICE: i64 = 1500;
 
-/// A payment under way may take this much longer than its order, unless a test says otherwise.
+/// How much longer than its order a payment under way may take, unless a test says otherwise.
 pub const GRACE_SECONDS: u32 = 2;
 
-/// Redis, PostgreSQL and Kafka of one test, with the schema in place and nothing running on them.
+/// Redis, PostgreSQL and Kafka for one test, with the schema in place and nothing running on them.
 pub struct Backing {
     pub redis: Redis,
     pub database: DatabaseConfig,
@@ -71,7 +71,7 @@ impl Backing {
         let producer = kafka.producer().unwrap();
         let returns = ReturnsConfig { return_window_seconds: 3600 };
         let ordinary = OrdinaryConfig { ordinary_payment_seconds: 600 };
-        // Tests ask as soon and as often as they can; the limits have tests of their own.
+        // Tests ask as soon and as often as they can; the limits have their own tests.
         let limits =
             api::LimitArgs { purchases_per_member: 0, purchases_per_address: 0, ..api::LimitArgs::default() };
         let grace = GraceConfig { payment_grace_seconds: GRACE_SECONDS };
@@ -92,13 +92,13 @@ impl Backing {
         }
     }
 
-    /// Runs a service until the guard is dropped; answers where its API listens.
+    /// Runs a service until the guard is dropped. Returns where its API listens.
     pub async fn run(service: Service) -> (String, DropGuard) {
         let (at, guard) = Self::run_at(service).await;
         (format!("http://{}", at.api), guard)
     }
 
-    /// The same; answers all that it listens on.
+    /// The same. Returns all its addresses.
     pub async fn run_at(service: Service) -> (Bound, DropGuard) {
         let stop = CancellationToken::new();
         let (bound, is_bound) = oneshot::channel();
@@ -160,12 +160,12 @@ impl Backing {
         worker::service(args).await.unwrap()
     }
 
-    /// A number of the database.
+    /// A number from the database.
     pub async fn number(&self, query: &'static str) -> i64 {
         sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
     }
 
-    /// `preloaded, remaining, reserved, sold` of the only row that the ledger of the flash sales has.
+    /// `preloaded, remaining, reserved, sold` of the only row in the flash sales' ledger.
     pub async fn ledger(&self) -> [i64; 4] {
         let row: (i64, i64, i64, i64) = sqlx::query_as(
             "SELECT preloaded, remaining, reserved, sold FROM sale_items JOIN sales ON id = sale_id
@@ -186,7 +186,7 @@ impl Backing {
         row.into()
     }
 
-    /// Takes over what the catalog says of a product, as the worker does on its event.
+    /// Takes over what the catalog says about a product, as the worker does on its event.
     pub async fn follow(&self, product: &Value) {
         let product = serde_json::from_value(product.clone()).unwrap();
         let mut tx = self.pool.begin().await.unwrap();
@@ -209,7 +209,7 @@ pub async fn supply(pool: &PgPool, sku: &str, units: i64) {
         .unwrap();
 }
 
-/// The catalog's event about a product of one SKU.
+/// The catalog's event for a one-SKU product.
 pub fn product(sku: &str, quantity: i64, version: i64) -> Value {
     json!({
         "product_id": Uuid::new_v5(&Uuid::NAMESPACE_OID, sku.as_bytes()), "seller_id": Uuid::nil(),

@@ -4,7 +4,7 @@
 //! people ──HTTP──▶ Shop (its processes on what `backing` starts) ◀──events── neighbours
 //!                              └──events──▶ told
 //! ```
-//! The operator's tests run on it as well, so it needs nothing of the other tests.
+//! The operator's tests also run on this, so it needs nothing from the other tests.
 
 mod backing;
 mod neighbours;
@@ -46,7 +46,7 @@ impl Shop {
         Self::with_api_only().await.and_the_rest().await
     }
 
-    /// The same on a PostgreSQL of its own, which may be killed.
+    /// The same, on its own PostgreSQL, which a test may kill.
     pub async fn open_on_its_own_postgres() -> (Self, Postgres) {
         let (postgres, url) = tokio::task::spawn_blocking(|| {
             let postgres = Postgres::start().unwrap();
@@ -60,31 +60,31 @@ impl Shop {
         (shop, postgres)
     }
 
-    /// The same with so many seconds to pay for ordinary stock.
+    /// The same, with this many seconds to pay for ordinary stock.
     pub async fn open_with_seconds_to_pay(seconds: u32) -> Self {
         let mut backing = Backing::start().await;
         backing.ordinary.ordinary_payment_seconds = seconds;
         Self::on(backing).await.and_the_rest().await
     }
 
-    /// The same on a Redis of the test's own.
+    /// The same, on the test's own Redis.
     pub async fn open_on_redis(stock_config: StockConfig) -> Self {
         let stock = stock_config.connect().unwrap();
         let backing = Backing { stock_config, stock, ..Backing::start().await };
         Self::on(backing).await.and_the_rest().await
     }
 
-    /// The API alone; the mugs are in SQL already.
+    /// The API alone; the mugs are already in SQL.
     pub async fn with_api_only() -> Self {
         Self::on(Backing::start().await).await
     }
 
-    /// The API alone, under limits of the test's choice.
+    /// The API alone, with limits of the test's choice.
     pub async fn with_limits(limits: api::LimitArgs) -> Self {
         Self::on(Backing { limits, ..Backing::start().await }).await
     }
 
-    /// The API alone, with somebody who keeps cards and addresses.
+    /// The API alone, with neighbours that keep cards and addresses.
     pub async fn with_neighbours(neighbours: api::NeighbourArgs) -> Self {
         Self::on(Backing { neighbours, ..Backing::start().await }).await
     }
@@ -169,7 +169,7 @@ impl Shop {
         .await;
     }
 
-    /// Buys mugs that are delivered.
+    /// Buys mugs and has them delivered.
     pub async fn buy_and_receive(&self, buyer: &Caller, sale: Uuid, quantity: u32) -> Value {
         let order = self.pay(buyer, buyer.purchase(sale, quantity, "k").await).await;
         self.shipment_is(&order, "delivered").await;
@@ -207,7 +207,7 @@ pub fn now_ms() -> i64 {
     (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).try_into().unwrap()
 }
 
-/// A moment as the API writes it.
+/// A moment in the API's notation.
 pub fn moment(text: &Value) -> OffsetDateTime {
     OffsetDateTime::parse(text.as_str().unwrap(), &Rfc3339).unwrap()
 }
@@ -224,7 +224,7 @@ pub async fn eventually(what: &str, holds: impl AsyncFnMut() -> bool) {
     assert!(in_time(holds).await, "waited in vain until {what}");
 }
 
-/// Waits until what is seen is what is expected.
+/// Waits until what it sees is what it expects.
 pub async fn becomes<T: PartialEq + std::fmt::Debug>(
     what: &str,
     expected: T,
@@ -241,7 +241,7 @@ pub async fn becomes<T: PartialEq + std::fmt::Debug>(
     assert!(became, "{what}: {expected:?} was expected and {last:?} is seen");
 }
 
-/// Whether it becomes true before patience is at an end.
+/// Whether it becomes true before patience runs out.
 async fn in_time(mut holds: impl AsyncFnMut() -> bool) -> bool {
     let limit = Instant::now() + PATIENCE;
     while !holds().await {

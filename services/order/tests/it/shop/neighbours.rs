@@ -1,4 +1,4 @@
-//! The payment service and delivery, played by the test: what they would tell the order service.
+//! The test plays the payment service and delivery: what they would tell the order service.
 
 use rocketmart_contracts::event::{
     CancelRefused, Payload as _, PaymentFailed, PaymentRefunded, PaymentSucceeded, ReturnUpdated,
@@ -18,14 +18,14 @@ impl Shop {
         self.backing.send(topic::PAYMENTS, PaymentSucceeded::TYPE, id, &data).await;
     }
 
-    /// Nothing is charged any more.
+    /// No charge will happen any more.
     pub async fn payment_fails(&self, order: &Value, payment: Uuid) {
         let id: Uuid = order["id"].as_str().unwrap().parse().unwrap();
         let data = json!({ "payment_id": payment, "order_id": id, "reason": "declined", "closed": true });
         self.backing.send(topic::PAYMENTS, PaymentFailed::TYPE, id, &data).await;
     }
 
-    /// The card is declined; another one may do.
+    /// The card is declined; another one may work.
     pub async fn card_is_declined(&self, order: &Value, payment: Uuid, attempt: i32) {
         let id: Uuid = order["id"].as_str().unwrap().parse().unwrap();
         let data =
@@ -47,7 +47,7 @@ impl Shop {
         self.backing.send(topic::DELIVERIES, ShipmentUpdated::TYPE, id, &data).await;
     }
 
-    /// Delivery answers a cancellation: the parcel is on its way.
+    /// Delivery answers a cancellation: the parcel is already under way.
     pub async fn cancel_is_refused(&self, order: &Value) {
         let id: Uuid = order["id"].as_str().unwrap().parse().unwrap();
         let data = json!({ "shipment_id": Uuid::nil(), "order_id": id, "state": "shipped" });
@@ -61,7 +61,7 @@ impl Shop {
         self.backing.send(topic::DELIVERIES, ReturnUpdated::TYPE, id, &data).await;
     }
 
-    /// The payment service gives back what it was asked for.
+    /// The payment service refunds what it was asked to.
     pub async fn gives_back(&self, asked: &Value) {
         let id: Uuid = asked["order_id"].as_str().unwrap().parse().unwrap();
         let mut data = asked.clone();

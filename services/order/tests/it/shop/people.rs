@@ -1,4 +1,4 @@
-//! Those who call the API, and their tokens.
+//! The people who call the API, and their tokens.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -92,7 +92,7 @@ pub fn signed(claims: &Claims) -> String {
     jsonwebtoken::encode(&header, claims, &key).unwrap()
 }
 
-/// What the API verifies tokens with.
+/// What the API uses to verify tokens.
 pub fn verifier() -> (AuthConfig, Verifier) {
     let auth = AuthConfig {
         auth_issuer: "rocketmart".into(),

@@ -24,7 +24,7 @@ impl Handler for Told {
 }
 
 impl Told {
-    /// Data of the events of this type about this order.
+    /// The data of the events of this type about this order.
     pub fn of(&self, event_type: &str, order: &str) -> Vec<Value> {
         let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut seen = HashSet::new();
@@ -36,7 +36,7 @@ impl Told {
             .collect()
     }
 
-    /// Waits until it was told `times` times.
+    /// Waits until it was told this many times.
     pub async fn until(&self, event_type: &str, order: &str, times: usize) -> Vec<Value> {
         eventually(&format!("{event_type} of {order}"), async || self.of(event_type, order).len() == times)
             .await;
