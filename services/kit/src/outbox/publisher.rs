@@ -126,7 +126,7 @@ async fn publish_as_leader(
     }
     // The lock belongs to the session, so the session must end with it: the connection leaves the pool for
     // good, and closes however this function ends.
-    let mut publisher = Publisher::begin(connection.detach(), producer, readers.groups()?);
+    let mut publisher = Publisher::begin(connection.detach(), producer, readers.groups()?).await?;
     while !stop.is_cancelled() {
         if publisher.work().await? == 0 {
             tokio::select! {
@@ -148,6 +148,8 @@ struct Publisher<'a> {
     epoch: u64,
     /// Every row before it was sent or is in a gap; 0 before the first row.
     cursor: i64,
+    /// `outbox_sent.before`, as the last publisher left it: no row before it is still to come.
+    floor: i64,
     /// Positions before the cursor that had no row, and since when.
     gaps: BTreeMap<i64, Instant>,
     /// Sent and not yet deleted, in batches.
@@ -169,13 +171,19 @@ struct Checkpoint {
 }
 
 impl<'a> Publisher<'a> {
-    fn begin(connection: PgConnection, producer: &'a Producer, groups: Vec<GroupProgress>) -> Self {
-        Self {
+    async fn begin(
+        mut connection: PgConnection,
+        producer: &'a Producer,
+        groups: Vec<GroupProgress>,
+    ) -> sqlx::Result<Self> {
+        let floor = sqlx::query_scalar("SELECT before FROM outbox_sent").fetch_one(&mut connection).await?;
+        Ok(Self {
             connection,
             producer,
             groups,
             epoch: producer.epoch(),
             cursor: 0,
+            floor,
             gaps: BTreeMap::new(),
             sent: VecDeque::new(),
             noted: None,
@@ -183,7 +191,7 @@ impl<'a> Publisher<'a> {
             forgot: None,
             counted: None,
             looked: Instant::now(),
-        }
+        })
     }
 
     /// Does whatever is due, and returns how many events it sent.
@@ -231,18 +239,14 @@ impl<'a> Publisher<'a> {
         Ok(count)
     }
 
-    /// In the order of their positions.
+    /// In the order of their positions. One statement, so one snapshot: of two transactions that follow each
+    /// other it never sees the later one alone.
     async fn next_rows(&mut self) -> sqlx::Result<Vec<PgRow>> {
         let gaps: Vec<i64> = self.gaps.keys().copied().collect();
-        let mut rows = if gaps.is_empty() {
-            Vec::new()
-        } else {
-            let late = "SELECT * FROM outbox WHERE position = ANY($1) ORDER BY position";
-            sqlx::query(late).bind(gaps).fetch_all(&mut self.connection).await?
-        };
-        let next = "SELECT * FROM outbox WHERE position >= $1 ORDER BY position LIMIT $2";
-        rows.extend(sqlx::query(next).bind(self.cursor).bind(BATCH).fetch_all(&mut self.connection).await?);
-        Ok(rows)
+        let rows = "SELECT * FROM outbox WHERE position = ANY($1)
+             UNION ALL (SELECT * FROM outbox WHERE position >= $2 ORDER BY position LIMIT $3)
+             ORDER BY position";
+        sqlx::query(rows).bind(gaps).bind(self.cursor).bind(BATCH).fetch_all(&mut self.connection).await
     }
 
     /// Updates cursor and gaps for these positions.
@@ -254,10 +258,10 @@ impl<'a> Publisher<'a> {
                 self.gaps.remove(position);
                 continue;
             }
-            if self.cursor > 0 {
-                let room = GAPS.saturating_sub(self.gaps.len());
-                self.gaps.extend((self.cursor..*position).take(room).map(|gap| (gap, now)));
-            }
+            // Before the first row, too, there may be rows of a transaction that is not committed yet.
+            let from = if self.cursor > 0 { self.cursor } else { self.floor.max(1) };
+            let room = GAPS.saturating_sub(self.gaps.len());
+            self.gaps.extend((from..*position).rev().take(room).map(|gap| (gap, now)));
             self.cursor = position + 1;
         }
     }

@@ -203,6 +203,23 @@ async fn an_event_that_becomes_visible_after_later_ones_is_sent_too() {
 }
 
 #[tokio::test]
+async fn the_very_first_events_are_waited_for_too_when_later_ones_are_visible_before_them() {
+    let (shop, pool) = (shop().await, database().await);
+    create_topic(&shop, "orders", 1).await;
+    let mut first = pool.begin().await.unwrap();
+    put(&mut first, "orders", &events("order", 0..1)).await.unwrap();
+    put_committed(&pool, "orders", &events("another", 1..2)).await;
+    let (stop, task) = publish(&shop, &pool, &["nobody"]);
+    assert_eq!(numbers(&raw_messages(&shop, "orders", 1).await), [1]);
+    // What follows from the first event is told after it, however late that was committed.
+    first.commit().await.unwrap();
+    put_committed(&pool, "orders", &events("order", 2..3)).await;
+    assert_eq!(numbers(&raw_messages(&shop, "orders", 3).await), [1, 0, 2]);
+    stop.cancel();
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn the_inbox_finds_an_id_new_once() {
     let pool = database().await;
     let ids = |range: std::ops::Range<u32>| range.map(|n| n.to_string()).collect::<Vec<_>>();
