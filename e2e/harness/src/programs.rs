@@ -1,7 +1,7 @@
 //! Our own programs and tests, built by one cargo invocation.
 //!
 //! The image, the demo and the tests share one profile and (through `workspace-hack`) one set of features, so
-//! every dependency is compiled once. For what people run ([`Speed::Optimized`]), only our own crates are
+//! every dependency is compiled once. For who measures ([`Speed::Optimized`]), only our own crates are
 //! compiled again at another level.
 
 use std::{
@@ -18,17 +18,15 @@ use serde_json::Value;
 pub enum Speed {
     /// As for the tests: quick to compile.
     AsTested,
-    /// For what people run and measure: the crates that a purchase runs through are optimized.
+    /// For measuring: the crates that a purchase runs through are optimized.
     Optimized,
 }
 
 /// The crates that a purchase runs through. Dependencies keep their level, so that they are compiled once.
-const ON_THE_PATH: [&str; 9] = [
+const ON_THE_PATH: [&str; 7] = [
     "rocketmart",
     "rocketmart-contracts",
-    "rocketmart-delivery",
     "rocketmart-kit",
-    "rocketmart-member",
     "rocketmart-order",
     "rocketmart-payment",
     "rocketmart-server",

@@ -24,8 +24,10 @@ use rocketmart_harness::{
 const USAGE: &str = "cargo xtask <command>
 
   demo [--kubeconfig PATH [--entrance URL]] [--units N] [--shoppers N] [--cassandra]
+       [--optimized]
                      from nothing to a closed, balanced flash sale; leaves the cluster up;
-                     --cassandra: with the catalog there
+                     --cassandra: with the catalog there; --optimized: with programs that are
+                     compiled for speed, which takes minutes more
   test [TIER…] [--long] [--kubeconfig PATH [--entrance URL]] [--cassandra]
                      all tests, or those of some tiers: unit, services, shop, operator, faults, e2e;
                      and deployed, which runs only by name, the second half of e2e by itself: what
@@ -46,8 +48,9 @@ const USAGE: &str = "cargo xtask <command>
   dev                the services as plain processes on loopback, until Ctrl-C
   gen [--check]      writes (or checks) CRDs, OpenAPI documents and the schemas of events
   fmt [--check]      formats the code
-  lint               clippy with warnings as errors, formatting, generated files, and the dependencies:
-                     used, licensed, compiled once (cargo machete, deny, hakari)";
+  lint               clippy with warnings as errors, formatting, generated files, the dependencies (used,
+                     licensed, compiled once: cargo machete, deny, hakari), and what runs elsewhere
+                     (kind-config.yaml, workflows)";
 
 fn main() -> ExitCode {
     match run(env::args().skip(1).collect()) {
@@ -68,7 +71,7 @@ fn run(arguments: Vec<String>) -> Result<()> {
     match command.as_str() {
         "demo" => demo::run(&demo::Options::parse(rest)?),
         "test" => tests::run(rest),
-        "up" => Node::up(Speed::Optimized)
+        "up" => Node::up(Speed::AsTested)
             .map(|node| println!("the node is up; kubeconfig: {}", node.kubeconfig().display())),
         "down" => Node::down(),
         "kubectl" => {

@@ -74,7 +74,7 @@ pub fn node() -> Result<Prepared> {
 pub fn shop_images() -> Result<Vec<Image>> {
     packages()?;
     let mut images = images::of_the_backing_services()?;
-    images.push(rocketmart_image(Speed::Optimized)?);
+    images.push(rocketmart_image(Speed::AsTested)?);
     Ok(images)
 }
 

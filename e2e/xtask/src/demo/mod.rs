@@ -47,7 +47,7 @@ impl Default for Options {
             kubeconfig: None,
             entrance: "http://envoy.projectcontour".to_owned(),
             cassandra: false,
-            speed: Speed::Optimized,
+            speed: Speed::AsTested,
             units: 1_000,
             shoppers: 5_000,
             sign_ups: 24,
@@ -60,9 +60,16 @@ impl Options {
         let mut options = Self::default();
         let mut words = arguments.iter();
         while let Some(flag) = words.next() {
-            if flag == "--cassandra" {
-                options.cassandra = true;
-                continue;
+            match flag.as_str() {
+                "--cassandra" => {
+                    options.cassandra = true;
+                    continue;
+                }
+                "--optimized" => {
+                    options.speed = Speed::Optimized;
+                    continue;
+                }
+                _ => {}
             }
             let value = words.next().with_context(|| format!("{flag} needs a value"))?;
             let number = || value.parse().with_context(|| format!("{flag} {value}: a number is needed"));

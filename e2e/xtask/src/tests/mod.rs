@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use rocketmart_harness::{
     backing::shared::Servers,
     prepare,
-    programs::{Executable, Kind, Programs, Speed},
+    programs::{Executable, Kind, Programs},
 };
 
 use self::{
@@ -172,8 +172,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let long = !long.is_empty();
     let options = arguments.iter().position(|argument| argument.starts_with("--"));
     let (names, options) = arguments.split_at(options.unwrap_or(arguments.len()));
-    let tiers = chosen(names)?;
-    let options = demo::Options { speed: Speed::AsTested, ..demo::Options::parse(options)? };
+    let (tiers, options) = (chosen(names)?, demo::Options::parse(options)?);
     prepare::for_tests()?;
     let programs = Programs::build_with_tests()?;
     let run = Run { programs: &programs, options: &options, long, servers: OnceCell::new() };
