@@ -39,10 +39,13 @@ pub struct Rate {
     pub burst: u32,
 }
 
+/// governor's, over our bounded store.
+type Governor<K, C> = RateLimiter<Ask<K>, Buckets<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
 /// A separate limit for each `K`.
 pub struct RateLimit<K: Hash + Eq + Clone, C: Clock = MonotonicClock> {
     /// `None` means no limit.
-    limiter: Option<RateLimiter<Ask<K>, Buckets<K>, C, NoOpMiddleware<C::Instant>>>,
+    limiter: Option<Governor<K, C>>,
 }
 
 impl<K: Hash + Eq + Clone> RateLimit<K> {

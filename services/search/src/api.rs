@@ -53,7 +53,7 @@ pub fn service(args: &Args) -> anyhow::Result<Service> {
         .ready("index", move || {
             let is_caught_up = gate.is_caught_up();
             async move {
-                anyhow::ensure!(is_caught_up, "the index is still being built from the topic {}", PRODUCTS);
+                anyhow::ensure!(is_caught_up, "the index is still being built from the topic {PRODUCTS}");
                 Ok(())
             }
         })

@@ -54,7 +54,7 @@ pub fn compare(books: &Books) -> Comparison {
         match held.get(&order.order_id) {
             Some(held) => compare_with_redis(held, order, &mut found),
             None => {
-                found.order(Kind::ReservationMissing, order.order_id, "SQL has this order, Redis does not")
+                found.order(Kind::ReservationMissing, order.order_id, "SQL has this order, Redis does not");
             }
         }
         let charges = charges.remove(&order.order_id).unwrap_or_default();
