@@ -272,6 +272,11 @@ impl<'a> Publisher<'a> {
     }
 
     async fn note_sent(&mut self) -> sqlx::Result<()> {
+        if self.cursor == 0 {
+            // The table is empty. What the last publisher noted still holds, and the next one looks for gaps
+            // from there: from 0 on it would look for thousands of rows that are long gone.
+            return Ok(());
+        }
         let before = self.sent_before();
         if self.noted != Some(before) {
             sqlx::query("UPDATE outbox_sent SET before = $1")

@@ -220,6 +220,19 @@ async fn the_very_first_events_are_waited_for_too_when_later_ones_are_visible_be
 }
 
 #[tokio::test]
+async fn who_finds_nothing_to_send_leaves_what_was_noted_as_sent() {
+    let (shop, pool) = (shop().await, database().await);
+    create_topic(&shop, "orders", 1).await;
+    sqlx::query("UPDATE outbox_sent SET before = 100").execute(&pool).await.unwrap();
+    let (stop, task) = publish(&shop, &pool, &["nobody"]);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stop.cancel();
+    task.await.unwrap().unwrap();
+    let before: i64 = sqlx::query_scalar("SELECT before FROM outbox_sent").fetch_one(&pool).await.unwrap();
+    assert_eq!(before, 100);
+}
+
+#[tokio::test]
 async fn the_inbox_finds_an_id_new_once() {
     let pool = database().await;
     let ids = |range: std::ops::Range<u32>| range.map(|n| n.to_string()).collect::<Vec<_>>();
