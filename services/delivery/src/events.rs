@@ -8,7 +8,6 @@ use rocketmart_contracts::event::{
 pub(crate) use rocketmart_contracts::topic::DELIVERIES;
 use rocketmart_kit::event::Event;
 use rocketmart_kit::event_schema::{Published, Read};
-use rocketmart_kit::trace::TraceContext;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -63,13 +62,6 @@ pub(crate) fn return_updated(
     let tracking_number = tracking_number.map(str::to_owned);
     let data = ReturnUpdated { return_id, order_id, state, at_ms: milliseconds(at), tracking_number };
     Event::of(SOURCE, order_id, &data)
-}
-
-/// The event as a part of the trace that led to it, however long ago.
-pub(crate) fn in_trace(mut event: Event, parent: Option<&str>) -> Event {
-    let parent = parent.and_then(|parent| parent.parse::<TraceContext>().ok());
-    event.traceparent = parent.map(|parent| parent.child().to_string());
-    event
 }
 
 fn milliseconds(at: OffsetDateTime) -> i64 {

@@ -74,11 +74,13 @@ impl Event {
     pub fn caused_by(mut self, cause: &Event) -> Self {
         let name = self.event_type.rsplit('.').nth(1).unwrap_or_default();
         self.id = format!("{}/{name}", cause.id);
-        self.traceparent = cause
-            .traceparent
-            .as_deref()
-            .and_then(|parent| parent.parse::<trace::TraceContext>().ok())
-            .map(|parent| parent.child().to_string());
+        self.in_trace(cause.traceparent.as_deref())
+    }
+
+    /// Joins the trace that led to the event, however long ago. Without one it is in none.
+    pub fn in_trace(mut self, parent: Option<&str>) -> Self {
+        let parent = parent.and_then(|parent| parent.parse::<trace::TraceContext>().ok());
+        self.traceparent = parent.map(|parent| parent.child().to_string());
         self
     }
 

@@ -44,7 +44,7 @@ pub(crate) struct Moved {
 }
 
 pub(super) async fn announce<K: Kept>(connection: &mut PgConnection, moved: &[Moved]) -> sqlx::Result<()> {
-    let events = moved.iter().filter_map(|m| Some(events::in_trace(K::event(m)?, m.traceparent.as_deref())));
+    let events = moved.iter().filter_map(|m| Some(K::event(m)?.in_trace(m.traceparent.as_deref())));
     let events: Vec<Event> = events.collect();
     outbox::put(connection, events::DELIVERIES, &events).await
 }

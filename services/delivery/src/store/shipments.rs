@@ -130,10 +130,8 @@ pub(crate) async fn cancel(
     .bind(requests.iter().map(|r| r.traceparent.as_deref()).collect::<Vec<_>>())
     .fetch_all(&mut *connection)
     .await?;
-    let events: Vec<Event> = answered
-        .iter()
-        .filter_map(|a| Some(events::in_trace(a.event()?, a.traceparent.as_deref())))
-        .collect();
+    let events: Vec<Event> =
+        answered.iter().filter_map(|a| Some(a.event()?.in_trace(a.traceparent.as_deref()))).collect();
     outbox::put(connection, events::DELIVERIES, &events).await?;
     Ok(answered.iter().filter(|a| a.cancelled_at.is_some()).count() as u64)
 }

@@ -286,7 +286,7 @@ impl SettledRow {
             None => events::succeeded(self.id, self.order_id, self.amount, &self.currency, self.settled_at),
             Some(reason) => events::failed(self.id, self.order_id, reason, self.request, self.closed),
         };
-        events::in_trace(event, self.traceparent.as_deref())
+        event.in_trace(self.traceparent.as_deref())
     }
 }
 

@@ -121,5 +121,5 @@ async fn insert(
         reason: refund_reason::BY_PROVIDER,
         reference: None,
     });
-    outbox::put(connection, events::PAYMENTS, &[events::in_trace(told, paid.traceparent.as_deref())]).await
+    outbox::put(connection, events::PAYMENTS, &[told.in_trace(paid.traceparent.as_deref())]).await
 }

@@ -166,7 +166,7 @@ impl Ended {
             metrics::counter!("payments_settled_total", "outcome" => reason).increment(1);
             events::failed(self.id, self.order_id, reason, self.request, false)
         };
-        events::in_trace(event, self.traceparent.as_deref())
+        event.in_trace(self.traceparent.as_deref())
     }
 }
 
@@ -198,7 +198,7 @@ pub(crate) async fn release(connection: &mut PgConnection, orders: &[Uuid]) -> s
         .iter()
         .map(|p| {
             let failed = events::failed(p.id, p.order_id, reason::ORDER_RELEASED, p.request, true);
-            events::in_trace(failed, p.traceparent.as_deref())
+            failed.in_trace(p.traceparent.as_deref())
         })
         .collect();
     metrics::counter!("payments_settled_total", "outcome" => reason::ORDER_RELEASED)

@@ -97,7 +97,7 @@ async fn answer_nothing(
     request: &Inbound<RefundRequested>,
 ) -> sqlx::Result<()> {
     let back = events::refunded(&refund(refund_id(request_id), request, 0, &request.reason));
-    let back = events::in_trace(back, request.traceparent.as_deref());
+    let back = back.in_trace(request.traceparent.as_deref());
     outbox::put(connection, events::PAYMENTS, &[back]).await
 }
 
@@ -140,7 +140,7 @@ async fn insert(
     .await?;
     let Some(reason) = failure else { return Ok(()) };
     let failed = events::refund_failed(&refund(id, request, amount, reason));
-    let failed = events::in_trace(failed, request.traceparent.as_deref());
+    let failed = failed.in_trace(request.traceparent.as_deref());
     outbox::put(connection, events::PAYMENTS, &[failed]).await
 }
 

@@ -109,7 +109,7 @@ impl SettledRow {
         };
         let event =
             if failure.is_none() { events::refunded(&refund) } else { events::refund_failed(&refund) };
-        events::in_trace(event, self.traceparent.as_deref())
+        event.in_trace(self.traceparent.as_deref())
     }
 }
 
